@@ -1,0 +1,20 @@
+//! Pure values that every room speaks in: identities, digests, sizes and rates, what a document says of
+//! an update, and what an administrator decided.
+//!
+//! **Invariant:** nothing here does input or output, asks the time, or allocates without a bound that its
+//! caller set. It never depends on another room.
+
+mod approval;
+mod bytes;
+mod digest;
+mod ids;
+mod update;
+
+pub use approval::{Action, Approval, Deadline};
+pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
+pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
+pub use ids::{ComputerId, GroupId, ParseIdError, RevisionId, UpdateId, UpdateIdentity};
+pub use update::{
+    BundleClause, CategoryKind, DriverFacts, Facts, FileDeclaration, PrerequisiteClause, PublicationState,
+    Title, UpdateType,
+};

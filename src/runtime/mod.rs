@@ -1,0 +1,10 @@
+//! The machine underneath: time, tasks, listening sockets.
+//!
+//! **Invariant:** every other room asks [`Clock`] for the time and spawns through [`Tasks`], so that tests
+//! own the time and shutdown waits for all work. It never knows what the work is.
+
+mod clock;
+mod tasks;
+
+pub use clock::Clock;
+pub use tasks::{TaskStatus, Tasks};
