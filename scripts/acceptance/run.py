@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+"""The product's promises, each seen on the real binary against the independent probes.
+
+run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate bad
+Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
+Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
+"""
+import json, os, pathlib, random, re, socket, subprocess, sys, tempfile, threading, time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import clients, documents
+from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
+
+LEDGER = Ledger()
+check = LEDGER.check
+SCRATCH = pathlib.Path(os.environ.get("TAILWATER_SCRATCH", tempfile.gettempdir())) / "tailwater-acceptance"
+
+
+def catalog_of(updates, **more):
+    """A generated catalogue, made once and kept."""
+    name = "-".join([str(updates)] + [f"{k}{v}" for k, v in sorted(more.items())])
+    folder = SCRATCH / f"catalog-{name}"
+    if not (folder / "manifest.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        arguments = [x for k, v in more.items() for x in (f"--{k.replace('_', '-')}", str(v))]
+        subprocess.run([PYTHON, str(PROBES / "gen_catalog.py"), str(folder), "--updates", str(updates), *arguments], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def held(tailwater):
+    """What is stored: {(id, revision): sorted file digests}, all types, old revisions too."""
+    rows = tailwater.api("/revisions")
+    return {(r["update_id"].lower(), r["revision"]): sorted(f.upper() for f in r["files"]) for r in rows["revisions"]}
+
+
+def announced(upstream, everything=False):
+    """What the simulator's filter without categories selects: the newest revisions, and what they bundle."""
+    rows = upstream.catalog()["revisions"]
+    out = {}
+    for r in rows:
+        if r["latest"] or (everything and r["kind"] in ("Category", "Detectoid")):
+            out[(r["id"].lower(), r["rev"])] = sorted(f.upper() for f in r["files"])
+    return out
+
+
+def same(name, tailwater, upstream, everything=False):
+    ours, theirs = held(tailwater), announced(upstream, everything)
+    missing, more, files = set(theirs) - set(ours), set(ours) - set(theirs), [k for k in theirs if k in ours and sorted(set(ours[k])) != sorted(set(theirs[k]))]
+    return check(name, not missing and not files and (not more or everything is None), f"{len(ours)} held, {len(missing)} missing {sorted(missing)[:2]}, {len(more)} more {sorted(more)[:2]}, {len(files)} with other files")
+
+
+def modes():
+    """2: every selected revision in each blob mode and flavour."""
+    folder = catalog_of(2000, mean_size=200000, seed=1)
+    docs = SHARED / "captures/fragments/documents"
+    flavours = [["--blob", m] for m in ("plain", "cab", "lzx", "store")] + [["--mu-flavour", "--mu-url"], ["--strict-ids"], ["--all-revisions"], ["--response-limit", "60000"], ["--xpress"], ["--max-updates", "30"]]
+    for flavour in flavours:
+        with Upstream("--catalog", folder, "--docs", docs, *flavour) as up, Tailwater(up.url) as tw:
+            tw.start()
+            began = time.monotonic()
+            code, out, err = tw.run("sync")
+            took = time.monotonic() - began
+            # the recorded bundles name children that the recorded set does not hold: done in part is the honest answer
+            check(f"sync with {' '.join(flavour)} ends", code in (0, 3), f"exit {code}, {took:.1f} s, {err.strip()[-200:]}")
+            same(f"stored equals /_catalog with {' '.join(flavour)}", tw, up, "--all-revisions" in flavour)
+
+
+def incremental():
+    """3: a round without news costs nothing; changes bring exactly the changed revisions."""
+    with Upstream("--catalog", catalog_of(2000, mean_size=200000, seed=1)) as up:
+        relay = Relay(up.port)
+        with Tailwater(relay.url) as tw:
+            tw.start()
+            check("first sync", tw.run("sync")[0] == 0)
+            up.reset()
+            before = relay.acked()
+            check("second sync", tw.run("sync")[0] == 0)
+            time.sleep(0.3)
+            moved, ops = relay.acked() - before, up.counters()["operations"]
+            check("nothing new: no GetUpdateData and under 20 KB", "GetUpdateData" not in ops and moved < 20000, f"{moved} bytes, {ops}")
+            for op, n in (("revise", 5), ("add", 7), ("expire", 3), ("hide", 2)):
+                old = set(announced(up))
+                up.mutate(op=op, n=n)
+                new = set(announced(up)) - old
+                up.reset()
+                code = tw.run("sync")[0]
+                sent = up.counters()["updates_sent"]
+                check(f"after {op}: exactly the changed revisions are fetched", code == 0 and sent == len(new) and new <= set(held(tw)), f"exit {code}, {len(new)} changed, {sent} sent")
+
+
+def kill():
+    """3: kill -9 in the middle of a first sync of 20,000 revisions."""
+    with Upstream("--catalog", catalog_of(7700, mean_size=1000, seed=3)) as up:
+        total = len(announced(up))
+        with Tailwater(up.url) as tw:
+            tw.start()
+            runner = subprocess.Popen([os.environ.get("TAILWATER_BINARY", str(pathlib.Path(__file__).resolve().parents[2] / "target/release/tailwater")), "sync", "--config", str(tw.config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_for("half of the sync", lambda: up.counters()["updates_sent"] > total // 2, 300)
+            visible = len(held(tw))
+            tw.kill()
+            runner.wait()
+            sent = up.counters()["updates_sent"]
+            check("nobody saw half a catalog", visible == 0, f"{visible} visible after {sent} of {total} sent")
+            tw.start()
+            check("nobody sees half a catalog after the restart", len(held(tw)) == 0)
+            code = tw.run("sync")[0]
+            twice = up.counters()["updates_sent"] - total
+            check("after kill -9 at most one batch is fetched twice", code == 0 and twice <= 100, f"exit {code}, {total} revisions, {twice} twice")
+            same("complete after the restart", tw, up)
+
+
+def faults():
+    """4: every injected fault ends in a whole store; agents are served throughout."""
+    rules = [dict(kind="drop", op="GetUpdateData", bytes=5000, count=3), dict(kind="drop", op="GetUpdateData", bytes=0, count=2), dict(kind="status", op="GetUpdateData", status=503, count=3), dict(kind="status", op="GetUpdateData", status=503, retry_after=1, count=2),
+             dict(kind="stall", op="GetUpdateData", bytes=2000, seconds=120, count=1), dict(kind="slow", op="GetRevisionIdList", rate=200000, count=1), dict(kind="corrupt", op="GetUpdateData", count=3), dict(kind="short", op="GetUpdateData", cut=300, count=2),
+             dict(kind="fault", op="GetUpdateData", code="InvalidCookie", count=2), dict(kind="fault", op="GetUpdateData", code="ServerBusy", count=2), dict(kind="fault", op="GetUpdateData", code="InternalServerError", count=2), dict(kind="fault", op="GetRevisionIdList", code="InvalidParameters", count=1),
+             dict(kind="nofault", op="GetUpdateData", count=2), dict(kind="garbage", op="GetUpdateData", count=2), dict(kind="garbage", op="GetCookie", count=1)]
+    folder = catalog_of(300, mean_size=20000, seed=5)
+    for rule in rules:
+        with Upstream("--catalog", folder) as up, Tailwater(up.url) as tw:
+            tw.start()
+            up.inject(**rule)
+            began = time.monotonic()
+            code, out, err = tw.run("sync", timeout=400)
+            first = f"exit {code} in {time.monotonic() - began:.1f} s {err.strip()[-160:]!r}"
+            check(f"agents are served while {rule['kind']} {rule['op']}", len(fetch(tw.admin + "/readyz")) >= 0)
+            if code != 0:
+                up.clear()
+                code, out, err = tw.run("sync", timeout=400)
+            injected = up.counters()["injected"]
+            check(f"fault {rule['kind']} {rule.get('code', rule.get('status', ''))} on {rule['op']}: complete, or said and then complete", code == 0 and bool(injected), f"{first}; {injected}")
+            same(f"store whole after {rule['kind']} {rule.get('code', '')}", tw, up)
+    for op in ("expire-cookies", "server-id"):
+        with Upstream("--catalog", folder) as up, Tailwater(up.url) as tw:
+            tw.start()
+            check("first sync", tw.run("sync")[0] == 0)
+            up.reset()
+            up.mutate(op=op)
+            code, out, err = tw.run("sync")
+            sent = up.counters()["updates_sent"]
+            check(f"after {op}: synchronises, nothing fetched again", code == 0 and sent == 0, f"exit {code}, {sent} sent, {err.strip()[-200:]}")
+
+
+def huge():
+    """5: a Core fragment of 48 MB through sync and to an agent, under 256 MB resident."""
+    for blob in ("auto", "plain", "lzx"):
+        with Upstream("--catalog", catalog_of(50, mean_size=20000, seed=7, huge=48000000), "--blob", blob) as up, Tailwater(up.url) as tw:
+            tw.start()
+            code, out, err = tw.run("sync")
+            memory = tw.resident()
+            check(f"48 MB fragment as {blob}: sync under 256 MB", code == 0 and memory["VmHWM"] < 256, f"exit {code}, {memory} {err.strip()[-200:]}")
+            tw.reset_peak()
+            for style in ([], ["--accept-encoding", "xpress"]):
+                done = subprocess.run([PYTHON, str(PROBES / "wua_probe.py"), "--server", tw.url, "--basic", "--no-negative", "--quiet", *style], capture_output=True, text=True)
+                memory = tw.resident()
+                check(f"48 MB fragment as {blob}: an agent takes it {style}, under 256 MB", done.returncode == 0 and memory["VmHWM"] < 256, f"{done.stdout.strip().splitlines()[-1:]} {memory}")
+
+
+def approve_all(tw, count=200, files_only=True):
+    rows = tw.json("updates", "list", "--limit", "100000")
+    rows = rows["updates"] if isinstance(rows, dict) else rows
+    picked = [r["update_id"] for r in rows if r.get("approvable", True)][:count]
+    for at in range(0, len(picked), 100):
+        code, out, err = tw.run("updates", "approve", *picked[at:at + 100], "--group", "All Computers")
+        if code != 0:
+            raise RuntimeError(err)
+    return picked
+
+
+def agents():
+    """6: the probe agent, in both styles and by the hundred."""
+    with Upstream("--catalog", catalog_of(2000, mean_size=200000, seed=1, definitions=1)) as up, Tailwater(up.url) as tw:
+        tw.start()
+        check("sync", tw.run("sync")[0] == 0)
+        approve_all(tw, 300)
+        for more in (["--content", "20"], ["--content", "20", "--style", "wua"], ["--clients", "200", "--threads", "16"]):
+            done = subprocess.run([PYTHON, str(PROBES / "wua_probe.py"), "--server", tw.url, *more], capture_output=True, text=True)
+            last = [line for line in done.stdout.splitlines() if " passed, " in line][-1:]
+            check(f"wua_probe {' '.join(more)}: 0 failed", done.returncode == 0, f"{last} {[l for l in done.stdout.splitlines() if l.startswith('FAIL')][:8]}")
+            print("\n".join(l for l in done.stdout.splitlines() if l.startswith(("NOTE",))))
+
+
+def demand():
+    """8: 50 agents ask a cold 300 MB file, shuffled, all at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        [big, other] = documents.site(folder, [300_000_000, 120_000_000], twins=True)
+        with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url) as tw:
+            tw.start()
+            check("sync", tw.run("sync")[0] == 0)
+            path = f"/Content/{big['hex'][-2:]}/{big['hex']}.cab"
+            image, errors = bytearray(big["size"]), []
+            def sink(start, data):
+                image[start:start + len(data)] = data
+            began = time.monotonic()
+            clients.many(50, lambda n: clients.fetch_ranges(tw.port, path, clients.shuffled(big["size"], n), sink, errors))
+            took = time.monotonic() - began
+            counted = up.counters()["content"]
+            check("50 agents, 300 MB, shuffled 1 MiB ranges: upstream sends at most 1.01 times", not errors and counted["bytes"] <= 1.01 * big["size"], f"{counted['bytes'] / big['size']:.4f}, {took:.1f} s, {counted['range']} ranges, {errors[:2]}")
+            check("every byte is right", bytes(image) == big["path"].read_bytes())
+            up.reset()
+            twin = f"/Content/{big['hex'][-2:]}/{big['hex']}.exe"
+            check("the same content under another name costs nothing", len(fetch(tw.url + twin)) == big["size"] and up.counters()["content"]["bytes"] == 0)
+            path = f"/Content/{other['hex'][-2:]}/{other['hex']}.cab"
+            asked = [clients.unaligned(other["size"], 100 + n, 10) for n in range(8)]
+            want = clients.distinct([r for ranges in asked for r in ranges])
+            truth, wrong = other["path"].read_bytes(), []
+            def compare(start, data):
+                if truth[start:start + len(data)] != data:
+                    wrong.append(start)
+            clients.many(8, lambda n: clients.fetch_ranges(tw.port, path, asked[n], compare, errors))
+            ratio = up.counters()["content"]["bytes"] / want
+            check("random unaligned ranges: at most 1.10 times", ratio <= 1.10 and not errors and not wrong, f"{ratio:.4f} of {want} bytes, {errors[:2]} {wrong[:2]}")
+
+
+def corrupt():
+    """8: a corrupted piece from upstream never ends up verified and is fetched again."""
+    with tempfile.TemporaryDirectory() as folder:
+        [f] = documents.site(folder, [20_000_000])
+        with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url) as tw:
+            tw.start()
+            check("sync", tw.run("sync")[0] == 0)
+            up.inject(kind="corrupt", match="/Content/", count=1)
+            path = f"/Content/{f['hex'][-2:]}/{f['hex']}.cab"
+            try:
+                fetch(tw.url + path)
+            except Exception as error:
+                print("     first answer:", repr(error)[:100])
+            truth = f["path"].read_bytes()
+            def healed():
+                try:
+                    return fetch(tw.url + path) == truth
+                except OSError:
+                    return False
+            check("a corrupted piece is fetched again", wait_for("right bytes", healed, 60))
+            rows = tw.run("content", "status", "--json")[1]
+            check("and the file ends verified", '"verified"' in rows, rows[:200])
+
+
+def refill():
+    """8: kill -9 during a fill; pieces held before are not fetched again."""
+    with tempfile.TemporaryDirectory() as folder:
+        [f] = documents.site(folder, [200_000_000])
+        with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url, rate="200 Mbit/s") as tw:
+            tw.start()
+            check("sync", tw.run("sync")[0] == 0)
+            path = f"/Content/{f['hex'][-2:]}/{f['hex']}.cab"
+            up.reset()
+            threading.Thread(target=lambda: clients.fetch_ranges(tw.port, path, [(0, f["size"])], None, []), daemon=True).start()
+            wait_for("half", lambda: up.counters()["content"]["bytes"] > f["size"] // 2, 60)
+            tw.kill()
+            time.sleep(0.5)
+            tw.start()
+            check("the file is whole after the restart", fetch(tw.url + path) == f["path"].read_bytes())
+            more = up.counters()["content"]["bytes"] - f["size"]
+            check("kill -9 during a fill: what was held is not fetched again", more < 4_000_000, f"{more} bytes twice or in flight")
+
+
+def rate():
+    """9: the cap, counted at the upstream's sockets."""
+    seconds = int(os.environ.get("TAILWATER_RATE_SECONDS", "60"))
+    with tempfile.TemporaryDirectory() as folder:
+        files = documents.site(folder, [120_000_000] * 8)
+        generated = catalog_of(2000, mean_size=200000, seed=1)
+        with Upstream("--catalog", generated, "--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:
+            for text, bits, width in (("8 Mbit/s", 8e6, 1), ("100 Mbit/s", 100e6, 1), ("1 Mbit/s", 1e6, 10)):
+                relay = Relay(up.port)
+                with Tailwater(relay.url, rate="unlimited") as tw:
+                    tw.start()
+                    check("sync", tw.run("sync")[0] == 0)
+                    up.mutate(op="revise", n=400)
+                    tw.run("bandwidth", "set", "--rate", text)
+                    time.sleep(1)
+                    stop = threading.Event()
+                    def pull(f):
+                        path = f"/Content/{f['hex'][-2:]}/{f['hex']}.cab"
+                        for r in clients.shuffled(f["size"], f["hex"]):
+                            if stop.is_set():
+                                return
+                            try:
+                                clients.fetch_ranges(tw.port, path, [r], None, [])
+                            except OSError:
+                                return
+                    for f in files:
+                        threading.Thread(target=pull, args=(f,), daemon=True).start()
+                    threading.Thread(target=lambda: tw.run("sync"), daemon=True).start()
+                    rows = relay.sample(seconds)
+                    mean = (rows[-1][1] - rows[0][1]) * 8 / rows[-1][0]
+                    peaks = [b * 8 / width for t, b in windows(rows, width) if t >= 1]
+                    check(f"{text}: mean 95-100 %", 0.95 * bits <= mean <= 1.0 * bits, f"{100 * mean / bits:.2f} %")
+                    check(f"{text}: no {width} s window above 105 %", max(peaks) <= 1.05 * bits, f"highest {100 * max(peaks) / bits:.2f} %, lowest {100 * min(peaks) / bits:.2f} %")
+                    if bits == 8e6:
+                        tw.run("bandwidth", "set", "--rate", "2 Mbit/s")
+                        time.sleep(2)
+                        rows = relay.sample(5)
+                        now = (rows[-1][1] - rows[0][1]) * 8 / rows[-1][0]
+                        check("a new rate holds within 2 s", 0.85 * 2e6 <= now <= 1.05 * 2e6, f"{now / 1e6:.2f} Mbit/s")
+                    stop.set()
+
+
+def bad():
+    """10: bad input gets a clear error with the next step."""
+    with Upstream("--catalog", catalog_of(50, mean_size=20000, seed=9)) as up, Tailwater(up.url) as tw:
+        tw.start()
+        wrong = tw.home / "wrong.toml"
+        wrong.write_text(tw.config.read_text().replace("data_dir", "data_dri"))
+        def message(*arguments):
+            from world import BINARY
+            done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=60)
+            return done.returncode, done.stdout + done.stderr
+        code, text = message("check-config", "--config", str(wrong))
+        check("unknown key: names it and the nearest", code == 2 and "data_dri" in text and "data_dir" in text, text.strip()[-200:])
+        code, text = message("serve", "--config", str(tw.config))
+        check("locked data directory or port in use: said", code in (1, 2) and text.strip() != "", text.strip()[-300:])
+        other = tw.home / "other.toml"
+        other.write_text(tw.config.read_text().replace(str(tw.data), str(tw.data) + "2").replace(f":{tw.admin_port}", f":{free_port()}"))
+        code, text = message("serve", "--config", str(other))
+        check("port in use: said", code in (1, 2) and str(tw.port) in text, text.strip()[-300:])
+        with Tailwater(f"http://127.0.0.1:{free_port()}") as lost:
+            lost.start()
+            code, out, err = lost.run("sync", timeout=400)
+            check("unreachable upstream: said, with the address", code == 1 and "127.0.0.1" in out + err, (out + err).strip()[-300:])
+        with Tailwater(f"http://127.0.0.1:{tw.admin_port}") as lost:
+            lost.start()
+            code, out, err = lost.run("sync", timeout=400)
+            check("wrong upstream: said", code == 1, (out + err).strip()[-300:])
+        # malformed requests
+        url = tw.url + "/ClientWebService/client.asmx"
+        def post(body, headers=None):
+            import http.client
+            c = http.client.HTTPConnection("127.0.0.1", tw.port, timeout=60)
+            try:
+                c.request("POST", "/ClientWebService/client.asmx", body, {"Content-Type": "text/xml", **(headers or {})})
+                r = c.getresponse()
+                return r.status, r.read()
+            except OSError as error:
+                return "closed", repr(error).encode()
+            finally:
+                c.close()
+        envelope = '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>%s</s:Body></s:Envelope>'
+        config = '<GetConfig xmlns="http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"><protocolVersion>1.8</protocolVersion></GetConfig>'
+        for name, body in (("DTD", '<!DOCTYPE x [<!ENTITY a "b">]>' + envelope % config), ("deep nesting", envelope % ("<a>" * 100000)), ("half an element", "<s:Envel"), ("nothing", ""), ("binary", bytes(range(256)) * 50)):
+            status, text = post(body)
+            check(f"{name}: refused", status == "closed" or 400 <= status < 600, f"{status} {text[:80]}")
+        status, text = post(b"x" * 100_000_000)
+        check("100 MB body: refused", status in ("closed", 413, 400), f"{status} {text[:80]}")
+        check("and agents are still served", post(envelope % config)[0] == 200, tw.resident())
+
+
+def main():
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "demand", "corrupt", "refill", "rate", "bad"]
+    for name in names:
+        print(f"== {name}", flush=True)
+        try:
+            globals()[name]()
+        except Exception as error:
+            import traceback
+            traceback.print_exc()
+            check(f"{name} ran to its end", False, repr(error)[:300])
+    sys.exit(LEDGER.close())
+
+
+if __name__ == "__main__":
+    main()
