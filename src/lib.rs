@@ -6,3 +6,7 @@
 // floor 0: values and the machine
 pub mod domain;
 pub mod runtime;
+pub mod telemetry;
+
+// floor 4: what was asked for
+pub mod config;

@@ -1,0 +1,137 @@
+//! The one table of every key: its name, the kind of value it takes, and its default.
+//!
+//! **Invariant:** a key that is not in the table does not exist, and a key in the table does something.
+//! It never reads a file or the environment.
+
+/// What a key's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Any text.
+    Text,
+    /// A list of texts.
+    List,
+    /// A whole number.
+    Number,
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// With dots between the tables.
+    pub path: &'static str,
+    pub kind: Kind,
+    /// As TOML; `None` when the key is unset by default.
+    pub default: Option<&'static str>,
+}
+
+const fn text(path: &'static str, default: &'static str) -> Key {
+    Key { path, kind: Kind::Text, default: Some(default) }
+}
+
+const fn list(path: &'static str, default: &'static str) -> Key {
+    Key { path, kind: Kind::List, default: Some(default) }
+}
+
+const fn number(path: &'static str, default: &'static str) -> Key {
+    Key { path, kind: Kind::Number, default: Some(default) }
+}
+
+const fn unset(path: &'static str) -> Key {
+    Key { path, kind: Kind::Text, default: None }
+}
+
+/// Every key, in the order in which they are shown.
+pub(super) const KEYS: &[Key] = &[
+    text("server.listen", "\"0.0.0.0:8530\""),
+    text("server.data_dir", "\"./tailwater-data\""),
+    unset("server.public_url"),
+    number("server.max_connections", "10000"),
+    unset("server.selfupdate_dir"),
+    unset("server.tls.listen"),
+    unset("server.tls.certificate"),
+    unset("server.tls.key"),
+    text("upstream.url", "\"https://sws.update.microsoft.com\""),
+    text("upstream.mode", "\"autonomous\""),
+    list("upstream.products", "[]"),
+    list("upstream.classifications", "[\"Critical Updates\", \"Security Updates\", \"Definition Updates\"]"),
+    list("upstream.languages", "[\"en\"]"),
+    list("upstream.schedule", "[\"03:00\"]"),
+    unset("upstream.every"),
+    text("upstream.jitter", "\"30m\""),
+    unset("upstream.account_name"),
+    unset("upstream.ca_file"),
+    unset("upstream.client_certificate"),
+    unset("upstream.client_key"),
+    text("upstream.proxy", "\"system\""),
+    text("upstream.content_from", "\"upstream\""),
+    text("upstream.hold_removals_above", "\"25 %\""),
+    text("agents.offer", "\"all\""),
+    text("content.fetch", "\"demand\""),
+    text("content.max_size", "\"200 GB\""),
+    text("content.min_free", "\"5 GB\""),
+    text("bandwidth.rate", "\"unlimited\""),
+    text("admin.listen", "\"127.0.0.1:8532\""),
+    text("log.filter", "\"info\""),
+    text("log.format", "\"text\""),
+];
+
+/// Keys that users may read about and that this version cannot honour yet, with the reason.
+pub(super) const NOT_YET: &[(&str, &str)] = &[
+    ("bandwidth.window", "rates by the hour are not built yet, bandwidth.rate holds at all times"),
+    ("bandwidth.time_zone", "rates by the hour are not built yet, bandwidth.rate holds at all times"),
+    ("bandwidth.budget", "daily and monthly budgets are not built yet"),
+    ("bandwidth.downstream", "rates towards clients are not built yet"),
+    ("bandwidth.adaptive", "yielding to other traffic is not built yet"),
+];
+
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Why a key (or a table above it) cannot be used yet.
+pub(super) fn not_yet(path: &str) -> Option<(&'static str, &'static str)> {
+    NOT_YET
+        .iter()
+        .find(|(key, _)| path == *key || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+        .copied()
+}
+
+/// Whether `path` is a table that holds keys.
+pub(super) fn is_table(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The key that was most likely meant: near as a whole, or with the same last word in another table.
+pub(super) fn nearest(path: &str) -> Option<&'static str> {
+    let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
+    let wrong_last = path.rsplit('.').next().unwrap_or(path);
+    KEYS.iter()
+        .map(|key| {
+            let whole = strsim::jaro_winkler(key.path, path);
+            let word = strsim::jaro_winkler(last(key.path), wrong_last);
+            (whole.max(word * 0.97), key.path)
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(score, _)| *score > 0.75)
+        .map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_recognised() {
+        let table = [
+            ("server.listn", Some("server.listen")),
+            ("bandwith.rate", Some("bandwidth.rate")),
+            ("upstream.product", Some("upstream.products")),
+            ("datadir", Some("server.data_dir")),
+            ("max_size", Some("content.max_size")),
+            ("zzzzqqq", None),
+        ];
+        for (wrong, right) in table {
+            assert_eq!(nearest(wrong), right, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The configuration: one TOML file and the environment, checked, and remembered with the origin of each value.
+//!
+//! **Invariant:** `config/tailwater.toml` names every key with its default, and a test holds it to that.
+//! It never starts anything: it only says what was asked for.
+
+mod error;
+mod keys;
+mod settings;
+mod source;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::civil::Time;
+use serde::Serialize;
+
+pub use error::ConfigError;
+pub use source::{Origin, Raw};
+
+use crate::domain::{ByteCount, Rate};
+use crate::telemetry;
+
+/// Where a configuration is looked for when none is named, first found first.
+pub const PLACES: [&str; 2] = ["./tailwater.toml", "/etc/tailwater/tailwater.toml"];
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[upstream]`
+    pub upstream: UpstreamSettings,
+    /// `[agents]`
+    pub agents: AgentsSettings,
+    /// `[content]`
+    pub content: ContentSettings,
+    /// `bandwidth.rate`
+    pub rate: Rate,
+    /// `admin.listen`
+    pub admin_listen: SocketAddr,
+    /// `[log]`
+    pub log: telemetry::Config,
+}
+
+/// `[server]`: where agents find this server, and where it keeps its data.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Plain HTTP listener.
+    pub listen: SocketAddr,
+    /// Everything that is kept is below this folder.
+    pub data_dir: PathBuf,
+    /// What agents are told; otherwise from their own `Host` header.
+    pub public_url: Option<String>,
+    /// Connections of agents at once; further ones wait.
+    pub max_connections: usize,
+    /// What `/selfupdate/` serves.
+    pub selfupdate_dir: Option<PathBuf>,
+    /// Second listener.
+    pub tls: Option<TlsSettings>,
+}
+
+/// `[server.tls]`.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// Listener.
+    pub listen: SocketAddr,
+    /// PEM chain.
+    pub certificate: PathBuf,
+    /// PEM key.
+    pub key: PathBuf,
+}
+
+/// `[upstream]`: whom to synchronise from, what, and when.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// `http://server:8530`, without a slash at its end.
+    pub url: String,
+    /// Names or GUIDs; empty means all.
+    pub products: Vec<String>,
+    /// Names or GUIDs; empty means all.
+    pub classifications: Vec<String>,
+    /// Lower case, at least one.
+    pub languages: Vec<String>,
+    /// Local times of day.
+    pub times: Vec<Time>,
+    /// Or at intervals.
+    pub every: Option<Duration>,
+    /// Each start is delayed by a random part of this.
+    pub jitter: Duration,
+    /// What this server calls itself upstream; its host name when unset.
+    pub account_name: Option<String>,
+    /// PEM roots to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM chain shown to upstream.
+    pub client_certificate: Option<PathBuf>,
+    /// PEM key, when not in the same file.
+    pub client_key: Option<PathBuf>,
+    /// Through what.
+    pub proxy: Proxy,
+    /// Where payloads come from first.
+    pub content_from: ContentFrom,
+    /// A synchronisation that would remove more than this share waits for an administrator; 0 to 1.
+    pub hold_removals_above: f64,
+}
+
+/// `upstream.proxy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// What `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
+    System,
+    /// Straight.
+    None,
+    /// This one.
+    Url(String),
+}
+
+/// `upstream.content_from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentFrom {
+    /// The upstream server.
+    Upstream,
+    /// Microsoft's own addresses, as the metadata names them.
+    Microsoft,
+}
+
+/// `[agents]`.
+#[derive(Debug, Clone)]
+pub struct AgentsSettings {
+    /// What scans are answered with.
+    pub offer: OfferPolicy,
+}
+
+/// `agents.offer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferPolicy {
+    /// Every update that is not declined, as WSUS does.
+    All,
+    /// Only what is approved and what leads there.
+    Approved,
+}
+
+/// `[content]`.
+#[derive(Debug, Clone)]
+pub struct ContentSettings {
+    /// When payloads are fetched.
+    pub fetch: Fetch,
+    /// What may be held.
+    pub max_size: ByteCount,
+    /// What stays free on the disk.
+    pub min_free: ByteCount,
+}
+
+/// `content.fetch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// Pieces when an agent asks.
+    Demand,
+    /// Demand, and every approved file ahead.
+    Approved,
+    /// Demand, and everything that is offered ahead.
+    All,
+    /// Agents go to the origin.
+    None,
+}
+
+/// One line of what is in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// With dots between the tables.
+    pub key: &'static str,
+    /// `None` when unset.
+    pub value: Option<Raw>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A configuration that was read and checked.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What to run with.
+    pub settings: Settings,
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    values: source::Values,
+}
+
+impl Loaded {
+    /// Every key with its value in force and where that came from. Credentials are left out.
+    pub fn shown(&self) -> Vec<Shown> {
+        keys::KEYS
+            .iter()
+            .map(|key| match self.values.get(key.path) {
+                Some((raw, origin)) => {
+                    Shown { key: key.path, value: Some(without_credentials(raw)), origin: origin.clone() }
+                }
+                None => Shown { key: key.path, value: None, origin: Origin::Default },
+            })
+            .collect()
+    }
+}
+
+fn without_credentials(raw: &Raw) -> Raw {
+    match raw {
+        Raw::Text(text) if text.contains("://") => Raw::Text(telemetry::safe_url(text)),
+        other => other.clone(),
+    }
+}
+
+/// Reads the file that is named, else the first of [`PLACES`] that exists, else none; then the environment.
+pub fn load<I>(named: Option<&Path>, environment: I) -> Result<Loaded, ConfigError>
+where
+    I: IntoIterator<Item = (String, String)>,
+{
+    let found = || PLACES.iter().map(PathBuf::from).find(|place| place.exists());
+    let file = named.map(Path::to_owned).or_else(found);
+    let mut values = source::defaults()?;
+    if let Some(path) = &file {
+        source::read_file(path, &mut values)?;
+    }
+    source::read_environment(environment, &mut values)?;
+    let base = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let settings = settings::Checked::new(&values, base).settings()?;
+    Ok(Loaded { settings, file, values })
+}
+
+#[cfg(test)]
+mod tests;

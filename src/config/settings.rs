@@ -1,0 +1,329 @@
+//! Values made of texts: each checked once, with an error that says what is expected instead.
+//!
+//! **Invariant:** a [`Settings`] that exists is fit to run with. It never opens a socket or creates a file.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::civil::Time;
+
+use super::source::{Origin, Raw, Values};
+use super::{ConfigError, Settings, UpstreamSettings};
+use crate::config::{
+    AgentsSettings, ContentFrom, ContentSettings, Fetch, OfferPolicy, Proxy, ServerSettings, TlsSettings,
+};
+use crate::domain::{ByteCount, Rate};
+use crate::telemetry;
+
+/// How many entries a list may have.
+const MAX_LIST: usize = 1_000;
+
+/// Longest wait between two synchronisations, and longest jitter.
+const LONGEST: Duration = Duration::from_hours(24 * 31);
+
+/// Shortest wait between two synchronisations: an upstream is shared.
+const SHORTEST: Duration = Duration::from_mins(1);
+
+/// Reads checked values out of the texts.
+pub(super) struct Checked<'a> {
+    values: &'a Values,
+    /// What relative paths of the file are relative to.
+    base: &'a Path,
+}
+
+impl<'a> Checked<'a> {
+    pub(super) fn new(values: &'a Values, base: &'a Path) -> Self {
+        Self { values, base }
+    }
+
+    fn refuse(&self, key: &str, reason: impl Into<String>) -> ConfigError {
+        let (value, origin) = self
+            .values
+            .get(key)
+            .map_or((String::new(), Origin::Default), |(raw, origin)| (raw.to_string(), origin.clone()));
+        ConfigError::Value {
+            origin,
+            key: key.to_owned(),
+            value: value.chars().take(80).collect(),
+            reason: reason.into(),
+        }
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        self.values.get(key).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    fn is_default(&self, key: &str) -> bool {
+        self.origin(key) == Origin::Default
+    }
+
+    fn text(&self, key: &str) -> Option<&'a str> {
+        match self.values.get(key) {
+            Some((Raw::Text(text), _)) if !text.trim().is_empty() => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    fn list(&self, key: &str) -> Result<&'a [String], ConfigError> {
+        match self.values.get(key) {
+            Some((Raw::List(items), _)) if items.len() > MAX_LIST => {
+                Err(self.refuse(key, format!("at most {MAX_LIST} entries")))
+            }
+            Some((Raw::List(items), _)) => Ok(items),
+            _ => Ok(&[]),
+        }
+    }
+
+    fn number(&self, key: &str, least: i64, most: i64) -> Result<usize, ConfigError> {
+        match self.values.get(key) {
+            Some((Raw::Number(number), _)) if (least..=most).contains(number) => {
+                usize::try_from(*number).map_err(|_e| self.refuse(key, "too large"))
+            }
+            _ => Err(self.refuse(key, format!("expected a whole number from {least} to {most}"))),
+        }
+    }
+
+    fn parsed<T>(&self, key: &str) -> Result<T, ConfigError>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        self.text(key)
+            .ok_or_else(|| self.refuse(key, "expected a value"))?
+            .parse()
+            .map_err(|error| self.refuse(key, format!("{error}")))
+    }
+
+    fn address(&self, key: &str) -> Result<Option<SocketAddr>, ConfigError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let wanted = "expected an address and a port, such as \"0.0.0.0:8530\" or \"localhost:8530\"";
+        text.to_socket_addrs()
+            .ok()
+            .and_then(|mut found| found.next())
+            .map(Some)
+            .ok_or_else(|| self.refuse(key, wanted))
+    }
+
+    fn needed_address(&self, key: &str) -> Result<SocketAddr, ConfigError> {
+        self.address(key)?.ok_or_else(|| self.refuse(key, "expected an address and a port"))
+    }
+
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        let text = self.text(key)?;
+        Some(match self.origin(key) {
+            Origin::File { .. } => self.base.join(text),
+            Origin::Default | Origin::Environment { .. } => PathBuf::from(text),
+        })
+    }
+
+    fn existing_file(&self, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = self.path(key) else { return Ok(None) };
+        match std::fs::File::open(&path) {
+            Ok(_file) => Ok(Some(path)),
+            Err(error) => Err(self.refuse(key, format!("{} cannot be opened: {error}", path.display()))),
+        }
+    }
+
+    fn url(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let wanted = "expected an address such as \"http://server:8530\"";
+        let uri: http::Uri = text.parse().map_err(|_e| self.refuse(key, wanted))?;
+        let scheme_fits = matches!(uri.scheme_str(), Some("http" | "https"));
+        let plain = uri.query().is_none() && uri.authority().is_some_and(|a| !a.as_str().contains('@'));
+        if !scheme_fits || !plain {
+            return Err(self.refuse(key, wanted));
+        }
+        Ok(Some(text.trim_end_matches('/').to_owned()))
+    }
+
+    fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let text = self.text(key).unwrap_or_default();
+        words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            self.refuse(key, format!("expected one of {}", known.join(", ")))
+        })
+    }
+
+    fn duration(&self, key: &str, least: Duration) -> Result<Option<Duration>, ConfigError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let wanted = "expected a time such as \"30m\" or \"4h\"";
+        let span: jiff::SignedDuration = text.parse().map_err(|_e| self.refuse(key, wanted))?;
+        let span = Duration::try_from(span).map_err(|_e| self.refuse(key, wanted))?;
+        if span < least || span > LONGEST {
+            return Err(self.refuse(key, format!("expected at least {least:?} and at most 31 days")));
+        }
+        Ok(Some(span))
+    }
+
+    fn share(&self, key: &str) -> Result<f64, ConfigError> {
+        let text = self.text(key).unwrap_or_default();
+        let percent: Option<f64> = text.strip_suffix('%').and_then(|number| number.trim().parse().ok());
+        percent
+            .filter(|percent| (0.0..=100.0).contains(percent))
+            .map(|percent| percent / 100.0)
+            .ok_or_else(|| self.refuse(key, "expected a share from \"0 %\" to \"100 %\""))
+    }
+
+    /// All of them together.
+    pub(super) fn settings(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            server: self.server()?,
+            upstream: self.upstream()?,
+            agents: AgentsSettings {
+                offer: self.word(
+                    "agents.offer",
+                    &[("all", OfferPolicy::All), ("approved", OfferPolicy::Approved)],
+                )?,
+            },
+            content: self.content()?,
+            rate: self.parsed::<Rate>("bandwidth.rate")?,
+            admin_listen: self.needed_address("admin.listen")?,
+            log: self.log()?,
+        })
+    }
+
+    fn server(&self) -> Result<ServerSettings, ConfigError> {
+        let data_dir = self.path("server.data_dir");
+        let selfupdate_dir = self.path("server.selfupdate_dir");
+        if let Some(dir) = selfupdate_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            return Err(self.refuse("server.selfupdate_dir", format!("{} is no folder", dir.display())));
+        }
+        Ok(ServerSettings {
+            listen: self.needed_address("server.listen")?,
+            data_dir: data_dir.ok_or_else(|| self.refuse("server.data_dir", "expected a folder"))?,
+            public_url: self.url("server.public_url")?,
+            max_connections: self.number("server.max_connections", 16, 1_000_000)?,
+            selfupdate_dir,
+            tls: self.tls()?,
+        })
+    }
+
+    fn tls(&self) -> Result<Option<TlsSettings>, ConfigError> {
+        let listen = self.address("server.tls.listen")?;
+        let certificate = self.existing_file("server.tls.certificate")?;
+        let key = self.existing_file("server.tls.key")?;
+        match (listen, certificate, key) {
+            (Some(listen), Some(certificate), Some(key)) => {
+                Ok(Some(TlsSettings { listen, certificate, key }))
+            }
+            (None, None, None) => Ok(None),
+            _ => Err(ConfigError::Conflict {
+                origin: self.origin("server.tls.listen"),
+                key: "server.tls".to_owned(),
+                reason: "needs listen, certificate and key together",
+            }),
+        }
+    }
+
+    fn upstream(&self) -> Result<UpstreamSettings, ConfigError> {
+        let replica = "replica servers, whose approvals and groups come from upstream, are not built yet; \
+                       use \"autonomous\"";
+        if self.text("upstream.mode") == Some("replica") {
+            return Err(self.refuse("upstream.mode", replica));
+        }
+        self.word("upstream.mode", &[("autonomous", ())])?;
+        let client_certificate = self.existing_file("upstream.client_certificate")?;
+        let client_key = self.existing_file("upstream.client_key")?;
+        if client_key.is_some() && client_certificate.is_none() {
+            return Err(
+                self.refuse("upstream.client_key", "is of no use without upstream.client_certificate")
+            );
+        }
+        let (times, every) = self.schedule()?;
+        Ok(UpstreamSettings {
+            url: self
+                .url("upstream.url")?
+                .ok_or_else(|| self.refuse("upstream.url", "expected an address"))?,
+            products: self.list("upstream.products")?.to_vec(),
+            classifications: self.list("upstream.classifications")?.to_vec(),
+            languages: self.languages()?,
+            times,
+            every,
+            jitter: self.duration("upstream.jitter", Duration::ZERO)?.unwrap_or_default(),
+            account_name: self.text("upstream.account_name").map(str::to_owned),
+            ca_file: self.existing_file("upstream.ca_file")?,
+            client_certificate,
+            client_key,
+            proxy: self.proxy()?,
+            content_from: self.word(
+                "upstream.content_from",
+                &[("upstream", ContentFrom::Upstream), ("microsoft", ContentFrom::Microsoft)],
+            )?,
+            hold_removals_above: self.share("upstream.hold_removals_above")?,
+        })
+    }
+
+    fn schedule(&self) -> Result<(Vec<Time>, Option<Duration>), ConfigError> {
+        let key = "upstream.schedule";
+        let every = self.duration("upstream.every", SHORTEST)?;
+        if every.is_some() && self.is_default(key) {
+            return Ok((Vec::new(), every));
+        }
+        let wanted = "expected local times such as \"03:00\"";
+        let times = self.list(key)?.iter().map(|text| Time::strptime("%H:%M", text.trim()));
+        let times: Vec<Time> = times.collect::<Result<_, _>>().map_err(|_e| self.refuse(key, wanted))?;
+        if every.is_some() && !times.is_empty() {
+            return Err(ConfigError::Conflict {
+                origin: self.origin("upstream.every"),
+                key: "upstream.every".to_owned(),
+                reason: "and upstream.schedule exclude each other; keep one",
+            });
+        }
+        Ok((times, every))
+    }
+
+    fn languages(&self) -> Result<Vec<String>, ConfigError> {
+        let key = "upstream.languages";
+        let languages: Vec<String> =
+            self.list(key)?.iter().map(|language| language.trim().to_ascii_lowercase()).collect();
+        let is_tag = |tag: &String| {
+            (2..=20).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if languages.is_empty() || !languages.iter().all(is_tag) {
+            return Err(self.refuse(key, "expected at least one language such as \"en\" or \"pt-br\""));
+        }
+        Ok(languages)
+    }
+
+    fn proxy(&self) -> Result<Proxy, ConfigError> {
+        match self.text("upstream.proxy") {
+            None | Some("system") => Ok(Proxy::System),
+            Some("none") => Ok(Proxy::None),
+            // credentials are allowed here, and nowhere shown: see `shown`
+            Some(text) => {
+                let wanted = "expected \"system\", \"none\" or an address such as \"http://proxy:3128\"";
+                let uri: http::Uri = text.parse().map_err(|_e| self.refuse("upstream.proxy", wanted))?;
+                if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+                    return Err(self.refuse("upstream.proxy", wanted));
+                }
+                Ok(Proxy::Url(text.to_owned()))
+            }
+        }
+    }
+
+    fn content(&self) -> Result<ContentSettings, ConfigError> {
+        let fetch = [
+            ("demand", Fetch::Demand),
+            ("approved", Fetch::Approved),
+            ("all", Fetch::All),
+            ("none", Fetch::None),
+        ];
+        let max_size = self.parsed::<ByteCount>("content.max_size")?;
+        if max_size.0 < 1_000_000 {
+            return Err(self.refuse("content.max_size", "expected at least \"1 MB\""));
+        }
+        Ok(ContentSettings {
+            fetch: self.word("content.fetch", &fetch)?,
+            max_size,
+            min_free: self.parsed("content.min_free")?,
+        })
+    }
+
+    fn log(&self) -> Result<telemetry::Config, ConfigError> {
+        let filter = self.text("log.filter").unwrap_or("info").to_owned();
+        telemetry::check(&filter).map_err(|error| self.refuse("log.filter", error.to_string()))?;
+        let format = [("text", telemetry::Format::Text), ("json", telemetry::Format::Json)];
+        Ok(telemetry::Config { filter, format: self.word("log.format", &format)? })
+    }
+}

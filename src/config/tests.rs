@@ -1,0 +1,129 @@
+//! Promises of the configuration.
+
+use super::*;
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.toml");
+    std::fs::write(&path, text).unwrap();
+    load(Some(&path), environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+}
+
+fn refusal(text: &str, environment: &[(&str, &str)]) -> String {
+    read(text, environment).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let loaded = read("", &[]).unwrap();
+    assert_eq!(loaded.settings.server.listen.to_string(), "0.0.0.0:8530");
+    assert_eq!(loaded.settings.rate, Rate::Unlimited);
+    assert_eq!(loaded.settings.upstream.times.len(), 1);
+}
+
+#[test]
+fn the_shipped_file_names_every_key_with_its_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tailwater.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut of_file = source::Values::new();
+    source::read_text(&path, &text, &mut of_file).unwrap();
+    for key in keys::KEYS {
+        let (table, name) = key.path.rsplit_once('.').unwrap();
+        match key.default {
+            Some(_) => {
+                let default = &source::defaults().unwrap()[key.path].0;
+                assert_eq!(of_file.get(key.path).map(|(raw, _)| raw), Some(default), "{}", key.path);
+            }
+            None => {
+                assert!(!of_file.contains_key(key.path), "{} is unset by default", key.path);
+                let section = text.split(&format!("\n[{table}]\n")).nth(1).unwrap_or_default();
+                assert!(section.contains(&format!("# {name} = ")), "{} is not explained", key.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_examples_can_be_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        load(Some(&entry.unwrap().path()), []).unwrap();
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
+    let error = refusal("[server]\nlisten = \"0.0.0.0:1\"\nlisen = \"x\"\n", &[]);
+    assert!(error.contains("line 3"), "{error}");
+    assert!(error.contains("\"server.lisen\""), "{error}");
+    assert!(error.contains("did you mean \"server.listen\"?"), "{error}");
+    let error = refusal("[bandwith]\nrate = \"8 Mbit/s\"\n", &[]);
+    assert!(error.contains("line 2") && error.contains("bandwidth.rate"), "{error}");
+    let error = refusal("", &[("TAILWATER_SERVER__LISTN", "x")]);
+    assert!(error.contains("TAILWATER_SERVER__LISTN") && error.contains("server.listen"), "{error}");
+}
+
+#[test]
+fn what_cannot_work_yet_says_so() {
+    for text in [
+        "[upstream]\nmode = \"replica\"",
+        "[[bandwidth.window]]\nrate = \"1 Mbit/s\"",
+        "[bandwidth.budget]\ndaily = \"10 GB\"",
+    ] {
+        let error = refusal(text, &[]);
+        assert!(error.contains("not built yet"), "{error}");
+    }
+}
+
+#[test]
+fn values_are_checked_with_what_is_expected_instead() {
+    let table = [
+        ("[server]\nlisten = \"here\"", "server.listen"),
+        ("[server]\nlisten = 8530", "quotation marks"),
+        ("[bandwidth]\nrate = \"fast\"", "8 Mbit/s"),
+        ("[content]\nmax_size = \"much\"", "200 GB"),
+        ("[content]\nfetch = \"some\"", "\"demand\", \"approved\""),
+        ("[upstream]\nurl = \"ftp://x\"", "http://server:8530"),
+        ("[upstream]\nschedule = [\"25:00\"]", "03:00"),
+        ("[upstream]\nschedule = [\"03:00\"]\nevery = \"4h\"", "exclude each other"),
+        ("[upstream]\nevery = \"1s\"", "at least"),
+        ("[upstream]\nlanguages = []", "at least one language"),
+        ("[upstream]\nca_file = \"/no/such/file\"", "cannot be opened"),
+        ("[server.tls]\nlisten = \"0.0.0.0:8531\"", "together"),
+        ("[upstream]\nhold_removals_above = \"half\"", "100 %"),
+        ("[log]\nfilter = \"tailwater=loud\"", "log.filter"),
+        ("[server\n", "line 1"),
+    ];
+    for (text, part) in table {
+        let error = refusal(text, &[]);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_environment_wins_and_every_value_remembers_its_origin() {
+    let loaded = read(
+        "[server]\ndata_dir = \"d\"\nlisten = \"127.0.0.1:1\"\n[upstream]\nevery = \"4h\"",
+        &[("TAILWATER_SERVER__LISTEN", "127.0.0.1:2"), ("TAILWATER_UPSTREAM__PRODUCTS", "a, b")],
+    )
+    .unwrap();
+    assert_eq!(loaded.settings.server.listen.port(), 2);
+    assert_eq!(loaded.settings.upstream.products, ["a", "b"]);
+    assert_eq!(loaded.settings.upstream.every, Some(Duration::from_hours(4)));
+    assert!(loaded.settings.upstream.times.is_empty());
+    assert!(loaded.settings.server.data_dir.is_absolute(), "relative to the file");
+    let origin = |key: &str| loaded.shown().into_iter().find(|shown| shown.key == key).unwrap().origin;
+    assert!(matches!(origin("server.listen"), Origin::Environment { .. }));
+    assert!(matches!(origin("server.data_dir"), Origin::File { line: 2, .. }));
+    assert_eq!(origin("content.fetch"), Origin::Default);
+}
+
+#[test]
+fn credentials_are_not_shown() {
+    let loaded = read("[upstream]\nproxy = \"http://user:word@proxy:3128\"", &[]).unwrap();
+    let shown = serde_json::to_string(&loaded.shown()).unwrap();
+    assert!(!shown.contains("word"), "{shown}");
+}

@@ -1,0 +1,115 @@
+//! What the process says of itself: log lines, and how an address may be written into one.
+//!
+//! **Invariant:** nothing secret reaches a log line: addresses lose their query, fragment and credentials in
+//! [`safe_url`] first. It never decides what is worth saying; rooms do, through `tracing`.
+
+use std::io::IsTerminal as _;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// What is logged, and how. Lines go to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// Least level, or directives such as `info,tailwater::upstream=debug`.
+    pub filter: String,
+    /// How lines are written.
+    pub format: Format,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: Format::Text }
+    }
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error(
+        "log.filter {filter:?} cannot be read; write a level (\"info\") or \"info,tailwater::upstream=debug\""
+    )]
+    Filter {
+        /// As configured.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+}
+
+/// Checks a filter without starting anything.
+pub fn check(filter: &str) -> Result<(), TelemetryError> {
+    parse(filter).map(|_filter| ())
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| TelemetryError::Filter { filter: filter.chars().take(200).collect(), source })
+}
+
+/// Starts logging for the whole process. A second start changes nothing.
+pub fn start(config: &Config) -> Result<(), TelemetryError> {
+    let filter = parse(&config.filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.format {
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Format::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging had been started before");
+    }
+    Ok(())
+}
+
+/// An address as it may be logged: without credentials, query and fragment, at most 300 characters.
+pub fn safe_url(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    let bare: String = bare.chars().filter(|c| !c.is_control()).take(300).collect();
+    match bare.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').map_or((rest, None), |(a, p)| (a, Some(p)));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
+        }
+        None => bare,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_left_of_an_address() {
+        let table = [
+            ("http://user:word@host:8530/a/b?token=1#x", "http://host:8530/a/b"),
+            ("https://host", "https://host"),
+            ("/Content/49/AB.exe?P1=2", "/Content/49/AB.exe"),
+            ("http://host/a@b", "http://host/a@b"),
+        ];
+        for (address, safe) in table {
+            assert_eq!(safe_url(address), safe);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_named() {
+        let error = check("tailwater=loud").unwrap_err().to_string();
+        assert!(error.contains("tailwater=loud"), "{error}");
+        assert!(check("info,tailwater::upstream=debug").is_ok());
+    }
+}
