@@ -8,5 +8,8 @@ pub mod domain;
 pub mod runtime;
 pub mod telemetry;
 
+// floor 1: what is known, held and said
+pub mod catalog;
+
 // floor 4: what was asked for
 pub mod config;

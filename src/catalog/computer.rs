@@ -1,0 +1,177 @@
+//! Computers as values: what an agent said of itself, the groups it is in, and what it reported.
+//!
+//! **Invariant:** every text is cut to a limit before it is kept. It never holds a password, a user's name
+//! or an address of the network.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{ComputerId, GroupId, UpdateId, UpdateIdentity};
+
+/// `RegisterComputer`'s `ComputerInfo` ([MS-WUSP] 2.2.2.2.3). Absent elements are empty or 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ComputerInfo {
+    /// `DnsName`.
+    pub dns_name: String,
+    /// `OSMajorVersion`.
+    pub os_major: i32,
+    /// `OSMinorVersion`.
+    pub os_minor: i32,
+    /// `OSBuildNumber`.
+    pub os_build: i32,
+    /// `OSServicePackMajorNumber`.
+    pub service_pack_major: i32,
+    /// `OSServicePackMinorNumber`.
+    pub service_pack_minor: i32,
+    /// `OSLocale`.
+    pub locale: String,
+    /// `ComputerManufacturer`.
+    pub manufacturer: String,
+    /// `ComputerModel`.
+    pub model: String,
+    /// `BiosVersion`.
+    pub bios_version: String,
+    /// `BiosName`.
+    pub bios_name: String,
+    /// `BiosReleaseDate`.
+    pub bios_date: String,
+    /// `ProcessorArchitecture`.
+    pub architecture: String,
+    /// `SuiteMask`.
+    pub suite_mask: i32,
+    /// `OldProductType`.
+    pub old_product_type: i32,
+    /// `NewProductType`.
+    pub new_product_type: i32,
+    /// `SystemMetrics`.
+    pub system_metrics: i32,
+    /// `ClientVersion…` as `major.minor.build.qfe`.
+    pub client_version: String,
+    /// `OSDescription`.
+    pub os_description: String,
+    /// `OEM`.
+    pub oem: String,
+    /// `DeviceType`.
+    pub device_type: String,
+    /// `FirmwareVersion`.
+    pub firmware_version: String,
+    /// `MobileOperator`.
+    pub mobile_operator: String,
+}
+
+/// A computer that called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Computer {
+    /// What it calls itself.
+    pub id: ComputerId,
+    /// Its full name, from `GetAuthorizationCookie` or its registration.
+    pub dns_name: String,
+    /// What it registered, if it did.
+    pub info: Option<ComputerInfo>,
+    /// `DeviceAttributes` of its last scan, cut to 4 KiB.
+    pub device_attributes: Option<String>,
+    /// The groups it was put into; never All Computers, and Unassigned Computers only alone.
+    pub groups: Vec<GroupId>,
+    /// The groups it asked for (`targetGroupName`, split at `;`).
+    pub requested_groups: Vec<String>,
+    /// When it first called.
+    pub first_seen: Timestamp,
+    /// When it last called; exact to a minute.
+    pub last_contact: Timestamp,
+    /// When it last reported events.
+    pub last_report: Option<Timestamp>,
+    /// The change number at which its groups last changed.
+    pub moved_at: u64,
+}
+
+impl Computer {
+    /// Whether it called `RegisterComputer`.
+    pub fn is_registered(&self) -> bool {
+        self.info.is_some()
+    }
+
+    /// The change number to scan with, given the one in its cookie: 0 when its groups changed since.
+    pub fn since(&self, cookie: u64) -> u64 {
+        if self.moved_at > cookie { 0 } else { cookie }
+    }
+}
+
+/// What a computer says of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It has it.
+    Installed,
+    /// It needs it and does not have it.
+    Needed,
+    /// It tried and failed.
+    Failed,
+    /// It was looked at and does not concern the computer.
+    NotApplicable,
+    /// The computer never reported.
+    Unknown,
+}
+
+/// What a computer reported of the updates that concern it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// When event 156 last came; until then everything is unknown.
+    pub reported_at: Option<Timestamp>,
+    /// `V` of event 156.
+    pub installed: Vec<UpdateId>,
+    /// `U` of event 156, those that failed included.
+    pub needed: Vec<UpdateId>,
+    /// Failed since it was last seen installed.
+    pub failed: Vec<Failure>,
+}
+
+/// A failed installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What failed.
+    pub update: UpdateId,
+    /// `Win32HResult`.
+    pub result: i32,
+    /// When, by the agent's clock.
+    pub at: Timestamp,
+}
+
+/// One event of `ReportEventBatch` ([MS-WUSP] 2.2.2.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// `EventInstanceID`: the same event again has the same.
+    pub instance: Uuid,
+    /// `EventID`.
+    pub id: i32,
+    /// `NamespaceID`.
+    pub namespace: i32,
+    /// `SourceID`.
+    pub source: i32,
+    /// `TimeAtTarget`.
+    pub at: Timestamp,
+    /// `UpdateID`; none when it is all zero.
+    pub update: Option<UpdateIdentity>,
+    /// `Win32HResult`.
+    pub result: i32,
+    /// `AppName`.
+    pub app: String,
+    /// `ReplacementStrings`.
+    pub replacements: Vec<String>,
+    /// `MiscData`, as `K=V`. Not kept beyond the status it implies.
+    pub misc: Vec<String>,
+}
+
+/// A group of computers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its identity.
+    pub id: GroupId,
+    /// Its name, unique without regard to letter case.
+    pub name: String,
+    /// The group it lies in; none for All Computers.
+    pub parent: Option<GroupId>,
+    /// How deep it lies: All Computers 0.
+    pub depth: u32,
+}

@@ -1,0 +1,67 @@
+//! What an administrator may set about the catalog.
+//!
+//! **Invariant:** every field has a documented default that serves a branch office of 15,000 revisions in
+//! less than 150 MB. It never reads a file: `config` fills it.
+
+use std::path::PathBuf;
+
+use crate::domain::ByteCount;
+
+/// Which updates agents are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OfferPolicy {
+    /// Every update that is neither declined nor expired, as a real WSUS does; `Install` only where
+    /// approved.
+    #[default]
+    AllNotDeclined,
+    /// What is approved for the computer's groups and what that needs. Smaller scans over slow links.
+    ///
+    /// Deviates: WSUS always tells agents of everything that is not declined.
+    ApprovedOnly,
+}
+
+/// Settings of the catalog.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder that holds index and segments. Made when absent.
+    pub dir: PathBuf,
+    /// What agents are told of.
+    pub offer: OfferPolicy,
+    /// Memory that sled may use for pages. Default 16 MiB; its real use is several times that.
+    pub index_cache: ByteCount,
+    /// Memory for decompressed fragments, Core ones before all. Default 32 MiB.
+    pub fragment_cache: ByteCount,
+    /// At which size a new segment file is begun. Default 256 MiB.
+    pub segment_size: ByteCount,
+    /// An activation that would take away more than this share of what is offered waits for an
+    /// administrator. Default 0.25; 1.0 holds nothing.
+    pub hold_above_share: f64,
+    /// Whether a computer's group is the one it names itself (`targetGroupName`), instead of the one an
+    /// administrator put it into. Default false.
+    pub client_side_targeting: bool,
+    /// How many computers are remembered. Default 100,000; a further one is refused.
+    pub max_computers: usize,
+    /// How many events are kept of one computer; the oldest goes first. Default 100.
+    pub max_events_per_computer: usize,
+    /// How many scan answers are remembered while a snapshot lives. Default 256.
+    pub remembered_answers: usize,
+}
+
+impl Config {
+    /// Defaults, with the store in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            offer: OfferPolicy::default(),
+            index_cache: ByteCount(16 << 20),
+            fragment_cache: ByteCount(32 << 20),
+            segment_size: ByteCount(256 << 20),
+            hold_above_share: 0.25,
+            client_side_targeting: false,
+            max_computers: 100_000,
+            max_events_per_computer: 100,
+            remembered_answers: 256,
+        }
+    }
+}

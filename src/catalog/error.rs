@@ -1,0 +1,131 @@
+//! What the catalog could not do, and the next step.
+
+use std::path::PathBuf;
+
+use super::kv::KvError;
+use crate::domain::{ComputerId, GroupId, UpdateId, UpdateIdentity};
+
+/// Why an operation on the catalog failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// Another process has the store open.
+    #[error(
+        "the store in {} is in use by another process; stop that server, or let this command talk to it",
+        dir.display()
+    )]
+    Locked {
+        /// The store's folder.
+        dir: PathBuf,
+    },
+    /// The store was written by a newer version.
+    #[error("the store has format {found}, this program knows up to {known}; use a newer tailwater")]
+    Newer {
+        /// Format of the store.
+        found: u8,
+        /// Newest format known here.
+        known: u8,
+    },
+    /// The index failed.
+    #[error("the index could not be used")]
+    Index(#[from] KvError),
+    /// A file could not be read or written.
+    #[error("{} could not be {action}; check the disk and its free space", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// `read`, `written`, `opened`, ….
+        action: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The text of a new part ended early, was longer than announced, or could not be read.
+    #[error("a text of {identity} could not be read while it was stored; fetch the update again")]
+    PartInput {
+        /// Whose text.
+        identity: UpdateIdentity,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A new part is larger than a part may be.
+    #[error("a text of {identity} has {len} bytes; at most {limit} are kept")]
+    PartTooLarge {
+        /// Whose text.
+        identity: UpdateIdentity,
+        /// Its length.
+        len: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A stored record does not match its checksum.
+    #[error(
+        "segment {segment} is damaged at byte {offset}; what lay there is fetched again with the next sync"
+    )]
+    Damaged {
+        /// Number of the segment file.
+        segment: u32,
+        /// Where in it.
+        offset: u64,
+    },
+    /// A record of the index cannot be understood.
+    #[error("an index record of kind {kind:?} is damaged; rebuild the index from the segments")]
+    Record {
+        /// The key's first letter.
+        kind: char,
+        /// The cause.
+        source: postcard::Error,
+    },
+    /// A text could not be compressed or decompressed.
+    #[error("a text could not be compressed or decompressed")]
+    Compression(#[source] std::io::Error),
+    /// A dump was cut short or altered.
+    #[error("the dump is damaged after {records} records; make it again")]
+    Dump {
+        /// How many records were good.
+        records: u64,
+    },
+    /// No such update.
+    #[error("update {0} is not in the catalog; see `tailwater updates list`")]
+    UnknownUpdate(UpdateId),
+    /// Not something that can be approved or declined.
+    #[error("update {0} cannot be approved by itself; approve the bundle that contains it")]
+    NotDeployable(UpdateId),
+    /// An expired update cannot be approved for installation.
+    #[error("update {0} was expired by its publisher and can only be declined")]
+    Expired(UpdateId),
+    /// The update has no uninstaller.
+    #[error("update {0} cannot be uninstalled; approve it with action install, or remove it by hand")]
+    NotUninstallable(UpdateId),
+    /// No such group.
+    #[error("group {0} does not exist; see `tailwater groups list`")]
+    UnknownGroup(GroupId),
+    /// A group's name is taken, empty or too long.
+    #[error("{0:?} cannot be a group's name: it is taken, empty or longer than 255 characters")]
+    GroupName(String),
+    /// The two well-known groups stay as they are; a group cannot move under itself.
+    #[error("group {0} cannot be changed in this way")]
+    FixedGroup(GroupId),
+    /// Too many groups, or nested too deep.
+    #[error("there are already {limit} groups, or the parent is nested too deep")]
+    TooManyGroups {
+        /// The limit.
+        limit: usize,
+    },
+    /// No such computer.
+    #[error("computer {0} is not known; see `tailwater computers list`")]
+    UnknownComputer(ComputerId),
+    /// A further computer would exceed the limit.
+    #[error("{limit} computers are registered already; remove those that are gone, or raise max_computers")]
+    TooManyComputers {
+        /// The limit.
+        limit: usize,
+    },
+    /// A computer's identity is empty or longer than 255 bytes.
+    #[error("a computer's identity must have 1 to 255 bytes")]
+    ComputerName,
+    /// Nothing is held for an administrator.
+    #[error("no activation waits for an administrator")]
+    NothingHeld,
+    /// A worker thread of the store panicked.
+    #[error("a worker of the store failed; see the log")]
+    Worker,
+}

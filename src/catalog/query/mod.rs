@@ -1,0 +1,258 @@
+//! What administrators ask of the catalog: lists with filters and pages, details, categories, files.
+//!
+//! **Invariant:** a list is never longer than its page, and its `total` counts everything that matched.
+//! It never changes anything.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Computer, State, Status};
+use crate::domain::{
+    Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, RevisionId, UpdateId,
+    UpdateIdentity, UpdateType,
+};
+
+/// The most rows in one page.
+pub const MAX_PAGE: usize = 1_000;
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows from `offset` on.
+    pub rows: Vec<T>,
+    /// How many there are over all pages.
+    pub total: usize,
+    /// Where this page begins.
+    pub offset: usize,
+}
+
+/// Which updates, by their standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateState {
+    /// Neither approved, declined nor expired.
+    Unapproved,
+    /// Approved for some group.
+    Approved,
+    /// Declined.
+    Declined,
+    /// Expired by its publisher.
+    Expired,
+    /// Replaced by another update, and not declined.
+    Superseded,
+    /// Some computer needs it.
+    Needed,
+    /// Some computer failed to install it.
+    Failed,
+}
+
+/// Which updates to list. Empty fields do not restrict.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateQuery {
+    /// Words that must all occur in title, KB number or identity.
+    pub text: Option<String>,
+    /// A product or product family.
+    pub product: Option<UpdateId>,
+    /// A classification.
+    pub classification: Option<UpdateId>,
+    /// A KB number, with or without `KB`.
+    pub kb: Option<String>,
+    /// Its standing.
+    pub state: Option<UpdateState>,
+    /// Approved for this group.
+    pub approved_for: Option<GroupId>,
+    /// Only this type; by default software and drivers.
+    pub update_type: Option<UpdateType>,
+    /// Also those that only exist as part of a bundle.
+    pub hidden: bool,
+    /// Language of titles; the document's own when there is none.
+    pub language: Option<String>,
+    /// Rows to pass over.
+    pub offset: usize,
+    /// Rows to give, at most [`MAX_PAGE`]; 0 means 100.
+    pub limit: usize,
+}
+
+/// How many computers say what of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Have it.
+    pub installed: u32,
+    /// Need it (those that failed included).
+    pub needed: u32,
+    /// Failed to install it.
+    pub failed: u32,
+}
+
+/// An approval and its group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupApproval {
+    /// The group.
+    pub group: GroupId,
+    /// The decision.
+    pub approval: Approval,
+}
+
+/// Who declined, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decline {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+}
+
+/// A row of the list of updates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRow {
+    /// Its newest revision.
+    pub identity: UpdateIdentity,
+    /// The number by which agents know that revision.
+    pub revision: RevisionId,
+    /// What it is.
+    pub update_type: UpdateType,
+    /// Its title.
+    pub title: String,
+    /// `KBArticleID`s.
+    pub kb_articles: Vec<String>,
+    /// `MsrcSeverity`.
+    pub severity: Option<String>,
+    /// `CreationDate`, as in the document.
+    pub creation_date: Option<String>,
+    /// When it came to this server.
+    pub arrived: Timestamp,
+    /// Its products.
+    pub products: Vec<UpdateId>,
+    /// Its classifications, one as a rule.
+    pub classifications: Vec<UpdateId>,
+    /// Whether it bundles others.
+    pub is_bundle: bool,
+    /// Whether its publisher withdrew it.
+    pub expired: bool,
+    /// Whether another update replaces it.
+    pub superseded: bool,
+    /// Whether it was declined.
+    pub declined: Option<Decline>,
+    /// For which groups it is approved.
+    pub approvals: Vec<GroupApproval>,
+    /// What computers say.
+    pub counts: Counts,
+}
+
+/// Everything about one update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateDetail {
+    /// As in the list.
+    pub row: UpdateRow,
+    /// What its document says.
+    pub facts: Facts,
+    /// What it bundles, as rows without further detail.
+    pub children: Vec<UpdateRow>,
+    /// What bundles it.
+    pub parents: Vec<UpdateId>,
+    /// All payloads, those of bundled updates included, each once.
+    pub files: Vec<FileDeclaration>,
+    /// Its revisions held, newest first.
+    pub revisions: Vec<UpdateIdentity>,
+    /// What computers reported; those that know nothing of it left out; at most [`MAX_PAGE`].
+    pub statuses: Vec<ComputerState>,
+}
+
+/// What one computer says of one update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComputerState {
+    /// Which computer.
+    pub computer: ComputerId,
+    /// Its name.
+    pub dns_name: String,
+    /// What it says.
+    pub state: State,
+    /// The error, if it failed.
+    pub result: Option<i32>,
+}
+
+/// A category.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CategoryRow {
+    /// Its identity.
+    pub id: UpdateId,
+    /// What kind.
+    pub kind: CategoryKind,
+    /// Its title.
+    pub title: String,
+    /// The categories it lies in.
+    pub parents: Vec<UpdateId>,
+    /// How many updates are in it directly: not declined, not expired, not hidden.
+    pub updates: usize,
+}
+
+/// Which computers to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ComputerQuery {
+    /// Words that must all occur in name, identity, operating system or model.
+    pub text: Option<String>,
+    /// In this group or one below it.
+    pub group: Option<GroupId>,
+    /// Rows to pass over.
+    pub offset: usize,
+    /// Rows to give, at most [`MAX_PAGE`]; 0 means 100.
+    pub limit: usize,
+}
+
+/// A row of the list of computers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComputerRow {
+    /// The computer.
+    pub computer: Computer,
+    /// How many updates it has, needs, and failed to install.
+    pub counts: Counts,
+}
+
+/// Everything about one computer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComputerDetail {
+    /// As in the list.
+    pub row: ComputerRow,
+    /// What it reported.
+    pub status: Status,
+    /// Its latest events, newest first.
+    pub events: Vec<super::Event>,
+}
+
+/// A payload that the catalog knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownFile {
+    /// As its document declares it.
+    pub declaration: FileDeclaration,
+    /// `MUUrl`, never with a query.
+    pub mu_url: Option<String>,
+    /// `UssUrl`.
+    pub uss_url: Option<String>,
+}
+
+/// The catalog in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Revisions that agents may see or that are kept beside them.
+    pub revisions: usize,
+    /// Updates over all types.
+    pub updates: usize,
+    /// Updates that are offered to agents now.
+    pub offered: usize,
+    /// Approved for some group.
+    pub approved: usize,
+    /// Declined.
+    pub declined: usize,
+    /// Expired by their publisher.
+    pub expired: usize,
+    /// Stored, but not yet activated.
+    pub staged: usize,
+    /// Damaged, waiting to be fetched again.
+    pub damaged: usize,
+    /// Computers known.
+    pub computers: usize,
+    /// Bytes of segment files.
+    pub segment_bytes: u64,
+}
