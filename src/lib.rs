@@ -10,6 +10,7 @@ pub mod telemetry;
 
 // floor 1: what is known, held and said
 pub mod catalog;
+pub mod wire;
 
 // floor 4: what was asked for
 pub mod config;

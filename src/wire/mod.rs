@@ -1,0 +1,9 @@
+//! Bytes on the wire and the typed messages they mean, both ways.
+//!
+//! **Invariant:** everything here is a pure transformation of bytes with named limits: it does no network
+//! or file input and output of its own (readers are given to it), never waits, and never trusts a length,
+//! a nesting or a name that came from outside.
+
+pub mod soap;
+pub mod xml;
+pub mod xpress;

@@ -1,0 +1,14 @@
+//! XML as the two protocols use it: elements, text, hardly any attributes, prefixes that differ from peer
+//! to peer.
+//!
+//! **Invariant:** names are compared without their prefix; a document type, an entity beyond the five
+//! predefined ones, and anything past the [`Limits`] is refused before it costs memory. It never resolves
+//! anything outside the text it was given.
+
+mod decode;
+mod encode;
+mod text;
+
+pub use decode::{Decoder, Limits, XmlError, once};
+pub use encode::{Encoder, escape, escape_into};
+pub use text::TextReader;
