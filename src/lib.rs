@@ -12,5 +12,11 @@ pub mod telemetry;
 pub mod catalog;
 pub mod wire;
 
+// floor 1: the wire, what is known, what is held, the link
+pub mod content;
+
+// floor 3: what is answered
+pub mod serve;
+
 // floor 4: what was asked for
 pub mod config;

@@ -1,0 +1,61 @@
+//! Why the store could not do what was asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::domain::{ByteCount, Sha1Digest};
+
+/// What the store could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// A file or folder of the store cannot be used.
+    #[error("cannot {action} {path}; check the permissions and the disk")]
+    Io {
+        /// What was tried: `open`, `write`, ….
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The index of files cannot be used.
+    #[error("cannot use the index of files in {path}; stop other servers on this folder, or remove the index: it is rebuilt from the files")]
+    Index {
+        /// The index's folder.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: sled::Error,
+    },
+    /// There is no room, even after dropping what may be dropped.
+    #[error("no room for {wanted} more; free disk space, or raise content.max_size or lower content.min_free")]
+    NoRoom {
+        /// What was to be written.
+        wanted: ByteCount,
+    },
+    /// Two declarations give one digest different lengths or SHA-256.
+    #[error("{sha1} is held as {held} bytes but was declared again with another length or SHA-256 ({declared} bytes); the newer declaration is not believed")]
+    Conflict {
+        /// The digest.
+        sha1: Sha1Digest,
+        /// The length of the file that is held.
+        held: u64,
+        /// The length declared now.
+        declared: u64,
+    },
+    /// A declared length is beyond what one file may have.
+    #[error("{sha1} is declared with {size} bytes, more than the largest payload that is taken")]
+    TooLarge {
+        /// The digest.
+        sha1: Sha1Digest,
+        /// The declared length.
+        size: u64,
+    },
+    /// The file was dropped while it was in use: damaged, or its bytes did not match.
+    #[error("{sha1} was dropped while it was read; ask again")]
+    Dropped {
+        /// The digest.
+        sha1: Sha1Digest,
+    },
+}

@@ -1,0 +1,83 @@
+//! What is least worth keeping.
+//!
+//! The rule: what was used longest ago goes first. A small verified file counts as used thirty days later
+//! than it was, because dropping it frees next to nothing and costs a round trip on the link. What is being
+//! read or fetched is not asked about at all.
+//!
+//! **Invariant:** no more is dropped than is needed and [`SLACK`]. It never looks at names or updates.
+
+use crate::domain::Sha1Digest;
+
+/// A verified file up to this size is small.
+const SMALL: u64 = 1024 * 1024;
+
+/// How much younger a small verified file counts.
+const SMALL_BONUS_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// Dropped beyond the need, as a share of it and at most this, so that a full store is not searched again
+/// for each piece that arrives.
+pub(super) const SLACK: u64 = 64 * 1024 * 1024;
+
+/// A file that may be dropped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) sha1: Sha1Digest,
+    pub(super) size: u64,
+    pub(super) held: u64,
+    pub(super) verified: bool,
+    pub(super) last_use_ms: i64,
+}
+
+impl Candidate {
+    fn worth(&self) -> i64 {
+        let small = self.verified && self.size <= SMALL;
+        self.last_use_ms.saturating_add(if small { SMALL_BONUS_MS } else { 0 })
+    }
+}
+
+/// Puts candidates in the order in which they are dropped.
+pub(super) fn order(candidates: &mut [Candidate]) {
+    candidates.sort_unstable_by_key(|candidate| (candidate.worth(), candidate.sha1));
+}
+
+/// How many bytes must go so that `wanted` more fit: by what may be held, and by what must stay free.
+pub(super) fn excess(held: u64, wanted: u64, max_size: Option<u64>, free: u64, min_free: u64) -> u64 {
+    let over_size = max_size.map_or(0, |max| held.saturating_add(wanted).saturating_sub(max));
+    let under_free = min_free.saturating_add(wanted).saturating_sub(free);
+    over_size.max(under_free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(n: u8, size: u64, verified: bool, last_use_ms: i64) -> Candidate {
+        Candidate { sha1: Sha1Digest([n; 20]), size, held: size, verified, last_use_ms }
+    }
+
+    #[test]
+    fn the_longest_unused_goes_first_and_small_verified_files_later() {
+        let day = 24 * 3600 * 1000;
+        let mut candidates = [
+            candidate(1, 1 << 30, true, 10 * day),
+            candidate(2, 1000, true, day),
+            candidate(3, 1 << 30, false, 5 * day),
+            candidate(4, 1000, false, 7 * day),
+        ];
+        order(&mut candidates);
+        assert_eq!(candidates.map(|candidate| candidate.sha1.0[0]), [3, 4, 1, 2]);
+    }
+
+    #[test]
+    fn the_tighter_of_both_limits_counts() {
+        let table = [
+            ((100, 10, None, 1_000, 50), 0),
+            ((100, 10, Some(100), 1_000, 50), 10),
+            ((100, 10, None, 55, 50), 5),
+            ((100, 10, Some(105), 20, 50), 40),
+        ];
+        for ((held, wanted, max, free, min_free), expected) in table {
+            assert_eq!(excess(held, wanted, max, free, min_free), expected, "{held} {wanted}");
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! The store: finds, makes, fills, verifies and drops files, and keeps within its limits.
+//!
+//! **Invariant:** there is one open value a digest. A file is dropped only while nobody but the store's own
+//! cache of open files has it. Finding an open file takes no lock that a writer of pieces takes.
+//! It never decides what to fetch.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use quick_cache::sync::Cache;
+use rustix::process::Resource;
+
+use super::error::ContentError;
+use super::evict::{self, Candidate, SLACK};
+use super::index::{Index, Record};
+use super::map::Header;
+use super::sparse::{Live, SparseFile, map_path};
+use super::{Config, FileState, FileStatus, Usage};
+use crate::domain::{ByteCount, FileDeclaration, Sha1Digest};
+use crate::runtime::{Clock, Tasks};
+
+/// Names kept for a file; metadata may give one content hundreds.
+const MAX_NAMES: usize = 8;
+
+/// The largest payload that is taken: well above the 15 GB of real ones, and its map stays at 256 MiB.
+const MAX_FILE: u64 = 1 << 40;
+
+/// How often written pieces and last uses are made durable.
+const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Open files at most, whatever the system allows.
+const MAX_OPEN: usize = 4096;
+
+/// Locks by digest, so that opening one file does not wait for another.
+const STRIPES: usize = 64;
+
+/// What comparing the digests of a complete file showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every declared digest matched; the file never changes from here on.
+    Verified,
+    /// The bytes are not what was declared; the file was dropped with all its pieces.
+    Mismatch {
+        /// The SHA-1 of what had arrived.
+        found: Sha1Digest,
+    },
+}
+
+/// The store of payloads. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+pub(super) struct Entry {
+    pub(super) size: u64,
+    pub(super) sha256: Option<crate::domain::Sha256Digest>,
+    pub(super) names: Vec<String>,
+    pub(super) live: Arc<Live>,
+    open: Weak<SparseFile>,
+    /// After an unclean stop, until its pieces were compared with their hashes.
+    doubtful: bool,
+    saved: Option<Record>,
+}
+
+struct Inner {
+    config: Config,
+    clock: Clock,
+    index: Index,
+    entries: Mutex<HashMap<Sha1Digest, Entry>>,
+    open: Cache<Sha1Digest, Arc<SparseFile>>,
+    stripes: [Mutex<()>; STRIPES],
+    removed: Mutex<Vec<Sha1Digest>>,
+    held: AtomicU64,
+    reserved: AtomicU64,
+    dropped: AtomicU64,
+    full: AtomicBool,
+}
+
+/// Room that was made for bytes about to be written; given back when dropped.
+pub struct Room {
+    store: Store,
+    bytes: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.store.0.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Entry {
+    pub(super) fn new(size: u64, sha256: Option<crate::domain::Sha256Digest>) -> Self {
+        Self {
+            size,
+            sha256,
+            names: Vec::new(),
+            live: Arc::new(Live::default()),
+            open: Weak::new(),
+            doubtful: false,
+            saved: None,
+        }
+    }
+
+    /// Takes over what a map says after an unclean stop.
+    pub(super) fn doubt(&mut self, held: u64, verified: bool) {
+        self.live.held.store(held, Ordering::Relaxed);
+        self.live.verified.store(verified, Ordering::Relaxed);
+        self.doubtful = !verified;
+    }
+
+    fn record(&self) -> Record {
+        Record {
+            size: self.size,
+            sha256: self.sha256,
+            names: self.names.clone(),
+            held: self.live.held.load(Ordering::Relaxed),
+            verified: self.live.verified.load(Ordering::Relaxed),
+            last_use_ms: self.live.last_use_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    fn from_record(record: Record, doubtful: bool) -> Self {
+        let live = Live::default();
+        live.held.store(record.held, Ordering::Relaxed);
+        live.last_use_ms.store(record.last_use_ms, Ordering::Relaxed);
+        live.verified.store(record.verified, Ordering::Relaxed);
+        Self {
+            size: record.size,
+            sha256: record.sha256,
+            names: record.names.clone(),
+            live: Arc::new(live),
+            open: Weak::new(),
+            doubtful: doubtful && !record.verified,
+            saved: Some(record),
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.names.len() < MAX_NAMES && !name.is_empty() && !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+        }
+    }
+
+    fn state(&self) -> FileState {
+        if self.live.verified.load(Ordering::Relaxed) {
+            FileState::Verified
+        } else if self.live.held.load(Ordering::Relaxed) == self.size {
+            FileState::Complete
+        } else {
+            FileState::Partial
+        }
+    }
+
+    fn status(&self, sha1: Sha1Digest) -> FileStatus {
+        let last_use_ms = self.live.last_use_ms.load(Ordering::Relaxed);
+        FileStatus {
+            sha1,
+            sha256: self.sha256,
+            names: self.names.clone(),
+            size: self.size,
+            held: self.live.held.load(Ordering::Relaxed),
+            state: self.state(),
+            last_use: Timestamp::from_millisecond(last_use_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+}
+
+/// How many files may be open at once: an eighth of what the process may have, two descriptors each, so
+/// that most are left for connections.
+fn open_files() -> usize {
+    let allowed = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(allowed / 16).unwrap_or(MAX_OPEN).clamp(16, MAX_OPEN)
+}
+
+impl Store {
+    /// Opens the store in `config.dir`. After an unclean stop the maps are read again, and the pieces of
+    /// partial files are compared with their hashes when they are first used.
+    ///
+    /// # Errors
+    /// When the folder or the index cannot be used, for example because another server has it.
+    pub fn open(config: Config, clock: Clock) -> Result<Self, ContentError> {
+        let dir = config.dir.clone();
+        let made = std::fs::create_dir_all(&dir);
+        made.map_err(|source| ContentError::Io { action: "make folder", path: dir.clone(), source })?;
+        let (index, clean) = Index::open(&dir.join("index"))?;
+        let mut entries: HashMap<_, _> = index
+            .load()?
+            .into_iter()
+            .map(|(sha1, record)| (sha1, Entry::from_record(record, !clean)))
+            .collect();
+        if !clean {
+            super::scrub::recount(&dir, &mut entries)?;
+        }
+        let held = entries.values().map(|entry| entry.live.held.load(Ordering::Relaxed)).sum();
+        Ok(Self(Arc::new(Inner {
+            config,
+            clock,
+            index,
+            entries: Mutex::new(entries),
+            open: Cache::new(open_files()),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            removed: Mutex::default(),
+            held: AtomicU64::new(held),
+            reserved: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+        })))
+    }
+
+    /// Starts the worker that makes pieces and last uses durable at intervals.
+    pub fn start(&self, tasks: &Tasks) {
+        let (store, stopping) = (self.clone(), tasks.stopping());
+        tasks.spawn("content sync", async move {
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => break,
+                    () = store.0.clock.sleep(SYNC_INTERVAL) => {}
+                }
+                let syncing = store.clone();
+                let done = tokio::task::spawn_blocking(move || syncing.sync()).await;
+                if let Ok(Err(error)) = done {
+                    tracing::error!(%error, "what was fetched is not durable yet; it is tried again");
+                }
+            }
+        });
+    }
+
+    fn stripe(&self, sha1: &Sha1Digest) -> MutexGuard<'_, ()> {
+        locked(&self.0.stripes[usize::from(sha1.0[19]) % STRIPES])
+    }
+
+    fn path(&self, sha1: &Sha1Digest) -> PathBuf {
+        let hex = sha1.hex();
+        self.0.config.dir.join(&hex[38..]).join(&hex)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.0.clock.now().as_millisecond()
+    }
+
+    /// A file that is open already; touches neither disk nor the list of files.
+    pub fn cached(&self, sha1: &Sha1Digest) -> Option<Arc<SparseFile>> {
+        let file = self.0.open.get(sha1).filter(|file| !file.is_dropped())?;
+        file.touch(self.now_ms());
+        Some(file)
+    }
+
+    /// Opens a file that has at least a map. Blocking.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn held(&self, sha1: &Sha1Digest) -> Result<Option<Arc<SparseFile>>, ContentError> {
+        if let Some(file) = self.cached(sha1) {
+            return Ok(Some(file));
+        }
+        let _one = self.stripe(sha1);
+        self.open_listed(sha1)
+    }
+
+    /// Opens a listed file; its stripe is locked.
+    fn open_listed(&self, sha1: &Sha1Digest) -> Result<Option<Arc<SparseFile>>, ContentError> {
+        let (live, doubtful) = {
+            let entries = locked(&self.0.entries);
+            let Some(entry) = entries.get(sha1) else { return Ok(None) };
+            if let Some(file) = entry.open.upgrade().filter(|file| !file.is_dropped()) {
+                self.0.open.insert(*sha1, Arc::clone(&file));
+                file.touch(self.now_ms());
+                return Ok(Some(file));
+            }
+            (Arc::clone(&entry.live), entry.doubtful)
+        };
+        let before = live.held.load(Ordering::Relaxed);
+        let opened = SparseFile::open(&self.path(sha1), doubtful, Arc::clone(&live))?;
+        let after = opened.as_ref().map_or(0, SparseFile::held);
+        self.0.held.fetch_add(after, Ordering::Relaxed);
+        self.0.held.fetch_sub(before, Ordering::Relaxed);
+        let Some(file) = opened.map(Arc::new) else {
+            locked(&self.0.entries).remove(sha1);
+            locked(&self.0.removed).push(*sha1);
+            return Ok(None);
+        };
+        self.register(&file);
+        Ok(Some(file))
+    }
+
+    fn register(&self, file: &Arc<SparseFile>) {
+        if let Some(entry) = locked(&self.0.entries).get_mut(file.sha1()) {
+            entry.open = Arc::downgrade(file);
+            entry.doubtful = false;
+        }
+        file.touch(self.now_ms());
+        self.0.open.insert(*file.sha1(), Arc::clone(file));
+    }
+
+    /// Opens the file of a declaration, or makes it without a piece. Blocking.
+    ///
+    /// # Errors
+    /// [`ContentError::Conflict`] when another length or SHA-256 was declared under the same digest before.
+    pub fn prepare(&self, declaration: &FileDeclaration) -> Result<Arc<SparseFile>, ContentError> {
+        let sha1 = declaration.sha1;
+        if declaration.size > MAX_FILE {
+            return Err(ContentError::TooLarge { sha1, size: declaration.size });
+        }
+        let _one = self.stripe(&sha1);
+        if let Some(file) = self.open_listed(&sha1)? {
+            let agrees = match declaration.sha256 {
+                _ if file.size() != declaration.size => false,
+                Some(sha256) => file.declare_sha256(sha256)?,
+                None => true,
+            };
+            if !agrees {
+                return Err(ContentError::Conflict { sha1, held: file.size(), declared: declaration.size });
+            }
+            if let Some(entry) = locked(&self.0.entries).get_mut(&sha1) {
+                entry.name(&declaration.name);
+                entry.sha256 = file.sha256().copied();
+            }
+            return Ok(file);
+        }
+        let mut entry = Entry::new(declaration.size, declaration.sha256);
+        entry.name(&declaration.name);
+        let header =
+            Header { sha1, sha256: declaration.sha256, size: declaration.size, verified: false };
+        let made = SparseFile::create(&self.path(&sha1), header, Arc::clone(&entry.live));
+        let file = Arc::new(made.inspect_err(|error| self.note_full(error))?);
+        locked(&self.0.entries).insert(sha1, entry);
+        self.register(&file);
+        Ok(file)
+    }
+
+    /// Makes room for bytes about to be written, dropping what is least worth keeping. Blocking.
+    ///
+    /// # Errors
+    /// [`ContentError::NoRoom`] when everything that is left is in use: fetching stops, serving goes on.
+    pub fn make_room(&self, bytes: u64) -> Result<Room, ContentError> {
+        let inner = &self.0;
+        inner.reserved.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { store: self.clone(), bytes };
+        let mut excess = self.excess()?;
+        if excess > 0 {
+            self.drop_least_worth(excess.saturating_add(SLACK.min(excess.saturating_mul(15))));
+            excess = self.excess()?;
+        }
+        inner.full.store(excess > 0, Ordering::Relaxed);
+        if excess > 0 { Err(ContentError::NoRoom { wanted: ByteCount(bytes) }) } else { Ok(room) }
+    }
+
+    fn excess(&self) -> Result<u64, ContentError> {
+        let inner = &self.0;
+        let dir = &inner.config.dir;
+        let stat = rustix::fs::statvfs(dir).map_err(|error| ContentError::Io {
+            action: "ask the free space of",
+            path: dir.clone(),
+            source: error.into(),
+        })?;
+        Ok(evict::excess(
+            inner.held.load(Ordering::Relaxed),
+            inner.reserved.load(Ordering::Relaxed),
+            inner.config.max_size.map(|max| max.0),
+            stat.f_bavail.saturating_mul(stat.f_frsize),
+            inner.config.min_free.0,
+        ))
+    }
+
+    fn drop_least_worth(&self, bytes: u64) {
+        let mut candidates: Vec<_> = locked(&self.0.entries)
+            .iter()
+            .map(|(&sha1, entry)| Candidate {
+                sha1,
+                size: entry.size,
+                held: entry.live.held.load(Ordering::Relaxed),
+                verified: entry.live.verified.load(Ordering::Relaxed),
+                last_use_ms: entry.live.last_use_ms.load(Ordering::Relaxed),
+            })
+            .collect();
+        evict::order(&mut candidates);
+        let (mut freed, mut files) = (0_u64, 0);
+        for candidate in candidates {
+            if freed >= bytes {
+                break;
+            }
+            if self.drop_unused(&candidate.sha1) {
+                freed += candidate.held;
+                files += 1;
+            }
+        }
+        self.0.dropped.fetch_add(freed, Ordering::Relaxed);
+        if files > 0 {
+            tracing::info!(files, freed = %ByteCount(freed), "dropped what was least worth keeping");
+        }
+    }
+
+    /// Drops a file unless somebody has it. True when it is gone.
+    pub(super) fn drop_unused(&self, sha1: &Sha1Digest) -> bool {
+        let _one = self.stripe(sha1);
+        drop(self.0.open.remove(sha1));
+        let mut entries = locked(&self.0.entries);
+        match entries.get(sha1) {
+            Some(entry) if entry.open.strong_count() == 0 => {}
+            _ => return false,
+        }
+        let entry = entries.remove(sha1);
+        drop(entries);
+        self.unlink(sha1, entry);
+        true
+    }
+
+    fn unlink(&self, sha1: &Sha1Digest, entry: Option<Entry>) {
+        let path = self.path(sha1);
+        // the map goes first: without it a data file is worthless, and made anew
+        for path in [map_path(&path), path] {
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, path = %path.display(), "cannot remove a dropped file; remove it by hand");
+            }
+        }
+        locked(&self.0.removed).push(*sha1);
+        let held = entry.map_or(0, |entry| entry.live.held.load(Ordering::Relaxed));
+        self.0.held.fetch_sub(held, Ordering::Relaxed);
+    }
+
+    /// Drops a file with all its pieces; whoever has it open ends. Blocking.
+    pub fn discard(&self, file: &Arc<SparseFile>) {
+        let sha1 = file.sha1();
+        let _one = self.stripe(sha1);
+        if file.is_dropped() {
+            return;
+        }
+        file.mark_dropped();
+        drop(self.0.open.remove(sha1));
+        let entry = locked(&self.0.entries).remove(sha1);
+        self.unlink(sha1, entry);
+    }
+
+    /// Takes damaged pieces of a file out of service; whoever has it open ends. Blocking.
+    pub(super) fn forget_pieces(&self, file: &Arc<SparseFile>, pieces: &[u64]) -> Result<(), ContentError> {
+        let sha1 = file.sha1();
+        let _one = self.stripe(sha1);
+        file.mark_dropped();
+        drop(self.0.open.remove(sha1));
+        file.forget(pieces)?;
+        self.open_listed(sha1).map(drop)
+    }
+
+    /// Stores one piece. True when this made the file complete. Blocking.
+    ///
+    /// # Errors
+    /// When it cannot be written; a full disk also shows in [`Store::usage`].
+    pub fn write_piece(&self, file: &SparseFile, index: u64, piece: &[u8]) -> Result<bool, ContentError> {
+        let held = file.holds_piece(index);
+        let complete = file.write_piece(index, piece).inspect_err(|error| self.note_full(error))?;
+        if !held && file.holds_piece(index) {
+            self.0.held.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        }
+        Ok(complete)
+    }
+
+    fn note_full(&self, error: &ContentError) {
+        if let ContentError::Io { source, .. } = error
+            && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            self.0.full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Compares the digests of a complete file with the declared ones; on a mismatch everything of it is
+    /// dropped. Blocking, about a second a gigabyte.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made durable.
+    pub fn finish(&self, file: &Arc<SparseFile>) -> Result<Verdict, ContentError> {
+        if file.is_verified() {
+            return Ok(Verdict::Verified);
+        }
+        let (sha1, sha256) = file.digests()?;
+        if sha1 != *file.sha1() || file.sha256().is_some_and(|declared| *declared != sha256) {
+            self.discard(file);
+            return Ok(Verdict::Mismatch { found: sha1 });
+        }
+        file.seal(sha256)?;
+        if let Some(entry) = locked(&self.0.entries).get_mut(&sha1) {
+            entry.sha256 = Some(sha256);
+        }
+        Ok(Verdict::Verified)
+    }
+
+    /// One file, if anything of it is held.
+    pub fn status(&self, sha1: &Sha1Digest) -> Option<FileStatus> {
+        locked(&self.0.entries).get(sha1).map(|entry| entry.status(*sha1))
+    }
+
+    /// Every file, in no order.
+    pub fn list(&self) -> Vec<FileStatus> {
+        locked(&self.0.entries).iter().map(|(sha1, entry)| entry.status(*sha1)).collect()
+    }
+
+    /// What is held in sum.
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage {
+            held: self.0.held.load(Ordering::Relaxed),
+            dropped: self.0.dropped.load(Ordering::Relaxed),
+            full: self.0.full.load(Ordering::Relaxed),
+            ..Usage::default()
+        };
+        for entry in locked(&self.0.entries).values() {
+            usage.files += 1;
+            match entry.state() {
+                FileState::Verified => usage.verified += 1,
+                FileState::Partial => usage.partial += 1,
+                FileState::Complete => {}
+            }
+        }
+        usage
+    }
+
+    /// Makes everything written so far durable. Blocking.
+    ///
+    /// # Errors
+    /// When the disk or the index fails; nothing is lost from memory.
+    pub fn sync(&self) -> Result<(), ContentError> {
+        let mut removed = std::mem::take(&mut *locked(&self.0.removed));
+        let mut open = Vec::new();
+        let mut changes = Vec::new();
+        for (sha1, entry) in locked(&self.0.entries).iter_mut() {
+            open.extend(entry.open.upgrade());
+            let record = entry.record();
+            if entry.saved.as_ref() != Some(&record) {
+                entry.saved = Some(record.clone());
+                changes.push((*sha1, Some(record)));
+            }
+        }
+        for file in open {
+            file.sync()?;
+        }
+        removed.retain(|sha1| !locked(&self.0.entries).contains_key(sha1));
+        changes.extend(removed.into_iter().map(|sha1| (sha1, None)));
+        self.0.index.write(&changes)
+    }
+
+    /// Syncs and notes a clean stop. Call it when nothing writes any more. Blocking.
+    ///
+    /// # Errors
+    /// As [`Store::sync`].
+    pub fn close(&self) -> Result<(), ContentError> {
+        self.sync()?;
+        self.0.index.close()
+    }
+
+    /// Where files lie.
+    pub(super) fn digests(&self) -> Vec<Sha1Digest> {
+        locked(&self.0.entries).keys().copied().collect()
+    }
+}

@@ -1,0 +1,251 @@
+//! The accept loop: connections in, requests to an [`Answer`], graceful end.
+//!
+//! **Invariant:** at most [`ListenerConfig::max_connections`] connections are open; a connection that sends
+//! nothing for [`ListenerConfig::idle`] is closed. It never knows what is answered.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::site::{Answer, Peer};
+use crate::runtime::{Clock, Tasks};
+
+/// How long a TLS handshake may take; a client that needs longer is not one.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// How long to wait after the system refused to accept (usually: too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Requests whose headers are longer are refused with 431.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// How a listener treats its connections.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Where to listen; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Certificate chain and key (PEM); plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Connections open at once; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// A connection on which no request begins or completes its headers for so long is closed. Agents keep
+    /// connections for 27-30 s themselves; at least 60 s here, so that they are the ones who close.
+    pub idle: Duration,
+    /// How long running answers may take to end at shutdown.
+    pub drain: Duration,
+}
+
+impl ListenerConfig {
+    /// Defaults for an address.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            tls: None,
+            max_connections: 16_384,
+            idle: Duration::from_secs(75),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where the certificate and its key are.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// PEM, the server's certificate first.
+    pub certificate: PathBuf,
+    /// PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// Why a listener could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// Another program has the port.
+    #[error(
+        "port {} of {} is in use; stop the program that has it or set another listen address",
+        address.port(), address.ip()
+    )]
+    InUse {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// The system refused.
+    #[error("cannot listen on {address}; check that the address belongs to this machine and the port is allowed")]
+    Refused {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate or key file cannot be used.
+    #[error("cannot read {path} as PEM; give a certificate chain and its private key")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not fit each other, or are of an unknown kind.
+    #[error("the certificate {certificate} and its key do not work together")]
+    Tls {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+/// A bound socket that does not answer yet: bind first, start later.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    config: ListenerConfig,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds the socket and reads the certificate.
+    ///
+    /// # Errors
+    /// See [`ListenerError`].
+    pub async fn bind(config: ListenerConfig) -> Result<Self, ListenerError> {
+        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let refused = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => ListenerError::InUse { address: config.address },
+            _ => ListenerError::Refused { address: config.address, source },
+        };
+        let socket = TcpListener::bind(config.address).await.map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        Ok(Self { socket, tls, config, address })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts and answers until shutdown begins, then lets running answers end within the drain limit.
+    pub async fn run<A: Answer>(self, answer: Arc<A>, clock: Clock, tasks: Tasks) {
+        let stopping = tasks.stopping();
+        let slots = Arc::new(Semaphore::new(self.config.max_connections));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let slot = tokio::select! {
+                () = stopping.cancelled() => break,
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+            };
+            let accepted = tokio::select! {
+                () = stopping.cancelled() => break,
+                accepted = self.socket.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    clock.sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let peer = Peer { address, local: self.address, tls: self.tls.is_some() };
+            let connection = Connection {
+                answer: Arc::clone(&answer),
+                peer,
+                idle: self.config.idle,
+                watcher: graceful.watcher(),
+            };
+            let tls = self.tls.clone();
+            tasks.spawn("http connection", async move {
+                let _slot = slot;
+                connection.start(stream, tls).await;
+            });
+        }
+        drop(self.socket);
+        if tokio::time::timeout(self.config.drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!(address = %self.address, "some answers did not end in time and are cut off");
+        }
+    }
+}
+
+struct Connection<A> {
+    answer: Arc<A>,
+    peer: Peer,
+    idle: Duration,
+    watcher: Watcher,
+}
+
+impl<A: Answer> Connection<A> {
+    async fn start(mut self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // a peer that is gone already shows at the first read
+        let _ = stream.set_nodelay(true);
+        if let Ok(local) = stream.local_addr() {
+            self.peer.local = local;
+        }
+        match tls {
+            None => self.serve(stream).await,
+            Some(tls) => {
+                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    self.serve(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let Self { answer, peer, idle, watcher } = self;
+        let service = service_fn(move |request| {
+            let answer = Arc::clone(&answer);
+            async move { Ok::<_, Infallible>(answer.answer(request, peer).await) }
+        });
+        // pipeline_flush stays off: it would flatten whole bodies into memory
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection: Pin<Box<_>> = Box::pin(watcher.watch(connection));
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, peer = %peer.address, "connection ended early");
+        }
+    }
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenerError> {
+    let pem = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| ListenerError::Pem { path, source }
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
+        .map_err(pem(&files.certificate))?
+        .collect::<Result<_, _>>()
+        .map_err(pem(&files.certificate))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+    let unfit = |source| ListenerError::Tls { certificate: files.certificate.clone(), source };
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .map_err(unfit)?
+    .with_no_client_auth()
+    .with_single_cert(chain, key)
+    .map_err(unfit)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

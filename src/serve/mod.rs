@@ -1,0 +1,14 @@
+//! What this server answers over HTTP: the agents' protocol, payloads, and the administrator's side.
+//!
+//! **Invariant:** an answer never waits for the upstream unless a payload that is not held was asked for,
+//! and then only through [`crate::transfer`]. It never reads the catalog's or the store's files itself.
+
+mod body;
+pub mod client;
+pub mod files;
+pub mod listener;
+mod site;
+
+pub use body::{Body, empty, full, text};
+pub use listener::{Listener, ListenerConfig, ListenerError};
+pub use site::{Answer, Peer, Request, Response, Site};

@@ -1,0 +1,58 @@
+//! Which service answers which path of the agents' listener.
+//!
+//! **Invariant:** letter case of the path does not matter (IIS does not care either, observed behaviour of
+//! clients). It never looks into a request beyond its first path segment.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use http::StatusCode;
+use hyper::body::Incoming;
+
+use super::body::{self, Body};
+use super::{client, files};
+
+/// A request as it came in; its body is still on the wire.
+pub type Request = http::Request<Incoming>;
+
+/// An answer.
+pub type Response = http::Response<Body>;
+
+/// Who asks, and over what.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// This end of the connection.
+    pub local: SocketAddr,
+    /// Whether the connection is TLS, so that addresses in answers begin with `https`.
+    pub tls: bool,
+}
+
+/// Answers requests; what a [`super::Listener`] serves.
+pub trait Answer: Send + Sync + 'static {
+    /// Answers one request. Faults are answers too.
+    fn answer(&self, request: Request, from: Peer) -> impl Future<Output = Response> + Send;
+}
+
+/// The agents' listener: the services of [MS-WUSP] 2.1 and the payloads.
+pub struct Site {
+    /// `ClientWebService`, `SimpleAuthWebService`, `ReportingWebService`.
+    pub client: client::Service,
+    /// `Content`, `selfupdate`.
+    pub files: files::Service,
+}
+
+impl Answer for Site {
+    async fn answer(&self, request: Request, from: Peer) -> Response {
+        let first = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+        let is = |name: &str| first.eq_ignore_ascii_case(name);
+        if is("Content") || is("selfupdate") {
+            self.files.answer(request, from).await
+        } else if is("ClientWebService") || is("SimpleAuthWebService") || is("ReportingWebService") {
+            self.client.answer(request, from).await
+        } else {
+            body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n")
+        }
+    }
+}
