@@ -9,6 +9,7 @@ pub mod runtime;
 pub mod telemetry;
 
 // floor 1: what is known, held and said
+pub mod bandwidth;
 pub mod catalog;
 pub mod wire;
 

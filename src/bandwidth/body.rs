@@ -1,0 +1,161 @@
+//! The body of an answer, as it comes off the limited link.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+
+use super::LinkError;
+use super::connect::{Connection, Origin};
+use super::pool::Pool;
+
+/// What an exchange holds while its answer is read.
+pub(super) struct Lease {
+    pub(super) connection: Connection,
+    pub(super) origin: Origin,
+    pub(super) pool: Arc<Pool>,
+    /// The place among the open transfers; `None` for metadata.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    /// The answer was read whole: the connection may serve again.
+    fn finish(self) {
+        self.connection.account.end();
+        self.pool.put(&self.origin, self.connection);
+        drop(self.permit);
+    }
+
+    /// The head was enough; the place goes to whoever follows it.
+    pub(super) fn abandon(mut self) -> Option<OwnedSemaphorePermit> {
+        let permit = self.permit.take();
+        self.break_off();
+        permit
+    }
+
+    /// The answer is given up: what the upstream still sends must not cross the link.
+    pub(super) fn break_off(self) {
+        self.connection.task.abort();
+        self.connection.account.end();
+    }
+}
+
+/// The body of an answer. Dropping it before its end closes the connection, so that nothing more of it
+/// crosses the link.
+pub struct LinkBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    idle_limit: Duration,
+    idle: Pin<Box<Sleep>>,
+    /// Set while a frame is waited for: what the socket had counted when the wait began.
+    waiting: Option<Option<u64>>,
+}
+
+impl LinkBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease, idle_limit: Duration) -> Self {
+        let mut body = Self {
+            incoming,
+            lease: Some(lease),
+            idle_limit,
+            idle: Box::pin(tokio::time::sleep(idle_limit)),
+            waiting: None,
+        };
+        if body.incoming.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.finish();
+        }
+    }
+
+    fn origin(&self) -> String {
+        self.lease.as_ref().map(|lease| lease.origin.to_string()).unwrap_or_default()
+    }
+
+    /// Ready when nothing moved at the socket for the idle limit; waiting for the limiter is no idleness.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<LinkError> {
+        let moves = self.lease.as_ref().and_then(|lease| lease.connection.account.moves());
+        if self.waiting.is_none() {
+            self.waiting = Some(moves);
+            self.idle.as_mut().reset(Instant::now() + self.idle_limit);
+        }
+        loop {
+            ready!(self.idle.as_mut().poll(cx));
+            if moves.is_some() && self.waiting == Some(moves) {
+                let (origin, limit) = (self.origin(), self.idle_limit);
+                return Poll::Ready(LinkError::Timeout { origin, stage: "more of its answer", limit });
+            }
+            self.waiting = Some(moves);
+            self.idle.as_mut().reset(Instant::now() + self.idle_limit);
+        }
+    }
+}
+
+impl Body for LinkBody {
+    type Data = Bytes;
+    type Error = LinkError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
+        let this = self.get_mut();
+        if this.lease.is_none() {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = None;
+                if this.incoming.is_end_stream() {
+                    this.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(source))) => {
+                let origin = this.origin();
+                if let Some(lease) = this.lease.take() {
+                    lease.break_off();
+                }
+                Poll::Ready(Some(Err(LinkError::Broken { origin, source })))
+            }
+            Poll::Ready(None) => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let error = ready!(this.poll_idle(cx));
+                if let Some(lease) = this.lease.take() {
+                    lease.break_off();
+                }
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lease.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for LinkBody {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.break_off();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a transfer is for.
+
+use serde::Serialize;
+
+/// What a transfer is for, in the order of urgency.
+///
+/// Today every stream of every class gets an equal turn on the link; the order is the one that priorities
+/// will follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// An agent waits for it now.
+    Interactive,
+    /// What the upstream says of updates: synchronisation.
+    Metadata,
+    /// Approved with a deadline.
+    Deadline,
+    /// Security and definition updates, ahead of demand.
+    Security,
+    /// Other approved files, ahead of demand.
+    Normal,
+    /// Whatever may wait: completing partial files.
+    Background,
+}
+
+impl Class {
+    /// Every class, most urgent first.
+    pub const ALL: [Self; 6] =
+        [Self::Interactive, Self::Metadata, Self::Deadline, Self::Security, Self::Normal, Self::Background];
+
+    /// As in metrics and status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Metadata => "metadata",
+            Self::Deadline => "deadline",
+            Self::Security => "security",
+            Self::Normal => "normal",
+            Self::Background => "background",
+        }
+    }
+
+    /// Its place in [`Class::ALL`].
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_is_the_place_in_the_list() {
+        for (place, class) in Class::ALL.into_iter().enumerate() {
+            assert_eq!(class.index(), place);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The HTTP/1.1 client for upstreams: one request in, one answer out, everything over the limited link.
+//!
+//! **Invariant:** no socket towards an upstream exists that is not made here. It retries nothing but a
+//! request that a stale pooled connection never took.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::body::{Lease, LinkBody};
+use super::connect::{Connection, Connector, Origin};
+use super::limiter::Limiter;
+use super::meter::Meter;
+use super::pool::Pool;
+use super::proxy::{Proxies, Proxy};
+use super::{Class, LinkConfig, LinkError, tls};
+use crate::runtime::{Clock, Tasks};
+
+/// Redirects followed for one GET.
+const MAX_REDIRECTS: usize = 3;
+
+/// Weight of all transfers together; one takes its share of it.
+const ALL_TRANSFERS: usize = 64;
+
+/// Metadata exchanges open at once; they never wait behind transfers.
+const MAX_METADATA: usize = 16;
+
+/// The client. Cheap to clone; clones share connections, limiter and meter.
+#[derive(Clone)]
+pub struct LinkClient(Arc<Inner>);
+
+struct Inner {
+    config: LinkConfig,
+    connector: Connector,
+    proxies: Proxies,
+    pool: Arc<Pool>,
+    clock: Clock,
+    transfers: Arc<Semaphore>,
+    metadata: Arc<Semaphore>,
+}
+
+impl LinkClient {
+    /// A client on this link.
+    ///
+    /// # Errors
+    /// When the proxy setting or a certificate file cannot be used.
+    pub fn new(
+        config: LinkConfig,
+        limiter: &Limiter,
+        meter: &Meter,
+        clock: &Clock,
+        tasks: &Tasks,
+    ) -> Result<Self, LinkError> {
+        let connector = Connector {
+            limiter: limiter.clone(),
+            meter: meter.clone(),
+            tasks: tasks.clone(),
+            tls: tls::client_config(&config)?,
+            limit: config.connect_timeout,
+        };
+        let proxies = Proxies::new(&config.proxy, |name| std::env::var(name).ok())?;
+        let pool = Arc::new(Pool::new(clock, config.keep_alive, config.max_idle_per_origin));
+        Ok(Self(Arc::new(Inner {
+            config,
+            connector,
+            proxies,
+            pool,
+            clock: clock.clone(),
+            transfers: Arc::new(Semaphore::new(ALL_TRANSFERS)),
+            metadata: Arc::new(Semaphore::new(MAX_METADATA)),
+        })))
+    }
+
+    /// The limiter of this link.
+    pub fn limiter(&self) -> &Limiter {
+        &self.0.connector.limiter
+    }
+
+    /// The meter of this link.
+    pub fn meter(&self) -> &Meter {
+        &self.0.connector.meter
+    }
+
+    /// How many transfers may be open at once at the rate in force. More wait in [`LinkClient::send`] until
+    /// one ends, so nobody who holds an answer may wait for another request to be answered.
+    pub fn max_transfers(&self) -> usize {
+        self.limiter().max_transfers()
+    }
+
+    /// Sends a request to an absolute `http` or `https` address and waits for the head of the answer. GET
+    /// and HEAD follow up to 3 redirects, never from https to http. Statuses are not errors.
+    ///
+    /// # Errors
+    /// [`LinkError`] tells whose fault it is and whether a retry may help.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        class: Class,
+    ) -> Result<Response<LinkBody>, LinkError> {
+        let permit = self.place(class).await?;
+        let (parts, body) = request.into_parts();
+        let follows = parts.method == Method::GET || parts.method == Method::HEAD;
+        let mut parts = parts;
+        let mut permit = Some(permit);
+        for _ in 0..=MAX_REDIRECTS {
+            let origin = Origin::of(&parts.uri)?;
+            let request = Request::from_parts(parts.clone(), body.clone());
+            let (response, connection) = self.exchange(&origin, request, class).await?;
+            let target = if follows { redirect(&parts.uri, &response)? } else { None };
+            let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), permit: permit.take() };
+            let Some(target) = target else {
+                let idle_limit = self.0.config.idle_timeout;
+                return Ok(response.map(|incoming| LinkBody::new(incoming, lease, idle_limit)));
+            };
+            permit = lease.abandon();
+            parts.uri = target;
+            parts.headers.remove(HOST);
+        }
+        Err(LinkError::Redirect { origin: Origin::of(&parts.uri)?.to_string(), why: "more than 3 times" })
+    }
+
+    /// A place among the open exchanges. A transfer weighs the more the fewer the rate allows.
+    async fn place(&self, class: Class) -> Result<OwnedSemaphorePermit, LinkError> {
+        let (places, weight) = match class {
+            Class::Metadata => (&self.0.metadata, 1),
+            _ => (&self.0.transfers, ALL_TRANSFERS / self.max_transfers().clamp(1, ALL_TRANSFERS)),
+        };
+        let weight = u32::try_from(weight).unwrap_or(1);
+        let stopping = self.0.connector.tasks.stopping();
+        tokio::select! {
+            permit = Arc::clone(places).acquire_many_owned(weight) => permit.map_err(|_closed| LinkError::Stopping),
+            () = stopping.cancelled() => Err(LinkError::Stopping),
+        }
+    }
+
+    /// One request and the head of its answer, on a pooled connection or a new one.
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        mut request: Request<Full<Bytes>>,
+        class: Class,
+    ) -> Result<(Response<Incoming>, Connection), LinkError> {
+        let proxy = self.0.proxies.of(origin.https, &origin.host);
+        self.prepare(&mut request, origin, proxy)?;
+        let window = self.limiter().shape().window;
+        while let Some(mut connection) = self.0.pool.take(origin, window) {
+            // a connection that the other end has closed says so here
+            if connection.sender.ready().await.is_err() {
+                continue;
+            }
+            match self.converse(origin, &mut connection, request, class).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(Failure { error, unsent: Some(back) }) => {
+                    tracing::debug!(%error, "a pooled connection was stale");
+                    connection.task.abort();
+                    request = *back;
+                }
+                Err(Failure { error, unsent: None }) => {
+                    connection.task.abort();
+                    return Err(error);
+                }
+            }
+        }
+        let mut connection = self.0.connector.connect(origin, proxy, class).await?;
+        match self.converse(origin, &mut connection, request, class).await {
+            Ok(response) => Ok((response, connection)),
+            Err(Failure { error, .. }) => {
+                connection.task.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the request the form that the other end expects: `Host`, and the whole address for a proxy.
+    fn prepare(
+        &self,
+        request: &mut Request<Full<Bytes>>,
+        origin: &Origin,
+        proxy: Option<&Proxy>,
+    ) -> Result<(), LinkError> {
+        let address = || LinkError::Address { address: origin.to_string() };
+        let host = HeaderValue::from_str(&origin.host_header()).map_err(|_e| address())?;
+        let agent = HeaderValue::from_str(&self.0.config.user_agent).map_err(|_e| address())?;
+        let through_proxy = proxy.filter(|_| !origin.https);
+        let headers = request.headers_mut();
+        headers.entry(HOST).or_insert(host);
+        headers.entry(USER_AGENT).or_insert(agent);
+        if let Some(authorization) = through_proxy.and_then(|proxy| proxy.authorization.clone()) {
+            headers.insert(PROXY_AUTHORIZATION, authorization);
+        }
+        if through_proxy.is_none() {
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        }
+        Ok(())
+    }
+
+    /// Pays the deposit, sends, and waits for the head of the answer.
+    async fn converse(
+        &self,
+        origin: &Origin,
+        connection: &mut Connection,
+        request: Request<Full<Bytes>>,
+        class: Class,
+    ) -> Result<Response<Incoming>, Failure> {
+        let deposit = self.limiter().deposit(class, u64::from(connection.window.unwrap_or(0)));
+        connection.account.begin(class, deposit.await.map_err(|error| Failure { error, unsent: None })?);
+        let head_only = request.method() == Method::HEAD;
+        let answer = connection.sender.try_send_request(request);
+        tokio::pin!(answer);
+        let limit = self.0.config.answer_timeout;
+        let response = loop {
+            let before = connection.account.moves();
+            tokio::select! {
+                answer = &mut answer => break answer,
+                () = self.0.clock.sleep(limit) => {
+                    if before.is_some() && connection.account.moves() == before {
+                        let error = LinkError::Timeout { origin: origin.to_string(), stage: "answer", limit };
+                        return Err(Failure { error, unsent: None });
+                    }
+                }
+            }
+        };
+        match response {
+            Ok(response) => {
+                connection.account.answered(whole_length(&response, head_only));
+                Ok(response)
+            }
+            Err(mut refused) => {
+                let unsent = refused.take_message().map(Box::new);
+                let error = LinkError::Broken { origin: origin.to_string(), source: refused.into_error() };
+                Err(Failure { error, unsent })
+            }
+        }
+    }
+}
+
+/// An exchange that failed, with the request when it never left.
+struct Failure {
+    error: LinkError,
+    unsent: Option<Box<Request<Full<Bytes>>>>,
+}
+
+/// How many bytes an answer has, head included, where it says how long its body is.
+fn whole_length(response: &Response<Incoming>, head_only: bool) -> Option<u64> {
+    let body = if head_only { 0 } else { response.body().size_hint().exact()? };
+    let line =
+        "HTTP/1.1 200 ".len() + response.status().canonical_reason().unwrap_or("").len() + "\r\n\r\n".len();
+    let fields =
+        response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    Some(body + (line + fields.sum::<usize>()) as u64)
+}
+
+/// Where a redirect leads; `None` when the answer is no redirect.
+fn redirect(from: &Uri, response: &Response<Incoming>) -> Result<Option<Uri>, LinkError> {
+    let status = response.status();
+    let refuse = |why| Origin::of(from).map(|origin| LinkError::Redirect { origin: origin.to_string(), why });
+    if !matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    ) {
+        return Ok(None);
+    }
+    let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()) else {
+        return Err(refuse("without saying where to")?);
+    };
+    let Some(target) = resolve(from, location) else {
+        return Err(refuse("to an address that is not http(s)")?);
+    };
+    if from.scheme_str() == Some("https") && target.scheme_str() != Some("https") {
+        return Err(refuse("from https to http")?);
+    }
+    Ok(Some(target))
+}
+
+/// The address that `location` means when it is met at `base` (RFC 3986 5.2, without dot segments).
+fn resolve(base: &Uri, location: &str) -> Option<Uri> {
+    let location = location.split('#').next().unwrap_or_default();
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let text = if let Some(rest) = location.strip_prefix("//") {
+        format!("{scheme}://{rest}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else if location.split(['/', '?']).next().is_some_and(|first| first.contains(':')) {
+        location.to_owned()
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    let target: Uri = text.parse().ok()?;
+    let web = matches!(target.scheme_str(), Some("http" | "https")) && target.host().is_some();
+    web.then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_where_a_browser_would_go() {
+        let base: Uri = "http://a.example:8530/Content/49/X.cab?sig=1".parse().unwrap();
+        let table = [
+            ("https://b.example/x", Some("https://b.example/x")),
+            ("/y?z#f", Some("http://a.example:8530/y?z")),
+            ("Y.cab", Some("http://a.example:8530/Content/49/Y.cab")),
+            ("//c.example/x", Some("http://c.example/x")),
+            ("ftp://d.example/x", None),
+            ("file:///etc/passwd", None),
+            ("javascript:1", None),
+        ];
+        for (location, target) in table {
+            assert_eq!(resolve(&base, location).map(|uri| uri.to_string()).as_deref(), target, "{location}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! From an address to a connection that speaks HTTP/1.1: TCP with a bounded receive buffer, a tunnel through
+//! a proxy, TLS. Every step within one time limit.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::{Empty, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+use super::limiter::Limiter;
+use super::meter::Meter;
+use super::proxy::Proxy;
+use super::socket::{Account, LinkSocket};
+use super::{Class, LinkError};
+use crate::runtime::Tasks;
+
+/// One address of several may be dead (IPv6 without a route): it gets this long while others remain.
+const FIRST_ADDRESS_LIMIT: Duration = Duration::from_secs(4);
+
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 6;
+
+/// Whom to talk to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) https: bool,
+    /// Without the brackets of IPv6.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Origin {
+    pub(super) fn of(uri: &Uri) -> Result<Self, LinkError> {
+        let refuse = || LinkError::Address {
+            address: format!("{}://{}", uri.scheme_str().unwrap_or(""), uri.host().unwrap_or("")),
+        };
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(refuse()),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(refuse)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        Ok(Self { https, host, port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }) })
+    }
+
+    /// `host:port` with the brackets of IPv6.
+    pub(super) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// As in a `Host` header: the usual port is left out.
+    pub(super) fn host_header(&self) -> String {
+        let authority = self.authority();
+        let usual = if self.https { ":443" } else { ":80" };
+        authority.strip_suffix(usual).unwrap_or(&authority).to_owned()
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.authority())
+    }
+}
+
+/// A connection, ready for a request.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) account: Arc<Account>,
+    /// What its receive buffer was bounded to.
+    pub(super) window: Option<u32>,
+    /// Ends the task that drives it, and with it the socket.
+    pub(super) task: AbortHandle,
+}
+
+/// What every connection is made with.
+pub(super) struct Connector {
+    pub(super) limiter: Limiter,
+    pub(super) meter: Meter,
+    pub(super) tasks: Tasks,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) limit: Duration,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Connector {
+    /// Connects, through the proxy where there is one.
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        proxy: Option<&Proxy>,
+        class: Class,
+    ) -> Result<Connection, LinkError> {
+        let timed_out =
+            || LinkError::Timeout { origin: origin.to_string(), stage: "connection", limit: self.limit };
+        tokio::time::timeout(self.limit, self.steps(origin, proxy, class))
+            .await
+            .map_err(|_late| timed_out())?
+    }
+
+    async fn steps(
+        &self,
+        origin: &Origin,
+        proxy: Option<&Proxy>,
+        class: Class,
+    ) -> Result<Connection, LinkError> {
+        let window = self.limiter.shape().window;
+        let account = Arc::new(Account::new(class));
+        let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
+        let tcp = tcp_connect(host, port, window, origin).await?;
+        let socket = LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account));
+        let stream: Box<dyn Stream> = match (origin.https, proxy) {
+            (false, _) => Box::new(socket),
+            (true, None) => Box::new(self.secure(origin, socket).await?),
+            (true, Some(proxy)) => {
+                let tunnel = self.tunnel(origin, proxy, socket).await?;
+                Box::new(self.secure(origin, tunnel).await?)
+            }
+        };
+        let broken = |source| LinkError::Broken { origin: origin.to_string(), source };
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let task = self.drive(connection);
+        Ok(Connection { sender, account, window, task })
+    }
+
+    /// Drives a connection until it closes or the server stops.
+    fn drive<F, E>(&self, connection: F) -> AbortHandle
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let stopping = self.tasks.stopping();
+        let task = self.tasks.spawn("link-connection", async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    // the exchange on it reports the error to its caller
+                    tracing::trace!(%error, "upstream connection ended");
+                },
+                () = stopping.cancelled() => {}
+            }
+        });
+        task.abort_handle()
+    }
+
+    async fn secure<S>(
+        &self,
+        origin: &Origin,
+        stream: S,
+    ) -> Result<tokio_rustls::client::TlsStream<S>, LinkError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(origin.host.clone())
+            .map_err(|_e| LinkError::Address { address: origin.to_string() })?;
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, stream)
+            .await
+            .map_err(|source| LinkError::Tls { origin: origin.to_string(), source })
+    }
+
+    /// Asks the proxy for a tunnel (CONNECT).
+    async fn tunnel(
+        &self,
+        origin: &Origin,
+        proxy: &Proxy,
+        socket: LinkSocket,
+    ) -> Result<TokioIo<hyper::upgrade::Upgraded>, LinkError> {
+        let broken = |source| LinkError::Broken { origin: origin.to_string(), source };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
+        // its task ends with the tunnel: hyper hands the socket over
+        let _task = self.drive(connection.with_upgrades());
+        let authority = origin.authority();
+        let mut request =
+            Request::builder().method(Method::CONNECT).uri(&authority).header("host", &authority);
+        if let Some(authorization) = &proxy.authorization {
+            request = request.header("proxy-authorization", authorization);
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|_e| LinkError::Address { address: origin.to_string() })?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        if !answer.status().is_success() {
+            let status = answer.status().as_u16();
+            return Err(LinkError::ProxyRefused { proxy: proxy.name(), origin: origin.to_string(), status });
+        }
+        Ok(TokioIo::new(hyper::upgrade::on(answer).await.map_err(broken)?))
+    }
+}
+
+/// Tries the addresses of a name in turn.
+async fn tcp_connect(
+    host: &str,
+    port: u16,
+    window: Option<u32>,
+    origin: &Origin,
+) -> Result<TcpStream, LinkError> {
+    let resolve = |source| LinkError::Resolve { host: host.to_owned(), source };
+    let addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host((host, port)).await.map_err(resolve)?.take(MAX_ADDRESSES).collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (index, &address) in addresses.iter().enumerate() {
+        let attempt = open(address, window);
+        let result = if index + 1 < addresses.len() {
+            let late = |_late| Err(io::Error::from(io::ErrorKind::TimedOut));
+            tokio::time::timeout(FIRST_ADDRESS_LIMIT, attempt).await.unwrap_or_else(late)
+        } else {
+            attempt.await
+        };
+        match result {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(LinkError::Connect { origin: origin.to_string(), source: last })
+}
+
+/// The receive buffer must be bounded before connecting: the window is scaled by it.
+async fn open(address: SocketAddr, window: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(window) = window {
+        socket.set_recv_buffer_size(window)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,190 @@
+//! Whose turn it is on the link: deficit round robin over lanes, each turn worth one quantum.
+//!
+//! **Invariant:** grants never exceed what the quota allowed plus what was given back. It never sleeps and
+//! never looks at a socket; [`super::limiter`] drives it.
+//!
+//! The place for what comes later: a calendar sets the rate, a budget sits beside the quota in
+//! [`Dispatch::afford`], priorities choose another lane in [`Dispatch::next`].
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::Class;
+use super::quota::Quota;
+use super::shape::Shape;
+use crate::domain::Rate;
+
+/// The name of a lane.
+pub(super) type LaneId = u64;
+
+/// One stream's place.
+struct LaneState {
+    class: Class,
+    queued: bool,
+    /// Granted and not yet fetched.
+    granted: u64,
+    waker: Option<Waker>,
+}
+
+/// What the dispatcher waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nobody waits.
+    Idle,
+    /// The next in turn can be served after this long.
+    After(Duration),
+}
+
+/// The state behind the limiter's lock.
+pub(super) struct Dispatch {
+    quota: Option<Quota>,
+    pub(super) shape: Shape,
+    /// Paid for and unused.
+    spare: u64,
+    lanes: HashMap<LaneId, LaneState>,
+    next_id: LaneId,
+    /// Lanes that wait, in the order of their turns.
+    ring: VecDeque<LaneId>,
+    /// No more grants: the server is stopping.
+    pub(super) closed: bool,
+}
+
+impl Dispatch {
+    pub(super) fn new(rate: Rate) -> Self {
+        let mut dispatch = Self {
+            quota: None,
+            shape: Shape::of(rate),
+            spare: 0,
+            lanes: HashMap::new(),
+            next_id: 0,
+            ring: VecDeque::new(),
+            closed: false,
+        };
+        dispatch.set_rate(rate);
+        dispatch
+    }
+
+    /// The next turn already follows the new rate; what was given back under the old one is forgotten.
+    pub(super) fn set_rate(&mut self, rate: Rate) {
+        self.shape = Shape::of(rate);
+        self.quota = rate.bytes_per_second().map(|bytes| Quota::new(bytes, self.shape.quantum));
+        self.spare = 0;
+    }
+
+    pub(super) fn open(&mut self, class: Class) -> LaneId {
+        self.next_id += 1;
+        let state = LaneState { class, queued: false, granted: 0, waker: None };
+        self.lanes.insert(self.next_id, state);
+        self.next_id
+    }
+
+    pub(super) fn set_class(&mut self, lane: LaneId, class: Class) {
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.class = class;
+        }
+    }
+
+    /// Ends a lane; its place in the ring is skipped when its turn comes.
+    pub(super) fn close(&mut self, lane: LaneId) {
+        if let Some(state) = self.lanes.remove(&lane) {
+            self.give_back(state.granted);
+        }
+    }
+
+    /// What was granted to the lane, at once when nobody else waits and the quota allows; otherwise puts
+    /// the lane into the ring.
+    pub(super) fn ask(&mut self, lane: LaneId, waker: &Waker) -> Option<u64> {
+        if self.ring.is_empty() && self.lanes.get(&lane).is_some_and(|state| state.granted == 0) {
+            let quantum = self.portion();
+            if self.afford(quantum).is_ok() {
+                return Some(quantum);
+            }
+        }
+        let state = self.lanes.get_mut(&lane)?;
+        if state.granted > 0 {
+            return Some(std::mem::take(&mut state.granted));
+        }
+        if !state.queued {
+            state.queued = true;
+            self.ring.push_back(lane);
+        }
+        if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        None
+    }
+
+    /// Keeps unused bytes for the next who asks.
+    pub(super) fn give_back(&mut self, bytes: u64) {
+        self.spare = self.spare.saturating_add(bytes).min(self.shape.spare_limit);
+    }
+
+    /// Serves the ring as far as the quota allows; wakes whom it served.
+    pub(super) fn serve(&mut self, wake: &mut Vec<Waker>) -> Turn {
+        while let Some(lane) = self.next() {
+            let quantum = self.portion();
+            if let Err(wait) = self.afford(quantum) {
+                return Turn::After(wait);
+            }
+            self.ring.pop_front();
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.queued = false;
+                state.granted += quantum;
+                wake.extend(state.waker.take());
+            }
+        }
+        Turn::Idle
+    }
+
+    /// Wakes everybody, so that they see that nothing more is granted.
+    pub(super) fn shut(&mut self, wake: &mut Vec<Waker>) {
+        self.closed = true;
+        wake.extend(self.lanes.values_mut().filter_map(|state| state.waker.take()));
+    }
+
+    /// How many lanes wait, most urgent class first.
+    pub(super) fn waiting(&self) -> [usize; Class::ALL.len()] {
+        let mut waiting = [0; Class::ALL.len()];
+        for state in self.lanes.values().filter(|state| state.queued) {
+            waiting[state.class.index()] += 1;
+        }
+        waiting
+    }
+
+    /// Whether nobody waits before this lane: then the dispatcher may be asleep.
+    pub(super) fn leads(&self, lane: LaneId) -> bool {
+        self.ring.front() == Some(&lane)
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// The lane whose turn it is. All classes take turns alike.
+    fn next(&mut self) -> Option<LaneId> {
+        while let Some(&lane) = self.ring.front() {
+            if self.lanes.contains_key(&lane) {
+                return Some(lane);
+            }
+            self.ring.pop_front();
+        }
+        None
+    }
+
+    /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes.
+    fn portion(&self) -> u64 {
+        self.shape.quantum.min(1 << 20)
+    }
+
+    /// Pays for `bytes` out of what is spare and what the quota allows.
+    fn afford(&mut self, bytes: u64) -> Result<(), Duration> {
+        let Some(quota) = &self.quota else { return Ok(()) };
+        if self.spare < bytes {
+            self.spare += quota.take(bytes - self.spare)?;
+        }
+        self.spare = self.spare.saturating_sub(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! What can go wrong on the link, whose fault it is, and whether trying again may help.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who has to act when an exchange fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The server at the other end, or the network towards it.
+    Upstream,
+    /// The proxy between.
+    Proxy,
+    /// This site's own configuration.
+    Configuration,
+    /// The server is shutting down; nobody is to blame.
+    Shutdown,
+}
+
+/// An exchange that did not succeed. `origin` is always `scheme://host:port`: never a path or a query, which
+/// may hold secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The address is not `http://…` or `https://…` with a host.
+    #[error("{address:?} is no address to fetch from; write it like http://host:8530")]
+    Address {
+        /// What was given, without path and query.
+        address: String,
+    },
+    /// The name has no address.
+    #[error("cannot find an address for {host}; check its spelling and this machine's DNS")]
+    Resolve {
+        /// The name asked for.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No connection.
+    #[error("cannot connect to {origin}; check that it runs and that no firewall is between")]
+    Connect {
+        /// Towards whom.
+        origin: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing moved for too long.
+    #[error("{origin} gave no {stage} within {} s; check the link or raise its timeout", limit.as_secs())]
+    Timeout {
+        /// Towards whom.
+        origin: String,
+        /// `connection`, `answer` or `more of its answer`.
+        stage: &'static str,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// No secure connection.
+    #[error(
+        "cannot set up TLS with {origin}; when its certificate comes from a private authority set upstream.ca_file"
+    )]
+    Tls {
+        /// Towards whom.
+        origin: String,
+        /// What TLS said.
+        #[source]
+        source: io::Error,
+    },
+    /// The proxy did not open a tunnel.
+    #[error(
+        "the proxy {proxy} refused a tunnel to {origin} with status {status}; check upstream.proxy and its credentials"
+    )]
+    ProxyRefused {
+        /// The proxy's `host:port`.
+        proxy: String,
+        /// Towards whom.
+        origin: String,
+        /// What it answered.
+        status: u16,
+    },
+    /// The connection broke, or spoke something that is no HTTP.
+    #[error("the exchange with {origin} broke off")]
+    Broken {
+        /// With whom.
+        origin: String,
+        /// What HTTP said.
+        #[source]
+        source: hyper::Error,
+    },
+    /// A redirect that is not followed.
+    #[error("{origin} redirects {why}; set the address it leads to instead")]
+    Redirect {
+        /// Who redirects.
+        origin: String,
+        /// `more than 3 times`, `to an address that is not http(s)`, ….
+        why: &'static str,
+    },
+    /// A certificate or key file of the configuration cannot be used.
+    #[error("cannot use {}: {what}", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is missing, and the next step.
+        what: &'static str,
+        /// What reading it said.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// TLS cannot be set up with what is configured.
+    #[error(
+        "cannot set up TLS with the configured certificates; check upstream.ca_file and upstream.client_certificate"
+    )]
+    TlsSetup(#[source] rustls::Error),
+    /// The proxy setting is no proxy's address.
+    #[error("{setting:?} is no proxy; write it like http://proxy:3128")]
+    ProxySetting {
+        /// What was given, without credentials.
+        setting: String,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Stopping,
+}
+
+impl LinkError {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Tls { .. }
+            | Self::Broken { .. }
+            | Self::Redirect { .. } => Blame::Upstream,
+            Self::ProxyRefused { .. } => Blame::Proxy,
+            Self::Address { .. }
+            | Self::CertificateFile { .. }
+            | Self::TlsSetup(_)
+            | Self::ProxySetting { .. } => Blame::Configuration,
+            Self::Stopping => Blame::Shutdown,
+        }
+    }
+
+    /// Whether the same request may succeed later with nothing changed on this side.
+    pub fn retry_may_help(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Tls { .. }
+            | Self::Broken { .. } => true,
+            // 407 asks for other credentials; the rest of the proxy's troubles pass
+            Self::ProxyRefused { status, .. } => *status != 407,
+            Self::Address { .. }
+            | Self::Redirect { .. }
+            | Self::CertificateFile { .. }
+            | Self::TlsSetup(_)
+            | Self::ProxySetting { .. }
+            | Self::Stopping => false,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The rate of the link, kept to the byte: one dispatcher, and a lane for each stream that takes turns.
+//!
+//! **Invariant:** while a rate is set, bytes taken never exceed it beyond 10 ms and one quantum. Without a
+//! limit a lane costs one atomic load. It never waits on governor itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::dispatch::{Dispatch, LaneId, Turn};
+use super::shape::Shape;
+use super::{Class, LinkError};
+use crate::domain::Rate;
+use crate::runtime::{Clock, Tasks};
+
+/// A grant unused for this long goes back: a slow reader must not collect a burst.
+const CREDIT_LIFE: Duration = Duration::from_millis(50);
+
+/// The shortest sleep of the dispatcher: shorter ones would only burn CPU, the quota's slack of 10 ms covers
+/// it.
+const SHORTEST_NAP: Duration = Duration::from_millis(2);
+
+/// The one limiter of a link. Cheap to clone; clones share the rate.
+#[derive(Clone)]
+pub struct Limiter(Arc<Shared>);
+
+struct Shared {
+    limited: AtomicBool,
+    rate: Mutex<Rate>,
+    dispatch: Mutex<Dispatch>,
+    /// Someone waits, or the rate changed.
+    changed: Notify,
+    clock: Clock,
+}
+
+/// What the limiter does now.
+#[derive(Debug, Clone, Serialize)]
+pub struct LimiterStatus {
+    /// The rate in force.
+    pub rate: Rate,
+    /// Streams that wait for their turn, by class, most urgent first.
+    pub waiting: Vec<(Class, usize)>,
+    /// Transfers that may be open at once.
+    pub max_transfers: usize,
+}
+
+impl Shared {
+    fn dispatch(&self) -> MutexGuard<'_, Dispatch> {
+        self.dispatch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unused bytes go to the next who asks.
+    fn give_back(&self, bytes: u64) {
+        let mut dispatch = self.dispatch();
+        dispatch.give_back(bytes);
+        if !dispatch.is_idle() {
+            drop(dispatch);
+            self.changed.notify_one();
+        }
+    }
+}
+
+impl Limiter {
+    /// A limiter at this rate; its dispatcher runs until shutdown.
+    pub fn new(rate: Rate, clock: &Clock, tasks: &Tasks) -> Self {
+        let shared = Arc::new(Shared {
+            limited: AtomicBool::new(rate != Rate::Unlimited),
+            rate: Mutex::new(rate),
+            dispatch: Mutex::new(Dispatch::new(rate)),
+            changed: Notify::new(),
+            clock: clock.clone(),
+        });
+        let (worker, stopping) = (Arc::clone(&shared), tasks.stopping());
+        tasks.spawn("link-dispatcher", async move {
+            tokio::select! {
+                () = dispatch(&worker) => {}
+                () = stopping.cancelled() => {}
+            }
+            let mut wake = Vec::new();
+            worker.dispatch().shut(&mut wake);
+            wake.into_iter().for_each(std::task::Waker::wake);
+        });
+        Self(shared)
+    }
+
+    /// The rate in force.
+    pub fn rate(&self) -> Rate {
+        *self.0.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the rate of everything that runs, from the next turn on.
+    pub fn set_rate(&self, rate: Rate) {
+        let mut current = self.0.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current == rate {
+            return;
+        }
+        *current = rate;
+        self.0.dispatch().set_rate(rate);
+        self.0.limited.store(rate != Rate::Unlimited, Ordering::Release);
+        self.0.changed.notify_one();
+    }
+
+    /// How many transfers may be open at once at this rate: more would only cut the link into slices.
+    pub fn max_transfers(&self) -> usize {
+        self.shape().transfers
+    }
+
+    /// What it does now.
+    pub fn status(&self) -> LimiterStatus {
+        let rate = self.rate();
+        let dispatch = self.0.dispatch();
+        let waiting = Class::ALL.into_iter().zip(dispatch.waiting()).collect();
+        LimiterStatus { rate, waiting, max_transfers: dispatch.shape.transfers }
+    }
+
+    /// A lane for one stream.
+    pub fn lane(&self, class: Class) -> Lane {
+        let id = self.0.dispatch().open(class);
+        Lane { shared: Arc::clone(&self.0), id, credit: 0, credit_at: self.0.clock.instant() }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.0.dispatch().shape
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.limited.load(Ordering::Acquire)
+    }
+
+    /// Pays in advance for what may fill a connection's receive buffer unread.
+    pub(super) async fn deposit(&self, class: Class, bytes: u64) -> Result<Deposit, LinkError> {
+        let deposit = Deposit { shared: Arc::clone(&self.0), held: AtomicU64::new(0) };
+        if self.is_limited() && bytes > 0 {
+            let mut lane = self.lane(class);
+            while deposit.held.load(Ordering::Relaxed) < bytes && self.is_limited() {
+                let missing = bytes - deposit.held.load(Ordering::Relaxed);
+                let taken = lane.take(missing).await?;
+                deposit.held.fetch_add(taken, Ordering::Relaxed);
+            }
+        }
+        Ok(deposit)
+    }
+}
+
+/// Serves lanes in turn for as long as it is polled.
+async fn dispatch(shared: &Shared) {
+    let mut wake = Vec::new();
+    loop {
+        let turn = shared.dispatch().serve(&mut wake);
+        wake.drain(..).for_each(std::task::Waker::wake);
+        match turn {
+            Turn::Idle => shared.changed.notified().await,
+            Turn::After(wait) => {
+                tokio::select! {
+                    () = shared.clock.sleep(wait.max(SHORTEST_NAP)) => {}
+                    () = shared.changed.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+/// One stream's way to the link. Dropping it gives back what it did not use.
+pub struct Lane {
+    shared: Arc<Shared>,
+    id: LaneId,
+    /// Granted and not yet used.
+    credit: u64,
+    credit_at: Instant,
+}
+
+impl Lane {
+    /// Moves the stream to another class.
+    pub fn set_class(&mut self, class: Class) {
+        self.shared.dispatch().set_class(self.id, class);
+    }
+
+    /// Grants between 1 and `want` bytes when it is this lane's turn.
+    ///
+    /// # Errors
+    /// [`LinkError::Stopping`] at shutdown.
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<u64, LinkError>> {
+        if !self.shared.limited.load(Ordering::Acquire) {
+            self.credit = 0;
+            return Poll::Ready(Ok(want));
+        }
+        if self.credit > 0 && self.shared.clock.instant().duration_since(self.credit_at) > CREDIT_LIFE {
+            self.release();
+        }
+        if self.credit == 0 {
+            let mut dispatch = self.shared.dispatch();
+            if dispatch.closed {
+                return Poll::Ready(Err(LinkError::Stopping));
+            }
+            let Some(granted) = dispatch.ask(self.id, cx.waker()) else {
+                // behind others there is nothing to tell: the dispatcher is at work
+                let tell = dispatch.leads(self.id);
+                drop(dispatch);
+                if tell {
+                    self.shared.changed.notify_one();
+                }
+                return Poll::Pending;
+            };
+            drop(dispatch);
+            self.credit = granted;
+            self.credit_at = self.shared.clock.instant();
+        }
+        let taken = want.min(self.credit);
+        self.credit -= taken;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Waits for this lane's turn, then takes between 1 and `want` bytes.
+    ///
+    /// # Errors
+    /// [`LinkError::Stopping`] at shutdown.
+    pub async fn take(&mut self, want: u64) -> Result<u64, LinkError> {
+        std::future::poll_fn(|cx| self.poll_take(cx, want)).await
+    }
+
+    /// Takes back what was granted and not used; the lane spends it first.
+    pub fn give_back(&mut self, bytes: u64) {
+        if self.shared.limited.load(Ordering::Acquire) {
+            self.credit += bytes;
+        }
+    }
+
+    /// Lets others have what this lane still holds: nothing is there to be read.
+    pub fn release(&mut self) {
+        if self.credit > 0 {
+            let bytes = std::mem::take(&mut self.credit);
+            self.shared.give_back(bytes);
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let mut dispatch = self.shared.dispatch();
+        dispatch.give_back(self.credit);
+        dispatch.close(self.id);
+    }
+}
+
+/// Bytes paid for before they can arrive: as many as the connection's receive buffer takes in unread.
+///
+/// The last bytes of an answer are read against it, so that what crosses the link never runs ahead of what
+/// was paid. Dropping it gives back the rest.
+pub(super) struct Deposit {
+    shared: Arc<Shared>,
+    held: AtomicU64,
+}
+
+impl Deposit {
+    /// What is left of it.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Uses up to `want` of it.
+    pub(super) fn draw(&self, want: u64) -> u64 {
+        let mut drawn = 0;
+        let _before = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            drawn = held.min(want);
+            Some(held - drawn)
+        });
+        drawn
+    }
+
+    /// Takes back what was drawn and not used.
+    pub(super) fn put_back(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back everything but `keep`.
+    pub(super) fn keep(&self, keep: u64) {
+        let surplus = self.draw(self.held().saturating_sub(keep));
+        if surplus > 0 {
+            self.shared.give_back(surplus);
+        }
+    }
+}
+
+impl Drop for Deposit {
+    fn drop(&mut self) {
+        self.keep(0);
+    }
+}

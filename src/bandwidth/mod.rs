@@ -1,0 +1,29 @@
+//! The link towards the upstream: what it may carry, who takes turns on it, what it has carried, and the
+//! HTTP client whose sockets pass all of that.
+//!
+//! **Invariant:** every byte received from an upstream, metadata and headers included, passes [`Limiter`]
+//! and is counted by [`Meter`] at the socket, below TLS. It never decides what is worth fetching.
+
+mod body;
+mod class;
+mod client;
+mod config;
+mod connect;
+mod dispatch;
+mod error;
+mod limiter;
+mod meter;
+mod pool;
+mod proxy;
+mod quota;
+mod shape;
+mod socket;
+mod tls;
+
+pub use body::LinkBody;
+pub use class::Class;
+pub use client::LinkClient;
+pub use config::{ClientCertificate, LinkConfig, ProxySetting};
+pub use error::{Blame, LinkError};
+pub use limiter::{Lane, Limiter, LimiterStatus};
+pub use meter::{Meter, MeterReading};

@@ -1,0 +1,75 @@
+//! Connections that may serve another request: bounded, young, and of the right window.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connect::{Connection, Origin};
+use crate::runtime::Clock;
+
+/// Origins remembered at once; far more than a site has upstreams and mirrors.
+const MAX_ORIGINS: usize = 64;
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+pub(super) struct Pool {
+    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    clock: Clock,
+    keep_alive: Duration,
+    max_per_origin: usize,
+}
+
+impl Pool {
+    pub(super) fn new(clock: &Clock, keep_alive: Duration, max_per_origin: usize) -> Self {
+        Self { idle: Mutex::default(), clock: clock.clone(), keep_alive, max_per_origin }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Origin, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection used last, if it is open, young, and no wider than `window` allows now.
+    pub(super) fn take(&self, origin: &Origin, window: Option<u32>) -> Option<Connection> {
+        let now = self.clock.instant();
+        let mut idle = self.idle();
+        let list = idle.get_mut(origin)?;
+        while let Some(Idle { connection, since }) = list.pop() {
+            let young = now.duration_since(since) < self.keep_alive;
+            if young && !connection.sender.is_closed() && connection.window == window {
+                return Some(connection);
+            }
+            connection.task.abort();
+        }
+        None
+    }
+
+    /// Keeps a connection whose exchange is over.
+    pub(super) fn put(&self, origin: &Origin, connection: Connection) {
+        let now = self.clock.instant();
+        let mut idle = self.idle();
+        if connection.sender.is_closed() || (idle.len() >= MAX_ORIGINS && !idle.contains_key(origin)) {
+            connection.task.abort();
+            idle.retain(|_, list| !list.is_empty());
+            return;
+        }
+        let list = idle.entry(origin.clone()).or_default();
+        list.retain(|entry| {
+            let keep =
+                now.duration_since(entry.since) < self.keep_alive && !entry.connection.sender.is_closed();
+            if !keep {
+                entry.connection.task.abort();
+            }
+            keep
+        });
+        if list.len() < self.max_per_origin {
+            list.push(Idle { connection, since: now });
+        } else {
+            connection.task.abort();
+        }
+    }
+}

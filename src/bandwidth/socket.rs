@@ -1,0 +1,210 @@
+//! A TCP connection that reads no faster than the link allows: the one place where bytes are taken from the
+//! limiter and counted.
+//!
+//! **Invariant:** it asks the limiter only when bytes are there to be read, and gives back what it did not
+//! use. It lies below TLS, so everything counts. It never looks at what it carries.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::limiter::{Deposit, Lane, Limiter};
+use super::meter::Meter;
+use super::{Class, LinkError};
+
+/// What a connection's socket and the exchange above it tell each other. Shared by both.
+pub(super) struct Account {
+    class: AtomicU8,
+    /// Counts whatever moves: bytes read, turns waited for. Timeouts compare it.
+    moves: AtomicU64,
+    /// The socket waits for its turn on the link.
+    held_up: AtomicBool,
+    /// Bytes read since the exchange began.
+    read: AtomicU64,
+    /// Bytes after which the answer ends, counted like `read`; `u64::MAX` while unknown.
+    ends_at: AtomicU64,
+    deposit: Mutex<Option<Deposit>>,
+}
+
+impl Account {
+    pub(super) fn new(class: Class) -> Self {
+        Self {
+            class: AtomicU8::new(class as u8),
+            moves: AtomicU64::new(0),
+            held_up: AtomicBool::new(false),
+            read: AtomicU64::new(0),
+            ends_at: AtomicU64::new(u64::MAX),
+            deposit: Mutex::new(None),
+        }
+    }
+
+    /// A request goes out.
+    pub(super) fn begin(&self, class: Class, deposit: Deposit) {
+        self.class.store(class as u8, Ordering::Relaxed);
+        self.read.store(0, Ordering::Relaxed);
+        self.ends_at.store(u64::MAX, Ordering::Relaxed);
+        *self.deposit.lock().unwrap_or_else(PoisonError::into_inner) = Some(deposit);
+    }
+
+    /// The head of the answer came; `whole` is its length and that of its body, where it says so.
+    pub(super) fn answered(&self, whole: Option<u64>) {
+        let Some(whole) = whole else { return };
+        self.ends_at.store(whole, Ordering::Relaxed);
+        let left = whole.saturating_sub(self.read.load(Ordering::Relaxed));
+        if let Some(deposit) = &*self.deposit.lock().unwrap_or_else(PoisonError::into_inner) {
+            deposit.keep(left);
+        }
+    }
+
+    /// The answer ended, or is given up.
+    pub(super) fn end(&self) {
+        *self.deposit.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Something that changes with every byte read and every turn waited for; `None` while the socket waits
+    /// for its turn, which is nobody's fault.
+    pub(super) fn moves(&self) -> Option<u64> {
+        (!self.held_up.load(Ordering::Relaxed)).then(|| self.moves.load(Ordering::Relaxed))
+    }
+
+    fn class(&self) -> Class {
+        Class::ALL[usize::from(self.class.load(Ordering::Relaxed)) % Class::ALL.len()]
+    }
+
+    /// When the rest of the answer fits into the deposit it has been paid for: draws up to `want` of it.
+    fn draw(&self, want: u64) -> u64 {
+        let left = self.ends_at.load(Ordering::Relaxed).saturating_sub(self.read.load(Ordering::Relaxed));
+        if left == u64::MAX {
+            return 0;
+        }
+        match &*self.deposit.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(deposit) if deposit.held() >= left => deposit.draw(want),
+            _ => 0,
+        }
+    }
+
+    fn put_back(&self, bytes: u64) {
+        if let Some(deposit) = &*self.deposit.lock().unwrap_or_else(PoisonError::into_inner) {
+            deposit.put_back(bytes);
+        }
+    }
+
+    fn count_read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A TCP connection on the limited link.
+pub(super) struct LinkSocket {
+    stream: TcpStream,
+    lane: Lane,
+    lane_class: Class,
+    meter: Meter,
+    account: Arc<Account>,
+}
+
+impl LinkSocket {
+    pub(super) fn new(stream: TcpStream, limiter: &Limiter, meter: &Meter, account: Arc<Account>) -> Self {
+        let lane_class = account.class();
+        Self { stream, lane: limiter.lane(lane_class), lane_class, meter: meter.clone(), account }
+    }
+
+    /// How many of `want` bytes may be read now, and whether the deposit paid.
+    fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
+        let drawn = self.account.draw(want);
+        if drawn > 0 {
+            return Poll::Ready(Ok((drawn, true)));
+        }
+        let class = self.account.class();
+        if class != self.lane_class {
+            self.lane.set_class(class);
+            self.lane_class = class;
+        }
+        let taken = self.lane.poll_take(cx, want);
+        if self.account.held_up.swap(taken.is_pending(), Ordering::Relaxed) != taken.is_pending() {
+            self.account.moves.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.map_ok(|bytes| (bytes, false))
+    }
+
+    /// Reads at most what is allowed; true when the socket had to be waited for again.
+    fn read_allowed(&mut self, buf: &mut ReadBuf<'_>, allowed: u64, from_deposit: bool) -> io::Result<bool> {
+        let most = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let result = self.stream.try_read_buf(&mut (&mut *buf).limit(most));
+        let read = *result.as_ref().unwrap_or(&0) as u64;
+        let unused = allowed - read;
+        if from_deposit {
+            self.account.put_back(unused);
+        } else {
+            self.lane.give_back(unused);
+        }
+        match result {
+            Ok(_) => {
+                self.account.count_read(read);
+                self.meter.count_received(self.lane_class, read);
+                Ok(false)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.lane.release();
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsyncRead for LinkSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let want = buf.remaining() as u64;
+        if want == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(this.stream.poll_read_ready(cx))?;
+            let (allowed, from_deposit) = ready!(this.poll_allowed(cx, want)).map_err(io::Error::other)?;
+            if !this.read_allowed(buf, allowed, from_deposit)? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for LinkSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let sent = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
+        this.meter.count_sent(this.account.class(), sent as u64);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let sent = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
+        this.meter.count_sent(this.account.class(), sent as u64);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
