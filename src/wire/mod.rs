@@ -4,6 +4,8 @@
 //! or file input and output of its own (readers are given to it), never waits, and never trusts a length,
 //! a nesting or a name that came from outside.
 
+pub mod cabinet;
+pub mod server_sync;
 pub mod soap;
 pub mod xml;
 pub mod xpress;

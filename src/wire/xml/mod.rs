@@ -12,3 +12,6 @@ mod text;
 pub use decode::{Decoder, Limits, XmlError, once};
 pub use encode::{Encoder, escape, escape_into};
 pub use text::TextReader;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The cabinet in which update documents travel (`XmlUpdateBlobCompressed`, [MS-WSUSSS] 3.1.4.6): one file,
+//! stored, MSZIP or LZX, whose content is the document in UTF-16LE.
+//!
+//! **Invariant:** the document is given as UTF-8, a block at a time, whatever its size; nothing past
+//! [`LIMIT`] is decompressed. It never looks at the file's name, and never writes one.
+
+mod utf16;
+
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
+use cab::Cabinet;
+
+use utf16::Utf16;
+
+/// The most a cabinet may decompress to. Real documents reach 47 MB, which is 94 MB in UTF-16.
+pub const LIMIT: u64 = 256 << 20;
+
+/// Why a cabinet's document cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CabinetError {
+    /// It is no cabinet, or a damaged one.
+    #[error("the compressed document is no readable cabinet")]
+    Unreadable(#[source] io::Error),
+    /// It holds no file.
+    #[error("the cabinet of the compressed document holds no file")]
+    Empty,
+    /// It announces more than [`LIMIT`].
+    #[error("the compressed document is {size} bytes long, more than {LIMIT}")]
+    TooLong {
+        /// What it announces.
+        size: u64,
+    },
+}
+
+/// Gives the document of `cabinet` to `read`, as UTF-8. A damaged block shows as an error of the reader.
+///
+/// # Errors
+/// When it is no cabinet with a file, or announces more than [`LIMIT`] bytes.
+pub fn with_document<R, T>(cabinet: R, read: impl FnOnce(&mut dyn BufRead) -> T) -> Result<T, CabinetError>
+where
+    R: Read + Seek,
+{
+    let mut cabinet = Cabinet::new(cabinet).map_err(CabinetError::Unreadable)?;
+    let first = cabinet.folder_entries().flat_map(|folder| folder.file_entries()).next();
+    let (name, size) = first
+        .map(|file| (file.name().to_owned(), u64::from(file.uncompressed_size())))
+        .ok_or(CabinetError::Empty)?;
+    if size > LIMIT {
+        return Err(CabinetError::TooLong { size });
+    }
+    let file = cabinet.read_file(&name).map_err(CabinetError::Unreadable)?;
+    let mut document = BufReader::with_capacity(utf16::WINDOW, Utf16::new(file));
+    Ok(read(&mut document))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use cab::{CabinetBuilder, CompressionType};
+
+    use super::*;
+
+    fn cabinet(text: &str, bom: bool, compression: CompressionType) -> Vec<u8> {
+        let mut builder = CabinetBuilder::new();
+        builder.add_folder(compression).add_file("blob");
+        let mut writer = builder.build(Cursor::new(Vec::new())).unwrap();
+        while let Some(mut file) = writer.next_file().unwrap() {
+            let mut units: Vec<u8> = if bom { vec![0xff, 0xfe] } else { Vec::new() };
+            units.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+            io::copy(&mut units.as_slice(), &mut file).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    fn read(cabinet: &[u8]) -> Result<io::Result<String>, CabinetError> {
+        with_document(Cursor::new(cabinet), |document| {
+            let mut text = String::new();
+            document.read_to_string(&mut text).map(|_| text)
+        })
+    }
+
+    #[test]
+    fn stored_and_mszip_documents_come_out_as_utf8() {
+        // surrogate pairs land on every position within the windows
+        let long: String = (0..40_000).map(|n| if n % 7 == 0 { '\u{1f512}' } else { 'ä' }).collect();
+        for text in ["", "<a/>", "日本語 & \u{10ffff}", long.as_str()] {
+            for compression in [CompressionType::None, CompressionType::MsZip] {
+                for bom in [false, true] {
+                    assert_eq!(read(&cabinet(text, bom, compression)).unwrap().unwrap(), text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        assert!(matches!(read(b"MSCF"), Err(CabinetError::Unreadable(_))));
+        assert!(matches!(read(b"<html>"), Err(CabinetError::Unreadable(_))));
+        let whole = cabinet("<a>some text that is long enough</a>", false, CompressionType::None);
+        let mut torn = whole.clone();
+        let last = torn.len() - 3;
+        torn[last] ^= 0x55;
+        assert!(read(&torn).map_or(true, |text| text.is_err()));
+        assert!(read(&whole[..whole.len() - 4]).map_or(true, |text| text.is_err()));
+    }
+}
