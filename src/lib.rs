@@ -11,10 +11,11 @@ pub mod telemetry;
 // floor 1: what is known, held and said
 pub mod bandwidth;
 pub mod catalog;
+pub mod content;
 pub mod wire;
 
-// floor 1: the wire, what is known, what is held, the link
-pub mod content;
+// floor 2: what is brought in
+pub mod transfer;
 
 // floor 3: what is answered
 pub mod serve;

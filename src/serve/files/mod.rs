@@ -13,6 +13,7 @@ use super::body;
 use super::site::{Peer, Request, Response};
 use crate::content::Store;
 use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::transfer;
 
 /// Which payloads metadata declares; the catalog's side of a miss.
 pub trait KnownFiles: Send + Sync + 'static {
@@ -34,18 +35,19 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     config: Config,
     store: Store,
+    transfer: transfer::Handle,
     known: Arc<dyn KnownFiles>,
 }
 
 impl Service {
-    /// The service over a store; a `transfer::Handle` joins as third parameter.
-    pub fn new(config: Config, store: Store, known: Arc<dyn KnownFiles>) -> Self {
-        Self(Arc::new(Inner { config, store, known }))
+    /// The service over a store; misses go to `transfer`.
+    pub fn new(config: Config, store: Store, transfer: transfer::Handle, known: Arc<dyn KnownFiles>) -> Self {
+        Self(Arc::new(Inner { config, store, transfer, known }))
     }
 
     /// Answers one request below `/Content` or `/selfupdate`.
     pub async fn answer(&self, _request: Request, _from: Peer) -> Response {
-        let _ = (&self.0.config, &self.0.store, &self.0.known);
+        let _ = (&self.0.config, &self.0.store, &self.0.transfer, &self.0.known);
         std::future::ready(body::text(StatusCode::NOT_FOUND, "")).await
     }
 }

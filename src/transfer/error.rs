@@ -1,0 +1,66 @@
+//! Why bytes that were asked for cannot be had.
+
+use std::time::Duration;
+
+use crate::content::ContentError;
+use crate::domain::Sha1Digest;
+
+/// Why bytes that were asked for cannot be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransferError {
+    /// The policy is to fetch nothing; the client may go to the origin itself.
+    #[error("{sha1} is not held and nothing is fetched (content.fetch = \"none\")")]
+    Elsewhere {
+        /// The file.
+        sha1: Sha1Digest,
+        /// Where it can be had, where that is known.
+        url: Option<String>,
+    },
+    /// No source has the file.
+    #[error("no source has {sha1}; it is asked for again later")]
+    Gone {
+        /// The file.
+        sha1: Sha1Digest,
+    },
+    /// Sources exist but nothing arrived in time.
+    #[error("nothing of {sha1} arrived for {} s; see the transfer's trouble in the status", patience.as_secs())]
+    TimedOut {
+        /// The file.
+        sha1: Sha1Digest,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// What the sources send is not what was declared.
+    #[error("what the sources send for {sha1} does not match its digest")]
+    Mismatch {
+        /// The file.
+        sha1: Sha1Digest,
+    },
+    /// The file changed under its reader; asking again continues.
+    #[error("{sha1} was dropped while it was read; ask again")]
+    Dropped {
+        /// The file.
+        sha1: Sha1Digest,
+    },
+    /// An administrator paused or cancelled the transfer.
+    #[error("the transfer of {sha1} was stopped by an administrator")]
+    Stopped {
+        /// The file.
+        sha1: Sha1Digest,
+    },
+    /// Too many wait already.
+    #[error("too many requests wait for bytes from upstream; try again later")]
+    Crowded,
+    /// The store cannot take the file.
+    #[error(transparent)]
+    Store(std::sync::Arc<ContentError>),
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl From<ContentError> for TransferError {
+    fn from(error: ContentError) -> Self {
+        Self::Store(std::sync::Arc::new(error))
+    }
+}

@@ -1,0 +1,123 @@
+//! What to fetch next, once: demand of agents and background wishes become ranged requests to the sources.
+//!
+//! **Invariant:** no byte of a file is asked for twice at the same time, and a piece that is held is never
+//! asked for. What arrives goes to the store first and to those who wait from there. It never decides what
+//! the link may carry: that is the limiter's part, below the connection.
+
+mod error;
+mod handle;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bandwidth::Class;
+use crate::domain::{FileDeclaration, Sha1Digest};
+
+pub use error::TransferError;
+pub use handle::{Handle, Want};
+
+/// What is fetched, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// Pieces, when a client asks for them.
+    #[default]
+    Demand,
+    /// As `Demand`, and every file that [`Handle::hold`] names ahead of demand: the approved ones.
+    Approved,
+    /// As `Approved`; the list then has every file of the catalog.
+    All,
+    /// Nothing. What is held is still served; clients are sent to the origin for the rest.
+    None,
+}
+
+/// How transfers behave.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What is fetched, and when.
+    pub policy: Policy,
+    /// Requests to sources that run at once, over all files.
+    pub max_flights: usize,
+    /// A client that waits for a byte is told that it cannot be had when nothing of its file has arrived
+    /// for so long.
+    pub patience: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { policy: Policy::Demand, max_flights: 32, patience: Duration::from_secs(60) }
+    }
+}
+
+/// An address from which a file can be fetched. Never logged whole: it may carry a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Source {
+    /// `http://…` or `https://…`.
+    pub url: String,
+}
+
+/// A boxed future, for the one seam that is a trait object.
+pub type SourcesFuture<'a> = Pin<Box<dyn Future<Output = Vec<Source>> + Send + 'a>>;
+
+/// Knows where files can be had; `app` joins it to the upstream.
+pub trait Sources: Send + Sync + 'static {
+    /// The addresses of a file, the one to try first first; empty when it cannot be had now.
+    fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a>;
+}
+
+/// One running or waiting transfer, as lists and the API show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TransferStatus {
+    /// The file.
+    pub sha1: Sha1Digest,
+    /// Its declared name.
+    pub name: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Bytes that are held.
+    pub held: u64,
+    /// How urgent it is.
+    pub class: Class,
+    /// What it does.
+    pub state: TransferState,
+    /// Clients that wait for bytes of it.
+    pub waiting: usize,
+    /// Requests that run for it.
+    pub flights: usize,
+    /// What went wrong last, while it is not overcome.
+    pub trouble: Option<String>,
+}
+
+/// What a transfer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferState {
+    /// In the background queue.
+    Queued,
+    /// Bytes are asked for or arrive.
+    Running,
+    /// Waits before it tries again, for a source or for room on the disk.
+    Waiting,
+    /// An administrator stopped it for a while.
+    Paused,
+    /// Every piece is there and the digests are compared.
+    Verifying,
+    /// Given up; asked for again, it begins anew.
+    Failed,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+impl Source {
+    /// The address without its query, which may carry a token.
+    pub fn shown(&self) -> &str {
+        self.url.split(['?', '#']).next().unwrap_or_default()
+    }
+}
