@@ -7,5 +7,6 @@
 pub mod cabinet;
 pub mod server_sync;
 pub mod soap;
+pub mod update_metadata;
 pub mod xml;
 pub mod xpress;

@@ -1,0 +1,23 @@
+//! Full update documents, and the fragments of them that agents get ([MS-WUSP] 3.1.1.1; byte for byte as real
+//! servers cut them).
+//!
+//! **Invariant:** a document passes once, as a stream: memory does not grow with it beyond the named limits.
+//! Nothing here asks the catalog or decides what an agent is offered.
+
+mod cut;
+mod error;
+mod escape;
+mod facts;
+mod fragment;
+mod language;
+mod localized;
+mod place;
+mod spool;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+pub use cut::{Cut, Localized, MAX_DEPTH, MAX_DOCUMENT, cut};
+pub use error::MetadataError;
+pub use language::{Languages, answers};
+pub use spool::{MEMORY_LIMIT, Spool, SpoolReader};

@@ -1,0 +1,3 @@
+//! Black-box tests: one file a promise.
+
+mod fragments_equal_captures;
