@@ -20,7 +20,9 @@ pub enum ContentError {
         source: io::Error,
     },
     /// The index of files cannot be used.
-    #[error("cannot use the index of files in {path}; stop other servers on this folder, or remove the index: it is rebuilt from the files")]
+    #[error(
+        "cannot use the index of files in {path}; stop other servers on this folder, or remove the index: it is rebuilt from the files"
+    )]
     Index {
         /// The index's folder.
         path: PathBuf,
@@ -29,13 +31,17 @@ pub enum ContentError {
         source: sled::Error,
     },
     /// There is no room, even after dropping what may be dropped.
-    #[error("no room for {wanted} more; free disk space, or raise content.max_size or lower content.min_free")]
+    #[error(
+        "no room for {wanted} more; free disk space, or raise content.max_size or lower content.min_free"
+    )]
     NoRoom {
         /// What was to be written.
         wanted: ByteCount,
     },
     /// Two declarations give one digest different lengths or SHA-256.
-    #[error("{sha1} is held as {held} bytes but was declared again with another length or SHA-256 ({declared} bytes); the newer declaration is not believed")]
+    #[error(
+        "{sha1} is held as {held} bytes but was declared again with another length or SHA-256 ({declared} bytes); the newer declaration is not believed"
+    )]
     Conflict {
         /// The digest.
         sha1: Sha1Digest,

@@ -8,8 +8,8 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
@@ -237,7 +237,9 @@ impl SparseFile {
         let mut slices = [io::IoSliceMut::new(buffer)];
         match rustix::io::preadv2(&self.data, &mut slices, offset, ReadWriteFlags::NOWAIT) {
             Ok(read) => Ok(Some(read)),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(None),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -324,7 +326,8 @@ impl SparseFile {
 
     /// Takes pieces out of service on disk. The value must be marked dropped first.
     pub(super) fn forget(&self, pieces: &[u64]) -> Result<(), ContentError> {
-        let header = Header { sha1: self.sha1, sha256: self.sha256.get().copied(), size: self.size, verified: false };
+        let header =
+            Header { sha1: self.sha1, sha256: self.sha256.get().copied(), size: self.size, verified: false };
         for &index in pieces {
             map::write_entry(&self.map, index, [0; map::HASH]).map_err(io_error("write", &self.path))?;
         }

@@ -327,8 +327,7 @@ impl Store {
         }
         let mut entry = Entry::new(declaration.size, declaration.sha256);
         entry.name(&declaration.name);
-        let header =
-            Header { sha1, sha256: declaration.sha256, size: declaration.size, verified: false };
+        let header = Header { sha1, sha256: declaration.sha256, size: declaration.size, verified: false };
         let made = SparseFile::create(&self.path(&sha1), header, Arc::clone(&entry.live));
         let file = Arc::new(made.inspect_err(|error| self.note_full(error))?);
         locked(&self.0.entries).insert(sha1, entry);

@@ -85,7 +85,9 @@ pub enum ListenerError {
         address: SocketAddr,
     },
     /// The system refused.
-    #[error("cannot listen on {address}; check that the address belongs to this machine and the port is allowed")]
+    #[error(
+        "cannot listen on {address}; check that the address belongs to this machine and the port is allowed"
+    )]
     Refused {
         /// What was asked for.
         address: SocketAddr,
@@ -238,14 +240,13 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenerError> {
         .map_err(pem(&files.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
     let unfit = |source| ListenerError::Tls { certificate: files.certificate.clone(), source };
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .map_err(unfit)?
-    .with_no_client_auth()
-    .with_single_cert(chain, key)
-    .map_err(unfit)?;
+    let mut config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(unfit)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(unfit)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
