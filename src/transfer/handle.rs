@@ -1,42 +1,87 @@
 //! The one way to ask for bytes that are not held.
+//!
+//! **Invariant:** there is one [`Flow`] a file, however many ask. Interest lives as long as its [`Want`]. It
+//! never answers a client: it says what can be read and why the rest cannot.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Config, Sources, TransferError, TransferStatus};
+use super::flow::{Flow, Shared, locked};
+use super::queue::Queue;
+use super::{Config, Policy, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient};
-use crate::content::{SparseFile, Store};
+use crate::content::{FileState, SparseFile, Store};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
 use crate::runtime::{Clock, Tasks};
 
+/// Ranges that are waited for at once, over all clients.
+const MAX_WANTS: usize = 65_536;
+
+/// Flows kept, those that rest from a failure included.
+const MAX_FLOWS: usize = 16_384;
+
+/// What [`Want::ready`] says at a time, so that it learns where its reader is and fetches on ahead of it.
+const STRIDE: u64 = 1024 * 1024;
+
 /// Asks for files. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle(Arc<Inner>);
+pub struct Handle(pub(super) Arc<Inner>);
 
-struct Inner {
-    store: Store,
-    _link: LinkClient,
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Queue,
+    wants: AtomicUsize,
 }
 
-/// Interest in a range of a file; dropping it withdraws the interest.
+/// Interest in a range of a file; dropping it withdraws the interest, and the run that is under way for it
+/// stops after its current window.
 pub struct Want {
     file: Arc<SparseFile>,
     range: ByteRange,
+    /// `None` when everything was held from the start.
+    flow: Option<(Arc<Flow>, u64)>,
+    inner: Arc<Inner>,
 }
 
 impl Handle {
-    /// Transfers into `store` over `link`.
+    /// Transfers into `store` over `link`. Its workers run in `tasks`: they verify what a stop left
+    /// unverified, and fetch in the background what [`Handle::hold`] and [`Handle::fetch`] name.
     pub fn new(
-        _config: Config,
+        config: Config,
         store: Store,
         link: LinkClient,
-        _sources: Arc<dyn Sources>,
-        _clock: Clock,
-        _tasks: Tasks,
+        sources: Arc<dyn Sources>,
+        clock: Clock,
+        tasks: Tasks,
     ) -> Self {
-        Self(Arc::new(Inner { store, _link: link }))
+        let shared = Arc::new(Shared::new(config, store, link, sources, clock, tasks.clone()));
+        let handle = Self(Arc::new(Inner { shared, queue: Queue::default(), wants: AtomicUsize::new(0) }));
+        super::queue::start(&handle);
+        let finishing = handle.clone();
+        tasks.spawn("verify leftovers", async move { finishing.verify_leftovers().await });
+        handle
     }
 
-    /// Wants a range. It begins to be fetched, if it is not held and not on its way already.
+    /// Files whose last piece came just before a stop.
+    async fn verify_leftovers(&self) {
+        let store = self.0.shared.store.clone();
+        let left = store.list().into_iter().filter(|file| file.state == FileState::Complete);
+        for status in left {
+            let declaration = FileDeclaration {
+                sha1: status.sha1,
+                sha256: status.sha256,
+                size: status.size,
+                name: status.names.into_iter().next().unwrap_or_default(),
+                patching: None,
+            };
+            if let Ok(want) = self.register(&declaration, None, Class::Background, false).await {
+                drop(want);
+            }
+        }
+    }
+
+    /// Wants a range that a client reads. It begins to be fetched, if it is not held and not on its way.
     ///
     /// # Errors
     /// When the file cannot be taken at all; what goes wrong later shows in [`Want::ready`].
@@ -44,46 +89,150 @@ impl Handle {
         &self,
         file: &FileDeclaration,
         range: ByteRange,
-        _class: Class,
+        class: Class,
     ) -> Result<Want, TransferError> {
-        let (store, file) = (self.0.store.clone(), file.clone());
-        let opened = tokio::task::spawn_blocking(move || store.prepare(&file)).await;
-        let file = opened.map_err(|_| TransferError::Stopping)??;
-        Ok(Want { file, range })
+        self.register(file, Some(range), class, true).await
+    }
+
+    /// `None` wants the whole file.
+    pub(super) async fn register(
+        &self,
+        declaration: &FileDeclaration,
+        range: Option<ByteRange>,
+        class: Class,
+        reader: bool,
+    ) -> Result<Want, TransferError> {
+        let shared = &self.0.shared;
+        let sha1 = declaration.sha1;
+        let end = range.map_or(declaration.size, |range| range.end.min(declaration.size));
+        let range = ByteRange { start: range.map_or(0, |range| range.start.min(end)), end };
+        let file = self.open(declaration).await?;
+        let mut want = Want { range, flow: None, inner: Arc::clone(&self.0), file };
+        if self.0.wants.fetch_add(1, Ordering::Relaxed) >= MAX_WANTS {
+            return Err(TransferError::Crowded);
+        }
+        let held = want.file.holds(range) || range.is_empty();
+        if held && (want.file.is_verified() || !want.file.is_complete()) {
+            return Ok(want);
+        }
+        if !held && reader && shared.config.policy == Policy::None {
+            let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
+            return Err(TransferError::Elsewhere { sha1, url });
+        }
+        let (flow, id) = self.join(declaration, &want.file, range, class, reader)?;
+        if held {
+            flow.verify_if_complete(&want.file);
+        }
+        flow.kick();
+        want.flow = Some((flow, id));
+        Ok(want)
+    }
+
+    async fn open(&self, declaration: &FileDeclaration) -> Result<Arc<SparseFile>, TransferError> {
+        let store = self.0.shared.store.clone();
+        let agrees = |file: &Arc<SparseFile>| {
+            file.size() == declaration.size
+                && declaration.sha256.is_none_or(|sha256| file.sha256() == Some(&sha256))
+        };
+        if let Some(file) = store.cached(&declaration.sha1).filter(agrees) {
+            return Ok(file);
+        }
+        let declaration = declaration.clone();
+        let opened = tokio::task::spawn_blocking(move || store.prepare(&declaration)).await;
+        Ok(opened.map_err(|_join| TransferError::Stopping)??)
+    }
+
+    /// Joins the flow of a file, or begins one.
+    fn join(
+        &self,
+        declaration: &FileDeclaration,
+        file: &Arc<SparseFile>,
+        range: ByteRange,
+        class: Class,
+        reader: bool,
+    ) -> Result<(Arc<Flow>, u64), TransferError> {
+        let shared = &self.0.shared;
+        let mut flows = locked(&shared.flows);
+        if flows.len() >= MAX_FLOWS && !flows.contains_key(&declaration.sha1) {
+            let now = shared.clock.instant();
+            flows.retain(|_, flow| !flow.is_stale(now));
+            if flows.len() >= MAX_FLOWS {
+                return Err(TransferError::Crowded);
+            }
+        }
+        let begin = || Arc::new(Flow::new(Arc::clone(shared), declaration.clone(), Arc::clone(file)));
+        let flow = Arc::clone(flows.entry(declaration.sha1).or_insert_with(begin));
+        let id = flow.join(file, range, class, reader)?;
+        Ok((flow, id))
     }
 
     /// Fetches the whole file in the background, whatever the policy.
-    pub fn fetch(&self, _file: &FileDeclaration, _class: Class) -> Result<(), TransferError> {
-        Ok(())
+    ///
+    /// # Errors
+    /// [`TransferError::Crowded`] when the queue is full.
+    pub fn fetch(&self, file: &FileDeclaration, class: Class) -> Result<(), TransferError> {
+        if self.0.queue.push(file.clone(), class) { Ok(()) } else { Err(TransferError::Crowded) }
     }
 
     /// Says which files are to be held ahead of demand; replaces the list given before. Only the policies
-    /// `approved` and `all` follow it.
-    pub fn hold(&self, _files: Vec<FileDeclaration>) {}
+    /// `approved` and `all` follow it. The answer is how many were left out because the queue is full.
+    pub fn hold(&self, files: Vec<FileDeclaration>) -> usize {
+        match self.0.shared.config.policy {
+            Policy::Approved | Policy::All => self.0.queue.replace(files, &self.0.shared.store),
+            Policy::Demand | Policy::None => 0,
+        }
+    }
 
-    /// Running, waiting and recently failed transfers.
+    /// Running, waiting and recently failed transfers, then those in the queue (the first thousand).
     pub fn list(&self) -> Vec<TransferStatus> {
-        Vec::new()
+        let flows: HashMap<_, _> = locked(&self.0.shared.flows).clone();
+        let mut list: Vec<_> = flows.values().map(|flow| flow.status()).collect();
+        list.sort_unstable_by_key(|status| (status.class, status.sha1));
+        let queued = self.0.queue.waiting().into_iter().filter(|(file, _)| !flows.contains_key(&file.sha1));
+        list.extend(queued.map(|(file, class)| TransferStatus {
+            sha1: file.sha1,
+            held: self.0.shared.store.status(&file.sha1).map_or(0, |status| status.held),
+            name: file.name,
+            size: file.size,
+            class,
+            state: TransferState::Queued,
+            waiting: 0,
+            flights: 0,
+            trouble: None,
+        }));
+        list
+    }
+
+    /// How many transfers wait in the background queue.
+    pub fn queued(&self) -> usize {
+        self.0.queue.len()
+    }
+
+    fn with_flow(&self, sha1: &Sha1Digest, act: impl FnOnce(&Arc<Flow>)) -> bool {
+        let flow = locked(&self.0.shared.flows).get(sha1).cloned();
+        flow.as_ref().map(act).is_some()
     }
 
     /// Stops asking for a file until [`Handle::resume`]. False when it is not being transferred.
-    pub fn pause(&self, _sha1: &Sha1Digest) -> bool {
-        false
+    pub fn pause(&self, sha1: &Sha1Digest) -> bool {
+        self.with_flow(sha1, |flow| flow.pause(true))
     }
 
     /// Goes on with a paused file.
-    pub fn resume(&self, _sha1: &Sha1Digest) -> bool {
-        false
+    pub fn resume(&self, sha1: &Sha1Digest) -> bool {
+        self.with_flow(sha1, |flow| flow.pause(false))
     }
 
-    /// Gives a file up; what has come is kept.
-    pub fn cancel(&self, _sha1: &Sha1Digest) -> bool {
-        false
+    /// Gives a file up; what has come is kept. True when it was queued or being transferred.
+    pub fn cancel(&self, sha1: &Sha1Digest) -> bool {
+        let queued = self.0.queue.remove(sha1);
+        self.with_flow(sha1, |flow| flow.cancel()) || queued
     }
 
-    /// Changes how urgent a file is.
-    pub fn raise(&self, _sha1: &Sha1Digest, _class: Class) -> bool {
-        false
+    /// Gives a file at least this class.
+    pub fn raise(&self, sha1: &Sha1Digest, class: Class) -> bool {
+        let queued = self.0.queue.raise(sha1, class);
+        self.with_flow(sha1, |flow| flow.raise(class)) || queued
     }
 }
 
@@ -93,11 +242,39 @@ impl Want {
         &self.file
     }
 
-    /// Waits until the byte at `offset` can be read, and says up to where bytes can be read without a gap.
+    /// The range that is wanted.
+    pub fn range(&self) -> ByteRange {
+        self.range
+    }
+
+    /// Waits until the byte at `offset` can be read, and says up to where bytes can be read without a gap,
+    /// at most 1 MiB further. Call it as the reader moves: what is fetched ahead follows it.
     ///
     /// # Errors
-    /// When it cannot be had.
-    pub async fn ready(&mut self, offset: u64) -> Result<u64, TransferError> {
-        std::future::ready(Ok(self.file.held_until(offset, self.range.end))).await
+    /// When the byte cannot be had.
+    pub async fn ready(&self, offset: u64) -> Result<u64, TransferError> {
+        let limit = self.range.end.min(offset.saturating_add(STRIDE));
+        match &self.flow {
+            Some((flow, id)) => flow.ready(&self.file, *id, offset, limit).await,
+            None if self.file.is_dropped() => Err(TransferError::Dropped { sha1: *self.file.sha1() }),
+            None => Ok(limit),
+        }
+    }
+
+    /// Waits until the whole file is verified.
+    pub(super) async fn settled(&self) -> Result<(), TransferError> {
+        match &self.flow {
+            Some((flow, _)) => flow.settled(&self.file).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Want {
+    fn drop(&mut self) {
+        self.inner.wants.fetch_sub(1, Ordering::Relaxed);
+        if let Some((flow, id)) = &self.flow {
+            flow.leave(*id);
+        }
     }
 }

@@ -4,8 +4,15 @@
 //! asked for. What arrives goes to the store first and to those who wait from there. It never decides what
 //! the link may carry: that is the limiter's part, below the connection.
 
+mod answer;
 mod error;
+mod fetch;
+mod flow;
 mod handle;
+mod health;
+mod intake;
+mod plan;
+mod queue;
 
 use std::future::Future;
 use std::pin::Pin;

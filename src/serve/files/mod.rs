@@ -4,16 +4,37 @@
 //! It never makes a path of the file system from what a client sent, and never asks the upstream for a
 //! digest that no metadata names.
 
+mod address;
+mod buffers;
+mod conditions;
+mod multipart;
+mod selfupdate;
+mod stream;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt as _;
 
-use super::body;
+use self::address::Address;
+use self::buffers::Buffers;
+use self::conditions::Wanted;
+use self::multipart::Multipart;
+use self::selfupdate::Selfupdate;
+use self::stream::Stream;
+use super::body::{self, Body};
 use super::site::{Peer, Request, Response};
-use crate::content::Store;
-use crate::domain::{FileDeclaration, Sha1Digest};
-use crate::transfer;
+use crate::bandwidth::Class;
+use crate::content::{SparseFile, Store};
+use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
+use crate::transfer::{self, TransferError};
+
+/// Held answers up to this length are read before the head is sent, and go out in one piece with it.
+const AT_ONCE: u64 = 64 * 1024;
+
+/// What a client is told to wait before it asks again for what cannot be had now.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("60");
 
 /// Which payloads metadata declares; the catalog's side of a miss.
 pub trait KnownFiles: Send + Sync + 'static {
@@ -33,21 +54,220 @@ pub struct Config {
 pub struct Service(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    selfupdate: Selfupdate,
     store: Store,
     transfer: transfer::Handle,
     known: Arc<dyn KnownFiles>,
+    buffers: Buffers,
+}
+
+/// A payload that was asked for.
+struct Asked {
+    address_type: &'static str,
+    etag: String,
+    size: u64,
+    /// What is held of it, if anything.
+    file: Option<Arc<SparseFile>>,
+    sha1: Sha1Digest,
+}
+
+fn not_found() -> Response {
+    body::text(StatusCode::NOT_FOUND, "There is no such file.\n")
 }
 
 impl Service {
-    /// The service over a store; misses go to `transfer`.
-    pub fn new(config: Config, store: Store, transfer: transfer::Handle, known: Arc<dyn KnownFiles>) -> Self {
-        Self(Arc::new(Inner { config, store, transfer, known }))
+    /// The service over a store; misses go to `transfer`. Lists the self-update folder.
+    pub fn new(
+        config: &Config,
+        store: Store,
+        transfer: transfer::Handle,
+        known: Arc<dyn KnownFiles>,
+    ) -> Self {
+        let selfupdate = config.selfupdate.as_deref().map(Selfupdate::list).unwrap_or_default();
+        Self(Arc::new(Inner { selfupdate, store, transfer, known, buffers: Buffers::default() }))
     }
 
     /// Answers one request below `/Content` or `/selfupdate`.
-    pub async fn answer(&self, _request: Request, _from: Peer) -> Response {
-        let _ = (&self.0.config, &self.0.store, &self.0.transfer, &self.0.known);
-        std::future::ready(body::text(StatusCode::NOT_FOUND, "")).await
+    pub async fn answer(&self, request: Request, _from: Peer) -> Response {
+        let (head, _) = request.into_parts();
+        if head.method != Method::GET && head.method != Method::HEAD {
+            let mut answer = body::text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n");
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        let path = head.uri.path();
+        let answered = match address::read(path) {
+            Some(address) => self.content(&head.method, &head.headers, &address).await,
+            None => self.selfupdate(path).await,
+        };
+        answered.unwrap_or_else(not_found)
     }
+
+    /// `None` when there is no such file.
+    async fn content(&self, method: &Method, headers: &HeaderMap, address: &Address<'_>) -> Option<Response> {
+        let asked = self.find(address).await?;
+        let wanted = conditions::decide(method, headers, asked.size, &asked.etag);
+        let mut answer = match wanted {
+            Wanted::Whole if method == Method::HEAD => {
+                asked.answer(StatusCode::OK, asked.size, body::empty())
+            }
+            Wanted::Whole => match ByteRange::new(0, asked.size) {
+                Some(whole) => self.one(&asked, whole, StatusCode::OK).await,
+                None => asked.answer(StatusCode::OK, 0, body::empty()),
+            },
+            Wanted::Ranges(ranges) => match ranges[..] {
+                [range] => self.one(&asked, range, StatusCode::PARTIAL_CONTENT).await,
+                _ => self.several(&asked, ranges).await,
+            },
+            Wanted::NotModified => asked.bare(StatusCode::NOT_MODIFIED),
+            Wanted::Failed => asked.bare(StatusCode::PRECONDITION_FAILED),
+            Wanted::Unsatisfiable => {
+                let mut answer = asked.bare(StatusCode::RANGE_NOT_SATISFIABLE);
+                insert(&mut answer, header::CONTENT_RANGE, &format!("bytes */{}", asked.size));
+                answer
+            }
+        };
+        answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        Some(answer)
+    }
+
+    /// What is held under a digest, or what metadata says of it.
+    async fn find(&self, address: &Address<'_>) -> Option<Asked> {
+        let sha1 = address.sha1;
+        let file = match self.0.store.cached(&sha1) {
+            Some(file) => Some(file),
+            None => {
+                let store = self.0.store.clone();
+                let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await.ok()?;
+                opened
+                    .inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened"))
+                    .ok()?
+            }
+        };
+        let size = match &file {
+            Some(file) => file.size(),
+            None => self.0.known.declaration(&sha1)?.size,
+        };
+        let etag = format!("\"{sha1}\"");
+        Some(Asked { address_type: address.content_type(), etag, size, file, sha1 })
+    }
+
+    /// One range, or the whole.
+    async fn one(&self, asked: &Asked, range: ByteRange, status: StatusCode) -> Response {
+        let body = match &asked.file {
+            Some(file) if file.holds(range) => {
+                let at_once =
+                    (range.len() <= AT_ONCE).then(|| Stream::at_once(file, range, &self.0.buffers)).flatten();
+                match at_once {
+                    Some(bytes) => body::full(bytes),
+                    None => Stream::held(Arc::clone(file), range, self.0.buffers.clone()).boxed_unsync(),
+                }
+            }
+            _ => match self.fetch(asked, range).await {
+                Ok(stream) => stream.boxed_unsync(),
+                Err(error) => return refusal(&asked.sha1, &error),
+            },
+        };
+        let mut answer = asked.answer(status, range.len(), body);
+        if status == StatusCode::PARTIAL_CONTENT {
+            let value = format!("bytes {}-{}/{}", range.start, range.end - 1, asked.size);
+            insert(&mut answer, header::CONTENT_RANGE, &value);
+        }
+        answer
+    }
+
+    /// Several ranges as parts.
+    async fn several(&self, asked: &Asked, ranges: Vec<ByteRange>) -> Response {
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let stream = match &asked.file {
+                Some(file) if file.holds(range) => {
+                    Stream::held(Arc::clone(file), range, self.0.buffers.clone())
+                }
+                _ => match self.fetch(asked, range).await {
+                    Ok(stream) => stream,
+                    Err(error) => return refusal(&asked.sha1, &error),
+                },
+            };
+            parts.push((range, stream));
+        }
+        let boundary = uuid::Uuid::new_v4().simple().to_string();
+        let parts = Multipart::new(parts, asked.size, asked.address_type, &boundary);
+        let mut answer = asked.answer(StatusCode::PARTIAL_CONTENT, parts.len(), parts.boxed_unsync());
+        let value = format!("multipart/byteranges; boundary={boundary}");
+        insert(&mut answer, header::CONTENT_TYPE, &value);
+        answer
+    }
+
+    /// A range of which something is missing. Waits for its first byte, so that a failure is still a status.
+    async fn fetch(&self, asked: &Asked, range: ByteRange) -> Result<Stream, TransferError> {
+        let known = self.0.known.declaration(&asked.sha1);
+        let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
+        let want = self.0.transfer.want(&declaration, range, Class::Interactive).await?;
+        let readable = want.ready(range.start).await?;
+        Ok(Stream::wanted(want, readable, self.0.buffers.clone()))
+    }
+
+    async fn selfupdate(&self, path: &str) -> Option<Response> {
+        let file = self.0.selfupdate.find(path)?.to_owned();
+        let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await.ok()?;
+        let mut answer = Response::new(body::full(read.ok()?));
+        insert(&mut answer, header::CONTENT_TYPE, "application/octet-stream");
+        Some(answer)
+    }
+}
+
+fn insert(answer: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+impl Asked {
+    /// An answer with a body of a known length, with the headers that real agents were seen to rely on.
+    fn answer(&self, status: StatusCode, length: u64, body: Body) -> Response {
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.reserve(6);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.address_type));
+        headers.insert(header::LAST_MODIFIED, HeaderValue::from_static(conditions::LAST_MODIFIED));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        insert(&mut answer, header::ETAG, &self.etag);
+        answer
+    }
+
+    /// An answer without a body.
+    fn bare(&self, status: StatusCode) -> Response {
+        let mut answer = Response::new(body::empty());
+        *answer.status_mut() = status;
+        answer
+            .headers_mut()
+            .insert(header::LAST_MODIFIED, HeaderValue::from_static(conditions::LAST_MODIFIED));
+        insert(&mut answer, header::ETAG, &self.etag);
+        answer
+    }
+}
+
+/// What a client gets when bytes cannot be had: never wrong ones.
+fn refusal(sha1: &Sha1Digest, error: &TransferError) -> Response {
+    tracing::info!(%sha1, %error, "a client was refused");
+    let status = match error {
+        TransferError::Elsewhere { url: Some(url), .. } => {
+            let mut answer = body::text(StatusCode::FOUND, "This server sends clients to the origin.\n");
+            insert(&mut answer, header::LOCATION, url);
+            return answer;
+        }
+        TransferError::Elsewhere { url: None, .. } | TransferError::Gone { .. } => return not_found(),
+        TransferError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+        TransferError::Mismatch { .. } => StatusCode::BAD_GATEWAY,
+        TransferError::Dropped { .. }
+        | TransferError::Stopped { .. }
+        | TransferError::Crowded
+        | TransferError::Store(_)
+        | TransferError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut answer = body::text(status, format!("{error}\n"));
+    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    answer
 }

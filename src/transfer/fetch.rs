@@ -1,0 +1,178 @@
+//! One GET of one run: ask, read, store whole pieces, tell who waits.
+//!
+//! **Invariant:** a piece is told about only after the store has it. What came before a fault is kept. It
+//! sends no If-Range: a file is named by its digest, and the digest decides in the end what its bytes are.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full};
+
+use super::answer::{self, Brings, Refusal};
+use super::flow::Flow;
+use super::health::Blame;
+use super::intake::{Intake, Piece, Wanted};
+use super::plan::Run;
+use super::{Source, TransferError};
+use crate::bandwidth::{self, LinkBody, LinkError};
+use crate::content::{ContentError, PIECE, SparseFile};
+use crate::domain::Sha1Digest;
+
+/// Pieces written in one go when they arrive faster than they are written.
+const BATCH: usize = 8;
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("{0}")]
+    Link(#[from] LinkError),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("the source's address cannot be used")]
+    Address(#[from] http::Error),
+    #[error("the answer ended before its end")]
+    Short,
+    #[error("the source sends whole files only; the whole is on its way already")]
+    OnItsWay,
+    #[error("{0}")]
+    Store(Arc<ContentError>),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl Fault {
+    /// What to think of the source; `None` when it is not to blame.
+    pub(super) fn blame(&self) -> Option<Blame> {
+        match self {
+            Self::Link(error) if error.blame() == bandwidth::Blame::Shutdown => None,
+            Self::Link(error) if error.retry_may_help() => Some(Blame::Trouble),
+            Self::Link(_) | Self::Address(_) => Some(Blame::Unfit),
+            Self::Refused(refusal) => Some(refusal.blame()),
+            Self::Short => Some(Blame::Trouble),
+            Self::OnItsWay | Self::Store(_) | Self::Stopping => None,
+        }
+    }
+
+    /// The fault as those who wait see it, when it is not about a source.
+    pub(super) fn store_error(&self, sha1: Sha1Digest) -> Option<TransferError> {
+        match self {
+            Self::Store(error) => match **error {
+                ContentError::Dropped { .. } => Some(TransferError::Dropped { sha1 }),
+                _ => Some(TransferError::Store(Arc::clone(error))),
+            },
+            Self::Stopping | Self::Link(LinkError::Stopping) => Some(TransferError::Stopping),
+            _ => None,
+        }
+    }
+}
+
+impl From<ContentError> for Fault {
+    fn from(error: ContentError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl From<Infallible> for Fault {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Fetches one run from one source into the store.
+pub(super) async fn run(
+    flow: &Arc<Flow>,
+    file: &Arc<SparseFile>,
+    id: u64,
+    run: Run,
+    index: usize,
+    source: &Source,
+) -> Result<(), Fault> {
+    let size = flow.declaration.size;
+    let bytes = run.bytes(size);
+    let store = flow.shared.store.clone();
+    let room = tokio::task::spawn_blocking(move || store.make_room(bytes.len()));
+    let _room = room.await.map_err(|_join| Fault::Stopping)??;
+
+    let request = Request::get(&source.url)
+        .header(header::RANGE, format!("bytes={}-{}", bytes.start, bytes.end - 1))
+        .header(header::ACCEPT_ENCODING, "identity")
+        .body(Full::<Bytes>::default())?;
+    let response = flow.shared.link.send(request, run.class).await?;
+    let (head, body) = response.into_parts();
+    let brings = answer::read(head.status, &head.headers, (bytes.start, bytes.end), size)?;
+    let intake = match brings {
+        Brings::Range { end } => {
+            if flow.shared.note_ranges(&source.url, true) {
+                flow.kick();
+            }
+            Intake::new(size, bytes.start, Wanted::Run(run.start, end.div_ceil(PIECE)))
+        }
+        Brings::Whole if bytes.start == 0 && bytes.end == size => {
+            Intake::new(size, 0, Wanted::Run(run.start, run.end))
+        }
+        Brings::Whole => {
+            flow.shared.note_ranges(&source.url, false);
+            let mine = flow.widen(id, file).ok_or(Fault::OnItsWay)?;
+            Intake::new(size, 0, Wanted::Marked(mine))
+        }
+    };
+    let end = match brings {
+        Brings::Range { end } => end,
+        Brings::Whole => size,
+    };
+    receive(flow, file, index, intake, body, end).await
+}
+
+/// Reads the body to its end, storing pieces as they become whole.
+async fn receive(
+    flow: &Arc<Flow>,
+    file: &Arc<SparseFile>,
+    index: usize,
+    mut intake: Intake,
+    mut body: LinkBody,
+    end: u64,
+) -> Result<(), Fault> {
+    loop {
+        // write at once when nothing more is there yet: somebody waits for it
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame(), if intake.ready() < BATCH => Some(frame),
+            () = std::future::ready(()), if intake.ready() > 0 => None,
+        };
+        match frame {
+            None => store(flow, file, index, intake.take()).await?,
+            Some(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data() {
+                    intake.push(bytes);
+                }
+            }
+            Some(Some(Err(error))) => {
+                store(flow, file, index, intake.take()).await?;
+                return Err(error.into());
+            }
+            Some(None) => break,
+        }
+    }
+    store(flow, file, index, intake.take()).await?;
+    if intake.at() < end { Err(Fault::Short) } else { Ok(()) }
+}
+
+async fn store(
+    flow: &Arc<Flow>,
+    file: &Arc<SparseFile>,
+    index: usize,
+    pieces: Vec<Piece>,
+) -> Result<(), Fault> {
+    let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
+    let landed = first.0..last.0 + 1;
+    let (store, target) = (flow.shared.store.clone(), Arc::clone(file));
+    let written = tokio::task::spawn_blocking(move || {
+        pieces.iter().try_for_each(|(index, piece)| store.write_piece(&target, *index, piece).map(drop))
+    });
+    let result = written.await.map_err(|_join| Fault::Stopping)?;
+    // even when one piece could not be written, those before it are there
+    flow.landed(file, index, landed);
+    result.map_err(Fault::from)
+}

@@ -1,0 +1,117 @@
+//! Whole pieces out of a stream of bytes that begins anywhere in the file.
+//!
+//! **Invariant:** only whole pieces come out (the file's last may be shorter), each once, and only those
+//! that were asked for. It never holds more than the pieces not taken yet and one unfinished one.
+
+use bytes::Bytes;
+
+use crate::content::PIECE;
+
+/// A piece with its index.
+pub(super) type Piece = (u64, Vec<u8>);
+
+/// Gathers pieces.
+pub(super) struct Intake {
+    size: u64,
+    /// Where the next byte belongs.
+    at: u64,
+    wanted: Wanted,
+    unfinished: Vec<u8>,
+    ready: Vec<Piece>,
+}
+
+/// Which pieces to keep.
+pub(super) enum Wanted {
+    /// `start..end`.
+    Run(u64, u64),
+    /// Those marked.
+    Marked(Vec<bool>),
+}
+
+impl Wanted {
+    fn has(&self, piece: u64) -> bool {
+        match self {
+            Self::Run(start, end) => (*start..*end).contains(&piece),
+            Self::Marked(marks) => {
+                usize::try_from(piece).ok().and_then(|piece| marks.get(piece)).is_some_and(|mark| *mark)
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// For a stream whose first byte belongs at `at`, the beginning of a piece.
+    pub(super) fn new(size: u64, at: u64, wanted: Wanted) -> Self {
+        Self { size, at, wanted, unfinished: Vec::new(), ready: Vec::new() }
+    }
+
+    /// Takes bytes in; what is beyond the file's end is left out.
+    pub(super) fn push(&mut self, mut bytes: Bytes) {
+        while !bytes.is_empty() && self.at < self.size {
+            let piece = self.at / PIECE;
+            let end = ((piece + 1) * PIECE).min(self.size);
+            let part = bytes.split_to(usize::try_from(end - self.at).unwrap_or(usize::MAX).min(bytes.len()));
+            self.at += part.len() as u64;
+            if !self.wanted.has(piece) {
+                continue;
+            }
+            if self.unfinished.capacity() == 0 {
+                let rest = (end - piece * PIECE).min(PIECE);
+                self.unfinished.reserve_exact(usize::try_from(rest).unwrap_or_default());
+            }
+            self.unfinished.extend_from_slice(&part);
+            if self.at == end {
+                self.ready.push((piece, std::mem::take(&mut self.unfinished)));
+            }
+        }
+    }
+
+    /// Pieces that are whole and not taken yet.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes them.
+    pub(super) fn take(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Where the next byte belongs.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(intake: &mut Intake, from: u64, to: u64, frame: usize) {
+        let bytes: Vec<u8> = (from..to).map(|n| u8::try_from(n / PIECE % 251).unwrap()).collect();
+        for part in bytes.chunks(frame) {
+            intake.push(Bytes::copy_from_slice(part));
+        }
+    }
+
+    #[test]
+    fn frames_of_any_size_become_whole_pieces() {
+        let size = 3 * PIECE + 10;
+        for frame in [1_000, 65_536, 70_000, 1 << 20] {
+            let mut intake = Intake::new(size, PIECE, Wanted::Run(1, 4));
+            feed(&mut intake, PIECE, size, frame);
+            let pieces: Vec<_> =
+                intake.take().into_iter().map(|(index, bytes)| (index, bytes.len())).collect();
+            assert_eq!(pieces, [(1, 65_536), (2, 65_536), (3, 10)], "{frame}");
+            assert_eq!(intake.at(), size);
+        }
+    }
+
+    #[test]
+    fn an_unfinished_piece_and_unwanted_ones_do_not_come_out() {
+        let mut intake = Intake::new(10 * PIECE, 0, Wanted::Marked(vec![true, false, true, true]));
+        feed(&mut intake, 0, 3 * PIECE + 100, 4096);
+        assert_eq!(intake.ready(), 2);
+        let indexes: Vec<_> = intake.take().into_iter().map(|(index, _)| index).collect();
+        assert_eq!(indexes, [0, 2]);
+    }
+}

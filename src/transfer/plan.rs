@@ -1,0 +1,306 @@
+//! Which bytes of one file to ask for next. Pure: no time, no input or output.
+//!
+//! **Invariant:** a run that is handed out overlaps neither a held piece nor another run that is under way.
+//! It never plans further ahead of a reader than [`AHEAD`].
+
+use std::collections::BTreeMap;
+
+use crate::bandwidth::Class;
+use crate::content::{PIECE, SparseFile};
+use crate::domain::ByteRange;
+
+/// Pieces asked for in one request at most: 1 MiB, what Delivery Optimization asks for, and what is still
+/// fetched after the last reader left.
+const WINDOW: u64 = 16;
+
+/// Pieces asked for in one request at least, on the slowest link.
+const LEAST_WINDOW: u64 = 2;
+
+/// How long one request may keep a slow link busy.
+const WINDOW_SECONDS: u64 = 2;
+
+/// Pieces fetched ahead of where a reader is: 4 MiB fill a link of 300 Mbit/s and 100 ms, and bound what is
+/// fetched for a reader who leaves.
+const AHEAD: u64 = 64;
+
+/// Pieces to ask for in one request at a rate in bytes a second (`None`: no limit), so that on a slow link
+/// nobody waits long behind another's window.
+pub(super) fn window(rate: Option<u64>) -> u64 {
+    rate.map_or(WINDOW, |rate| (rate.saturating_mul(WINDOW_SECONDS) / PIECE).clamp(LEAST_WINDOW, WINDOW))
+}
+
+/// A run of pieces, `start..end`, that one request fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) class: Class,
+}
+
+impl Run {
+    /// The bytes of the run in a file of `size`.
+    pub(super) fn bytes(&self, size: u64) -> ByteRange {
+        ByteRange { start: self.start * PIECE, end: (self.end * PIECE).min(size) }
+    }
+}
+
+/// Somebody's wish for a range of the file.
+#[derive(Debug, Clone, Copy)]
+struct Interest {
+    /// The first piece that is still of interest.
+    next: u64,
+    /// One past the last piece.
+    end: u64,
+    class: Class,
+    /// Whether a reader moves through the range; a background wish is not held to [`AHEAD`].
+    reader: bool,
+}
+
+/// Which pieces are there; a seam for tests.
+pub(super) trait Held {
+    fn holds(&self, piece: u64) -> bool;
+}
+
+impl Held for SparseFile {
+    fn holds(&self, piece: u64) -> bool {
+        self.holds_piece(piece)
+    }
+}
+
+/// What is wanted of a file, and what is under way.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    interests: BTreeMap<u64, Interest>,
+    last_id: u64,
+    under_way: Vec<(u64, Run)>,
+    raised: Option<Class>,
+}
+
+impl Plan {
+    /// Adds a wish and returns its number.
+    pub(super) fn add(&mut self, range: ByteRange, class: Class, reader: bool) -> u64 {
+        self.last_id += 1;
+        let interest = Interest { next: range.start / PIECE, end: range.end.div_ceil(PIECE), class, reader };
+        self.interests.insert(self.last_id, interest);
+        self.last_id
+    }
+
+    /// The reader is at `offset` now.
+    pub(super) fn moved(&mut self, id: u64, offset: u64) {
+        if let Some(interest) = self.interests.get_mut(&id) {
+            interest.next = offset / PIECE;
+        }
+    }
+
+    /// Withdraws a wish.
+    pub(super) fn remove(&mut self, id: u64) {
+        self.interests.remove(&id);
+    }
+
+    /// Gives every wish, present and to come, at least this class.
+    pub(super) fn raise(&mut self, class: Class) {
+        self.raised = Some(class);
+    }
+
+    /// How many runs are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether there is anything to hand out.
+    pub(super) fn has_work(&mut self, held: &impl Held) -> bool {
+        self.best(held, LEAST_WINDOW).is_some()
+    }
+
+    /// Whether nobody wants anything.
+    pub(super) fn is_idle(&self) -> bool {
+        self.interests.is_empty()
+    }
+
+    /// The most urgent class that is wanted.
+    pub(super) fn class(&self) -> Option<Class> {
+        self.interests.values().map(|interest| interest.class).chain(self.raised).min()
+    }
+
+    fn is_under_way(&self, piece: u64) -> bool {
+        self.under_way.iter().any(|(_, run)| (run.start..run.end).contains(&piece))
+    }
+
+    /// Takes the next run out, under a number for [`Plan::ended`]: the most urgent class first, then who came
+    /// first.
+    pub(super) fn next(&mut self, held: &impl Held, window: u64) -> Option<(u64, Run)> {
+        let run = self.best(held, window)?;
+        Some((self.begin(run), run))
+    }
+
+    fn best(&mut self, held: &impl Held, window: u64) -> Option<Run> {
+        let mut best: Option<Run> = None;
+        let ids: Vec<u64> = self.interests.keys().copied().collect();
+        for id in ids {
+            let Some(interest) = self.interests.get(&id).copied() else { continue };
+            let class = self.raised.map_or(interest.class, |raised| raised.min(interest.class));
+            if best.is_some_and(|best| best.class <= class) {
+                continue;
+            }
+            let limit = if interest.reader { interest.end.min(interest.next + AHEAD) } else { interest.end };
+            let mut start = interest.next;
+            while start < limit && held.holds(start) {
+                start += 1;
+            }
+            if !interest.reader
+                && let Some(interest) = self.interests.get_mut(&id)
+            {
+                interest.next = start;
+            }
+            while start < limit && (held.holds(start) || self.is_under_way(start)) {
+                start += 1;
+            }
+            if start < limit {
+                best = Some(Run { start, end: self.run_end(held, start, limit, window), class });
+            }
+        }
+        best
+    }
+
+    /// A run may be half a window longer when that ends it: a last small request would cost a round trip.
+    fn run_end(&self, held: &impl Held, start: u64, limit: u64, window: u64) -> u64 {
+        let longest = window + window / 2;
+        let free = |piece: &u64| !held.holds(*piece) && !self.is_under_way(*piece);
+        let gap = (start..limit.min(start + longest + 1)).take_while(free).count() as u64;
+        if gap <= longest { start + gap } else { start + window }
+    }
+
+    fn begin(&mut self, run: Run) -> u64 {
+        self.last_id += 1;
+        self.under_way.push((self.last_id, run));
+        self.last_id
+    }
+
+    /// A source sends the whole file whatever is asked: the run `id` takes every missing piece that is not
+    /// under way elsewhere. The answer says for each piece whether it is now that run's.
+    pub(super) fn widen(&mut self, id: u64, held: &impl Held, pieces: u64) -> Vec<bool> {
+        let mine = |piece: u64| {
+            !held.holds(piece)
+                && !self
+                    .under_way
+                    .iter()
+                    .any(|(other, run)| *other != id && (run.start..run.end).contains(&piece))
+        };
+        let taken = (0..pieces).map(mine).collect();
+        if let Some((_, run)) = self.under_way.iter_mut().find(|(under_way, _)| *under_way == id) {
+            (run.start, run.end) = (0, pieces);
+        }
+        taken
+    }
+
+    /// Whether some run covers more than a window: the whole file is on its way.
+    pub(super) fn is_whole_under_way(&self) -> bool {
+        self.under_way.iter().any(|(_, run)| run.end - run.start > WINDOW * 2)
+    }
+
+    /// The run is over; what of it is not held is missing again.
+    pub(super) fn ended(&mut self, id: u64) {
+        self.under_way.retain(|(under_way, _)| *under_way != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Pieces(BTreeSet<u64>);
+
+    impl Held for Pieces {
+        fn holds(&self, piece: u64) -> bool {
+            self.0.contains(&piece)
+        }
+    }
+
+    fn bytes(start: u64, end: u64) -> ByteRange {
+        ByteRange { start, end }
+    }
+
+    fn take(plan: &mut Plan, held: &Pieces) -> Option<(u64, u64)> {
+        plan.next(held, WINDOW).map(|(_, run)| (run.start, run.end))
+    }
+
+    #[test]
+    fn an_unaligned_range_is_one_run_of_its_pieces() {
+        let mut plan = Plan::default();
+        plan.add(bytes(100, 100 + (1 << 20)), Class::Interactive, true);
+        assert_eq!(take(&mut plan, &Pieces::default()), Some((0, 17)));
+        assert_eq!(take(&mut plan, &Pieces::default()), None);
+    }
+
+    #[test]
+    fn a_whole_file_comes_in_windows_up_to_the_bound_ahead_of_its_reader() {
+        let mut plan = Plan::default();
+        let held = Pieces::default();
+        let id = plan.add(bytes(0, 1000 * PIECE), Class::Interactive, true);
+        assert_eq!(take(&mut plan, &held), Some((0, 16)));
+        assert_eq!(take(&mut plan, &held), Some((16, 32)));
+        assert_eq!(take(&mut plan, &held), Some((32, 48)));
+        assert_eq!(take(&mut plan, &held), Some((48, 64)));
+        assert_eq!(take(&mut plan, &held), None);
+        plan.moved(id, 20 * PIECE);
+        assert_eq!(take(&mut plan, &held), Some((64, 84)));
+    }
+
+    #[test]
+    fn a_slow_link_is_asked_for_less_at_a_time() {
+        let table = [(None, 16), (Some(125_000_000), 16), (Some(125_000), 3), (Some(8_000), 2)];
+        for (rate, pieces) in table {
+            assert_eq!(window(rate), pieces, "{rate:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_held_or_under_way_is_asked_for_again() {
+        let mut plan = Plan::default();
+        let held = Pieces((4..8).collect());
+        plan.add(bytes(0, 20 * PIECE), Class::Interactive, true);
+        plan.add(bytes(2 * PIECE, 10 * PIECE), Class::Interactive, true);
+        assert_eq!(take(&mut plan, &held), Some((0, 4)));
+        assert_eq!(take(&mut plan, &held), Some((8, 20)));
+        assert_eq!(take(&mut plan, &held), None);
+    }
+
+    #[test]
+    fn a_failed_run_is_missing_again() {
+        let mut plan = Plan::default();
+        let mut held = Pieces::default();
+        plan.add(bytes(0, 8 * PIECE), Class::Interactive, true);
+        let (id, _) = plan.next(&held, WINDOW).unwrap();
+        held.0.extend(0..3);
+        plan.ended(id);
+        assert_eq!(take(&mut plan, &held), Some((3, 8)));
+    }
+
+    #[test]
+    fn the_more_urgent_goes_first_and_a_withdrawn_wish_not_at_all() {
+        let mut plan = Plan::default();
+        let held = Pieces::default();
+        plan.add(bytes(0, 100 * PIECE), Class::Background, false);
+        let gone = plan.add(bytes(200 * PIECE, 210 * PIECE), Class::Interactive, true);
+        plan.add(bytes(300 * PIECE, 310 * PIECE), Class::Interactive, true);
+        plan.remove(gone);
+        assert_eq!(take(&mut plan, &held), Some((300, 310)));
+        assert_eq!(take(&mut plan, &held), Some((0, 16)));
+        assert_eq!(plan.class(), Some(Class::Interactive));
+    }
+
+    #[test]
+    fn a_source_without_ranges_gives_one_run_all_that_is_missing() {
+        let mut plan = Plan::default();
+        let held = Pieces([1].into());
+        plan.add(bytes(0, 4 * PIECE), Class::Interactive, true);
+        let (id, run) = plan.next(&held, WINDOW).unwrap();
+        assert_eq!((run.start, run.end), (0, 1));
+        assert_eq!(plan.widen(id, &held, 100).iter().filter(|mine| **mine).count(), 99);
+        assert!(plan.is_whole_under_way());
+        assert_eq!(take(&mut plan, &held), None);
+    }
+}

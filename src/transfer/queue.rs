@@ -1,0 +1,173 @@
+//! The background queue: whole files, one after the other, until they are held.
+//!
+//! **Invariant:** at most [`MAX_QUEUE`] files wait and [`WORKERS`] are fetched at once. A file that fails
+//! comes again after a pause, for as long as it is wanted. It never competes with a reader: its wishes are
+//! of a class below.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::TransferError;
+use super::flow::locked;
+use super::handle::Handle;
+use crate::bandwidth::Class;
+use crate::content::{FileState, Store};
+use crate::domain::{ByteCount, FileDeclaration, Sha1Digest};
+
+/// Files that wait; more are given again with the next list.
+const MAX_QUEUE: usize = 65_536;
+
+/// Files fetched at once: each has several requests of its own.
+const WORKERS: usize = 2;
+
+/// The pause before a file that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(300);
+
+/// Files shown in lists.
+const SHOWN: usize = 1_000;
+
+struct Wish {
+    file: FileDeclaration,
+    class: Class,
+    not_before: Option<Instant>,
+    /// Named by [`Handle::hold`], so that the next list replaces it.
+    listed: bool,
+}
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct Queue {
+    wishes: Mutex<VecDeque<Wish>>,
+    changed: Notify,
+}
+
+impl Queue {
+    /// Adds one in front of the listed ones. False when the queue is full.
+    pub(super) fn push(&self, file: FileDeclaration, class: Class) -> bool {
+        let mut wishes = locked(&self.wishes);
+        if wishes.len() >= MAX_QUEUE {
+            return false;
+        }
+        wishes.retain(|wish| wish.file.sha1 != file.sha1);
+        let place = wishes.iter().position(|wish| wish.listed).unwrap_or(wishes.len());
+        wishes.insert(place, Wish { file, class, not_before: None, listed: false });
+        drop(wishes);
+        self.changed.notify_one();
+        true
+    }
+
+    /// Replaces the listed ones, leaving out what is verified. Says how many did not fit.
+    pub(super) fn replace(&self, files: Vec<FileDeclaration>, store: &Store) -> usize {
+        let lacking = |file: &FileDeclaration| {
+            store.status(&file.sha1).is_none_or(|status| status.state != FileState::Verified)
+        };
+        let mut lacking: VecDeque<_> = files.into_iter().filter(lacking).collect();
+        let mut wishes = locked(&self.wishes);
+        wishes.retain(|wish| !wish.listed);
+        while wishes.len() < MAX_QUEUE {
+            let Some(file) = lacking.pop_front() else { break };
+            wishes.push_back(Wish { file, class: Class::Normal, not_before: None, listed: true });
+        }
+        drop(wishes);
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+        lacking.len()
+    }
+
+    pub(super) fn remove(&self, sha1: &Sha1Digest) -> bool {
+        let mut wishes = locked(&self.wishes);
+        let before = wishes.len();
+        wishes.retain(|wish| wish.file.sha1 != *sha1);
+        wishes.len() < before
+    }
+
+    pub(super) fn raise(&self, sha1: &Sha1Digest, class: Class) -> bool {
+        let mut wishes = locked(&self.wishes);
+        let Some(place) = wishes.iter().position(|wish| wish.file.sha1 == *sha1) else { return false };
+        if let Some(mut wish) = wishes.remove(place) {
+            wish.class = wish.class.min(class);
+            wish.not_before = None;
+            wishes.push_front(wish);
+        }
+        drop(wishes);
+        self.changed.notify_one();
+        true
+    }
+
+    pub(super) fn waiting(&self) -> Vec<(FileDeclaration, Class)> {
+        locked(&self.wishes).iter().take(SHOWN).map(|wish| (wish.file.clone(), wish.class)).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        locked(&self.wishes).len()
+    }
+
+    /// The next one that is due, or when one will be.
+    fn next(&self, now: Instant) -> Result<Wish, Option<Instant>> {
+        let mut wishes = locked(&self.wishes);
+        let due = |wish: &Wish| wish.not_before.is_none_or(|at| at <= now);
+        match wishes.iter().position(due).and_then(|place| wishes.remove(place)) {
+            Some(wish) => Ok(wish),
+            None => Err(wishes.iter().filter_map(|wish| wish.not_before).min()),
+        }
+    }
+
+    fn again(&self, wish: Wish, at: Instant) {
+        let mut wishes = locked(&self.wishes);
+        if wishes.len() < MAX_QUEUE && wishes.iter().all(|other| other.file.sha1 != wish.file.sha1) {
+            wishes.push_back(Wish { not_before: Some(at), ..wish });
+        }
+    }
+}
+
+/// Starts the workers.
+pub(super) fn start(handle: &Handle) {
+    for _ in 0..WORKERS {
+        let worker = handle.clone();
+        handle.0.shared.tasks.spawn("background transfers", async move { work(&worker).await });
+    }
+}
+
+async fn work(handle: &Handle) {
+    let shared = &handle.0.shared;
+    let queue = &handle.0.queue;
+    let stopping = shared.tasks.stopping();
+    while !stopping.is_cancelled() {
+        let changed = queue.changed.notified();
+        match queue.next(shared.clock.instant()) {
+            Ok(wish) => {
+                let size = ByteCount(wish.file.size);
+                match whole(handle, &wish).await {
+                    Ok(()) => {}
+                    Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
+                    Err(error) => {
+                        tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
+                        queue.again(wish, shared.clock.instant() + AGAIN);
+                    }
+                }
+            }
+            Err(due) => {
+                let due = due.unwrap_or_else(|| shared.clock.instant() + AGAIN);
+                tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(due) => {}
+                    () = stopping.cancelled() => {}
+                }
+            }
+        }
+    }
+}
+
+/// Fetches a whole file and waits until it is verified.
+async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
+    let want = handle.register(&wish.file, None, wish.class, false).await?;
+    let mut offset = want.range().start;
+    while offset < want.range().end {
+        offset = want.ready(offset).await?;
+    }
+    want.settled().await
+}
