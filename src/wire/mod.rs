@@ -5,6 +5,7 @@
 //! a nesting or a name that came from outside.
 
 pub mod cabinet;
+pub mod client_update;
 pub mod server_sync;
 pub mod soap;
 pub mod update_metadata;
