@@ -16,6 +16,7 @@ pub mod wire;
 
 // floor 2: what is brought in
 pub mod transfer;
+pub mod upstream;
 
 // floor 3: what is answered
 pub mod serve;

@@ -1,0 +1,249 @@
+//! SOAP over the link: one request, one answer, with the retries that every operation shares.
+//!
+//! Invariant: an answer longer than [`IN_MEMORY`] lies in an unnamed file, compressed as it came. It never
+//! retries what the other side refused for a reason; its callers know what a fault means.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+
+use super::SyncError;
+use crate::bandwidth::{Class, LinkBody, LinkClient};
+use crate::runtime::Clock;
+use crate::wire::server_sync::Request;
+use crate::wire::soap::{Fault, SoapError, Version};
+use crate::wire::xpress;
+
+/// Answers up to this size are held in memory; four may be in flight.
+const IN_MEMORY: usize = 8 << 20;
+/// No answer may be longer, as it crosses the link.
+const LONGEST_ANSWER: u64 = 1 << 30;
+/// Nor longer than this once decompressed.
+const LONGEST_DECODED: u64 = 4 << 30;
+/// How often one request is tried before its synchronisation gives up; the schedule tries again later.
+const MOST_ATTEMPTS: u32 = 5;
+/// Wait before the second attempt; doubles with each.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// The longest wait, whatever an upstream asks for.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// An answer as a reader.
+pub(super) type Answer = Box<dyn BufRead + Send>;
+
+/// Why a call gave no answer.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The other side refused, with a reason.
+    Fault(Box<Fault>),
+    /// It did not work, and trying again now will not help.
+    Failed(SyncError),
+}
+
+/// One attempt that failed.
+struct Failure {
+    error: CallError,
+    /// Whether another attempt may help, and what wait the upstream asked for.
+    again: Option<Option<Duration>>,
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        Self { error: CallError::Failed(error), again: None }
+    }
+}
+
+/// Sends requests. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct SoapClient {
+    pub(super) link: LinkClient,
+    pub(super) clock: Clock,
+    pub(super) dir: PathBuf,
+}
+
+impl SoapClient {
+    /// Sends `request` and gives the answer to `read`, on a thread that may block; both again when the link
+    /// or the answer was damaged.
+    pub(super) async fn call<T, F>(&self, url: &Uri, request: &Request, read: F) -> Result<T, CallError>
+    where
+        T: Send + 'static,
+        F: Fn(Answer) -> Result<T, SoapError> + Clone + Send + 'static,
+    {
+        let mut attempt = 1;
+        loop {
+            let failure = match self.attempt(url, request, read.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let Some(wanted) = failure.again.filter(|_| attempt < MOST_ATTEMPTS) else {
+                return Err(failure.error);
+            };
+            let wait = wanted.unwrap_or_default().clamp(delay(attempt), LONGEST_DELAY);
+            tracing::debug!(operation = request.operation, attempt, ?wait, error = ?failure.error, "trying again");
+            self.clock.sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt<T, F>(&self, url: &Uri, request: &Request, read: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Fn(Answer) -> Result<T, SoapError> + Send + 'static,
+    {
+        let operation = request.operation;
+        let broken = |source: crate::bandwidth::LinkError| Failure {
+            again: source.retry_may_help().then_some(None),
+            error: CallError::Failed(SyncError::Link { operation, source }),
+        };
+        let message = http::Request::post(url.clone())
+            .header(CONTENT_TYPE, Version::V11.content_type())
+            .header("SOAPAction", &request.action)
+            .header(ACCEPT_ENCODING, "xpress")
+            .body(Full::new(Bytes::from(request.body.clone())))
+            .map_err(|_e| SyncError::Url { url: url.to_string() })?;
+        let response = self.link.send(message, Class::Metadata).await.map_err(broken)?;
+        let (head, body) = response.into_parts();
+        // a fault travels with status 500; anything else is no answer of the service
+        if head.status != StatusCode::OK && head.status != StatusCode::INTERNAL_SERVER_ERROR {
+            return Err(refusal(operation, head.status, &head.headers));
+        }
+        let stored = self.receive(body, operation).await?;
+        let stored = stored.map_err(broken)?;
+        let compressed = is_xpress(&head.headers);
+        let read = tokio::task::spawn_blocking(move || read(stored.open(compressed)));
+        match read.await {
+            Ok(Ok(answer)) if head.status == StatusCode::OK => Ok(answer),
+            Ok(Ok(_)) => Err(refusal(operation, head.status, &head.headers)),
+            Ok(Err(SoapError::Fault(fault))) => Err(refused(operation, fault)),
+            Ok(Err(_)) if head.status != StatusCode::OK => {
+                Err(refusal(operation, head.status, &head.headers))
+            }
+            Ok(Err(source)) => Err(Failure {
+                error: CallError::Failed(SyncError::Answer { operation, source }),
+                again: Some(None),
+            }),
+            // reading panicked: perhaps over bytes that the link damaged
+            Err(_) => Err(Failure { error: CallError::Failed(SyncError::Worker), again: Some(None) }),
+        }
+    }
+
+    /// Takes a body in. The outer error is ours, the inner one the link's.
+    async fn receive(
+        &self,
+        mut body: LinkBody,
+        operation: &'static str,
+    ) -> Result<Result<Stored, crate::bandwidth::LinkError>, SyncError> {
+        let (mut memory, mut spooled) = (Vec::new(), None);
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let chunk = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) => return Ok(Err(error)),
+            };
+            length += chunk.len() as u64;
+            if length > LONGEST_ANSWER {
+                return Err(SyncError::AnswerTooLong { operation, limit: LONGEST_ANSWER });
+            }
+            memory.extend_from_slice(&chunk);
+            let limit = if spooled.is_some() { IN_MEMORY / 8 } else { IN_MEMORY };
+            if memory.len() > limit {
+                (memory, spooled) = self.spool(memory, spooled).await?;
+            }
+        }
+        if spooled.is_some() {
+            (_, spooled) = self.spool(memory, spooled).await?;
+            return Ok(Ok(spooled.map_or_else(|| Stored::Memory(Vec::new()), Stored::File)));
+        }
+        Ok(Ok(Stored::Memory(memory)))
+    }
+
+    /// Appends to the unnamed file, making it when there is none yet.
+    async fn spool(
+        &self,
+        mut memory: Vec<u8>,
+        file: Option<File>,
+    ) -> Result<(Vec<u8>, Option<File>), SyncError> {
+        let dir = self.dir.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = match file {
+                Some(file) => file,
+                None => tempfile::tempfile_in(&dir)?,
+            };
+            file.write_all(&memory)?;
+            memory.clear();
+            memory.shrink_to(IN_MEMORY / 8);
+            Ok((memory, Some(file)))
+        });
+        let written = written.await.map_err(|_e| SyncError::Worker)?;
+        written.map_err(|source| SyncError::File { path: self.dir.clone(), source })
+    }
+}
+
+/// A body that was received whole.
+enum Stored {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+impl Stored {
+    fn open(self, compressed: bool) -> Answer {
+        let plain: Answer = match self {
+            Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
+            Self::File(mut file) => match file.rewind() {
+                Ok(()) => Box::new(BufReader::with_capacity(64 * 1024, file)),
+                // an empty answer is refused as such
+                Err(_) => Box::new(Cursor::new(Vec::new())),
+            },
+        };
+        if compressed { Box::new(xpress::Reader::new(plain, LONGEST_DECODED)) } else { plain }
+    }
+}
+
+fn is_xpress(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"xpress"))
+}
+
+/// What a fault means for the request that met it.
+fn refused(operation: &'static str, fault: Box<Fault>) -> Failure {
+    let again = match fault.code.as_deref() {
+        // Deviates: a fault without a code stops Windows; it comes of machinery in between, and passes
+        None | Some("ServerBusy") => Some(None),
+        // documents are asked for in smaller batches instead
+        Some("InternalServerError") if operation != "GetUpdateData" => Some(None),
+        Some(_) => None,
+    };
+    Failure { error: CallError::Fault(fault), again }
+}
+
+/// What a status means that comes with no answer of the service.
+fn refusal(operation: &'static str, status: StatusCode, headers: &HeaderMap) -> Failure {
+    let advice = match status.as_u16() {
+        401 | 403 => "it does not let this server in: allow it there, or set upstream.client_certificate",
+        404 => "there is no update server at that address; check upstream.url and its port (WSUS: 8530)",
+        407 => "the proxy wants credentials; put them into upstream.proxy",
+        300..=399 => "it redirects; set upstream.url to the address it leads to",
+        _ => "it is overloaded or out of order; try again later",
+    };
+    let passes = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Failure {
+        error: CallError::Failed(SyncError::Status { operation, status: status.as_u16(), advice }),
+        again: passes.then(|| seconds.map(Duration::from_secs)),
+    }
+}
+
+/// The wait after the given attempt: doubling, and up to half more or less by chance.
+pub(super) fn delay(attempt: u32) -> Duration {
+    let doubled = FIRST_DELAY.saturating_mul(1 << attempt.saturating_sub(1).min(8)).min(LONGEST_DELAY);
+    doubled.mul_f64(0.5 + chance())
+}
+
+/// A number from 0 to 1 by chance.
+pub(super) fn chance() -> f64 {
+    f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
+}

@@ -1,0 +1,63 @@
+//! What an administrator may set about synchronisation. Invariant: what is here was checked for form by
+//! `config`; names of categories can only be checked against an upstream. It never reads a file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+
+use crate::bandwidth::LinkConfig;
+
+/// From whom, what, and when.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `http://server:8530`, without a slash at its end.
+    pub url: String,
+    /// Names or GUIDs; empty means all.
+    pub products: Vec<String>,
+    /// Names or GUIDs; empty means all.
+    pub classifications: Vec<String>,
+    /// `en`, `pt-br`, …; empty keeps all.
+    pub languages: Vec<String>,
+    /// When.
+    pub schedule: Schedule,
+    /// What this server calls itself, a DNS name; the machine's name when unset.
+    pub account_name: Option<String>,
+    /// Where payloads come from first.
+    pub content_from: ContentFrom,
+    /// Holds answers too long for memory, and the trust root of Microsoft's service. Made when absent.
+    pub dir: PathBuf,
+    /// How the link was set up: Microsoft's service needs a client with one more trust root.
+    pub link: LinkConfig,
+}
+
+/// When synchronisation starts by itself.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Local times of day.
+    pub times: Vec<Time>,
+    /// Or at intervals.
+    pub every: Option<Duration>,
+    /// Each start is delayed by a random part of this, so that a thousand sites do not ask at once.
+    pub jitter: Duration,
+    /// Whose local times.
+    pub time_zone: TimeZone,
+}
+
+impl Schedule {
+    /// Never by itself.
+    pub fn on_demand() -> Self {
+        Self { times: Vec::new(), every: None, jitter: Duration::ZERO, time_zone: TimeZone::UTC }
+    }
+}
+
+/// Where payloads come from first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentFrom {
+    /// The upstream.
+    #[default]
+    Upstream,
+    /// Microsoft's own addresses, as the metadata names them.
+    Microsoft,
+}

@@ -1,0 +1,228 @@
+//! Fetching documents: several requests at once, bounded together, and what was asked for either stored or
+//! named as missing.
+//!
+//! Invariant: revisions asked for and not yet durable never exceed one batch of the upstream. A revision is
+//! given up only after it was asked for by itself. It never makes anything visible.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::client::delay;
+use super::ingest::{Ingested, Related, ingest};
+use super::session::{Session, SessionError};
+use super::{Missing, SyncError, SyncProgress};
+use crate::catalog::Staging;
+use crate::domain::UpdateIdentity;
+use crate::runtime::{Clock, Tasks};
+use crate::wire::server_sync::get_update_data;
+use crate::wire::update_metadata::Languages;
+
+/// Requests under way at once; each asks for this part of the upstream's batch.
+const WORKERS: usize = 4;
+/// How often a revision that comes damaged, or is refused, is asked for by itself.
+const MOST_TRIES: u32 = 3;
+
+/// What fetching gave.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    /// Revisions stored.
+    pub(super) stored: usize,
+    /// What they need.
+    pub(super) related: Related,
+    /// What could not be had.
+    pub(super) missing: Vec<Missing>,
+}
+
+/// A part of the work.
+struct Batch {
+    revisions: Vec<UpdateIdentity>,
+    /// How often exactly these were asked for without any of them coming.
+    tries: u32,
+}
+
+/// Fetches. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Fetcher {
+    pub(super) session: Arc<Session>,
+    pub(super) staging: Staging,
+    pub(super) languages: Arc<Languages>,
+    /// The upstream's limit of one request.
+    pub(super) batch: usize,
+    pub(super) progress: Arc<watch::Sender<SyncProgress>>,
+    pub(super) cancel: CancellationToken,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+}
+
+struct Shared {
+    queue: Mutex<VecDeque<Batch>>,
+    fetched: Mutex<Fetched>,
+    /// Fires when a worker failed: the others stop as well.
+    stop: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fetcher {
+    /// Fetches and stores `wanted`. `listed` says that the upstream itself named them, so that a refusal may
+    /// pass.
+    pub(super) async fn fetch(
+        &self,
+        wanted: &[UpdateIdentity],
+        listed: bool,
+    ) -> Result<Fetched, SessionError> {
+        if wanted.is_empty() {
+            return Ok(Fetched::default());
+        }
+        self.progress.send_modify(|progress| progress.to_fetch += wanted.len());
+        let workers = WORKERS.min(self.batch).max(1);
+        let size = (self.batch / workers).max(1);
+        let batches = wanted.chunks(size).map(|part| Batch { revisions: part.to_vec(), tries: 0 });
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(batches.collect()),
+            fetched: Mutex::default(),
+            stop: self.cancel.child_token(),
+        });
+        let handles: Vec<_> = (0..workers)
+            .map(|_| {
+                let (fetcher, shared) = (self.clone(), Arc::clone(&shared));
+                self.tasks.spawn("fetch of documents", async move { fetcher.work(&shared, listed).await })
+            })
+            .collect();
+        let mut outcome: Result<(), SessionError> = Ok(());
+        for handle in handles {
+            let ended = handle.await.unwrap_or(Err(SessionError::Failed(SyncError::Worker)));
+            // the reason is what stopped the first worker, not that the others were stopped then
+            let stopped = matches!(outcome, Err(SessionError::Failed(SyncError::Cancelled)));
+            if outcome.is_ok() || (stopped && ended.is_err()) {
+                outcome = ended;
+            }
+        }
+        outcome?;
+        Ok(std::mem::take(&mut *lock(&shared.fetched)))
+    }
+
+    async fn work(&self, shared: &Shared, listed: bool) -> Result<(), SessionError> {
+        loop {
+            let Some(batch) = lock(&shared.queue).pop_front() else { return Ok(()) };
+            let result = tokio::select! {
+                result = self.one(shared, batch, listed) => result,
+                () = shared.stop.cancelled() => Err(SyncError::Cancelled.into()),
+            };
+            if let Err(error) = result {
+                shared.stop.cancel();
+                return Err(error);
+            }
+        }
+    }
+
+    /// Asks for one batch and stores what comes; what does not come goes back into the queue or is missing.
+    async fn one(&self, shared: &Shared, batch: Batch, listed: bool) -> Result<(), SessionError> {
+        let Batch { revisions, tries } = batch;
+        let asked: Arc<[UpdateIdentity]> = revisions.into();
+        let lenient = tries + 1 >= MOST_TRIES;
+        let read = {
+            let (asked, languages) = (Arc::clone(&asked), Arc::clone(&self.languages));
+            move |answer| ingest(answer, &asked, &languages, lenient)
+        };
+        let answer = self.session.call(|cookie| get_update_data(cookie, &asked), read).await;
+        let ingested = match answer {
+            Ok(ingested) => ingested,
+            Err(SessionError::Refused { operation, fault }) => {
+                let code = fault.code.as_deref();
+                if !matches!(code, Some("InternalServerError" | "InvalidParameters")) {
+                    return Err(SessionError::Refused { operation, fault });
+                }
+                let reason = format!("the upstream refuses to hand it out: {fault}");
+                self.refused(shared, &asked, tries, listed, reason).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.settle(shared, &asked, tries, ingested).await
+    }
+
+    /// A whole batch was refused because of something in it: ask for its halves, at last one by one.
+    async fn refused(
+        &self,
+        shared: &Shared,
+        asked: &[UpdateIdentity],
+        tries: u32,
+        listed: bool,
+        reason: String,
+    ) {
+        if let [_, _, ..] = asked {
+            let (left, right) = asked.split_at(asked.len() / 2);
+            let mut queue = lock(&shared.queue);
+            for half in [right, left] {
+                queue.push_front(Batch { revisions: half.to_vec(), tries: 0 });
+            }
+            return;
+        }
+        if listed && tries + 1 < MOST_TRIES {
+            self.clock.sleep(delay(tries + 1)).await;
+            lock(&shared.queue).push_back(Batch { revisions: asked.to_vec(), tries: tries + 1 });
+            return;
+        }
+        self.miss(shared, asked, &reason);
+    }
+
+    fn miss(&self, shared: &Shared, revisions: &[UpdateIdentity], reason: &str) {
+        self.progress.send_modify(|progress| {
+            progress.to_fetch = progress.to_fetch.saturating_sub(revisions.len());
+        });
+        let missing =
+            revisions.iter().map(|identity| Missing { identity: *identity, reason: reason.to_owned() });
+        lock(&shared.fetched).missing.extend(missing);
+    }
+
+    /// Stores what came and decides about what did not.
+    async fn settle(
+        &self,
+        shared: &Shared,
+        asked: &[UpdateIdentity],
+        tries: u32,
+        ingested: Ingested,
+    ) -> Result<(), SessionError> {
+        let Ingested { revisions, damaged, related } = ingested;
+        let absent: Vec<UpdateIdentity> = asked
+            .iter()
+            .filter(|identity| !revisions.iter().any(|revision| revision.facts.identity == **identity))
+            .filter(|identity| !damaged.iter().any(|(other, _)| other == *identity))
+            .copied()
+            .collect();
+        let count = revisions.len();
+        let came = count + damaged.len();
+        if count > 0 {
+            let staging = self.staging.clone();
+            let stored = tokio::task::spawn_blocking(move || staging.store(revisions)).await;
+            stored.map_err(|_e| SyncError::Worker)?.map_err(SyncError::Catalog)?;
+            let mut fetched = lock(&shared.fetched);
+            fetched.stored += count;
+            fetched.related.merge(related);
+            drop(fetched);
+            self.progress.send_modify(|progress| progress.fetched += count);
+        }
+        for (identity, reason) in damaged {
+            tracing::debug!(update = %identity, reason, "a document came damaged");
+            if tries + 1 < MOST_TRIES {
+                lock(&shared.queue).push_back(Batch { revisions: vec![identity], tries: tries + 1 });
+            } else {
+                self.miss(shared, &[identity], &reason);
+            }
+        }
+        match (absent.is_empty(), came, tries) {
+            (true, ..) => {}
+            // a short answer: servers keep answers to a size
+            (false, 1.., _) => lock(&shared.queue).push_front(Batch { revisions: absent, tries: 0 }),
+            (false, 0, 0) => lock(&shared.queue).push_back(Batch { revisions: absent, tries: 1 }),
+            (false, 0, _) => self.miss(shared, &absent, "the upstream does not have it"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,350 @@
+//! Synchronisation: what a downstream server does towards its upstream ([MS-WSUSSS] 3.2.4).
+//!
+//! A session authorizes and renews its cookie; a run lists what is new, fetches documents in bounded
+//! batches, has them cut and stored, and makes everything visible with one activation.
+//!
+//! **Invariant:** agents see the world before a synchronisation or the world after it, never half of it;
+//! revisions asked for and not yet durable never exceed one batch of the upstream; what was stored is not
+//! fetched again, whatever stopped the process. It never touches payloads: it only knows where they are.
+
+mod client;
+mod config;
+mod error;
+mod fetch;
+mod ingest;
+mod report;
+mod root;
+mod schedule;
+mod select;
+mod session;
+mod sources;
+mod state;
+mod sync;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Config, ContentFrom, Schedule};
+pub use error::{SyncError, UnknownCategory};
+pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
+
+use crate::bandwidth::{Class, LinkClient, LinkConfig};
+use crate::catalog::{self, Catalog};
+use crate::runtime::{Clock, Tasks};
+use client::SoapClient;
+use session::Session;
+use state::State;
+use sync::{Run, Tally};
+
+/// The upstream. Cheap to clone; clones share one session and one synchronisation at a time.
+#[derive(Clone)]
+pub struct Upstream(Arc<Inner>);
+
+struct Inner {
+    config: Arc<Config>,
+    catalog: Catalog,
+    link: LinkClient,
+    clock: Clock,
+    tasks: Tasks,
+    session: OnceCell<Arc<Session>>,
+    /// Present while a synchronisation runs.
+    running: Mutex<Option<CancellationToken>>,
+    progress: Arc<watch::Sender<SyncProgress>>,
+    next_run: watch::Sender<Option<Timestamp>>,
+    manner: Mutex<Manner>,
+}
+
+/// How the upstream deals with payloads.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manner {
+    /// It hands out only its catalog.
+    catalog_only: bool,
+    /// It fetches payloads when they are approved or asked for.
+    lazy: bool,
+}
+
+impl Manner {
+    fn of(state: &State) -> Self {
+        state.config.as_ref().map_or_else(Self::default, |config| Self {
+            catalog_only: config.catalog_only_sync,
+            lazy: config.lazy_sync,
+        })
+    }
+}
+
+impl Upstream {
+    /// Takes up what is remembered of the upstream; nothing is sent. Blocks on the catalog for a moment.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read, or the folder for temporary files cannot be made.
+    pub fn new(
+        mut config: Config,
+        catalog: Catalog,
+        link: LinkClient,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> Result<Self, SyncError> {
+        config.url.truncate(config.url.trim_end_matches('/').len());
+        std::fs::create_dir_all(&config.dir)
+            .map_err(|source| SyncError::File { path: config.dir.clone(), source })?;
+        let state = State::load(&catalog, &config.url)?;
+        Ok(Self(Arc::new(Inner {
+            config: Arc::new(config),
+            catalog,
+            link,
+            clock,
+            tasks,
+            session: OnceCell::new(),
+            running: Mutex::new(None),
+            progress: Arc::new(watch::Sender::new(SyncProgress::default())),
+            next_run: watch::Sender::new(None),
+            manner: Mutex::new(Manner::of(&state)),
+        })))
+    }
+
+    /// Synchronises now and waits for the end. It goes on when the caller stops waiting. A report with
+    /// [`Outcome::Partial`] or [`Outcome::Held`] is no error.
+    ///
+    /// # Errors
+    /// When one runs already, or this one failed or was cancelled; the history has its report all the same.
+    pub async fn sync(&self, options: SyncOptions) -> Result<SyncReport, SyncError> {
+        self.run(options, Trigger::Demand).await
+    }
+
+    async fn run(&self, options: SyncOptions, trigger: Trigger) -> Result<SyncReport, SyncError> {
+        self.begin(options, trigger)?.await.map_err(|_e| SyncError::Worker)?
+    }
+
+    /// Starts a synchronisation without waiting for it.
+    ///
+    /// # Errors
+    /// When one runs already.
+    pub fn begin(
+        &self,
+        options: SyncOptions,
+        trigger: Trigger,
+    ) -> Result<JoinHandle<Result<SyncReport, SyncError>>, SyncError> {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return Err(SyncError::AlreadyRunning);
+        }
+        let cancel = self.0.tasks.stopping().child_token();
+        *running = Some(cancel.clone());
+        drop(running);
+        let guard = Running(Arc::clone(&self.0));
+        let inner = Arc::clone(&self.0);
+        Ok(self.0.tasks.spawn("synchronisation", async move {
+            let result = inner.synchronise(options, trigger, cancel).await;
+            drop(guard);
+            result
+        }))
+    }
+
+    /// Stops the synchronisation that runs; what it stored is kept. False when none runs.
+    pub fn cancel(&self) -> bool {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().inspect(|cancel| cancel.cancel()).is_some()
+    }
+
+    /// Whether a synchronisation runs.
+    pub fn is_running(&self) -> bool {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Where the synchronisation stands, as it goes on.
+    pub fn progress(&self) -> watch::Receiver<SyncProgress> {
+        self.0.progress.subscribe()
+    }
+
+    /// When the schedule starts the next one.
+    pub fn next_run(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.0.next_run.subscribe()
+    }
+
+    /// The last 50 synchronisations, newest first. Reads the catalog.
+    pub fn history(&self) -> Vec<SyncReport> {
+        state::history(&self.0.catalog)
+    }
+
+    /// The upstream's address, fit to be shown.
+    pub fn url(&self) -> &str {
+        &self.0.config.url
+    }
+}
+
+/// Ends the synchronisation for everybody, however it ends.
+struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.progress.send_modify(|progress| progress.phase = Phase::Idle);
+    }
+}
+
+impl Inner {
+    fn manner(&self) -> Manner {
+        *self.manner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, made with the first use: Microsoft's service needs its trust root first.
+    async fn session(&self) -> Result<Arc<Session>, SyncError> {
+        let session = self.session.get_or_try_init(|| async {
+            let client = SoapClient {
+                link: self.client().await?,
+                clock: self.clock.clone(),
+                dir: self.config.dir.clone(),
+            };
+            let (catalog, config) = (self.catalog.clone(), Arc::clone(&self.config));
+            let made = tokio::task::spawn_blocking(move || {
+                Session::new(client, catalog, &config.url, config.account_name.as_deref())
+            });
+            made.await.map_err(|_e| SyncError::Worker)?.map(Arc::new)
+        });
+        session.await.cloned()
+    }
+
+    async fn client(&self) -> Result<LinkClient, SyncError> {
+        if self.config.link.ca_file.is_some() || !root::is_needed(&self.config.url) {
+            return Ok(self.link.clone());
+        }
+        let mut config: LinkConfig = self.config.link.clone();
+        config.extra_roots.push(root::certificate(&self.link, &self.config.dir).await?);
+        let (limiter, meter) = (self.link.limiter(), self.link.meter());
+        LinkClient::new(config, limiter, meter, &self.clock, &self.tasks)
+            .map_err(|source| SyncError::Link { operation: "preparing the link", source })
+    }
+
+    /// One synchronisation with its report in history and log.
+    async fn synchronise(
+        &self,
+        options: SyncOptions,
+        trigger: Trigger,
+        cancel: CancellationToken,
+    ) -> Result<SyncReport, SyncError> {
+        let started_at = self.clock.now();
+        let received_before = self.link.meter().received_in(Class::Metadata);
+        self.progress.send_replace(SyncProgress {
+            phase: Phase::Connecting,
+            started_at: Some(started_at),
+            ..SyncProgress::default()
+        });
+        let mut tally = Tally::default();
+        let ended = tokio::select! {
+            ended = self.attempt(options, &cancel, &mut tally) => ended,
+            () = self.count_received(received_before) => Err(SyncError::Cancelled),
+        };
+        let mut report = SyncReport {
+            trigger,
+            started_at,
+            ended_at: self.clock.now(),
+            outcome: outcome(&ended, &tally),
+            listed: tally.listed,
+            held: tally.held,
+            fetched: self.progress.borrow().fetched,
+            received: self.link.meter().received_in(Class::Metadata) - received_before,
+            missing_total: tally.missing.len(),
+            missing: tally.missing,
+            absent_prerequisites: tally.absent_prerequisites,
+            activated: None,
+            error: ended.as_ref().err().map(|error| ingest::chain(error)),
+        };
+        if let Ok(Some(catalog::Activated::Done(summary))) = &ended {
+            report.activated = Some((*summary).into());
+        }
+        tell(&report);
+        let (catalog, kept) = (self.catalog.clone(), report.clone());
+        let remembered = tokio::task::spawn_blocking(move || state::remember(&catalog, &kept)).await;
+        if let Ok(Err(error)) = remembered {
+            tracing::error!(%error, "the history of synchronisations could not be written");
+        }
+        ended.map(|_| report)
+    }
+
+    /// Keeps the progress's byte count fresh; never ends.
+    async fn count_received(&self, before: u64) {
+        loop {
+            self.clock.sleep(std::time::Duration::from_millis(500)).await;
+            let received = self.link.meter().received_in(Class::Metadata) - before;
+            self.progress
+                .send_if_modified(|progress| std::mem::replace(&mut progress.received, received) != received);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        options: SyncOptions,
+        cancel: &CancellationToken,
+        tally: &mut Tally,
+    ) -> Result<Option<catalog::Activated>, SyncError> {
+        let session = tokio::select! {
+            session = self.session() => session?,
+            () = cancel.cancelled() => return Err(SyncError::Cancelled),
+        };
+        let catalog = self.catalog.clone();
+        let url = self.config.url.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            Ok::<_, SyncError>((catalog.staging()?, State::load(&catalog, &url)?))
+        });
+        let (staging, state) = opened.await.map_err(|_e| SyncError::Worker)??;
+        let mut run = Run {
+            config: Arc::clone(&self.config),
+            catalog: self.catalog.clone(),
+            session,
+            staging,
+            progress: Arc::clone(&self.progress),
+            cancel: cancel.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            options,
+            state,
+            tally: Tally::default(),
+        };
+        let prepared = tokio::select! {
+            prepared = run.prepare() => prepared,
+            () = cancel.cancelled() => Err(SyncError::Cancelled),
+        };
+        *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = Manner::of(&run.state);
+        // an activation that has begun is not interrupted
+        let ended = match prepared {
+            Ok(()) => run.activate().await,
+            Err(error) => Err(error),
+        };
+        *tally = run.tally;
+        ended
+    }
+}
+
+fn outcome(ended: &Result<Option<catalog::Activated>, SyncError>, tally: &Tally) -> Outcome {
+    match ended {
+        Ok(Some(catalog::Activated::Held(_))) => Outcome::Held,
+        Ok(_) if tally.missing.is_empty() => Outcome::Complete,
+        Ok(_) => Outcome::Partial,
+        Err(SyncError::Cancelled) => Outcome::Cancelled,
+        Err(_) => Outcome::Failed,
+    }
+}
+
+/// One line of the log for each synchronisation.
+fn tell(report: &SyncReport) {
+    let (fetched, listed, received) = (report.fetched, report.listed, report.received);
+    match report.outcome {
+        Outcome::Complete => tracing::info!(fetched, listed, received, "synchronised"),
+        Outcome::Held => tracing::warn!(
+            fetched,
+            "synchronised, but it would remove too much: an administrator must release it"
+        ),
+        Outcome::Partial => {
+            let missing = report.missing_total;
+            let first =
+                report.missing.first().map(|missing| format!("{}: {}", missing.identity, missing.reason));
+            tracing::warn!(fetched, missing, first, "synchronised in part; the rest is asked for next time");
+        }
+        Outcome::Cancelled => tracing::info!(fetched, "the synchronisation was cancelled"),
+        Outcome::Failed => tracing::error!(fetched, error = report.error, "the synchronisation failed"),
+    }
+}

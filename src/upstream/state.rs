@@ -1,0 +1,99 @@
+//! What is remembered of the upstream between synchronisations, and the history of these.
+//!
+//! Invariant: anchors change only in the batch that makes what they stand for visible. It never keeps what
+//! belongs to another upstream: another address begins anew.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Missing, SyncError, SyncReport};
+use crate::catalog::Catalog;
+use crate::domain::UpdateId;
+use crate::wire::server_sync::ConfigData;
+
+/// The setting that holds the state.
+pub(super) const STATE_KEY: &str = "upstream.state";
+const HISTORY_KEY: &str = "upstream.history";
+/// Synchronisations that the history keeps.
+const HISTORY_LENGTH: usize = 50;
+/// Missing revisions that the history names of each.
+const HISTORY_MISSING: usize = 20;
+/// Missing revisions that are remembered to be asked for again. With more, the lists are asked for again.
+pub(super) const MOST_MISSING: usize = 4_000;
+/// Layout of the record.
+const VERSION: u32 = 1;
+
+/// What was last selected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Selection {
+    /// Products, sorted; with `classifications`, empty for no filter at all.
+    pub(super) products: Vec<UpdateId>,
+    /// Classifications, sorted.
+    pub(super) classifications: Vec<UpdateId>,
+    /// Locale numbers, sorted; empty for all.
+    pub(super) languages: Vec<i32>,
+}
+
+/// The state of one upstream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) version: u32,
+    /// Whose state it is.
+    pub(super) url: String,
+    /// How the upstream works, its languages included.
+    pub(super) config: Option<ConfigData>,
+    /// Of the list of categories and detectoids.
+    pub(super) category_anchor: Option<String>,
+    /// Of the list of updates, under `selection`.
+    pub(super) update_anchor: Option<String>,
+    /// What `update_anchor` was got with.
+    pub(super) selection: Selection,
+    /// Revisions to ask for again.
+    pub(super) missing: Vec<Missing>,
+    /// Prerequisites that the upstream does not have at all.
+    pub(super) absent_prerequisites: Vec<UpdateId>,
+    /// When that was looked up, in seconds since 1970.
+    pub(super) looked_up_at: i64,
+}
+
+impl State {
+    /// What is remembered of `url`; nothing of another one.
+    pub(super) fn load(catalog: &Catalog, url: &str) -> Result<Self, SyncError> {
+        let fresh = Self { version: VERSION, url: url.to_owned(), ..Self::default() };
+        let kept: Option<Self> =
+            catalog.setting(STATE_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(kept.filter(|state| state.version == VERSION && state.url == url).unwrap_or(fresh))
+    }
+
+    /// Forgets how far the lists were read: they are asked for again, in full.
+    pub(super) fn forget_anchors(&mut self) {
+        self.category_anchor = None;
+        self.update_anchor = None;
+        self.config = None;
+        self.absent_prerequisites.clear();
+        self.looked_up_at = 0;
+    }
+
+    /// As the setting's value.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        // plain data with string keys: this cannot fail
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Past synchronisations, newest first.
+pub(super) fn history(catalog: &Catalog) -> Vec<SyncReport> {
+    let bytes = catalog.setting(HISTORY_KEY).ok().flatten();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// Adds a report to the history.
+pub(super) fn remember(catalog: &Catalog, report: &SyncReport) -> Result<(), SyncError> {
+    let mut reports = history(catalog);
+    let mut report = report.clone();
+    report.missing.truncate(HISTORY_MISSING);
+    reports.insert(0, report);
+    reports.truncate(HISTORY_LENGTH);
+    let bytes = serde_json::to_vec(&reports).unwrap_or_default();
+    catalog.set_setting(HISTORY_KEY, Some(&bytes))?;
+    Ok(())
+}

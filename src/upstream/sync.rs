@@ -1,0 +1,381 @@
+//! One synchronisation from its beginning to its activation ([MS-WSUSSS] 3.2.4.2).
+//!
+//! Invariant: nothing is visible before the activation, and anchors move with it. It never gives up what an
+//! earlier attempt stored.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::fetch::Fetcher;
+use super::ingest::Related;
+use super::select::{self, Category};
+use super::session::{Session, SessionError};
+use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
+use super::{Config, Missing, Phase, SyncError, SyncOptions, SyncProgress};
+use crate::catalog::{Activated, Activation, Catalog, Staging};
+use crate::domain::{UpdateId, UpdateIdentity};
+use crate::runtime::{Clock, Tasks};
+use crate::wire::server_sync::{
+    Filter, RevisionIds, get_config_data, get_revision_id_list, read_config_data, read_revision_ids,
+};
+use crate::wire::update_metadata::Languages;
+
+/// What real servers take, for an upstream that does not say.
+const USUAL_BATCH: usize = 100;
+/// No more, whatever an upstream says: they are in flight together.
+const LARGEST_BATCH: usize = 500;
+/// How often an upstream may change its identity within one synchronisation.
+const MOST_ROUNDS: usize = 3;
+/// Bundles within bundles, and prerequisites of what was pulled in.
+const MOST_LEVELS: usize = 16;
+/// Prerequisites that the upstream did not have are looked for again after this.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Of these, so many are remembered.
+const MOST_ABSENT: usize = 10_000;
+
+/// What a synchronisation needs.
+pub(super) struct Run {
+    pub(super) config: Arc<Config>,
+    pub(super) catalog: Catalog,
+    pub(super) session: Arc<Session>,
+    pub(super) staging: Staging,
+    pub(super) progress: Arc<watch::Sender<SyncProgress>>,
+    pub(super) cancel: CancellationToken,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+    pub(super) options: SyncOptions,
+    pub(super) state: State,
+    pub(super) tally: Tally,
+}
+
+/// What there is to report.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) listed: usize,
+    pub(super) held: usize,
+    pub(super) fetched: usize,
+    pub(super) missing: Vec<Missing>,
+    pub(super) absent_prerequisites: usize,
+}
+
+/// Runs what may block on the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SyncError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_e| SyncError::Worker)
+}
+
+impl Run {
+    fn phase(&self, phase: Phase) {
+        self.progress.send_modify(|progress| progress.phase = phase);
+    }
+
+    /// Everything up to the activation.
+    pub(super) async fn prepare(&mut self) -> Result<(), SyncError> {
+        if self.options.full {
+            self.state.forget_anchors();
+        }
+        for _ in 0..MOST_ROUNDS {
+            match self.round().await {
+                Ok(()) => return Ok(()),
+                Err(SessionError::ServerChanged) => {
+                    tracing::warn!("the upstream is another one than before; its lists are read again");
+                    self.state.forget_anchors();
+                    self.tally = Tally { fetched: self.tally.fetched, ..Tally::default() };
+                }
+                Err(error) => return Err(error.into_sync_error()),
+            }
+        }
+        Err(SessionError::ServerChanged.into_sync_error())
+    }
+
+    async fn round(&mut self) -> Result<(), SessionError> {
+        self.phase(Phase::Connecting);
+        let batch = self.configuration().await?;
+        let fetcher = Fetcher {
+            session: Arc::clone(&self.session),
+            staging: self.staging.clone(),
+            languages: Arc::new(self.languages()),
+            batch,
+            progress: Arc::clone(&self.progress),
+            cancel: self.cancel.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+        };
+        self.phase(Phase::Categories);
+        let asked =
+            Filter { anchor: self.state.category_anchor.clone(), get_config: true, ..Filter::default() };
+        let list = self.list(asked).await?;
+        let retried: Vec<UpdateIdentity> =
+            self.state.missing.iter().map(|missing| missing.identity).chain(self.catalog.damaged()).collect();
+        let mut related = self.take(&fetcher, &list.revisions).await?;
+        let category_anchor = list.anchor;
+        let selection = self.selection().await?;
+
+        self.phase(Phase::Listing);
+        let filter = select::filter(&selection, &self.state.selection, self.state.update_anchor.as_deref());
+        let list = self.list(filter).await?;
+        self.phase(Phase::Updates);
+        related.merge(self.take(&fetcher, &list.revisions).await?);
+        related.merge(self.retry(&fetcher, retried).await?);
+        self.phase(Phase::Related);
+        let unfiltered = selection.products.is_empty();
+        self.related(&fetcher, related, unfiltered).await?;
+
+        // what could not be had is asked for by name next time; too much of it, by list
+        if self.tally.missing.len() <= MOST_MISSING {
+            self.state.category_anchor = Some(category_anchor);
+            self.state.update_anchor = Some(list.anchor);
+            self.state.selection = selection;
+            self.state.missing.clone_from(&self.tally.missing);
+        }
+        Ok(())
+    }
+
+    fn languages(&self) -> Languages {
+        match &self.config.languages[..] {
+            [] => Languages::all(),
+            some => Languages::of(some.iter().cloned()),
+        }
+    }
+
+    /// How the upstream works; gives the size of a batch.
+    async fn configuration(&mut self) -> Result<usize, SessionError> {
+        let anchor = self.state.config.as_ref().map(|config| config.anchor.clone());
+        let anchor = anchor.filter(|anchor| !anchor.is_empty());
+        let ask = |anchor: Option<String>| {
+            let session = &self.session;
+            async move {
+                session.call(move |cookie| get_config_data(cookie, anchor.as_deref()), read_config_data).await
+            }
+        };
+        let mut config = match ask(anchor.clone()).await {
+            Err(SessionError::Refused { .. }) if anchor.is_some() => ask(None).await?,
+            other => other?,
+        };
+        if config.languages.is_empty()
+            && let Some(before) = &self.state.config
+        {
+            config.languages.clone_from(&before.languages);
+        }
+        let batch = match usize::try_from(config.max_updates_per_request) {
+            Ok(0) | Err(_) => USUAL_BATCH,
+            Ok(most) => most.min(LARGEST_BATCH),
+        };
+        self.state.config = Some(config);
+        Ok(batch)
+    }
+
+    /// Asks for a list. An anchor, or a list of languages, that the upstream does not take is left out.
+    async fn list(&self, mut filter: Filter) -> Result<RevisionIds, SessionError> {
+        loop {
+            let asked = filter.clone();
+            let build = move |cookie: &_| get_revision_id_list(cookie, &asked);
+            match self.session.call(build, read_revision_ids).await {
+                Err(SessionError::Refused { fault, .. })
+                    if fault.code.as_deref() == Some("InvalidParameters")
+                        && (filter.anchor.is_some() || !filter.languages.is_empty()) =>
+                {
+                    tracing::warn!(%fault, "the upstream does not take the filter; asking without its anchor or languages");
+                    if filter.anchor.take().is_none() {
+                        filter.languages.clear();
+                    }
+                    for entry in filter.products.iter_mut().chain(&mut filter.classifications) {
+                        entry.delta = false;
+                    }
+                    for entry in &mut filter.languages {
+                        entry.delta = false;
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Fetches what is not held of a list.
+    async fn take(&mut self, fetcher: &Fetcher, listed: &[UpdateIdentity]) -> Result<Related, SessionError> {
+        let unique: BTreeSet<UpdateIdentity> = listed.iter().copied().collect();
+        let wanted: Vec<UpdateIdentity> =
+            unique.iter().filter(|identity| !self.staging.holds(identity)).copied().collect();
+        self.tally.listed += unique.len();
+        self.tally.held += unique.len() - wanted.len();
+        self.progress.send_modify(|progress| progress.held += unique.len() - wanted.len());
+        self.fetch(fetcher, &wanted, true).await
+    }
+
+    /// Fetches what an earlier synchronisation missed, or what turned out damaged on the disk.
+    async fn retry(
+        &mut self,
+        fetcher: &Fetcher,
+        mut wanted: Vec<UpdateIdentity>,
+    ) -> Result<Related, SessionError> {
+        let missed: HashSet<UpdateIdentity> = self.tally.missing.iter().map(|m| m.identity).collect();
+        wanted.retain(|identity| !self.staging.holds(identity) && !missed.contains(identity));
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.fetch(fetcher, &wanted, false).await
+    }
+
+    async fn fetch(
+        &mut self,
+        fetcher: &Fetcher,
+        wanted: &[UpdateIdentity],
+        listed: bool,
+    ) -> Result<Related, SessionError> {
+        let fetched = fetcher.fetch(wanted, listed).await?;
+        self.tally.fetched += fetched.stored;
+        self.tally.missing.extend(fetched.missing);
+        Ok(fetched.related)
+    }
+
+    /// What to ask for, out of the names that are configured and the categories that are known by now.
+    async fn selection(&mut self) -> Result<Selection, SessionError> {
+        let known = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
+        let languages = select::languages(&self.config.languages, known);
+        let (catalog, staging) = (self.catalog.clone(), self.staging.clone());
+        let categories =
+            blocking(move || categories(&catalog, &staging)).await?.map_err(SyncError::Catalog)?;
+        match select::resolve(&categories, &self.config.products, &self.config.classifications) {
+            Ok((products, classifications)) => Ok(Selection { products, classifications, languages }),
+            Err(error) => {
+                // the categories themselves become visible, so that the right name can be looked up
+                let staging = self.staging.clone();
+                blocking(move || staging.activate(Activation::default()))
+                    .await?
+                    .map_err(SyncError::Catalog)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Pulls in what bundles and prerequisites name and the lists left out.
+    async fn related(
+        &mut self,
+        fetcher: &Fetcher,
+        mut related: Related,
+        unfiltered: bool,
+    ) -> Result<(), SessionError> {
+        let staging = self.staging.clone();
+        let staged = blocking(move || stored_relations(&staging)).await?.map_err(SyncError::Catalog)?;
+        related.merge(staged);
+        for _ in 0..MOST_LEVELS {
+            let children: Vec<UpdateIdentity> = related.children.iter().copied().collect();
+            let mut next = self.retry(fetcher, children).await?;
+            next.prerequisites.append(&mut related.prerequisites);
+            related = next;
+            if related.children.is_empty() {
+                let prerequisites = std::mem::take(&mut related.prerequisites);
+                related = self.prerequisites(fetcher, prerequisites, unfiltered).await?;
+            }
+            if related.children.is_empty() && related.prerequisites.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for prerequisites that no list named. Their revision numbers are only in the whole list.
+    async fn prerequisites(
+        &mut self,
+        fetcher: &Fetcher,
+        needed: BTreeSet<UpdateId>,
+        unfiltered: bool,
+    ) -> Result<Related, SessionError> {
+        if needed.is_empty() {
+            return Ok(Related::default());
+        }
+        let staging = self.staging.clone();
+        let mut absent = blocking(move || {
+            let known: HashSet<UpdateId> = staging
+                .active()
+                .into_iter()
+                .chain(staging.staged())
+                .map(|identity| identity.update)
+                .collect();
+            needed.into_iter().filter(|id| !known.contains(id)).collect::<BTreeSet<_>>()
+        })
+        .await?;
+        self.tally.absent_prerequisites = absent.len();
+        let now = self.clock.now().as_second();
+        let recent =
+            now - self.state.looked_up_at < i64::try_from(LOOK_UP_AGAIN.as_secs()).unwrap_or(i64::MAX);
+        if recent {
+            absent.retain(|id| !self.state.absent_prerequisites.contains(id));
+        }
+        // without a filter the lists were whole
+        if absent.is_empty() || unfiltered {
+            return Ok(Related::default());
+        }
+        tracing::info!(count = absent.len(), "looking for prerequisites that the selection left out");
+        let mut found: BTreeMap<UpdateId, UpdateIdentity> = BTreeMap::new();
+        for get_config in [true, false] {
+            let list = self.list(Filter { get_config, ..Filter::default() }).await?;
+            for identity in list.revisions.into_iter().filter(|identity| absent.contains(&identity.update)) {
+                let newest = found.entry(identity.update).or_insert(identity);
+                *newest = (*newest).max(identity);
+            }
+        }
+        absent.retain(|id| !found.contains_key(id));
+        self.tally.absent_prerequisites = absent.len();
+        if !recent {
+            self.state.absent_prerequisites.clear();
+            self.state.looked_up_at = now;
+        }
+        self.state.absent_prerequisites.extend(absent);
+        self.state.absent_prerequisites.truncate(MOST_ABSENT);
+        let wanted: Vec<UpdateIdentity> = found.into_values().collect();
+        self.fetch(fetcher, &wanted, true).await
+    }
+
+    /// Makes it visible, with the anchors, in one step. `None` when there was nothing new.
+    pub(super) async fn activate(&mut self) -> Result<Option<Activated>, SyncError> {
+        self.phase(Phase::Activating);
+        let (catalog, staging, force) = (self.catalog.clone(), self.staging.clone(), self.options.force);
+        let state = self.state.encode();
+        let activated = blocking(move || {
+            if staging.staged().is_empty() {
+                catalog.set_setting(STATE_KEY, Some(&state))?;
+                return Ok(None);
+            }
+            let settings = vec![(STATE_KEY.to_owned(), Some(state))];
+            staging.activate(Activation { settings, withdraw: Vec::new(), force }).map(Some)
+        });
+        Ok(activated.await?.map_err(SyncError::Catalog)?)
+    }
+}
+
+/// All categories that are known, those that are not visible yet included.
+fn categories(catalog: &Catalog, staging: &Staging) -> Result<Vec<Category>, crate::catalog::CatalogError> {
+    let mut found = BTreeMap::new();
+    for row in catalog.categories(None)? {
+        let category = Category { id: row.id, kind: row.kind, titles: vec![row.title], parents: row.parents };
+        found.insert(row.id, category);
+    }
+    for identity in staging.staged() {
+        let Some(stored) = staging.facts(&identity)? else { continue };
+        let facts = &stored.facts;
+        let Some(kind) = facts.category else { continue };
+        let titles = facts.titles.iter().map(|title| title.text.clone());
+        let parents = facts.prerequisites.iter().flat_map(|clause| clause.any_of.iter().copied());
+        let id = identity.update;
+        let empty = || Category { id, kind, titles: Vec::new(), parents: Vec::new() };
+        let category = found.entry(id).or_insert_with(empty);
+        category.kind = kind;
+        category.titles.extend(titles);
+        category.parents.extend(parents);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// What everything needs that an earlier attempt staged.
+fn stored_relations(staging: &Staging) -> Result<Related, crate::catalog::CatalogError> {
+    let mut related = Related::default();
+    for identity in staging.staged() {
+        if let Some(stored) = staging.facts(&identity)? {
+            related.add(&stored.facts);
+        }
+    }
+    Ok(related)
+}
