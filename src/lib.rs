@@ -23,3 +23,9 @@ pub mod serve;
 
 // floor 4: what was asked for
 pub mod config;
+
+// floor 5: everything together
+pub mod app;
+
+// floor 6: what people type
+pub mod cli;

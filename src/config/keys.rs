@@ -66,6 +66,8 @@ pub(super) const KEYS: &[Key] = &[
     text("upstream.content_from", "\"upstream\""),
     text("upstream.hold_removals_above", "\"25 %\""),
     text("agents.offer", "\"all\""),
+    text("agents.targeting", "\"server\""),
+    number("agents.max_computers", "100000"),
     text("content.fetch", "\"demand\""),
     text("content.max_size", "\"200 GB\""),
     text("content.min_free", "\"5 GB\""),

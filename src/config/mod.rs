@@ -129,6 +129,10 @@ pub enum ContentFrom {
 pub struct AgentsSettings {
     /// What scans are answered with.
     pub offer: OfferPolicy,
+    /// Whether the group is the one that a computer names itself.
+    pub client_side_targeting: bool,
+    /// How many computers are remembered.
+    pub max_computers: usize,
 }
 
 /// `agents.offer`.

@@ -175,6 +175,9 @@ impl<'a> Checked<'a> {
                     "agents.offer",
                     &[("all", OfferPolicy::All), ("approved", OfferPolicy::Approved)],
                 )?,
+                client_side_targeting: self
+                    .word("agents.targeting", &[("server", false), ("client", true)])?,
+                max_computers: self.number("agents.max_computers", 1, 10_000_000)?,
             },
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,

@@ -3,6 +3,7 @@
 //! **Invariant:** an answer never waits for the upstream unless a payload that is not held was asked for,
 //! and then only through [`crate::transfer`]. It never reads the catalog's or the store's files itself.
 
+pub mod admin;
 mod body;
 pub mod client;
 pub mod files;

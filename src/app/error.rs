@@ -1,0 +1,64 @@
+//! Why the server cannot run, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::lock::Holder;
+use crate::bandwidth::LinkError;
+use crate::catalog::CatalogError;
+use crate::content::ContentError;
+use crate::serve::ListenerError;
+use crate::serve::admin::TokenError;
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Another process holds the data directory.
+    #[error("the data directory {path} is in use by process {pid}{what}; stop it, or set another server.data_dir",
+        path = path.display(), pid = holder.pid,
+        what = if holder.admin.is_some() { " (a server)" } else { " (a command)" })]
+    Locked {
+        /// Which directory.
+        path: PathBuf,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// The data directory cannot be used.
+    #[error("the data directory {path} cannot be {action}; check the path, its owner and the disk", path = path.display())]
+    DataDir {
+        /// Which directory.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener cannot be had.
+    #[error("{key}: the listener cannot be had")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: ListenerError,
+    },
+    /// The catalog cannot be opened.
+    #[error("the catalog cannot be opened")]
+    Catalog(#[source] CatalogError),
+    /// The payloads cannot be opened.
+    #[error("the store of payloads cannot be opened")]
+    Content(#[source] ContentError),
+    /// The link cannot be set up.
+    #[error("the link to upstream cannot be set up; check upstream.proxy, ca_file and client_certificate")]
+    Link(#[source] LinkError),
+    /// The admin token cannot be had.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A worker died while the server was put together.
+    #[error("a worker failed while the server was put together; see the log, and report this")]
+    Worker(#[source] tokio::task::JoinError),
+    /// Signals cannot be listened to.
+    #[error("the system does not deliver signals to this process")]
+    Signals(#[source] io::Error),
+}

@@ -1,0 +1,220 @@
+//! The composition root: builds every room from the configuration, starts them in order, and stops them in
+//! order.
+//!
+//! **Invariant:** sockets are bound before anything else is done and answer only when the rooms behind them
+//! are open; shutdown is one drain, and the data directory is let go last. Nothing below knows this room.
+
+mod error;
+mod glue;
+mod lock;
+mod run;
+mod workers;
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+pub use error::AppError;
+pub use lock::{DataDir, Holder};
+pub use run::{Running, start, stop_signal};
+
+use crate::bandwidth::{ClientCertificate, Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
+use crate::catalog::{self, Catalog};
+use crate::config::{ContentFrom, Fetch, Loaded, OfferPolicy, Proxy, Settings};
+use crate::content::{self, Store};
+use crate::runtime::{Clock, Tasks};
+use crate::serve::admin;
+use crate::telemetry;
+use crate::transfer;
+use crate::upstream::{self, Upstream};
+
+/// Every room, open and joined, without a listener.
+pub struct App {
+    catalog: Catalog,
+    content: Store,
+    transfers: transfer::Handle,
+    upstream: Upstream,
+    services: admin::Services,
+    settings: Settings,
+    decisions: Arc<Notify>,
+    ready: Arc<AtomicBool>,
+    clock: Clock,
+    tasks: Tasks,
+    /// Last, so that it is let go last.
+    dir: DataDir,
+}
+
+impl App {
+    /// Opens every room below a data directory that is ours.
+    pub async fn open(loaded: &Loaded, dir: DataDir, clock: Clock, tasks: Tasks) -> Result<Self, AppError> {
+        let settings = loaded.settings.clone();
+        let (catalog, content) = open_stores(&settings, &dir, &clock).await?;
+        content.start(&tasks);
+        let limiter = Limiter::new(settings.rate, &clock, &tasks);
+        let meter = Meter::new(&clock);
+        let link_config = link_config(&settings);
+        let link =
+            LinkClient::new(link_config.clone(), &limiter, &meter, &clock, &tasks).map_err(AppError::Link)?;
+        let upstream = Upstream::new(
+            upstream_config(&settings, &dir, link_config),
+            catalog.clone(),
+            link.clone(),
+            clock.clone(),
+            tasks.clone(),
+        );
+        let sources = Arc::new(glue::FromUpstream(upstream.clone()));
+        let policy =
+            transfer::Config { policy: policy(settings.content.fetch), ..transfer::Config::default() };
+        let transfers =
+            transfer::Handle::new(policy, content.clone(), link, sources, clock.clone(), tasks.clone());
+        let decisions = Arc::new(Notify::new());
+        let ready = Arc::new(AtomicBool::new(false));
+        let sync =
+            admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
+        let services = admin::Services::new(admin::Parts {
+            catalog: catalog.clone(),
+            content: content.clone(),
+            transfers: transfers.clone(),
+            limiter,
+            meter,
+            sync,
+            next_sync: Mutex::new(None),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            about: about(loaded, &clock),
+            decisions: Arc::clone(&decisions),
+            served: Arc::new(AtomicU64::new(0)),
+            ready: Arc::clone(&ready),
+            verification: Mutex::new(Value::Null),
+        });
+        Ok(Self {
+            catalog,
+            content,
+            transfers,
+            upstream,
+            services,
+            settings,
+            decisions,
+            ready,
+            clock,
+            tasks,
+            dir,
+        })
+    }
+
+    /// The admin site for the process itself: nobody else can reach it, so it asks for no token.
+    pub fn local_site(&self) -> admin::Site {
+        admin::Site::new(self.services.clone(), None, admin::Names::default())
+    }
+}
+
+/// Ends all work and closes the stores; what was reported as stored is durable already.
+pub async fn close(app: App, drain: Duration) {
+    if !app.tasks.shut_down(drain).await {
+        let running: Vec<_> = app.tasks.status().into_iter().filter(|task| task.running > 0).collect();
+        tracing::warn!(?running, "some work did not end in time and is cut off");
+    }
+    let content = app.content.clone();
+    match tokio::task::spawn_blocking(move || content.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
+        Err(error) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
+    }
+}
+
+async fn open_stores(
+    settings: &Settings,
+    dir: &DataDir,
+    clock: &Clock,
+) -> Result<(Catalog, Store), AppError> {
+    let catalog_config = catalog::Config {
+        offer: match settings.agents.offer {
+            OfferPolicy::All => catalog::OfferPolicy::AllNotDeclined,
+            OfferPolicy::Approved => catalog::OfferPolicy::ApprovedOnly,
+        },
+        hold_above_share: settings.upstream.hold_removals_above,
+        client_side_targeting: settings.agents.client_side_targeting,
+        max_computers: settings.agents.max_computers,
+        ..catalog::Config::new(dir.path().join("catalog"))
+    };
+    let content_config = content::Config {
+        dir: dir.path().join("content"),
+        max_size: Some(settings.content.max_size),
+        min_free: settings.content.min_free,
+    };
+    let (for_catalog, for_content) = (clock.clone(), clock.clone());
+    let catalog = tokio::task::spawn_blocking(move || Catalog::open(catalog_config, for_catalog));
+    let content = tokio::task::spawn_blocking(move || Store::open(content_config, for_content));
+    let catalog = catalog.await.map_err(AppError::Worker)?.map_err(AppError::Catalog)?;
+    let content = content.await.map_err(AppError::Worker)?.map_err(AppError::Content)?;
+    Ok((catalog, content))
+}
+
+fn link_config(settings: &Settings) -> LinkConfig {
+    let upstream = &settings.upstream;
+    let proxy = match &upstream.proxy {
+        Proxy::System => ProxySetting::System,
+        Proxy::None => ProxySetting::Direct,
+        Proxy::Url(url) => ProxySetting::Url(url.clone()),
+    };
+    let client_certificate = upstream.client_certificate.as_ref().map(|certificate| ClientCertificate {
+        certificate: certificate.clone(),
+        key: upstream.client_key.clone().unwrap_or_else(|| certificate.clone()),
+    });
+    LinkConfig { proxy, ca_file: upstream.ca_file.clone(), client_certificate, ..LinkConfig::default() }
+}
+
+fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upstream::Config {
+    let wanted = &settings.upstream;
+    upstream::Config {
+        url: wanted.url.clone(),
+        products: wanted.products.clone(),
+        classifications: wanted.classifications.clone(),
+        languages: wanted.languages.clone(),
+        schedule: upstream::Schedule {
+            times: wanted.times.clone(),
+            every: wanted.every,
+            jitter: wanted.jitter,
+            time_zone: jiff::tz::TimeZone::system(),
+        },
+        account_name: wanted.account_name.clone(),
+        content_from: match wanted.content_from {
+            ContentFrom::Upstream => upstream::ContentFrom::Upstream,
+            ContentFrom::Microsoft => upstream::ContentFrom::Microsoft,
+        },
+        dir: dir.path().join("upstream"),
+        link,
+    }
+}
+
+fn policy(fetch: Fetch) -> transfer::Policy {
+    match fetch {
+        Fetch::Demand => transfer::Policy::Demand,
+        Fetch::Approved => transfer::Policy::Approved,
+        Fetch::All => transfer::Policy::All,
+        Fetch::None => transfer::Policy::None,
+    }
+}
+
+fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
+    let settings = &loaded.settings;
+    let fetch = match settings.content.fetch {
+        Fetch::Demand => "demand",
+        Fetch::Approved => "approved",
+        Fetch::All => "all",
+        Fetch::None => "none",
+    };
+    admin::About {
+        started_at: clock.now(),
+        upstream: telemetry::safe_url(&settings.upstream.url),
+        listen: Mutex::new(Vec::new()),
+        fetch: fetch.to_owned(),
+        max_size: settings.content.max_size.to_string(),
+        products: settings.upstream.products.clone(),
+        classifications: settings.upstream.classifications.clone(),
+        configuration: json!({ "file": loaded.file, "keys": loaded.shown() }),
+    }
+}

@@ -1,0 +1,137 @@
+//! A server from its first socket to its last byte.
+//!
+//! **Invariant:** agents are answered within 2 seconds of the start whether or not the upstream answers. A
+//! server that could not have all of its listeners has none.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{App, AppError, DataDir, close, glue, workers};
+use crate::config::Loaded;
+use crate::runtime::{Clock, Tasks};
+use crate::serve::listener::TlsFiles;
+use crate::serve::{Listener, ListenerConfig, Site, admin, client, files};
+
+/// How long running answers and workers may take to end.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Administrators' connections at once.
+const ADMIN_CONNECTIONS: usize = 256;
+
+/// A server that runs.
+pub struct Running {
+    app: App,
+    /// Where agents are answered: plain, then TLS where configured.
+    pub agents: Vec<SocketAddr>,
+    /// Where administrators are answered.
+    pub admin: SocketAddr,
+    /// The file with the admin token.
+    pub token_file: PathBuf,
+}
+
+struct Sockets {
+    agents: Vec<Listener>,
+    admin: Listener,
+}
+
+/// Binds, opens, answers.
+pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Running, AppError> {
+    let settings = &loaded.settings;
+    let mut dir = DataDir::lock(&settings.server.data_dir)?;
+    let sockets = bind(loaded).await?;
+    let token = admin::Token::open(dir.path())?;
+    let token_file = dir.path().join(admin::TOKEN_FILE);
+    dir.announce(sockets.admin.address())?;
+    let app = App::open(loaded, dir, clock.clone(), tasks.clone()).await?;
+    let admin_address = sockets.admin.address();
+    let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
+    app.services.set_listen(agents.iter().map(ToString::to_string).collect());
+
+    let site = Arc::new(Site { client: client_service(&app), files: files_service(&app) });
+    for listener in sockets.agents {
+        let run = listener.run(Arc::clone(&site), clock.clone(), tasks.clone());
+        tasks.spawn("agents' listener", run);
+    }
+    let console = admin::Site::new(app.services.clone(), Some(token), own_names(loaded));
+    tasks.spawn("admin listener", sockets.admin.run(Arc::new(console), clock.clone(), tasks.clone()));
+    app.ready.store(true, Ordering::Release);
+    tracing::info!(?agents, console = %format!("http://{admin_address}/"), upstream = %app.services.about.upstream, "ready");
+
+    app.upstream.start();
+    workers::hold_ahead(
+        &tasks,
+        app.catalog.clone(),
+        app.transfers.clone(),
+        app.settings.content.fetch,
+        Arc::clone(&app.decisions),
+    );
+    Ok(Running { app, agents, admin: admin_address, token_file })
+}
+
+impl Running {
+    /// The admin site for the process itself.
+    pub fn local_site(&self) -> admin::Site {
+        self.app.local_site()
+    }
+
+    /// Ends it in order.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.app.ready.store(false, Ordering::Release);
+        close(self.app, DRAIN).await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
+    let server = &loaded.settings.server;
+    let bind = async |key: &'static str, config: ListenerConfig| {
+        Listener::bind(config).await.map_err(|source| AppError::Listen { key, source })
+    };
+    let max_connections = server.max_connections;
+    let plain = ListenerConfig { max_connections, ..ListenerConfig::new(server.listen) };
+    let mut agents = vec![bind("server.listen", plain).await?];
+    if let Some(tls) = &server.tls {
+        let files = TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() };
+        let config = ListenerConfig { max_connections, tls: Some(files), ..ListenerConfig::new(tls.listen) };
+        agents.push(bind("server.tls.listen", config).await?);
+    }
+    let config = ListenerConfig {
+        max_connections: ADMIN_CONNECTIONS,
+        ..ListenerConfig::new(loaded.settings.admin_listen)
+    };
+    Ok(Sockets { agents, admin: bind("admin.listen", config).await? })
+}
+
+fn client_service(app: &App) -> client::Service {
+    let _ = app;
+    client::Service {}
+}
+
+fn files_service(app: &App) -> files::Service {
+    let config = files::Config { selfupdate: app.settings.server.selfupdate_dir.clone() };
+    let known = Arc::new(glue::Known(app.catalog.clone()));
+    files::Service::new(config, app.content.clone(), app.transfers.clone(), known)
+}
+
+/// What the admin listener may be called: the machine's own name.
+fn own_names(_loaded: &Loaded) -> admin::Names {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    admin::Names(vec![name])
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn stop_signal() -> Result<(), AppError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

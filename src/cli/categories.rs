@@ -1,0 +1,39 @@
+//! `categories list`: products and classifications, with what is selected.
+//!
+//! **Invariant:** names are printed so that they can be pasted into the configuration. It changes nothing.
+
+use crate::cli::arguments::CategoriesCommand;
+use crate::cli::connection::Connection;
+use crate::cli::output::{self, Outcome, field, list};
+
+/// Lists.
+pub(super) async fn run(
+    connection: &Connection,
+    command: &CategoriesCommand,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    let CategoriesCommand::List = command;
+    let answer = connection.get("/categories").await?;
+    if json {
+        output::json(&answer)?;
+        return Ok(Outcome::Done);
+    }
+    let rows: Vec<Vec<String>> = list(&answer, "categories")
+        .iter()
+        .map(|category| {
+            let selected = if category["selected"] == true { "yes" } else { "" };
+            vec![
+                field(category, "name"),
+                field(category, "kind"),
+                selected.to_owned(),
+                field(category, "updates"),
+                field(category, "id"),
+            ]
+        })
+        .collect();
+    output::table(&["NAME", "KIND", "SELECTED", "UPDATES", "GUID"], &rows);
+    if rows.is_empty() {
+        output::note("Nothing was synchronised yet; `tailwater sync` brings the categories.");
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,91 @@
+//! `computers`: list, show, move, remove.
+//!
+//! **Invariant:** what a computer says of itself is printed as text without control characters. Removing a
+//! computer forgets it and nothing else.
+
+use serde_json::{Value, json};
+
+use crate::cli::arguments::ComputersCommand;
+use crate::cli::connection::{Connection, encoded};
+use crate::cli::output::{self, Outcome, field, list};
+
+/// Lists, shows or changes.
+pub(super) async fn run(
+    connection: &Connection,
+    command: ComputersCommand,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    let (answer, print): (Value, fn(&Value)) = match command {
+        ComputersCommand::List { text, group } => {
+            let mut query = Vec::new();
+            query.extend(text.map(|text| format!("text={}", encoded(&text))));
+            query.extend(group.map(|group| format!("group={}", encoded(&group))));
+            (connection.get(&format!("/computers?{}", query.join("&"))).await?, print_list)
+        }
+        ComputersCommand::Show { computer } => {
+            (connection.get(&format!("/computers/{}", encoded(&computer))).await?, print_one)
+        }
+        ComputersCommand::Move { computer, group } => {
+            let path = format!("/computers/{}/group", encoded(&computer));
+            let answer = connection.send("PUT", &path, Some(json!({ "group": group }))).await?;
+            (answer, |answer| {
+                output::text(&format!("{} is in {:?} now.", field(answer, "name"), field(answer, "group")));
+            })
+        }
+        ComputersCommand::Remove { computer } => {
+            let answer =
+                connection.send("DELETE", &format!("/computers/{}", encoded(&computer)), None).await?;
+            (answer, |answer| output::text(&format!("Removed {}.", field(answer, "removed"))))
+        }
+    };
+    if json {
+        output::json(&answer)?;
+    } else {
+        print(&answer);
+    }
+    Ok(Outcome::Done)
+}
+
+fn print_list(answer: &Value) {
+    let rows: Vec<Vec<String>> = list(answer, "computers")
+        .iter()
+        .map(|computer| {
+            ["name", "groups", "os", "last_contact", "needed", "installed", "failed", "computer_id"]
+                .iter()
+                .map(|name| field(computer, name))
+                .collect()
+        })
+        .collect();
+    output::table(
+        &["COMPUTER", "GROUPS", "SYSTEM", "LAST CONTACT", "NEEDED", "INSTALLED", "FAILED", "ID"],
+        &rows,
+    );
+}
+
+fn print_one(computer: &Value) {
+    let of = |name: &str| field(computer, name);
+    output::text(&format!(
+        "{}\n  id            {}\n  groups        {}\n  system        {}\n  last contact  {}\n  last report   {}\n",
+        of("name"),
+        of("computer_id"),
+        of("groups"),
+        of("os"),
+        of("last_contact"),
+        of("last_report"),
+    ));
+    let cells =
+        |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
+    let updates: Vec<_> = list(computer, "updates")
+        .iter()
+        .map(|update| cells(update, &["state", "result", "update_id", "title"]))
+        .collect();
+    output::table(&["STATE", "RESULT", "UPDATE", "TITLE"], &updates);
+    let events: Vec<_> = list(computer, "events")
+        .iter()
+        .map(|event| cells(event, &["at", "event", "result", "title"]))
+        .collect();
+    if !events.is_empty() {
+        output::text("");
+        output::table(&["WHEN", "EVENT", "RESULT", "UPDATE"], &events);
+    }
+}

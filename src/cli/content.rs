@@ -1,0 +1,178 @@
+//! `content`: what is held, and what is to be done with it.
+//!
+//! **Invariant:** `verify` and `fetch` wait until it is done and end with 3 when something is missing or was
+//! damaged. Nothing that an agent can still ask for is collected.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::arguments::ContentCommand;
+use crate::cli::connection::Connection;
+use crate::cli::output::{self, Outcome, bytes, field, list, number};
+use crate::cli::sync::Bar;
+
+/// How often running work is looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Shows or works.
+pub(super) async fn run(
+    connection: &Connection,
+    command: ContentCommand,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    match command {
+        ContentCommand::Status => {
+            let answer =
+                connection.get(if json { "/content?limit=1000000" } else { "/content?limit=40" }).await?;
+            if json {
+                let mut answer = answer;
+                if let Value::Object(fields) = &mut answer {
+                    let transfers = connection.get("/transfers").await?;
+                    fields.insert("transfers".to_owned(), transfers["transfers"].clone());
+                }
+                output::json(&answer)?;
+            } else {
+                print_status(&answer);
+            }
+            Ok(Outcome::Done)
+        }
+        ContentCommand::Verify => verify(connection, json).await,
+        ContentCommand::Fetch { updates, approved, no_wait } => {
+            let body = json!({ "updates": updates, "approved": approved });
+            let answer = connection.send("POST", "/content/fetch", Some(body)).await?;
+            fetch(connection, &answer, no_wait, json).await
+        }
+        ContentCommand::Collect => {
+            let answer = connection.send("POST", "/content/collect", Some(json!({}))).await?;
+            if json {
+                output::json(&answer)?;
+            } else {
+                output::text(&format!(
+                    "Dropped {} files, {}.",
+                    number(&answer, "files"),
+                    bytes(&answer, "bytes")
+                ));
+            }
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn print_status(answer: &Value) {
+    output::text(&format!(
+        "Held      {} in {} files: {} verified, {} partial\nWanted    {}\nAt most   {}\nServed    {} to agents since start\n",
+        bytes(answer, "usage/held"),
+        number(answer, "usage/files"),
+        number(answer, "usage/verified"),
+        number(answer, "usage/partial"),
+        bytes(answer, "wanted"),
+        field(answer, "max_size"),
+        bytes(answer, "served"),
+    ));
+    if answer["usage"]["full"] == true {
+        output::text(
+            "There is no room for more: free disk space, raise content.max_size or lower content.min_free.\n",
+        );
+    }
+    let rows: Vec<Vec<String>> = list(answer, "files")
+        .iter()
+        .map(|file| {
+            vec![
+                field(file, "state"),
+                bytes(file, "held"),
+                bytes(file, "size"),
+                field(file, "last_use"),
+                field(file, "sha1"),
+                field(file, "names"),
+            ]
+        })
+        .collect();
+    output::table(&["STATE", "HELD", "SIZE", "LAST USED", "SHA-1", "NAMES"], &rows);
+}
+
+async fn verify(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
+    connection.send("POST", "/content/verify", Some(json!({}))).await?;
+    let bar = Bar::new();
+    let verification = loop {
+        let state = connection.get("/content?limit=1").await?["verification"].clone();
+        if state["running"] != true {
+            break state;
+        }
+        bar.show(number(&state, "done"), number(&state, "total"), "verifying");
+        tokio::time::sleep(LOOK).await;
+    };
+    bar.end();
+    if json {
+        output::json(&verification)?;
+    }
+    if let Some(error) = verification["error"].as_str() {
+        anyhow::bail!("the verification ended early: {error}");
+    }
+    let damaged = list(&verification, "report/damaged");
+    if !json {
+        output::text(&format!(
+            "Hashed {} files, {}.",
+            number(&verification, "report/files"),
+            bytes(&verification, "report/bytes")
+        ));
+        for damage in damaged {
+            output::text(&format!("Damaged and dropped: {damage}"));
+        }
+    }
+    Ok(if damaged.is_empty() { Outcome::Done } else { Outcome::InPart })
+}
+
+async fn fetch(
+    connection: &Connection,
+    answer: &Value,
+    no_wait: bool,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    for failure in list(answer, "failed") {
+        output::note(&format!("error: {}: {}", field(failure, "name"), field(failure, "error")));
+    }
+    let wanted: Vec<String> = list(answer, "files").iter().map(|file| field(file, "sha1")).collect();
+    let total: u64 = list(answer, "files").iter().map(|file| number(file, "size")).sum();
+    if no_wait && connection.is_server() {
+        output::text(&format!("{} files are queued.", wanted.len()));
+        return Ok(Outcome::Done);
+    }
+    let bar = Bar::new();
+    let (held, missing) = loop {
+        let content = connection.get("/content?limit=1000000").await?;
+        let files: HashMap<String, &Value> =
+            list(&content, "files").iter().map(|file| (field(file, "sha1"), file)).collect();
+        let held = wanted.iter().filter_map(|sha1| files.get(sha1)).map(|file| number(file, "held")).sum();
+        let missing: Vec<&String> = wanted
+            .iter()
+            .filter(|sha1| files.get(*sha1).is_none_or(|file| file["state"] != "verified"))
+            .collect();
+        let transfers = connection.get("/transfers").await?;
+        let running = |sha1: &String| {
+            list(&transfers, "transfers")
+                .iter()
+                .any(|row| &field(row, "sha1") == sha1 && row["state"] != "failed")
+        };
+        if missing.is_empty() || !missing.iter().any(|sha1| running(sha1)) {
+            break (held, missing.len());
+        }
+        bar.show(held, total, "fetching");
+        tokio::time::sleep(LOOK).await;
+    };
+    bar.end();
+    let held: u64 = held;
+    if json {
+        output::json(&json!({ "files": wanted.len(), "bytes": total, "held": held, "missing": missing }))?;
+    } else {
+        output::text(&format!(
+            "{} of {} files are here, {} of {}.",
+            wanted.len() - missing,
+            wanted.len(),
+            crate::domain::ByteCount(held),
+            crate::domain::ByteCount(total)
+        ));
+    }
+    if missing == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InPart) }
+}

@@ -1,0 +1,131 @@
+//! The commands, one file each.
+//!
+//! **Invariant:** status 0 is done, 1 failed, 2 wrong usage or configuration, 3 done in part; an error names
+//! its cause and the next step. Commands never hold a store that a server holds: they ask it.
+
+mod arguments;
+mod bandwidth;
+mod categories;
+mod check_config;
+mod client_policy;
+mod computers;
+mod connection;
+mod content;
+mod demo;
+mod groups;
+mod output;
+mod serve;
+mod simulate;
+mod status;
+mod sync;
+mod updates;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::{self, ConfigError, Loaded};
+use crate::telemetry;
+use arguments::{Arguments, Command};
+use connection::{Connection, Refused};
+use output::Outcome;
+
+/// Worker threads: protocols and transfers are short steps; hashing and disks use the blocking pool.
+const MAX_WORKERS: usize = 16;
+
+/// What was typed cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn usage(text: impl Into<String>) -> anyhow::Error {
+    Usage(text.into()).into()
+}
+
+/// Runs the program with the process's own arguments.
+pub fn run() -> ExitCode {
+    // clap prints its own errors and ends with status 2
+    let arguments = Arguments::parse();
+    let (as_json, result) = (arguments.json, start(arguments));
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::InPart) => ExitCode::from(3),
+        Err(error) => {
+            let (code, refused) = (code_of(&error), error.downcast_ref::<Refused>());
+            if as_json {
+                let candidates = refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default();
+                let value = serde_json::json!({ "error": { "message": format!("{error:#}"), "candidates": candidates } });
+                let _ = output::json(&value);
+            }
+            output::note(&format!("error: {error:#}"));
+            for candidate in refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default() {
+                let (id, title) = (output::field(candidate, "update_id"), output::field(candidate, "title"));
+                output::note(&format!("  {id}  {title}"));
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    let wrong_request = error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 400);
+    if wrong_request || error.is::<ConfigError>() || error.is::<Usage>() { 2 } else { 1 }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let loaded = config::load(arguments.config.as_deref(), environment)?;
+    // what commands have to say they print; the log is for what goes wrong underneath
+    let quiet = telemetry::Config { filter: "error".to_owned(), ..loaded.settings.log.clone() };
+    let log = if matches!(arguments.command, Command::Serve) { &loaded.settings.log } else { &quiet };
+    telemetry::start(log)?;
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, MAX_WORKERS));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    let outcome = runtime.block_on(dispatch(&loaded, arguments));
+    // blocking work that still runs (a re-hash, say) must not hold the process back
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(loaded: &Loaded, arguments: Arguments) -> anyhow::Result<Outcome> {
+    let json = arguments.json;
+    match arguments.command {
+        Command::Serve => serve::run(loaded).await,
+        Command::Demo(demo) => demo::run(&demo, json).await,
+        Command::CheckConfig => check_config::run(loaded, json),
+        Command::ClientPolicy(policy) => client_policy::run(&loaded.settings, &policy, json),
+        Command::Simulate(command) => simulate::run(&command, json).await,
+        other => {
+            let create = matches!(&other, Command::Sync(sync) if sync.command.is_none());
+            let connection = Connection::open(loaded, create).await?;
+            let outcome = ask(&connection, other, json).await;
+            connection.close().await;
+            outcome
+        }
+    }
+}
+
+async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Sync(arguments) => sync::run(connection, &arguments, json).await,
+        Command::Status => status::run(connection, json).await,
+        Command::Updates(command) => updates::run(connection, command, json).await,
+        Command::Categories(command) => categories::run(connection, &command, json).await,
+        Command::Groups(command) => groups::run(connection, command, json).await,
+        Command::Computers(command) => computers::run(connection, command, json).await,
+        Command::Content(command) => content::run(connection, command, json).await,
+        Command::Bandwidth(command) => bandwidth::run(connection, &command, json).await,
+        // these need no store and were dispatched before
+        Command::Serve
+        | Command::Demo(_)
+        | Command::CheckConfig
+        | Command::ClientPolicy(_)
+        | Command::Simulate(_) => Ok(Outcome::Done),
+    }
+}
+
+/// Who this is, for decisions.
+fn user() -> Option<String> {
+    std::env::var("USER").or_else(|_e| std::env::var("LOGNAME")).ok().filter(|name| !name.is_empty())
+}

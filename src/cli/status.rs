@@ -1,0 +1,77 @@
+//! `status`: one screen.
+//!
+//! **Invariant:** it fits a screen of 80 columns. It changes nothing.
+
+use serde_json::Value;
+
+use crate::cli::connection::Connection;
+use crate::cli::output::{self, Outcome, bytes, field, list, number};
+
+/// Prints the state of everything in brief.
+pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
+    let status = connection.get("/status").await?;
+    if json {
+        output::json(&status)?;
+        return Ok(Outcome::Done);
+    }
+    let line = |name: &str, text: String| output::text(&format!("{name:<12}{text}"));
+    let listen = field(&status, "listen");
+    let server = if listen.is_empty() {
+        "not running (read from the store)".to_owned()
+    } else {
+        format!("listens on {listen}")
+    };
+    line("Server", format!("tailwater {}, {server}", field(&status, "version")));
+    line("Upstream", field(&status, "upstream"));
+    line("Last sync", last_sync(&status));
+    if let Some(progress) = status.pointer("/sync_progress").filter(|progress| !progress.is_null()) {
+        line("Now", field(progress, "text"));
+    }
+    line(
+        "Catalog",
+        format!(
+            "{} updates, {} revisions, {} approved, {} declined",
+            number(&status, "catalog/updates"),
+            number(&status, "catalog/revisions"),
+            number(&status, "catalog/approved"),
+            number(&status, "catalog/declined")
+        ),
+    );
+    line(
+        "Content",
+        format!(
+            "{} held in {} files ({} verified), {} wanted, at most {}",
+            bytes(&status, "content/held"),
+            number(&status, "content/files"),
+            number(&status, "content/verified"),
+            bytes(&status, "content/wanted"),
+            field(&status, "content/max_size")
+        ),
+    );
+    line(
+        "Link",
+        format!(
+            "{} now, at most {}; {} received, {} sent to agents since start",
+            crate::cli::bandwidth::rate(number(&status, "link/bits_per_second")),
+            field(&status, "link/rate"),
+            bytes(&status, "link/received"),
+            bytes(&status, "served/bytes")
+        ),
+    );
+    line("Computers", number(&status, "computers").to_string());
+    for warning in list(&status, "warnings") {
+        line("Warning", warning.as_str().unwrap_or_default().to_owned());
+    }
+    Ok(Outcome::Done)
+}
+
+fn last_sync(status: &Value) -> String {
+    match status.pointer("/last_sync") {
+        Some(last) if !last.is_null() => {
+            let message = field(last, "message");
+            let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+            format!("{} at {}{why}", field(last, "outcome"), field(last, "ended_at"))
+        }
+        _ => "never; run `tailwater sync`".to_owned(),
+    }
+}

@@ -1,0 +1,171 @@
+//! What the API's handlers stand on: the rooms they speak to, and how they fail.
+//!
+//! **Invariant:** calls that may wait for a disk run on the blocking pool. Handlers never reach beyond
+//! [`Services`].
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::error::ApiError;
+use crate::bandwidth::{Limiter, Meter};
+use crate::catalog::{Catalog, CatalogError};
+use crate::content::Store;
+use crate::domain::FileDeclaration;
+use crate::runtime::{Clock, Tasks};
+use crate::transfer;
+
+pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+/// What the server says of itself.
+#[derive(Debug)]
+pub struct About {
+    /// When it was built.
+    pub started_at: Timestamp,
+    /// The upstream's address, fit to be shown.
+    pub upstream: String,
+    /// Where agents are answered; empty when a command opened the store without a server.
+    pub listen: Mutex<Vec<String>>,
+    /// `content.fetch`, as configured.
+    pub fetch: String,
+    /// `content.max_size`, as configured.
+    pub max_size: String,
+    /// Products asked for, by name or GUID; empty means all.
+    pub products: Vec<String>,
+    /// Classifications asked for, by name or GUID; empty means all.
+    pub classifications: Vec<String>,
+    /// What is in force and where each value came from, without secrets.
+    pub configuration: Value,
+}
+
+/// Everything the API may touch.
+pub struct Parts {
+    /// What is known.
+    pub catalog: Catalog,
+    /// What is held.
+    pub content: Store,
+    /// What is fetched.
+    pub transfers: transfer::Handle,
+    /// The link's rate.
+    pub limiter: Limiter,
+    /// The link's counts.
+    pub meter: Meter,
+    /// Synchronisation.
+    pub sync: super::Control,
+    /// When the next one is due by schedule.
+    pub next_sync: Mutex<Option<Timestamp>>,
+    /// The time.
+    pub clock: Clock,
+    /// The workers.
+    pub tasks: Tasks,
+    /// The server.
+    pub about: About,
+    /// Told after every decision, so that files to hold ahead are looked at again.
+    pub decisions: Arc<Notify>,
+    /// Bytes of payloads sent to agents.
+    pub served: Arc<std::sync::atomic::AtomicU64>,
+    /// Whether agents can be answered.
+    pub ready: Arc<AtomicBool>,
+    /// The last verification.
+    pub verification: Mutex<Value>,
+}
+
+/// Handle of [`Parts`]; what every handler is given.
+#[derive(Clone)]
+pub struct Services(Arc<Parts>);
+
+impl Services {
+    /// Shares the parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Whether agents can be answered.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// A file with how much of it is held.
+    pub(super) fn file_row(&self, file: &FileDeclaration) -> Value {
+        let status = self.content.status(&file.sha1);
+        let state = status.as_ref().map_or(Value::from("missing"), |status| json!(status.state));
+        json!({ "sha1": file.sha1.hex(), "sha256": file.sha256.map(|digest| digest.hex()), "name": file.name,
+                "size": file.size, "patching": file.patching, "held": status.map_or(0, |status| status.held),
+                "state": state })
+    }
+
+    pub(super) fn listen(&self) -> Vec<String> {
+        self.about.listen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers where agents are answered.
+    pub fn set_listen(&self, addresses: Vec<String>) {
+        *self.about.listen.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// When the next synchronisation is due by schedule.
+    pub(super) fn next_sync(&self) -> Option<Timestamp> {
+        *self.0.next_sync.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers when the next synchronisation is due.
+    pub fn set_next_sync(&self, due: Option<Timestamp>) {
+        *self.0.next_sync.lock().unwrap_or_else(PoisonError::into_inner) = due;
+    }
+
+    pub(super) fn verification(&self) -> Value {
+        self.0.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_verification(&self, value: Value) {
+        *self.0.verification.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
+impl Deref for Services {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Runs work that may wait for a disk.
+pub(super) async fn blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?
+}
+
+/// Who a decision is ascribed to.
+pub(super) fn decisions_by(name: Option<&str>) -> String {
+    let name: String = name.unwrap_or("console").chars().filter(|c| !c.is_control()).take(255).collect();
+    if name.trim().is_empty() { "console".to_owned() } else { name }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        let next = "see the list";
+        match &error {
+            CatalogError::UnknownUpdate(id) => Self::NotFound { kind: "update", name: id.to_string(), next },
+            CatalogError::UnknownGroup(id) => Self::NotFound { kind: "group", name: id.to_string(), next },
+            CatalogError::UnknownComputer(id) => {
+                Self::NotFound { kind: "computer", name: id.to_string(), next }
+            }
+            CatalogError::GroupName(_) => Self::Invalid { field: "name", reason: error.to_string() },
+            CatalogError::FixedGroup(_)
+            | CatalogError::TooManyGroups { .. }
+            | CatalogError::NotDeployable(_)
+            | CatalogError::Expired(_)
+            | CatalogError::NotUninstallable(_)
+            | CatalogError::NothingHeld => Self::Conflict { reason: error.to_string() },
+            _ => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+"use strict";
+// The console: reads and changes everything through /api/v1, with the token that the administrator gave.
+// Text from documents and computers only ever becomes text nodes, never markup.
+
+const main = document.getElementById("main");
+const dialog = document.getElementById("dialog");
+let timer = 0;
+let page = 0;
+
+const token = () => sessionStorage.getItem("tailwater-token");
+
+function make(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key in element) element[key] = value;
+    else element.setAttribute(key, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function say(text, bad = false) {
+  const message = document.getElementById("message");
+  message.textContent = text;
+  message.className = bad ? "bad" : "";
+  clearTimeout(say.timer);
+  if (text) say.timer = setTimeout(() => say(""), bad ? 15000 : 5000);
+}
+
+async function api(path, method = "GET", body = undefined) {
+  const headers = { Authorization: "Bearer " + token() };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch("/api/v1" + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (answer.status === 401) {
+    sessionStorage.removeItem("tailwater-token");
+    signIn("That token was not accepted.");
+    throw new Error("signed out");
+  }
+  const result = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw new Error(result?.error?.message ?? answer.statusText);
+  return result;
+}
+
+const act = (work) => async (event) => {
+  event?.preventDefault();
+  try { await work(event); } catch (error) { if (error.message !== "signed out") say(error.message, true); }
+};
+
+function bytes(count) {
+  for (const [unit, size] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]])
+    if (count >= size) return (count / size).toFixed(1) + " " + unit;
+  return (count ?? 0) + " B";
+}
+function rate(bits) {
+  for (const [unit, size] of [["Gbit/s", 1e9], ["Mbit/s", 1e6], ["kbit/s", 1e3]])
+    if (bits >= size) return (bits / size).toFixed(1) + " " + unit;
+  return (bits ?? 0) + " bit/s";
+}
+const time = (text) => (text ? new Date(text).toLocaleString() : "never");
+const card = (label, value, more = "") => make("div", { className: "card" }, make("span", {}, label), make("b", {}, String(value)), make("span", {}, more));
+const tag = (text, kind = "") => make("span", { className: "tag " + kind }, text);
+
+function table(heads, rows) {
+  return make("table", {}, make("thead", {}, make("tr", {}, heads.map((head) => make("th", {}, head)))),
+    make("tbody", {}, rows.length ? rows : make("tr", {}, make("td", { colSpan: heads.length, className: "faint" }, "Nothing here yet."))));
+}
+const cell = (value, properties = {}) => make("td", properties, value instanceof Node ? value : String(value ?? ""));
+const field = (label, control) => make("label", {}, label, control);
+
+function signIn(why = "") {
+  clearInterval(timer);
+  document.getElementById("nav").hidden = true;
+  const input = make("input", { type: "password", required: true, autocomplete: "current-password", size: 50 });
+  main.replaceChildren(make("form", { onsubmit: act(async () => {
+    sessionStorage.setItem("tailwater-token", input.value.trim());
+    await api("/status");
+    show();
+  }) },
+    make("h2", {}, "Sign in"),
+    make("p", {}, "The token is the line in the file admin-token of the server's data directory. It is kept until this tab is closed."),
+    why ? make("p", { className: "bad" }, why) : null,
+    make("div", { className: "row" }, field("Token", input), make("button", {}, "Sign in"))));
+  input.focus();
+}
+
+async function statusPage() {
+  const [status, link] = await Promise.all([api("/status"), api("/bandwidth")]);
+  const input = make("input", { value: link.rate, size: 14 });
+  const change = act(async () => { await api("/bandwidth", "PUT", { rate: input.value }); say("The rate is changed."); await draw(); });
+  const last = status.last_sync;
+  main.replaceChildren(
+    make("div", { className: "cards" },
+      card("Upstream", status.upstream, last ? `${last.outcome}, ${time(last.ended_at)}` : "never synchronised"),
+      card("Catalog", `${status.catalog.updates} updates`, `${status.catalog.revisions} revisions, ${status.catalog.approved} approved, ${status.catalog.declined} declined`),
+      card("Content held", bytes(status.content.held), `${status.content.files} files, ${status.content.verified} verified; fetch = ${status.content.fetch}`),
+      card("Link now", rate(link.bits_per_second), `of ${link.rate}; ${bytes(link.received)} received since start`),
+      card("Served to agents", bytes(status.served.bytes), `${bytes(status.served.bytes - link.by_class.filter((c) => c.class !== "metadata").reduce((sum, c) => sum + c.received, 0))} more than crossed the link for it`),
+      card("Computers", status.computers, `server ${status.version}, up since ${time(status.started_at)}`)),
+    make("h2", {}, "Rate of the link"),
+    make("form", { className: "row", onsubmit: change }, field("Everything taken from upstream, metadata included", input), make("button", {}, "Change now")),
+    make("p", { className: "faint" }, "Holds until the server restarts; bandwidth.rate in the configuration holds for good."),
+    make("h2", {}, "By purpose"),
+    table(["Purpose", "Received", "Sent"], link.by_class.map((c) => make("tr", {}, cell(c.class), cell(bytes(c.received)), cell(bytes(c.sent))))),
+    make("h2", {}, "Workers"),
+    table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running)))));
+}
+
+async function syncPage() {
+  const [sync, history, categories] = await Promise.all([api("/sync"), api("/sync/history"), api("/categories")]);
+  const start = act(async () => { await api("/sync", "POST", {}); say("Synchronisation started."); await draw(); });
+  const cancel = act(async () => { await api("/sync", "DELETE"); say("Synchronisation stops; what was stored is kept."); await draw(); });
+  const progress = sync.progress;
+  main.replaceChildren(
+    make("div", { className: "row" },
+      make("button", { onclick: start, disabled: sync.running }, "Synchronise now"),
+      make("button", { onclick: cancel, disabled: !sync.running, className: "quiet" }, "Cancel")),
+    sync.running && progress
+      ? make("div", {}, make("p", {}, progress.text), make("progress", progress.total ? { max: progress.total, value: progress.done } : {}))
+      : make("p", { className: "faint" }, sync.next ? `Next by schedule: ${time(sync.next)}` : "Only on demand."),
+    make("h2", {}, "History"),
+    table(["Started", "Ended", "Outcome", "New", "Withdrawn", "Received", ""], history.syncs.map((s) => make("tr", {},
+      cell(time(s.started_at)), cell(time(s.ended_at)), cell(tag(s.outcome, s.outcome === "complete" ? "good" : "bad")),
+      cell(s.stored, { className: "number" }), cell(s.withdrawn, { className: "number" }), cell(bytes(s.received), { className: "number" }), cell(s.message)))),
+    make("h2", {}, "Products and classifications"),
+    table(["Name", "Kind", "Synchronised"], categories.categories.map((c) => make("tr", {}, cell(c.name, { title: c.id }), cell(c.kind), cell(c.selected ? "yes" : "no")))));
+}
+
+const filters = { text: "", state: "", classification: "", product: "", kb: "" };
+const PAGE = 50;
+
+async function updatesPage() {
+  const query = new URLSearchParams({ limit: PAGE, offset: page * PAGE });
+  for (const [key, value] of Object.entries(filters)) if (value) query.set(key, value);
+  const [answer, categories] = await Promise.all([api("/updates?" + query), api("/categories")]);
+  const choice = (key, options) => {
+    const select = make("select", {}, make("option", { value: "" }, "all"), options.map(([value, text]) => make("option", { value }, text)));
+    select.value = filters[key];
+    select.addEventListener("change", act(async () => { filters[key] = select.value; page = 0; await draw(); }));
+    return select;
+  };
+  const of = (kind) => categories.categories.filter((c) => c.kind === kind).map((c) => [c.id, c.name]);
+  const text = make("input", { value: filters.text, placeholder: "part of the title" });
+  const kb = make("input", { value: filters.kb, size: 10, placeholder: "KB number" });
+  const picked = new Set();
+  const chosen = () => { if (!picked.size) throw new Error("Pick updates first."); return [...picked]; };
+  const turn = (by) => act(async () => { page += by; await draw(); });
+  main.replaceChildren(
+    make("form", { className: "row", onsubmit: act(async () => { filters.text = text.value; filters.kb = kb.value; page = 0; await draw(); }) },
+      field("Text", text), field("KB", kb), field("State", choice("state", [["unapproved", "not approved"], ["approved", "approved"], ["declined", "declined"]])),
+      field("Classification", choice("classification", of("classification"))), field("Product", choice("product", of("product"))), make("button", {}, "Filter")),
+    make("div", { className: "row" },
+      make("button", { onclick: act(async () => approveDialog(chosen())) }, "Approve…"),
+      make("button", { className: "quiet", onclick: act(async () => declineDialog(chosen())) }, "Decline…"),
+      make("button", { className: "quiet", onclick: act(async () => { await api("/updates/undecline", "POST", { updates: chosen() }); await draw(); }) }, "Take decline back"),
+      make("button", { className: "quiet", onclick: act(async () => { await api("/updates/unapprove", "POST", { updates: chosen() }); await draw(); }) }, "Take approvals back")),
+    table(["", "Title", "KB", "Classification", "State", "Approved for"], answer.updates.map((u) => {
+      const box = make("input", { type: "checkbox", ariaLabel: "pick " + u.title, disabled: !u.approvable, onchange: () => (box.checked ? picked.add(u.update_id) : picked.delete(u.update_id)) });
+      return make("tr", {}, cell(box), cell(u.title, { className: "open", onclick: act(async () => updateDialog(u.update_id)) }), cell(u.kb.join(", ")), cell(u.classification),
+        cell(tag(u.state, u.state === "approved" ? "good" : u.state === "declined" ? "bad" : "")),
+        cell(u.approvals.map((a) => a.group + (a.action === "install" ? "" : ` (${a.action})`)).join(", ")));
+    })),
+    make("div", { className: "row" },
+      make("button", { className: "quiet", disabled: page === 0, onclick: turn(-1) }, "Back"),
+      make("span", { className: "faint" }, `${answer.total ? page * PAGE + 1 : 0}-${Math.min(answer.total, (page + 1) * PAGE)} of ${answer.total}`),
+      make("button", { className: "quiet", disabled: (page + 1) * PAGE >= answer.total, onclick: turn(1) }, "Next")));
+}
+
+function open(...children) {
+  dialog.replaceChildren(...children);
+  if (!dialog.open) dialog.showModal();
+}
+const close = () => make("button", { type: "button", className: "quiet", onclick: () => dialog.close() }, "Close");
+
+async function approveDialog(updates) {
+  const { groups } = await api("/groups");
+  const group = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
+  const action = make("select", {}, make("option", { value: "install" }, "install"), make("option", { value: "uninstall" }, "uninstall"));
+  const deadline = make("input", { type: "datetime-local" });
+  open(make("form", { onsubmit: act(async () => {
+    const body = { updates, group: group.value, action: action.value };
+    if (deadline.value) body.deadline = new Date(deadline.value).toISOString();
+    await api("/updates/approve", "POST", body);
+    dialog.close();
+    say(`${updates.length} approved.`);
+    await draw();
+  }) }, make("h2", {}, `Approve ${updates.length} update(s)`),
+    make("div", { className: "row" }, field("Group", group), field("Action", action), field("Deadline (optional)", deadline)),
+    make("div", { className: "row" }, make("button", {}, "Approve"), close())));
+}
+
+async function declineDialog(updates) {
+  open(make("form", { onsubmit: act(async () => {
+    await api("/updates/decline", "POST", { updates });
+    dialog.close();
+    say(`${updates.length} declined.`);
+    await draw();
+  }) }, make("h2", {}, `Decline ${updates.length} update(s)?`), make("p", {}, "Their approvals end, and no computer is offered them."),
+    make("div", { className: "row" }, make("button", {}, "Decline"), close())));
+}
+
+async function updateDialog(id) {
+  const u = await api("/updates/" + encodeURIComponent(id));
+  open(make("h2", {}, u.title), make("p", { className: "faint" }, `${u.update_id}, revision ${u.revision}, ${u.update_type}`),
+    make("p", {}, [u.classification, ...u.products].filter(Boolean).join(" · ")),
+    make("h2", {}, "Computers"), make("p", {}, `needed ${u.computers.needed}, installed ${u.computers.installed}, failed ${u.computers.failed}`),
+    make("h2", {}, "Approvals"),
+    table(["Group", "Action", "Deadline", "By", "When"], u.approvals.map((a) => make("tr", {}, cell(a.group), cell(a.action), cell(a.deadline ? time(a.deadline) : "none"), cell(a.made_by), cell(time(a.made_at))))),
+    make("h2", {}, "Files, those of bundled updates too"),
+    table(["Name", "Size", "Held"], u.files.map((f) => make("tr", {}, cell(f.name, { title: f.sha1 }), cell(bytes(f.size), { className: "number" }), cell(f.state === "verified" ? "verified" : bytes(f.held))))),
+    close());
+}
+
+async function groupsPage() {
+  const { groups } = await api("/groups");
+  const name = make("input", { required: true });
+  const parent = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
+  main.replaceChildren(
+    make("form", { className: "row", onsubmit: act(async () => { await api("/groups", "POST", { name: name.value, parent: parent.value }); await draw(); }) },
+      field("New group", name), field("Below", parent), make("button", {}, "Create")),
+    table(["Group", "Below", "Computers", ""], groups.map((g) => make("tr", {}, cell(g.name, { title: g.group_id }), cell(g.parent ?? ""), cell(g.computers),
+      cell(g.fixed ? "" : make("button", { className: "quiet", onclick: act(async () => {
+        if (confirm(`Remove ${g.name} with its approvals? Its computers become unassigned.`)) { await api("/groups/" + g.group_id, "DELETE"); await draw(); }
+      }) }, "Remove"))))));
+}
+
+async function computersPage() {
+  const { computers } = await api("/computers");
+  main.replaceChildren(table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed"], computers.map((c) => make("tr", {},
+    cell(c.name, { className: "open", onclick: act(async () => computerDialog(c.computer_id)) }), cell(c.groups.join(", ")), cell(c.os), cell(time(c.last_contact)),
+    cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") })))));
+}
+
+async function computerDialog(id) {
+  const [c, { groups }] = await Promise.all([api("/computers/" + encodeURIComponent(id)), api("/groups")]);
+  const group = make("select", {}, groups.filter((g) => g.name !== "All Computers").map((g) => make("option", { value: g.group_id }, g.name)));
+  open(make("h2", {}, c.name), make("p", { className: "faint" }, c.computer_id),
+    table(["", ""], Object.entries(c.facts).map(([key, value]) => make("tr", {}, cell(key), cell(value)))),
+    make("div", { className: "row" }, field("Group", group), make("button", { type: "button", onclick: act(async () => {
+      await api(`/computers/${encodeURIComponent(id)}/group`, "PUT", { group: group.value });
+      dialog.close(); say("Moved."); await draw();
+    }) }, "Move")),
+    make("h2", {}, "What it reported"),
+    table(["Update", "State", "Since"], c.updates.map((u) => make("tr", {}, cell(u.title || u.update_id, { title: u.update_id }), cell(tag(u.state, u.state === "failed" ? "bad" : u.state === "installed" ? "good" : "")), cell(time(u.since))))),
+    make("h2", {}, "Last events"),
+    table(["When", "Event", "Update", "Result"], c.events.map((e) => make("tr", {}, cell(time(e.at)), cell(e.event), cell(e.title || e.update_id || ""), cell(e.result)))),
+    close());
+}
+
+async function contentPage() {
+  const [content, { transfers }] = await Promise.all([api("/content"), api("/transfers")]);
+  main.replaceChildren(
+    make("div", { className: "cards" },
+      card("Held", bytes(content.usage.held), `of at most ${content.max_size}`),
+      card("Files", content.usage.files, `${content.usage.verified} verified, ${content.usage.partial} partial`),
+      card("Room", content.usage.full ? "none left" : "enough", `${bytes(content.usage.dropped)} dropped since start to make room`)),
+    make("div", { className: "row" },
+      make("button", { onclick: act(async () => { await api("/content/verify", "POST", {}); say("Verification runs."); await draw(); }) }, "Verify what is held"),
+      make("button", { className: "quiet", onclick: act(async () => { const r = await api("/content/collect", "POST", {}); say(`${r.files} files dropped.`); await draw(); }) }, "Drop what no update names")),
+    make("h2", {}, "Transfers"),
+    table(["File", "Here", "Size", "Class", "State", ""], transfers.map((t) => make("tr", {}, cell(t.name, { title: t.sha1 }), cell(bytes(t.held), { className: "number" }), cell(bytes(t.size), { className: "number" }), cell(t.class), cell(t.state),
+      cell(make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "DELETE"); await draw(); }) }, "Cancel"))))),
+    make("h2", {}, "Files"),
+    table(["File", "Held", "Size", "State", "Last used"], content.files.map((f) => make("tr", {}, cell(f.names[0] ?? f.sha1, { title: f.sha1 }), cell(bytes(f.held), { className: "number" }), cell(bytes(f.size), { className: "number" }), cell(tag(f.state, f.state === "verified" ? "good" : "")), cell(time(f.last_use))))));
+}
+
+const pages = { status: [statusPage, 2], sync: [syncPage, 2], updates: [updatesPage, 0], groups: [groupsPage, 0], computers: [computersPage, 0], content: [contentPage, 5] };
+
+async function draw() {
+  const name = location.hash.slice(1) in pages ? location.hash.slice(1) : "status";
+  for (const link of document.querySelectorAll("nav a")) link.classList.toggle("here", link.hash === "#" + name);
+  await pages[name][0]();
+}
+
+function show() {
+  document.getElementById("nav").hidden = false;
+  clearInterval(timer);
+  const name = location.hash.slice(1) in pages ? location.hash.slice(1) : "status";
+  act(draw)();
+  const seconds = pages[name][1];
+  // an open dialog or a field being written in is not drawn over
+  if (seconds) timer = setInterval(() => { if (!dialog.open && !document.hidden && document.activeElement?.tagName !== "INPUT") act(draw)(); }, seconds * 1000);
+}
+
+document.getElementById("leave").addEventListener("click", () => { sessionStorage.removeItem("tailwater-token"); signIn(); });
+window.addEventListener("hashchange", () => { page = 0; if (token()) show(); });
+if (token()) show(); else signIn();

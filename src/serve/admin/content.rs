@@ -1,0 +1,190 @@
+//! `/api/v1/content`, `/transfers` and `/bandwidth`: what is held, what is on its way, and how fast.
+//!
+//! **Invariant:** a verification or a collection runs once at a time. Nothing here drops a file that an agent
+//! can still ask for.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api::{Result, Services, blocking};
+use super::error::{ApiError, causes};
+use super::updates;
+use crate::bandwidth::Class;
+use crate::domain::{FileDeclaration, Rate, Sha1Digest};
+
+/// Files shown in one answer unless more are asked for.
+const FILES: usize = 200;
+
+/// `GET /content`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ContentQuery {
+    limit: Option<usize>,
+}
+
+/// What is held, the files used last first.
+pub(super) async fn status(
+    State(services): State<Services>,
+    Query(query): Query<ContentQuery>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let mut files = services.content.list();
+        files.sort_by_key(|file| std::cmp::Reverse(file.last_use));
+        files.truncate(query.limit.unwrap_or(FILES));
+        let transfers = services.transfers.list();
+        let wanted: u64 = transfers.iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
+        Ok(Json(json!({
+            "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.about.max_size,
+            "wanted": wanted, "served": services.served.load(Ordering::Relaxed),
+            "verification": services.verification(), "files": files,
+        })))
+    })
+    .await
+}
+
+/// `POST /content/verify`: begins to hash everything held again; `GET /content` tells how far it is.
+pub(super) async fn verify(State(services): State<Services>) -> Result<Json<Value>> {
+    if services.verification()["running"] == json!(true) {
+        return Err(ApiError::Conflict {
+            reason: "a verification runs already; `content status` shows it".to_owned(),
+        });
+    }
+    services.set_verification(json!({ "running": true, "done": 0, "total": 0 }));
+    let stopping = services.tasks.stopping();
+    let work = services.clone();
+    services.tasks.spawn("content verification", async move {
+        let inner = work.clone();
+        let run = move || {
+            inner.content.verify(|done, total| {
+                inner.set_verification(json!({ "running": true, "done": done, "total": total }));
+                !stopping.is_cancelled()
+            })
+        };
+        let result = match tokio::task::spawn_blocking(run).await {
+            Ok(Ok(report)) => json!({ "running": false, "report": report }),
+            Ok(Err(error)) => json!({ "running": false, "error": causes(&error) }),
+            Err(error) => json!({ "running": false, "error": causes(&error) }),
+        };
+        work.set_verification(result);
+    });
+    Ok(Json(json!({ "started": true })))
+}
+
+/// `POST /content/collect`: drops files that nothing offered names any more.
+pub(super) async fn collect(State(services): State<Services>) -> Result<Json<Value>> {
+    blocking(move || {
+        let live: HashSet<Sha1Digest> = services.catalog.live_digests().into_iter().collect();
+        Ok(Json(json!(services.content.collect(|sha1| live.contains(sha1)))))
+    })
+    .await
+}
+
+/// `POST /content/fetch`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fetch {
+    #[serde(default)]
+    updates: Vec<String>,
+    #[serde(default)]
+    approved: bool,
+}
+
+/// Queues the files of updates, or of everything approved.
+pub(super) async fn fetch(State(services): State<Services>, Json(body): Json<Fetch>) -> Result<Json<Value>> {
+    blocking(move || {
+        let mut files: Vec<FileDeclaration> = Vec::new();
+        if body.approved {
+            files.extend(services.catalog.approved_files()?);
+        }
+        for name in &body.updates {
+            for id in updates::resolve(&services.catalog, name, false)? {
+                files.extend(services.catalog.files_of(&id)?);
+            }
+        }
+        let mut seen = HashSet::new();
+        files.retain(|file| seen.insert(file.sha1));
+        let mut failed = Vec::new();
+        for file in &files {
+            if let Err(error) = services.transfers.fetch(file, Class::Normal) {
+                failed.push(json!({ "sha1": file.sha1.hex(), "name": file.name, "error": causes(&error) }));
+            }
+        }
+        let rows: Vec<Value> = files.iter().map(|file| services.file_row(file)).collect();
+        Ok(Json(json!({ "files": rows, "failed": failed })))
+    })
+    .await
+}
+
+/// `GET /transfers`.
+pub(super) async fn transfers(State(services): State<Services>) -> Json<Value> {
+    Json(json!({ "transfers": services.transfers.list() }))
+}
+
+fn digest(text: &str) -> Result<Sha1Digest> {
+    text.parse().map_err(|error: crate::domain::ParseDigestError| ApiError::Invalid {
+        field: "sha1",
+        reason: error.to_string(),
+    })
+}
+
+/// `DELETE /transfers/{sha1}`: gives a transfer up; what came is kept.
+pub(super) async fn cancel(
+    State(services): State<Services>,
+    Path(sha1): Path<String>,
+) -> Result<Json<Value>> {
+    if services.transfers.cancel(&digest(&sha1)?) {
+        return Ok(Json(json!({ "cancelled": sha1 })));
+    }
+    let name = sha1.chars().take(60).collect();
+    Err(ApiError::NotFound { kind: "transfer", name, next: "it may have ended; see `content status`" })
+}
+
+/// `GET /bandwidth`.
+pub(super) async fn bandwidth(State(services): State<Services>) -> Json<Value> {
+    Json(reading(&services))
+}
+
+pub(super) fn reading(services: &Services) -> Value {
+    let reading = services.meter.reading();
+    let by_class: Vec<Value> = reading
+        .by_class
+        .iter()
+        .map(|(class, received, sent)| json!({ "class": class, "received": received, "sent": sent }))
+        .collect();
+    let limiter = services.limiter.status();
+    let waiting: Vec<Value> = limiter
+        .waiting
+        .iter()
+        .map(|(class, streams)| json!({ "class": class, "streams": streams }))
+        .collect();
+    json!({
+        "rate": limiter.rate, "bits_per_second": reading.bits_per_second, "received": reading.received,
+        "sent": reading.sent, "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
+    })
+}
+
+/// `PUT /bandwidth`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRate {
+    rate: String,
+}
+
+/// Changes the rate of everything that runs, until the server restarts.
+pub(super) async fn set_bandwidth(
+    State(services): State<Services>,
+    Json(body): Json<NewRate>,
+) -> Result<Json<Value>> {
+    let rate: Rate = body.rate.parse().map_err(|error: crate::domain::ParseRateError| ApiError::Invalid {
+        field: "rate",
+        reason: error.to_string(),
+    })?;
+    let before = services.limiter.rate();
+    services.limiter.set_rate(rate);
+    tracing::info!(%before, now = %rate, "the link's rate was changed");
+    Ok(Json(json!({ "rate": rate, "before": before })))
+}

@@ -1,0 +1,130 @@
+//! What the admin API answers when it cannot do what was asked.
+//!
+//! **Invariant:** an answer says what to do next and nothing that the asker may not know. It never carries a
+//! path of this machine's file system or a token.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+/// A refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No token, or another one.
+    #[error("the token is missing or wrong; it is in the file admin-token of the data directory")]
+    Unauthorized,
+    /// A name that is not this server's.
+    #[error("this listener does not answer to that host name; use its address or localhost")]
+    ForeignHost,
+    /// Another site's page.
+    #[error("requests from other sites' pages are refused")]
+    ForeignOrigin,
+    /// A request that cannot be understood.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// What is wrong.
+        field: &'static str,
+        /// Why, and what is expected.
+        reason: String,
+    },
+    /// No such thing.
+    #[error("there is no {kind} {name:?}; {next}")]
+    NotFound {
+        /// `update`, `group`, ….
+        kind: &'static str,
+        /// As asked.
+        name: String,
+        /// Where to look.
+        next: &'static str,
+    },
+    /// Several fit.
+    #[error("{name:?} fits {count} updates; name one by its GUID, or take all of them with --all-matches")]
+    Ambiguous {
+        /// As asked.
+        name: String,
+        /// How many fit.
+        count: usize,
+        /// Some of them: GUID and title.
+        candidates: Vec<(String, String)>,
+    },
+    /// Not now.
+    #[error("{reason}")]
+    Conflict {
+        /// Why not, and when.
+        reason: String,
+    },
+    /// The server cannot do it at all in its present form.
+    #[error("{reason}")]
+    Unavailable {
+        /// What is missing.
+        reason: String,
+    },
+    /// The server failed.
+    #[error("the server could not do it: {cause}")]
+    Internal {
+        /// The error and its causes.
+        cause: String,
+    },
+}
+
+/// An error and its causes in one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
+impl ApiError {
+    /// A failure of a room, with its causes.
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        let cause = causes(error);
+        tracing::warn!(error = %cause, "an admin request failed");
+        Self::Internal { cause }
+    }
+
+    /// What fits an ambiguous name.
+    pub(super) fn candidates(&self) -> Vec<Value> {
+        match self {
+            Self::Ambiguous { candidates, .. } => {
+                candidates.iter().map(|(id, title)| json!({ "update_id": id, "title": title })).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, "foreign_host"),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
+            Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Ambiguous { .. } => (StatusCode::CONFLICT, "ambiguous"),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+            Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let mut detail = json!({ "code": code, "message": self.to_string() });
+        let candidates = self.candidates();
+        if let Some(fields) = detail.as_object_mut().filter(|_| !candidates.is_empty()) {
+            fields.insert("candidates".to_owned(), Value::Array(candidates));
+        }
+        let mut answer = (status, Json(json!({ "error": detail }))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = http::HeaderValue::from_static("Bearer realm=\"tailwater\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        answer
+    }
+}

@@ -1,0 +1,294 @@
+//! `/api/v1/groups` and `/api/v1/computers`: who there is, and what they reported.
+//!
+//! **Invariant:** what a computer said of itself is passed on as text, never interpreted. It never makes a
+//! computer up: computers introduce themselves.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api::{Result, Services, blocking};
+use super::error::ApiError;
+use super::updates::Names;
+use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_PAGE};
+use crate::domain::{ComputerId, GroupId, UpdateId};
+
+/// Computers in one answer.
+const MAX_COMPUTERS: usize = 100_000;
+
+pub(super) fn find(catalog: &Catalog, name: &str) -> Result<Group> {
+    catalog.find_group(name.trim()).ok_or_else(|| ApiError::NotFound {
+        kind: "group",
+        name: name.chars().take(120).collect(),
+        next: "`tailwater groups list` shows them, `tailwater groups create` makes one",
+    })
+}
+
+fn row(group: &Group, names: &Names, computers: usize) -> Value {
+    let fixed = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
+    json!({ "group_id": group.id, "name": group.name, "parent_id": group.parent,
+            "parent": group.parent.map(|parent| names.group(&parent)), "depth": group.depth,
+            "computers": computers, "fixed": fixed })
+}
+
+/// `GET /groups`.
+pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
+    blocking(move || {
+        let names = Names::of(&services.catalog)?;
+        let rows = services
+            .catalog
+            .groups()
+            .iter()
+            .map(|group| {
+                let query = ComputerQuery { group: Some(group.id), limit: 1, ..ComputerQuery::default() };
+                Ok(row(group, &names, services.catalog.computers(&query)?.total))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Json(json!({ "groups": rows })))
+    })
+    .await
+}
+
+/// `POST /groups`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewGroup {
+    name: String,
+    parent: Option<String>,
+}
+
+/// Makes a group.
+pub(super) async fn create(
+    State(services): State<Services>,
+    Json(body): Json<NewGroup>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let parent = body.parent.as_deref().map(|name| find(&services.catalog, name)).transpose()?;
+        let made = services.catalog.create_group(body.name.trim(), parent.as_ref().map(|group| &group.id))?;
+        Ok(Json(row(&made, &Names::of(&services.catalog)?, 0)))
+    })
+    .await
+}
+
+/// `PATCH /groups/{group}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rename {
+    name: String,
+}
+
+/// Renames a group.
+pub(super) async fn rename(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    Json(body): Json<Rename>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let group = find(&services.catalog, &name)?;
+        let renamed = services.catalog.rename_group(&group.id, body.name.trim())?;
+        Ok(Json(row(&renamed, &Names::of(&services.catalog)?, 0)))
+    })
+    .await
+}
+
+/// `DELETE /groups/{group}`.
+pub(super) async fn remove(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let group = find(&services.catalog, &name)?;
+        services.catalog.remove_group(&group.id)?;
+        Ok(Json(json!({ "removed": group.name })))
+    })
+    .await
+}
+
+/// `GET /computers`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ComputersQuery {
+    text: Option<String>,
+    group: Option<String>,
+}
+
+fn system(computer: &Computer) -> String {
+    computer.info.as_ref().map_or_else(String::new, |info| {
+        format!("{} ({}.{}.{})", info.os_description, info.os_major, info.os_minor, info.os_build)
+    })
+}
+
+fn computer_row(row: &ComputerRow, names: &Names) -> Value {
+    let computer = &row.computer;
+    let groups: Vec<String> = computer.groups.iter().map(|group| names.group(group)).collect();
+    let groups = if groups.is_empty() { vec![names.group(&GroupId::UNASSIGNED_COMPUTERS)] } else { groups };
+    json!({
+        "computer_id": computer.id, "name": computer.dns_name, "groups": groups,
+        "requested_groups": computer.requested_groups, "os": system(computer),
+        "registered": computer.is_registered(), "first_seen": computer.first_seen,
+        "last_contact": computer.last_contact, "last_report": computer.last_report,
+        "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed,
+    })
+}
+
+fn all(catalog: &Catalog, mut query: ComputerQuery) -> Result<(Vec<ComputerRow>, usize)> {
+    query.limit = MAX_PAGE;
+    let mut rows = Vec::new();
+    loop {
+        let page = catalog.computers(&query)?;
+        query.offset += page.rows.len();
+        let ended = page.rows.is_empty() || query.offset >= page.total || query.offset >= MAX_COMPUTERS;
+        rows.extend(page.rows);
+        if ended {
+            return Ok((rows, page.total));
+        }
+    }
+}
+
+/// Lists computers, by name.
+pub(super) async fn computers(
+    State(services): State<Services>,
+    Query(query): Query<ComputersQuery>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let catalog = &services.catalog;
+        let group =
+            query.group.as_deref().map(|name| find(catalog, name).map(|group| group.id)).transpose()?;
+        let (rows, total) =
+            all(catalog, ComputerQuery { text: query.text, group, ..ComputerQuery::default() })?;
+        let names = Names::of(catalog)?;
+        let rows: Vec<Value> = rows.iter().map(|row| computer_row(row, &names)).collect();
+        Ok(Json(json!({ "total": total, "computers": rows })))
+    })
+    .await
+}
+
+/// A computer by id, or by a name that only one has.
+fn resolve(catalog: &Catalog, name: &str) -> Result<ComputerId> {
+    let id = ComputerId(name.trim().to_lowercase());
+    if catalog.computer(&id).is_some() {
+        return Ok(id);
+    }
+    let query = ComputerQuery { text: Some(name.trim().to_owned()), ..ComputerQuery::default() };
+    let (rows, _) = all(catalog, query)?;
+    let exact: Vec<_> =
+        rows.iter().filter(|row| row.computer.dns_name.eq_ignore_ascii_case(name.trim())).collect();
+    match (exact.as_slice(), rows.as_slice()) {
+        ([one], _) => Ok(one.computer.id.clone()),
+        (_, [one]) => Ok(one.computer.id.clone()),
+        _ => Err(ApiError::NotFound {
+            kind: "single computer",
+            name: name.chars().take(120).collect(),
+            next: "`tailwater computers list` shows names and ids",
+        }),
+    }
+}
+
+/// `GET /computers/{computer}`.
+pub(super) async fn computer(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let catalog = &services.catalog;
+        let id = resolve(catalog, &name)?;
+        let gone = || ApiError::NotFound { kind: "computer", name: name.clone(), next: "it was removed" };
+        let detail = catalog.computer_detail(&id)?.ok_or_else(gone)?;
+        let title = |id: &UpdateId| catalog.update(id, None).ok().flatten().map(|update| update.row.title).unwrap_or_default();
+        let status = &detail.status;
+        let failed = |id: &UpdateId| status.failed.iter().any(|failure| failure.update == *id);
+        let needed = status.needed.iter().filter(|id| !failed(id));
+        let mut updates: Vec<Value> = status
+            .failed
+            .iter()
+            .map(|failure| {
+                json!({ "update_id": failure.update, "title": title(&failure.update), "state": "failed",
+                        "since": failure.at, "result": format!("0x{:08X}", failure.result) })
+            })
+            .collect();
+        let plain = |id: &UpdateId, state: &str| json!({ "update_id": id, "title": title(id), "state": state, "since": status.reported_at });
+        updates.extend(needed.map(|id| plain(id, "needed")));
+        updates.extend(status.installed.iter().map(|id| plain(id, "installed")));
+        let events: Vec<Value> = detail
+            .events
+            .iter()
+            .map(|event| {
+                json!({ "at": event.at, "event_id": event.id, "event": event_name(event.id),
+                        "update_id": event.update.map(|identity| identity.update),
+                        "title": event.update.map(|identity| title(&identity.update)),
+                        "result": format!("0x{:08X}", event.result), "text": event.replacements.join(", ") })
+            })
+            .collect();
+        let mut answer = computer_row(&detail.row, &Names::of(catalog)?);
+        if let Value::Object(fields) = &mut answer {
+            fields.insert("reported_at".to_owned(), json!(status.reported_at));
+            fields.insert("facts".to_owned(), json!(detail.row.computer.info));
+            fields.insert("updates".to_owned(), Value::Array(updates));
+            fields.insert("events".to_owned(), Value::Array(events));
+        }
+        Ok(Json(answer))
+    })
+    .await
+}
+
+/// What an event says, for people; the number stands beside it.
+fn event_name(id: i32) -> &'static str {
+    match id {
+        147 => "scanned",
+        148 | 149 => "scan failed",
+        153 | 156 => "status report",
+        161 => "download failed",
+        162 => "downloaded",
+        167 | 168 => "download started",
+        181 => "installation started",
+        182 | 195 | 198 => "installation failed",
+        183 | 190 | 191 | 197 | 199 => "installed",
+        184 | 193 | 194 | 201 => "restart needed",
+        186 | 187 => "cancelled",
+        188 | 189 => "ready to install",
+        202 | 203 => "restarted",
+        204 => "failed after restart",
+        221 => "removal failed",
+        222..=226 => "removal",
+        _ => "event",
+    }
+}
+
+/// `PUT /computers/{computer}/group`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Move {
+    group: String,
+}
+
+/// Puts a computer into a group.
+pub(super) async fn assign(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    Json(body): Json<Move>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let catalog = &services.catalog;
+        let id = resolve(catalog, &name)?;
+        let group = find(catalog, &body.group)?;
+        // All Computers has everyone already, and Unassigned Computers means: in none
+        let everyone = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
+        let groups = if everyone { Vec::new() } else { vec![group.id] };
+        let moved = catalog.assign(&id, &groups)?;
+        Ok(Json(json!({ "computer_id": moved.id, "name": moved.dns_name, "group": group.name })))
+    })
+    .await
+}
+
+/// `DELETE /computers/{computer}`.
+pub(super) async fn forget(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let id = resolve(&services.catalog, &name)?;
+        services.catalog.forget(&id)?;
+        Ok(Json(json!({ "removed": id })))
+    })
+    .await
+}

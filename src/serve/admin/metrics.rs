@@ -1,0 +1,114 @@
+//! `/metrics`: counters and gauges in the form that Prometheus reads.
+//!
+//! **Invariant:** numbers are read from the rooms when asked for, so they never disagree with the API. No
+//! label holds anything that a computer or a document said.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::api::{Result, Services};
+use super::error::ApiError;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+type Counts<L> = Family<L, Gauge<u64, AtomicU64>>;
+
+/// Answers a scrape.
+pub(super) async fn scrape(State(services): State<Services>) -> Result<Response> {
+    let mut registry = Registry::with_prefix("tailwater");
+    link(&services, &mut registry);
+    content(&services, &mut registry);
+    catalog(&services, &mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)
+        .map_err(|error| ApiError::internal(&error))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+fn link(services: &Services, registry: &mut Registry) {
+    let reading = services.meter.reading();
+    let received = ConstCounter::new(reading.received);
+    registry.register_with_unit("link_received", "Received from upstream", Unit::Bytes, received);
+    registry.register_with_unit(
+        "link_sent",
+        "Sent to upstream",
+        Unit::Bytes,
+        ConstCounter::new(reading.sent),
+    );
+    let by_class: Counts<ClassLabel> = Family::default();
+    for (class, received, _) in &reading.by_class {
+        by_class.get_or_create(&ClassLabel { class: class.as_str() }).set(*received);
+    }
+    registry.register(
+        "link_received_by_class_bytes",
+        "Received from upstream since start, by purpose",
+        by_class,
+    );
+    let now = ConstGauge::new(reading.bits_per_second);
+    registry.register("link_bits_per_second", "Received from upstream, mean of the last seconds", now);
+    // 0 stands for no limit: Prometheus has no better word
+    let cap = services.limiter.rate().bytes_per_second().map_or(0, |bytes| bytes.saturating_mul(8));
+    registry.register("link_rate_bits_per_second", "The cap in force; 0 is none", ConstGauge::new(cap));
+}
+
+fn content(services: &Services, registry: &mut Registry) {
+    let usage = services.content.usage();
+    registry.register_with_unit(
+        "content_held",
+        "Bytes of payloads held",
+        Unit::Bytes,
+        ConstGauge::new(usage.held),
+    );
+    let files: Counts<StateLabel> = Family::default();
+    let complete = usage.files.saturating_sub(usage.verified).saturating_sub(usage.partial);
+    for (state, count) in [("verified", usage.verified), ("partial", usage.partial), ("complete", complete)] {
+        files.get_or_create(&StateLabel { state }).set(count);
+    }
+    registry.register("content_files", "Payloads held, by state", files);
+    let dropped = ConstCounter::new(usage.dropped);
+    registry.register_with_unit("content_dropped", "Dropped to make room", Unit::Bytes, dropped);
+    registry.register(
+        "content_full",
+        "1 when there is no room for more",
+        ConstGauge::new(u64::from(usage.full)),
+    );
+    let served = ConstCounter::new(services.served.load(Ordering::Relaxed));
+    registry.register_with_unit("content_served", "Payload bytes sent to agents", Unit::Bytes, served);
+    let running = u64::try_from(services.transfers.list().len()).unwrap_or(u64::MAX);
+    registry.register("transfers", "Transfers that run, wait or failed lately", ConstGauge::new(running));
+}
+
+fn catalog(services: &Services, registry: &mut Registry) {
+    let totals = services.catalog.totals();
+    let count = |value: usize| ConstGauge::new(u64::try_from(value).unwrap_or(u64::MAX));
+    registry.register("catalog_revisions", "Revisions held", count(totals.revisions));
+    registry.register("catalog_updates", "Updates known", count(totals.updates));
+    registry.register("catalog_approved", "Updates approved for some group", count(totals.approved));
+    registry.register("catalog_declined", "Updates declined", count(totals.declined));
+    registry.register("catalog_damaged", "Revisions damaged on disk", count(totals.damaged));
+    registry.register("computers", "Computers known", count(totals.computers));
+    registry.register(
+        "ready",
+        "1 when agents can be answered",
+        ConstGauge::new(u64::from(services.is_ready())),
+    );
+    let running = services.tasks.status().iter().map(|task| task.running).sum();
+    registry.register("tasks", "Tasks that run", count(running));
+}

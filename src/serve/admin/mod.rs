@@ -1,0 +1,192 @@
+//! The administrator's side: JSON API, console, metrics, health.
+//!
+//! **Invariant:** everything below `/api/v1` but its own description needs the token; nothing that changes
+//! anything answers without it. It never speaks to agents, and agents' listeners never lead here.
+
+mod api;
+mod content;
+mod error;
+mod groups;
+mod guard;
+mod metrics;
+mod openapi;
+mod overview;
+mod sync;
+mod token;
+mod updates;
+
+use axum::body::Body as AxumBody;
+use axum::extract::{DefaultBodyLimit, Request as AxumRequest, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response as AxumResponse};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::{Json, Router};
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+use super::{Answer, Peer, Request, Response};
+
+pub use api::{About, Parts, Services};
+pub use error::ApiError;
+pub use guard::Names;
+pub use sync::Control;
+pub use token::{TOKEN_FILE, Token, TokenError};
+
+/// The largest request: a thousand GUIDs are 40 KB.
+const MAX_BODY: usize = 256 * 1024;
+
+const PAGE: &str = include_str!("console/index.html");
+const SCRIPT: &str = include_str!("console/console.js");
+const STYLE: &str = include_str!("console/console.css");
+
+/// The admin listener's answers. Cheap to clone.
+#[derive(Clone)]
+pub struct Site {
+    router: Router,
+}
+
+/// The handler of an operation of [`openapi::OPERATIONS`].
+fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
+    Some(match (method, path) {
+        ("get", "/status") => get(overview::status),
+        ("get", "/configuration") => get(overview::configuration),
+        ("get", "/sync") => get(sync::show),
+        ("post", "/sync") => post(sync::start),
+        ("delete", "/sync") => delete(sync::cancel),
+        ("get", "/sync/history") => get(sync::history),
+        ("get", "/updates") => get(updates::list),
+        ("get", "/updates/{update}") => get(updates::show),
+        ("post", "/updates/approve") => post(updates::approve),
+        ("post", "/updates/unapprove") => post(updates::unapprove),
+        ("post", "/updates/decline") => post(updates::decline),
+        ("post", "/updates/undecline") => post(updates::undecline),
+        ("get", "/revisions") => get(updates::revisions),
+        ("get", "/categories") => get(overview::categories),
+        ("get", "/groups") => get(groups::list),
+        ("post", "/groups") => post(groups::create),
+        ("patch", "/groups/{group}") => patch(groups::rename),
+        ("delete", "/groups/{group}") => delete(groups::remove),
+        ("get", "/computers") => get(groups::computers),
+        ("get", "/computers/{computer}") => get(groups::computer),
+        ("put", "/computers/{computer}/group") => put(groups::assign),
+        ("delete", "/computers/{computer}") => delete(groups::forget),
+        ("get", "/content") => get(content::status),
+        ("post", "/content/verify") => post(content::verify),
+        ("post", "/content/fetch") => post(content::fetch),
+        ("post", "/content/collect") => post(content::collect),
+        ("get", "/transfers") => get(content::transfers),
+        ("delete", "/transfers/{sha1}") => delete(content::cancel),
+        ("get", "/bandwidth") => get(content::bandwidth),
+        ("put", "/bandwidth") => put(content::set_bandwidth),
+        _ => return None,
+    })
+}
+
+impl Site {
+    /// The whole site. Without a token (a command that opened the store itself) nothing is asked for.
+    pub fn new(services: Services, token: Option<Token>, names: Names) -> Self {
+        let mut api = Router::new();
+        for operation in openapi::OPERATIONS {
+            if let Some(handler) = handler(operation.method, operation.path) {
+                api = api.route(operation.path, handler);
+            }
+        }
+        let api = api
+            .fallback(|| async { nothing_here() })
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(middleware::map_response(readable_refusal))
+            .layer(middleware::from_fn_with_state(token, ask_for_token));
+        let router = Router::new()
+            .nest("/api/v1", api)
+            .route("/api/v1/openapi.json", get(|| async { Json(openapi::document()) }))
+            .route("/", get(|| async { asset(PAGE, "text/html; charset=utf-8") }))
+            .route("/console.js", get(|| async { asset(SCRIPT, "text/javascript; charset=utf-8") }))
+            .route("/console.css", get(|| async { asset(STYLE, "text/css; charset=utf-8") }))
+            .route("/metrics", get(metrics::scrape))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .layer(middleware::from_fn_with_state(names, guard::layer))
+            .with_state(services);
+        Self { router }
+    }
+
+    /// Answers one request, whatever it came over.
+    pub async fn call(&self, request: http::Request<AxumBody>) -> AxumResponse {
+        match self.router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl Answer for Site {
+    async fn answer(&self, request: Request, _from: Peer) -> Response {
+        let answer = self.call(request.map(AxumBody::new)).await;
+        answer.map(|body| body.map_err(std::io::Error::other).boxed_unsync())
+    }
+}
+
+async fn ask_for_token(State(token): State<Option<Token>>, request: AxumRequest, next: Next) -> AxumResponse {
+    match token {
+        Some(token) if !token.allows(request.headers().get(header::AUTHORIZATION)) => {
+            ApiError::Unauthorized.into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Refusals of the framework (a body that is no JSON, a method that is not there) in the API's own form.
+async fn readable_refusal(answer: AxumResponse) -> AxumResponse {
+    let status = answer.status();
+    let is_json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if is_json || !status.is_client_error() {
+        return answer;
+    }
+    let text = match answer.into_body().collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).chars().take(300).collect(),
+        Err(_gone) => String::new(),
+    };
+    let reason =
+        if text.is_empty() { status.canonical_reason().unwrap_or("refused").to_owned() } else { text };
+    let mut refused = ApiError::Invalid { field: "request", reason }.into_response();
+    *refused.status_mut() = status;
+    refused
+}
+
+fn nothing_here() -> ApiError {
+    ApiError::NotFound { kind: "operation", name: String::new(), next: "/api/v1/openapi.json lists them" }
+}
+
+fn asset(text: &'static str, kind: &'static str) -> AxumResponse {
+    let mut answer = text.into_response();
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+async fn ready(State(services): State<Services>) -> AxumResponse {
+    if services.is_ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_that_is_described_exists() {
+        for operation in openapi::OPERATIONS {
+            assert!(
+                handler(operation.method, operation.path).is_some(),
+                "{} {}",
+                operation.method,
+                operation.path
+            );
+        }
+        let document = openapi::document();
+        assert_eq!(document["paths"]["/api/v1/updates/approve"]["post"]["requestBody"]["required"], true);
+    }
+}

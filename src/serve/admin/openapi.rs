@@ -1,0 +1,147 @@
+//! `/api/v1/openapi.json`: the API, told to machines.
+//!
+//! **Invariant:** the router is built from the same list, so that an operation cannot exist in only one of
+//! the two. It never describes what is not there.
+
+use serde_json::{Map, Value, json};
+
+/// One operation of the API.
+pub(super) struct Operation {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub summary: &'static str,
+    /// Names of query parameters.
+    pub query: &'static [&'static str],
+    /// Fields of the JSON body; a `*` in front marks those that are needed.
+    pub body: &'static [&'static str],
+}
+
+const fn operation(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
+    Operation { method, path, summary, query: &[], body: &[] }
+}
+
+const fn reading(path: &'static str, summary: &'static str, query: &'static [&'static str]) -> Operation {
+    Operation { method: "get", path, summary, query, body: &[] }
+}
+
+const fn writing(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    body: &'static [&'static str],
+) -> Operation {
+    Operation { method, path, summary, query: &[], body }
+}
+
+/// Everything below `/api/v1` but this document.
+pub(super) const OPERATIONS: &[Operation] = &[
+    reading("/status", "One screen of everything", &[]),
+    reading("/configuration", "What is in force and where each value came from", &[]),
+    reading("/sync", "The synchronisation that runs, and the last one", &[]),
+    writing("post", "/sync", "Start a synchronisation", &["metadata_only", "accept_removals"]),
+    operation("delete", "/sync", "Cancel the synchronisation that runs"),
+    reading("/sync/history", "Synchronisations, newest first", &[]),
+    reading(
+        "/updates",
+        "List updates, newest first",
+        &["text", "product", "classification", "kb", "state", "offset", "limit"],
+    ),
+    reading("/updates/{update}", "One update: by GUID, KB number or a part of the title", &[]),
+    writing(
+        "post",
+        "/updates/approve",
+        "Approve updates for a group",
+        &["*updates", "*group", "action", "deadline", "all_matches", "by"],
+    ),
+    writing("post", "/updates/unapprove", "Take approvals back", &["*updates", "group", "all_matches"]),
+    writing("post", "/updates/decline", "Decline updates", &["*updates", "all_matches", "by"]),
+    writing("post", "/updates/undecline", "Take declines back", &["*updates", "all_matches"]),
+    reading("/revisions", "Every revision held, with the payloads it declares", &[]),
+    reading("/categories", "Products and classifications, with what is selected", &[]),
+    reading("/groups", "All groups", &[]),
+    writing("post", "/groups", "Create a group", &["*name", "parent"]),
+    writing("patch", "/groups/{group}", "Rename a group", &["*name"]),
+    operation("delete", "/groups/{group}", "Remove a group and those below it"),
+    reading("/computers", "All computers, by name", &["text", "group"]),
+    reading("/computers/{computer}", "One computer and what it reported", &[]),
+    writing("put", "/computers/{computer}/group", "Put a computer into a group", &["*group"]),
+    operation("delete", "/computers/{computer}", "Forget a computer"),
+    reading("/content", "What is held", &["limit"]),
+    operation("post", "/content/verify", "Hash what is held again"),
+    writing("post", "/content/fetch", "Fetch files now", &["updates", "approved"]),
+    operation("post", "/content/collect", "Drop files that nothing offered names"),
+    reading("/transfers", "What is on its way", &[]),
+    operation("delete", "/transfers/{sha1}", "Give a transfer up"),
+    reading("/bandwidth", "The rate, and what crosses the link", &[]),
+    writing("put", "/bandwidth", "Change the rate until the server restarts", &["*rate"]),
+];
+
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let named = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = named
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    let in_query = operation
+        .query
+        .iter()
+        .map(|name| json!({ "name": name, "in": "query", "schema": { "type": "string" } }));
+    in_path.chain(in_query).collect()
+}
+
+fn field_schema(name: &str) -> Value {
+    match name {
+        "updates" => {
+            json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs, KB numbers or parts of titles" })
+        }
+        "all_matches" | "approved" | "metadata_only" | "accept_removals" => json!({ "type": "boolean" }),
+        "action" => json!({ "type": "string", "enum": ["install", "uninstall"] }),
+        "deadline" => json!({ "type": "string", "description": "RFC 3339, or local time without an offset" }),
+        "rate" => json!({ "type": "string", "examples": ["8 Mbit/s", "unlimited"] }),
+        _ => json!({ "type": "string" }),
+    }
+}
+
+fn body(operation: &Operation) -> Option<Value> {
+    if operation.body.is_empty() {
+        return None;
+    }
+    let plain = |name: &&str| name.trim_start_matches('*').to_owned();
+    let fields: Map<String, Value> =
+        operation.body.iter().map(|name| (plain(name), field_schema(name.trim_start_matches('*')))).collect();
+    let needed: Vec<String> = operation.body.iter().filter(|name| name.starts_with('*')).map(plain).collect();
+    let schema =
+        json!({ "type": "object", "properties": fields, "required": needed, "additionalProperties": false });
+    Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
+}
+
+/// The document.
+pub(super) fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        let answer = json!({ "description": "done", "content": { "application/json": { "schema": { "type": "object" } } } });
+        let refused = json!({ "description": "refused", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } } });
+        let mut entry = json!({
+            "summary": operation.summary, "parameters": parameters(operation),
+            "responses": { "200": answer, "default": refused },
+        });
+        if let (Some(entry), Some(body)) = (entry.as_object_mut(), body(operation)) {
+            entry.insert("requestBody".to_owned(), body);
+        }
+        let path = paths.entry(format!("/api/v1{}", operation.path)).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(operation.method.to_owned(), entry);
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Tailwater admin API", "version": env!("CARGO_PKG_VERSION"),
+                  "description": "Needs the token of the file admin-token in the data directory." },
+        "security": [{ "token": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "schemas": { "Error": { "type": "object", "properties": { "error": { "type": "object", "properties": {
+                "code": { "type": "string" }, "message": { "type": "string" },
+                "candidates": { "type": "array", "items": { "type": "object" } } }, "required": ["code", "message"] } } } },
+        },
+    })
+}

@@ -1,0 +1,89 @@
+//! `/api/v1/status`, `/configuration` and `/categories`: the server as a whole.
+//!
+//! **Invariant:** the answer fits a screen whatever the catalog's size. It never waits for the upstream.
+
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::api::{Result, Services, blocking};
+use super::content::reading;
+use crate::catalog::CategoryRow;
+use crate::domain::CategoryKind;
+
+/// `GET /status`.
+pub(super) async fn status(State(services): State<Services>) -> Result<Json<Value>> {
+    blocking(move || {
+        let about = &services.about;
+        let (totals, usage) = (services.catalog.totals(), services.content.usage());
+        let wanted: u64 =
+            services.transfers.list().iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
+        Ok(Json(json!({
+            "version": env!("CARGO_PKG_VERSION"), "started_at": about.started_at, "ready": services.is_ready(),
+            "listen": services.listen(), "upstream": about.upstream,
+            "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
+            "next_sync": services.next_sync(),
+            "catalog": totals,
+            "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
+                         "wanted": wanted, "fetch": about.fetch, "max_size": about.max_size, "full": usage.full },
+            "served": { "bytes": services.served.load(Ordering::Relaxed) },
+            "link": reading(&services),
+            "computers": totals.computers, "workers": services.tasks.status(), "warnings": warnings(&services),
+        })))
+    })
+    .await
+}
+
+/// What an administrator should look at.
+fn warnings(services: &Services) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if services.content.usage().full {
+        let next = "free disk space, raise content.max_size or lower content.min_free";
+        warnings.push(format!("there is no room for more payloads; what is held is served. {next}"));
+    }
+    if let Some(held) = services.catalog.held() {
+        warnings.push(format!(
+            "the synchronisation of {} would remove {} of {} updates and waits; `tailwater sync --accept-removals` \
+             lets it through",
+            held.since, held.would_remove, held.offered
+        ));
+    }
+    let damaged = services.catalog.totals().damaged;
+    if damaged > 0 {
+        warnings.push(format!(
+            "{damaged} revisions are damaged on disk; the next synchronisation fetches them again"
+        ));
+    }
+    warnings
+}
+
+/// `GET /configuration`.
+pub(super) async fn configuration(State(services): State<Services>) -> Json<Value> {
+    Json(services.about.configuration.clone())
+}
+
+/// `GET /categories`.
+pub(super) async fn categories(State(services): State<Services>) -> Result<Json<Value>> {
+    blocking(move || {
+        let rows = services.catalog.categories(None)?;
+        let rows: Vec<Value> = rows.iter().map(|row| category(&services, row)).collect();
+        Ok(Json(json!({ "categories": rows })))
+    })
+    .await
+}
+
+fn category(services: &Services, row: &CategoryRow) -> Value {
+    let (kind, chosen) = match row.kind {
+        CategoryKind::Company => ("company", None),
+        CategoryKind::ProductFamily => ("family", Some(&services.about.products)),
+        CategoryKind::Product => ("product", Some(&services.about.products)),
+        CategoryKind::Classification => ("classification", Some(&services.about.classifications)),
+        CategoryKind::Other => ("other", None),
+    };
+    let id = row.id.to_string();
+    let is_named = |name: &String| name.eq_ignore_ascii_case(&row.title) || name.eq_ignore_ascii_case(&id);
+    let selected = chosen.is_some_and(|chosen| chosen.is_empty() || chosen.iter().any(is_named));
+    json!({ "id": row.id, "name": row.title, "kind": kind, "selected": selected, "updates": row.updates, "parents": row.parents })
+}
