@@ -1,0 +1,180 @@
+//! The real binary, started for a test and ended with it. It never runs longer than its test.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a start may take on a busy machine; the promise itself is tested where it is made.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A data directory, its configuration, and the server while it runs.
+pub struct Server {
+    pub dir: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+/// An answer: status, headers in lower case, body.
+pub struct Answer {
+    pub status: u16,
+    pub headers: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A port at which nobody answers.
+pub fn dead_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    /// A configuration that is not started yet; its upstream is dead unless `more` says otherwise.
+    pub fn configured(more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let upstream = if more.contains("[upstream]") {
+            String::new()
+        } else {
+            format!("[upstream]\nurl = \"http://127.0.0.1:{}\"\nschedule = []\n", dead_port())
+        };
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{upstream}{more}\n"
+        );
+        std::fs::write(dir.path().join("tailwater.toml"), text).unwrap();
+        Self { dir, child: None }
+    }
+
+    /// A server that is ready.
+    pub fn started(more: &str) -> Self {
+        let mut server = Self::configured(more);
+        server.start();
+        server
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("tailwater.toml")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts it and waits until it is ready; says how long that took.
+    pub fn start(&mut self) -> Duration {
+        let log = std::fs::File::create(self.dir.path().join("server.log")).unwrap();
+        let began = Instant::now();
+        let child = command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+        while !self.is_ready() {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "not ready: {}", self.log());
+            std::thread::yield_now();
+        }
+        began.elapsed()
+    }
+
+    fn is_ready(&self) -> bool {
+        let Some(address) = self.admin() else { return false };
+        TcpStream::connect(address).is_ok_and(|stream| {
+            exchange(stream, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"")
+                .is_some_and(|answer| answer.status == 200)
+        })
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Where administrators are answered, once the server says so.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        let holder: Value = serde_json::from_slice(&std::fs::read(self.data().join("tailwater.lock")).ok()?).ok()?;
+        let pid = self.child.as_ref()?.id();
+        (holder["pid"] == pid).then(|| holder["admin"].as_str()?.parse().ok())?
+    }
+
+    /// Where agents are answered.
+    pub fn agents(&self) -> SocketAddr {
+        self.api("GET", "/status", None).json()["listen"][0].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.data().join("admin-token")).unwrap().trim().to_owned()
+    }
+
+    /// Asks the API with the token.
+    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
+        let head = format!(
+            "Authorization: Bearer {}\r\nHost: localhost\r\nContent-Type: application/json\r\n",
+            self.token()
+        );
+        self.ask(method, &format!("/api/v1{path}"), &head, &body)
+    }
+
+    /// Asks the admin listener with these header lines.
+    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let stream = TcpStream::connect(self.admin().unwrap()).unwrap();
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        exchange(stream, &head, body).unwrap()
+    }
+
+    /// Runs a command with this configuration.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        command(&self.config()).args(arguments).output().unwrap()
+    }
+
+    /// SIGTERM, and whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        let Some(mut child) = self.child.take() else { return true };
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The binary with a configuration.
+pub fn command(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+    command.arg("--config").arg(config);
+    command
+}
+
+/// What a command said on both streams.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn exchange(mut stream: TcpStream, head: &str, body: &[u8]) -> Option<Answer> {
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(head.as_bytes()).ok()?;
+    // a server that refuses early may close before everything is sent
+    let _ = stream.write_all(body);
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let headers = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let status = headers.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, headers, body: bytes[end + 4..].to_vec() })
+}
