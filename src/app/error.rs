@@ -9,6 +9,7 @@ use crate::catalog::CatalogError;
 use crate::content::ContentError;
 use crate::serve::ListenerError;
 use crate::serve::admin::TokenError;
+use crate::upstream::SyncError;
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,9 @@ pub enum AppError {
     /// The link cannot be set up.
     #[error("the link to upstream cannot be set up; check upstream.proxy, ca_file and client_certificate")]
     Link(#[source] LinkError),
+    /// What is remembered of the upstream cannot be read.
+    #[error("what is remembered of the upstream cannot be taken up")]
+    Upstream(#[source] SyncError),
     /// The admin token cannot be had.
     #[error(transparent)]
     Token(#[from] TokenError),

@@ -2,9 +2,19 @@
 //!
 //! **Invariant:** a file that no metadata names is never asked for. It holds no state of its own.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+
 use crate::catalog::Catalog;
 use crate::domain::{FileDeclaration, Sha1Digest};
 use crate::serve::files::KnownFiles;
+use crate::serve::{Answer, Body, Peer, Request, Response, Site};
 use crate::transfer::{Source, Sources, SourcesFuture};
 use crate::upstream::Upstream;
 
@@ -29,5 +39,56 @@ pub(super) struct FromUpstream(pub Upstream);
 impl Sources for FromUpstream {
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
         Box::pin(async move { self.0.sources(file).await.into_iter().map(|url| Source { url }).collect() })
+    }
+}
+
+/// The agents' site, with the bytes of payloads counted as they leave.
+pub(super) struct Counted {
+    pub(super) site: Site,
+    pub(super) served: Arc<AtomicU64>,
+}
+
+impl Answer for Counted {
+    async fn answer(&self, request: Request, from: Peer) -> Response {
+        // case of paths does not matter anywhere on this listener
+        let is_payload =
+            request.uri().path().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("/content/"));
+        let answer = self.site.answer(request, from).await;
+        if !is_payload || !answer.status().is_success() {
+            return answer;
+        }
+        let served = Arc::clone(&self.served);
+        answer.map(|body| CountedBody { body, served }.boxed_unsync())
+    }
+}
+
+struct CountedBody {
+    body: Body,
+    served: Arc<AtomicU64>,
+}
+
+impl http_body::Body for CountedBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.served.fetch_add(u64::try_from(data.len()).unwrap_or_default(), Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -41,10 +41,10 @@ pub struct App {
     settings: Settings,
     decisions: Arc<Notify>,
     ready: Arc<AtomicBool>,
-    clock: Clock,
+    served: Arc<AtomicU64>,
     tasks: Tasks,
     /// Last, so that it is let go last.
-    dir: DataDir,
+    _dir: DataDir,
 }
 
 impl App {
@@ -64,7 +64,8 @@ impl App {
             link.clone(),
             clock.clone(),
             tasks.clone(),
-        );
+        )
+        .map_err(AppError::Upstream)?;
         let sources = Arc::new(glue::FromUpstream(upstream.clone()));
         let policy =
             transfer::Config { policy: policy(settings.content.fetch), ..transfer::Config::default() };
@@ -72,6 +73,7 @@ impl App {
             transfer::Handle::new(policy, content.clone(), link, sources, clock.clone(), tasks.clone());
         let decisions = Arc::new(Notify::new());
         let ready = Arc::new(AtomicBool::new(false));
+        let served = Arc::new(AtomicU64::new(0));
         let sync =
             admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
         let services = admin::Services::new(admin::Parts {
@@ -81,12 +83,11 @@ impl App {
             limiter,
             meter,
             sync,
-            next_sync: Mutex::new(None),
             clock: clock.clone(),
             tasks: tasks.clone(),
             about: about(loaded, &clock),
             decisions: Arc::clone(&decisions),
-            served: Arc::new(AtomicU64::new(0)),
+            served: Arc::clone(&served),
             ready: Arc::clone(&ready),
             verification: Mutex::new(Value::Null),
         });
@@ -99,9 +100,9 @@ impl App {
             settings,
             decisions,
             ready,
-            clock,
+            served,
             tasks,
-            dir,
+            _dir: dir,
         })
     }
 

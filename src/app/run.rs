@@ -52,7 +52,8 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
-    let site = Arc::new(Site { client: client_service(&app), files: files_service(&app) });
+    let site = Site { client: client_service(&app), files: files_service(&app) };
+    let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served) });
     for listener in sockets.agents {
         let run = listener.run(Arc::clone(&site), clock.clone(), tasks.clone());
         tasks.spawn("agents' listener", run);
@@ -62,7 +63,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     app.ready.store(true, Ordering::Release);
     tracing::info!(?agents, console = %format!("http://{admin_address}/"), upstream = %app.services.about.upstream, "ready");
 
-    app.upstream.start();
+    app.upstream.start_schedule();
     workers::hold_ahead(
         &tasks,
         app.catalog.clone(),
@@ -116,7 +117,7 @@ fn client_service(app: &App) -> client::Service {
 fn files_service(app: &App) -> files::Service {
     let config = files::Config { selfupdate: app.settings.server.selfupdate_dir.clone() };
     let known = Arc::new(glue::Known(app.catalog.clone()));
-    files::Service::new(config, app.content.clone(), app.transfers.clone(), known)
+    files::Service::new(&config, app.content.clone(), app.transfers.clone(), known)
 }
 
 /// What the admin listener may be called: the machine's own name.

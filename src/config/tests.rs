@@ -29,16 +29,13 @@ fn the_shipped_file_names_every_key_with_its_default() {
     source::read_text(&path, &text, &mut of_file).unwrap();
     for key in keys::KEYS {
         let (table, name) = key.path.rsplit_once('.').unwrap();
-        match key.default {
-            Some(_) => {
-                let default = &source::defaults().unwrap()[key.path].0;
-                assert_eq!(of_file.get(key.path).map(|(raw, _)| raw), Some(default), "{}", key.path);
-            }
-            None => {
-                assert!(!of_file.contains_key(key.path), "{} is unset by default", key.path);
-                let section = text.split(&format!("\n[{table}]\n")).nth(1).unwrap_or_default();
-                assert!(section.contains(&format!("# {name} = ")), "{} is not explained", key.path);
-            }
+        if key.default.is_some() {
+            let default = &source::defaults().unwrap()[key.path].0;
+            assert_eq!(of_file.get(key.path).map(|(raw, _)| raw), Some(default), "{}", key.path);
+        } else {
+            assert!(!of_file.contains_key(key.path), "{} is unset by default", key.path);
+            let section = text.split(&format!("\n[{table}]\n")).nth(1).unwrap_or_default();
+            assert!(section.contains(&format!("# {name} = ")), "{} is not explained", key.path);
         }
     }
 }

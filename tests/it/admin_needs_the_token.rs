@@ -7,7 +7,9 @@ use crate::server::Server;
 #[test]
 fn without_the_token_only_health_and_the_page_answer() {
     let server = Server::started("");
-    for path in ["/", "/console.js", "/console.css", "/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"] {
+    for path in
+        ["/", "/console.js", "/console.css", "/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"]
+    {
         assert_eq!(server.ask("GET", path, "Host: localhost\r\n", b"").status, 200, "{path}");
     }
     let document = server.ask("GET", "/api/v1/openapi.json", "Host: localhost\r\n", b"").json();
@@ -18,7 +20,8 @@ fn without_the_token_only_health_and_the_page_answer() {
             assert_eq!(answer.status, 401, "{method} {path}");
         }
     }
-    let wrong = server.ask("GET", "/api/v1/status", "Host: localhost\r\nAuthorization: Bearer wrong\r\n", b"");
+    let wrong =
+        server.ask("GET", "/api/v1/status", "Host: localhost\r\nAuthorization: Bearer wrong\r\n", b"");
     assert_eq!(wrong.status, 401);
     assert_eq!(server.api("GET", "/status", None).json()["ready"], true);
 }

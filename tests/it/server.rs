@@ -9,39 +9,40 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long a start may take on a busy machine; the promise itself is tested where it is made.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A data directory, its configuration, and the server while it runs.
-pub struct Server {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Server {
+    pub(crate) dir: tempfile::TempDir,
     child: Option<Child>,
 }
 
 /// An answer: status, headers in lower case, body.
-pub struct Answer {
-    pub status: u16,
-    pub headers: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", String::from_utf8_lossy(&self.body)))
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {:?}", String::from_utf8_lossy(&self.body)))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// A port at which nobody answers.
-pub fn dead_port() -> u16 {
+pub(crate) fn dead_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
     /// A configuration that is not started yet; its upstream is dead unless `more` says otherwise.
-    pub fn configured(more: &str) -> Self {
+    pub(crate) fn configured(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let upstream = if more.contains("[upstream]") {
             String::new()
@@ -56,22 +57,22 @@ impl Server {
     }
 
     /// A server that is ready.
-    pub fn started(more: &str) -> Self {
+    pub(crate) fn started(more: &str) -> Self {
         let mut server = Self::configured(more);
         server.start();
         server
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("tailwater.toml")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Starts it and waits until it is ready; says how long that took.
-    pub fn start(&mut self) -> Duration {
+    pub(crate) fn start(&mut self) -> Duration {
         let log = std::fs::File::create(self.dir.path().join("server.log")).unwrap();
         let began = Instant::now();
         let child = command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -92,28 +93,29 @@ impl Server {
         })
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
 
     /// Where administrators are answered, once the server says so.
-    pub fn admin(&self) -> Option<SocketAddr> {
-        let holder: Value = serde_json::from_slice(&std::fs::read(self.data().join("tailwater.lock")).ok()?).ok()?;
+    pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        let holder: Value =
+            serde_json::from_slice(&std::fs::read(self.data().join("tailwater.lock")).ok()?).ok()?;
         let pid = self.child.as_ref()?.id();
         (holder["pid"] == pid).then(|| holder["admin"].as_str()?.parse().ok())?
     }
 
     /// Where agents are answered.
-    pub fn agents(&self) -> SocketAddr {
+    pub(crate) fn agents(&self) -> SocketAddr {
         self.api("GET", "/status", None).json()["listen"][0].as_str().unwrap().parse().unwrap()
     }
 
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         std::fs::read_to_string(self.data().join("admin-token")).unwrap().trim().to_owned()
     }
 
     /// Asks the API with the token.
-    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub(crate) fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         let head = format!(
             "Authorization: Bearer {}\r\nHost: localhost\r\nContent-Type: application/json\r\n",
@@ -123,21 +125,22 @@ impl Server {
     }
 
     /// Asks the admin listener with these header lines.
-    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let stream = TcpStream::connect(self.admin().unwrap()).unwrap();
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
         exchange(stream, &head, body).unwrap()
     }
 
     /// Runs a command with this configuration.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         command(&self.config()).args(arguments).output().unwrap()
     }
 
     /// SIGTERM, and whether it ended well.
-    pub fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
         let Some(mut child) = self.child.take() else { return true };
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -155,14 +158,14 @@ impl Drop for Server {
 }
 
 /// The binary with a configuration.
-pub fn command(config: &Path) -> Command {
+pub(crate) fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
     command.arg("--config").arg(config);
     command
 }
 
 /// What a command said on both streams.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -38,7 +38,8 @@ fn a_port_in_use_is_named() {
     let server = Server::started("");
     let taken = server.agents().to_string();
     let second = Server::configured("");
-    let output = command(&second.config()).env("TAILWATER_SERVER__LISTEN", &taken).arg("serve").output().unwrap();
+    let output =
+        command(&second.config()).env("TAILWATER_SERVER__LISTEN", &taken).arg("serve").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = said(&output);
     assert!(text.contains("server.listen") && text.contains(&server.agents().port().to_string()), "{text}");

@@ -56,8 +56,6 @@ pub struct Parts {
     pub meter: Meter,
     /// Synchronisation.
     pub sync: super::Control,
-    /// When the next one is due by schedule.
-    pub next_sync: Mutex<Option<Timestamp>>,
     /// The time.
     pub clock: Clock,
     /// The workers.
@@ -105,16 +103,6 @@ impl Services {
     /// Remembers where agents are answered.
     pub fn set_listen(&self, addresses: Vec<String>) {
         *self.about.listen.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
-    }
-
-    /// When the next synchronisation is due by schedule.
-    pub(super) fn next_sync(&self) -> Option<Timestamp> {
-        *self.0.next_sync.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers when the next synchronisation is due.
-    pub fn set_next_sync(&self, due: Option<Timestamp>) {
-        *self.0.next_sync.lock().unwrap_or_else(PoisonError::into_inner) = due;
     }
 
     pub(super) fn verification(&self) -> Value {

@@ -24,7 +24,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             "version": env!("CARGO_PKG_VERSION"), "started_at": about.started_at, "ready": services.is_ready(),
             "listen": services.listen(), "upstream": about.upstream,
             "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
-            "next_sync": services.next_sync(),
+            "next_sync": services.sync.next(),
             "catalog": totals,
             "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
                          "wanted": wanted, "fetch": about.fetch, "max_size": about.max_size, "full": usage.full },

@@ -4,9 +4,11 @@
 //! One runs at a time; asking again joins it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -18,6 +20,9 @@ use crate::upstream::{Outcome, Phase, SyncError, SyncOptions, SyncProgress, Sync
 
 /// Reasons shown of what is missing; the history has more.
 const REASONS: usize = 3;
+
+/// How often a synchronisation that was joined is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Starts synchronisations and remembers how they ended. Cheap to clone.
 #[derive(Clone)]
@@ -52,7 +57,7 @@ impl Control {
     }
 
     fn running(&self) -> bool {
-        self.0.upstream.progress().borrow().phase != Phase::Idle
+        self.0.upstream.is_running()
     }
 
     /// Asks for a synchronisation; returns the number of the request and whether it joins one that runs.
@@ -82,9 +87,9 @@ impl Control {
         match self.0.upstream.sync(options).await {
             Ok(report) => shown(&report),
             Err(SyncError::AlreadyRunning) => {
-                let mut progress = self.0.upstream.progress();
-                // an error means that the upstream is gone, and then nothing runs
-                let _ = progress.wait_for(|progress| progress.phase == Phase::Idle).await;
+                while self.running() {
+                    self.0.clock.sleep(LOOK).await;
+                }
                 self.0.upstream.history().first().map_or(Value::Null, shown)
             }
             Err(error) => {
@@ -95,6 +100,11 @@ impl Control {
         }
     }
 
+    /// When the next one is due by schedule.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        *self.0.upstream.next_run().borrow()
+    }
+
     /// How the last one ended, scheduled ones included.
     pub(super) fn last(&self) -> Option<Value> {
         self.0.upstream.history().first().map(shown).or_else(|| self.state().last.clone())
@@ -103,7 +113,7 @@ impl Control {
     /// Where the one that runs stands.
     pub(super) fn progress(&self) -> Option<Value> {
         let progress = self.0.upstream.progress().borrow().clone();
-        (progress.phase != Phase::Idle).then(|| in_words(&progress))
+        self.running().then(|| in_words(&progress))
     }
 }
 
@@ -165,7 +175,7 @@ pub(super) async fn show(State(services): State<Services>) -> Json<Value> {
     Json(
         json!({ "running": running, "progress": progress, "asked_run": state.asked, "finished_run": state.ended,
                  "cancelling": state.cancelling, "last": state.last.clone().filter(|_| !running).or(last),
-                 "next": services.next_sync() }),
+                 "next": control.next() }),
     )
 }
 
@@ -187,11 +197,10 @@ pub(super) async fn start(State(services): State<Services>, Json(body): Json<Sta
 
 /// `DELETE /sync`.
 pub(super) async fn cancel(State(services): State<Services>) -> Result<Json<Value>> {
-    if !services.sync.running() {
+    if !services.sync.0.upstream.cancel() {
         return Err(ApiError::Conflict { reason: "no synchronisation runs".to_owned() });
     }
     services.sync.state().cancelling = true;
-    services.sync.0.upstream.cancel();
     Ok(Json(json!({ "cancelling": true })))
 }
 
