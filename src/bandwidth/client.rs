@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::{Lease, LinkBody};
 use super::connect::{Connection, Connector, Origin};
+use super::deposit::Desk;
 use super::limiter::Limiter;
 use super::meter::Meter;
 use super::pool::Pool;
@@ -39,6 +40,7 @@ struct Inner {
     config: LinkConfig,
     connector: Connector,
     proxies: Proxies,
+    desk: Desk,
     pool: Arc<Pool>,
     clock: Clock,
     transfers: Arc<Semaphore>,
@@ -63,6 +65,7 @@ impl LinkClient {
             tasks: tasks.clone(),
             tls: tls::client_config(&config)?,
             limit: config.connect_timeout,
+            distances: std::sync::Mutex::default(),
         };
         let proxies = Proxies::new(&config.proxy, |name| std::env::var(name).ok())?;
         let pool = Arc::new(Pool::new(clock, config.keep_alive, config.max_idle_per_origin));
@@ -70,6 +73,7 @@ impl LinkClient {
             config,
             connector,
             proxies,
+            desk: Desk::new(limiter),
             pool,
             clock: clock.clone(),
             transfers: Arc::new(Semaphore::new(ALL_TRANSFERS)),
@@ -148,8 +152,8 @@ impl LinkClient {
     ) -> Result<(Response<Incoming>, Connection), LinkError> {
         let proxy = self.0.proxies.of(origin.https, &origin.host);
         self.prepare(&mut request, origin, proxy)?;
-        let window = self.limiter().shape().window;
-        while let Some(mut connection) = self.0.pool.take(origin, window) {
+        let (shape, distance) = (self.limiter().shape(), self.0.connector.distance(origin));
+        while let Some(mut connection) = self.0.pool.take(origin, |window| shape.suits(window, distance)) {
             // a connection that the other end has closed says so here
             if connection.sender.ready().await.is_err() {
                 continue;
@@ -209,7 +213,7 @@ impl LinkClient {
         request: Request<Full<Bytes>>,
         class: Class,
     ) -> Result<Response<Incoming>, Failure> {
-        let deposit = self.limiter().deposit(class, u64::from(connection.window.unwrap_or(0)));
+        let deposit = self.0.desk.pay(class, u64::from(connection.window.unwrap_or(0)));
         connection.account.begin(class, deposit.await.map_err(|error| Failure { error, unsent: None })?);
         let head_only = request.method() == Method::HEAD;
         let answer = connection.sender.try_send_request(request);

@@ -1,10 +1,11 @@
 //! From an address to a connection that speaks HTTP/1.1: TCP with a bounded receive buffer, a tunnel through
 //! a proxy, TLS. Every step within one time limit.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::limiter::Limiter;
@@ -31,6 +33,9 @@ const FIRST_ADDRESS_LIMIT: Duration = Duration::from_secs(4);
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 6;
+
+/// Origins whose distance is remembered; far more than a site has upstreams and mirrors.
+const MAX_DISTANCES: usize = 64;
 
 /// Whom to talk to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,6 +101,8 @@ pub(super) struct Connector {
     pub(super) tasks: Tasks,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) limit: Duration,
+    /// How long connecting to an origin took lately: about one round trip.
+    pub(super) distances: Mutex<HashMap<Origin, Duration>>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -116,16 +123,34 @@ impl Connector {
             .map_err(|_late| timed_out())?
     }
 
+    /// How far an origin is; unknown ones are taken for near.
+    pub(super) fn distance(&self, origin: &Origin) -> Duration {
+        let distances = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
+        distances.get(origin).copied().unwrap_or_default()
+    }
+
+    fn remember(&self, origin: &Origin, took: Duration) {
+        let mut distances = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
+        if distances.len() >= MAX_DISTANCES && !distances.contains_key(origin) {
+            distances.clear();
+        }
+        // the shortest counts, and slowly gives way: names take time to look up
+        let known = distances.entry(origin.clone()).or_insert(took);
+        *known = took.min(*known + *known / 8);
+    }
+
     async fn steps(
         &self,
         origin: &Origin,
         proxy: Option<&Proxy>,
         class: Class,
     ) -> Result<Connection, LinkError> {
-        let window = self.limiter.shape().window;
+        let window = self.limiter.shape().window(self.distance(origin));
         let account = Arc::new(Account::new(class));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
+        let start = Instant::now();
         let tcp = tcp_connect(host, port, window, origin).await?;
+        self.remember(origin, start.elapsed());
         let socket = LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account));
         let stream: Box<dyn Stream> = match (origin.https, proxy) {
             (false, _) => Box::new(socket),
@@ -236,7 +261,8 @@ async fn tcp_connect(
 async fn open(address: SocketAddr, window: Option<u32>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(window) = window {
-        socket.set_recv_buffer_size(window)?;
+        // the kernel doubles the number; up to all of it holds data when segments are large
+        socket.set_recv_buffer_size(window / 2)?;
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;

@@ -92,15 +92,9 @@ impl Dispatch {
         }
     }
 
-    /// What was granted to the lane, at once when nobody else waits and the quota allows; otherwise puts
-    /// the lane into the ring.
+    /// What was granted to the lane; otherwise puts it into the ring. Nobody is served outside the ring,
+    /// not even when it is empty: whoever asks fastest would get the most.
     pub(super) fn ask(&mut self, lane: LaneId, waker: &Waker) -> Option<u64> {
-        if self.ring.is_empty() && self.lanes.get(&lane).is_some_and(|state| state.granted == 0) {
-            let quantum = self.portion();
-            if self.afford(quantum).is_ok() {
-                return Some(quantum);
-            }
-        }
         let state = self.lanes.get_mut(&lane)?;
         if state.granted > 0 {
             return Some(std::mem::take(&mut state.granted));

@@ -3,7 +3,7 @@
 //! **Invariant:** while a rate is set, bytes taken never exceed it beyond 10 ms and one quantum. Without a
 //! limit a lane costs one atomic load. It never waits on governor itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -132,18 +132,9 @@ impl Limiter {
         self.0.limited.load(Ordering::Acquire)
     }
 
-    /// Pays in advance for what may fill a connection's receive buffer unread.
-    pub(super) async fn deposit(&self, class: Class, bytes: u64) -> Result<Deposit, LinkError> {
-        let deposit = Deposit { shared: Arc::clone(&self.0), held: AtomicU64::new(0) };
-        if self.is_limited() && bytes > 0 {
-            let mut lane = self.lane(class);
-            while deposit.held.load(Ordering::Relaxed) < bytes && self.is_limited() {
-                let missing = bytes - deposit.held.load(Ordering::Relaxed);
-                let taken = lane.take(missing).await?;
-                deposit.held.fetch_add(taken, Ordering::Relaxed);
-            }
-        }
-        Ok(deposit)
+    /// Unused bytes go to the next who asks.
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.0.give_back(bytes);
     }
 }
 
@@ -247,47 +238,120 @@ impl Drop for Lane {
     }
 }
 
-/// Bytes paid for before they can arrive: as many as the connection's receive buffer takes in unread.
-///
-/// The last bytes of an answer are read against it, so that what crosses the link never runs ahead of what
-/// was paid. Dropping it gives back the rest.
-pub(super) struct Deposit {
-    shared: Arc<Shared>,
-    held: AtomicU64,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
 
-impl Deposit {
-    /// What is left of it.
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+    use super::*;
+
+    const MBIT: u64 = 125_000;
+
+    struct Link {
+        limiter: Limiter,
+        tasks: Tasks,
+        taken: Vec<Arc<AtomicU64>>,
     }
 
-    /// Uses up to `want` of it.
-    pub(super) fn draw(&self, want: u64) -> u64 {
-        let mut drawn = 0;
-        let _before = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            drawn = held.min(want);
-            Some(held - drawn)
-        });
-        drawn
+    fn rate(text: &str) -> Rate {
+        text.parse().unwrap()
     }
 
-    /// Takes back what was drawn and not used.
-    pub(super) fn put_back(&self, bytes: u64) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-    }
+    impl Link {
+        /// One greedy stream for each entry, that asks for so many bytes at a time.
+        fn with_streams(text: &str, wants: &[u64]) -> Self {
+            let (clock, tasks) = (Clock::system(), Tasks::new());
+            let limiter = Limiter::new(rate(text), &clock, &tasks);
+            let mut link = Self { limiter, tasks, taken: Vec::new() };
+            for &want in wants {
+                let taken = Arc::new(AtomicU64::new(0));
+                link.taken.push(Arc::clone(&taken));
+                let mut lane = link.limiter.lane(Class::Normal);
+                link.tasks.spawn("stream", async move {
+                    while let Ok(bytes) = lane.take(want).await {
+                        taken.fetch_add(bytes, Ordering::Relaxed);
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+            link
+        }
 
-    /// Gives back everything but `keep`.
-    pub(super) fn keep(&self, keep: u64) {
-        let surplus = self.draw(self.held().saturating_sub(keep));
-        if surplus > 0 {
-            self.shared.give_back(surplus);
+        fn total(&self) -> u64 {
+            self.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).sum()
+        }
+
+        async fn total_after(&self, seconds: u64) -> u64 {
+            let before = self.total();
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            self.total() - before
         }
     }
-}
 
-impl Drop for Deposit {
-    fn drop(&mut self) {
-        self.keep(0);
+    #[tokio::test(start_paused = true)]
+    async fn streams_together_get_the_rate_and_never_more() {
+        for (text, bytes_per_second) in [
+            ("1 Mbit/s", MBIT),
+            ("8 Mbit/s", 8 * MBIT),
+            ("100 Mbit/s", 100 * MBIT),
+            ("1 Gbit/s", 1000 * MBIT),
+        ] {
+            let link = Link::with_streams(text, &[1 << 20; 9]);
+            let whole = link.total_after(20).await;
+            let due = bytes_per_second * 20;
+            assert!(whole * 100 >= due * 97 && whole <= due, "{text}: {whole} of {due}");
+            for _ in 0..20 {
+                let second = link.total_after(1).await;
+                assert!(second * 100 <= bytes_per_second * 105, "{text}: {second} in a second");
+            }
+            assert!(link.tasks.shut_down(Duration::from_secs(1)).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_stream_gets_its_turn_however_much_it_asks_for() {
+        let mut wants = vec![1 << 20; 16];
+        wants.extend([1_000; 16]);
+        let link = Link::with_streams("100 Mbit/s", &wants);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let shares: Vec<u64> = link.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).collect();
+        let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+        assert!(least * 100 >= most * 95, "{least} of {most}");
+        assert!(link.tasks.shut_down(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_rate_is_in_force_at_once() {
+        let link = Link::with_streams("8 Mbit/s", &[1 << 16; 8]);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for (text, bytes_per_second) in [("1 Mbit/s", MBIT), ("100 Mbit/s", 100 * MBIT), ("64 kbit/s", 8_000)]
+        {
+            link.limiter.set_rate(rate(text));
+            // a turn of the old rate may be under way
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let second = link.total_after(4).await;
+            let due = bytes_per_second * 4;
+            assert!(second * 100 >= due * 90 && second * 100 <= due * 105, "{text}: {second} of {due}");
+        }
+        link.limiter.set_rate(Rate::Unlimited);
+        tokio::task::yield_now().await;
+        let lane = &mut link.limiter.lane(Class::Interactive);
+        assert_eq!(lane.take(u64::MAX).await.unwrap(), u64::MAX);
+        link.limiter.set_rate(rate("1 Mbit/s"));
+        assert!(link.tasks.shut_down(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stream_does_not_use_the_others_get() {
+        let link = Link::with_streams("8 Mbit/s", &[1 << 16; 2]);
+        let mut idler = link.limiter.lane(Class::Metadata);
+        link.tasks.spawn("idler", async move {
+            while let Ok(bytes) = idler.take(4_096).await {
+                idler.give_back(bytes - 10);
+                idler.release();
+            }
+        });
+        let whole = link.total_after(10).await;
+        assert!(whole * 100 >= 8 * MBIT * 10 * 97, "{whole}");
+        assert!(link.tasks.shut_down(Duration::from_secs(1)).await);
     }
 }

@@ -9,6 +9,7 @@ mod class;
 mod client;
 mod config;
 mod connect;
+mod deposit;
 mod dispatch;
 mod error;
 mod limiter;

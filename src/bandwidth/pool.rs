@@ -33,14 +33,14 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection used last, if it is open, young, and no wider than `window` allows now.
-    pub(super) fn take(&self, origin: &Origin, window: Option<u32>) -> Option<Connection> {
+    /// The connection used last, if it is open, young, and its window suits the rate of now.
+    pub(super) fn take(&self, origin: &Origin, suits: impl Fn(Option<u32>) -> bool) -> Option<Connection> {
         let now = self.clock.instant();
         let mut idle = self.idle();
         let list = idle.get_mut(origin)?;
         while let Some(Idle { connection, since }) = list.pop() {
             let young = now.duration_since(since) < self.keep_alive;
-            if young && !connection.sender.is_closed() && connection.window == window {
+            if young && !connection.sender.is_closed() && suits(connection.window) {
                 return Some(connection);
             }
             connection.task.abort();

@@ -1,7 +1,9 @@
 //! What a rate means for turns, windows and the number of transfers: pure arithmetic.
 //!
 //! What waits in the kernel's receive buffers has crossed the link already. So each connection's buffer is
-//! small, and a request pays for it in advance (see [`super::limiter::Deposit`]).
+//! small, and a request pays for it in advance (see [`super::deposit`]).
+
+use std::time::Duration;
 
 use crate::domain::Rate;
 
@@ -10,9 +12,7 @@ use crate::domain::Rate;
 pub(super) struct Shape {
     /// Bytes of one turn on the link; `u64::MAX` when unlimited.
     pub(super) quantum: u64,
-    /// What a connection's receive buffer is set to, and what a request pays in advance; `None` leaves the
-    /// kernel's own tuning.
-    pub(super) window: Option<u32>,
+    bytes_per_second: Option<u64>,
     /// How many transfers may be open at once.
     pub(super) transfers: usize,
     /// Unused grants kept for the next who asks; what exceeds them is lost, because sending it later would
@@ -22,13 +22,24 @@ pub(super) struct Shape {
 
 const KIB: u64 = 1024;
 
+/// Smaller receive buffers stall: a kernel counts its own overhead against them.
+const LEAST_WINDOW: u64 = 8 * KIB;
+
+/// More than Linux grants by default (`net.core.rmem_max` of 208 KiB, doubled).
+const MOST_WINDOW: u64 = 416 * KIB;
+
 /// Transfers at once without a limit.
 const MAX_TRANSFERS: usize = 64;
 
 impl Shape {
     pub(super) fn of(rate: Rate) -> Self {
         let Some(bytes) = rate.bytes_per_second() else {
-            return Self { quantum: u64::MAX, window: None, transfers: MAX_TRANSFERS, spare_limit: 0 };
+            return Self {
+                quantum: u64::MAX,
+                bytes_per_second: None,
+                transfers: MAX_TRANSFERS,
+                spare_limit: 0,
+            };
         };
         // quanta of about 8 ms of the link below 10 Mbit/s, of 4 ms above: short enough to take turns,
         // long enough for a timer of 1 ms and a system call each
@@ -45,13 +56,33 @@ impl Shape {
             2_500_001..=25_000_000 => 16,
             _ => 32,
         };
-        // 32 ms of the link in one window: all transfers together cover round trips of 130 ms and more
-        let window = (bytes / 32).clamp(8 * KIB, 256 * KIB);
         Self {
             quantum: quantum / KIB * KIB,
-            window: u32::try_from(window).ok(),
+            bytes_per_second: Some(bytes),
             transfers,
-            spare_limit: (bytes / 50).max(quantum),
+            spare_limit: (bytes / 50).max(LEAST_WINDOW),
+        }
+    }
+
+    /// What the receive buffer of a connection to an upstream at this distance is bounded to, and what a
+    /// request to it pays in advance; `None` leaves the kernel its own tuning.
+    ///
+    /// One round trip of the whole rate fills the link by itself. Near upstreams get little, because a kernel
+    /// with large segments opens the window by half of it at a time, and all connections together must stay
+    /// under 5 % of a second. Far ones get at most 40 ms, because what is on its way cannot be called back.
+    pub(super) fn window(&self, round_trip: Duration) -> Option<u32> {
+        let millis = round_trip.as_millis().clamp(10, 40);
+        let bytes = u128::from(self.bytes_per_second?) * millis / 1000;
+        let bytes = bytes.clamp(u128::from(LEAST_WINDOW), u128::from(MOST_WINDOW));
+        u32::try_from(bytes).ok()
+    }
+
+    /// Whether a connection made with this window still suits.
+    pub(super) fn suits(&self, window: Option<u32>, round_trip: Duration) -> bool {
+        match (window, self.window(round_trip)) {
+            (None, None) => true,
+            (Some(has), Some(wanted)) => has <= wanted.saturating_mul(2) && wanted <= has.saturating_mul(2),
+            _ => false,
         }
     }
 }
@@ -62,20 +93,33 @@ mod tests {
 
     #[test]
     fn turns_and_windows_follow_the_rate() {
+        // KiB of a turn, KiB of the windows of a near and a far upstream, transfers
         let table = [
-            ("64 kbit/s", 1, 8, 2),
-            ("1 Mbit/s", 2, 8, 4),
-            ("8 Mbit/s", 7, 30, 8),
-            ("20 Mbit/s", 16, 76, 8),
-            ("100 Mbit/s", 48, 256, 16),
-            ("1 Gbit/s", 64, 256, 32),
+            ("64 kbit/s", 1, 8, 8, 2),
+            ("1 Mbit/s", 2, 8, 8, 4),
+            ("8 Mbit/s", 7, 9, 39, 8),
+            ("20 Mbit/s", 16, 24, 97, 8),
+            ("100 Mbit/s", 48, 122, 416, 16),
+            ("1 Gbit/s", 64, 416, 416, 32),
         ];
-        for (rate, quantum, window, transfers) in table {
+        for (rate, quantum, near, far, transfers) in table {
             let shape = Shape::of(rate.parse().unwrap());
-            assert_eq!(shape.quantum / KIB, quantum, "{rate}");
-            assert_eq!(u64::from(shape.window.unwrap()) / KIB, window, "{rate}");
-            assert_eq!(shape.transfers, transfers, "{rate}");
+            let window = |millis| u64::from(shape.window(Duration::from_millis(millis)).unwrap()) / KIB;
+            assert_eq!((shape.quantum / KIB, shape.transfers), (quantum, transfers), "{rate}");
+            assert_eq!((window(0), window(300)), (near, far), "{rate}");
         }
-        assert_eq!(Shape::of(Rate::Unlimited).window, None);
+        assert_eq!(Shape::of(Rate::Unlimited).window(Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_connection_of_another_rate_is_not_used_again() {
+        let shape = |rate: &str| Shape::of(rate.parse().unwrap());
+        let near = Duration::from_millis(1);
+        let window = shape("8 Mbit/s").window(near);
+        assert!(shape("8 Mbit/s").suits(window, near));
+        assert!(shape("10 Mbit/s").suits(window, near));
+        assert!(!shape("100 Mbit/s").suits(window, near));
+        assert!(!shape("unlimited").suits(window, near));
+        assert!(!shape("8 Mbit/s").suits(None, near));
     }
 }

@@ -14,7 +14,8 @@ use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::limiter::{Deposit, Lane, Limiter};
+use super::deposit::Deposit;
+use super::limiter::{Lane, Limiter};
 use super::meter::Meter;
 use super::{Class, LinkError};
 
@@ -77,15 +78,22 @@ impl Account {
         Class::ALL[usize::from(self.class.load(Ordering::Relaxed)) % Class::ALL.len()]
     }
 
-    /// When the rest of the answer fits into the deposit it has been paid for: draws up to `want` of it.
-    fn draw(&self, want: u64) -> u64 {
+    fn has_deposit(&self) -> bool {
+        self.deposit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .is_some_and(|held| held.held() > 0)
+    }
+
+    /// Draws up to `want` of the deposit where it is more than what can still come unpaid: `fills`, the most
+    /// that the receive buffer was seen to hold, or the rest of the answer.
+    fn draw(&self, want: u64, fills: u64) -> u64 {
         let left = self.ends_at.load(Ordering::Relaxed).saturating_sub(self.read.load(Ordering::Relaxed));
-        if left == u64::MAX {
-            return 0;
-        }
         match &*self.deposit.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(deposit) if deposit.held() >= left => deposit.draw(want),
-            _ => 0,
+            Some(deposit) => deposit.draw(want.min(deposit.held().saturating_sub(fills))),
+            None => 0,
         }
     }
 
@@ -108,17 +116,30 @@ pub(super) struct LinkSocket {
     lane_class: Class,
     meter: Meter,
     account: Arc<Account>,
+    /// The most that the receive buffer held lately.
+    fills: u64,
 }
 
 impl LinkSocket {
     pub(super) fn new(stream: TcpStream, limiter: &Limiter, meter: &Meter, account: Arc<Account>) -> Self {
         let lane_class = account.class();
-        Self { stream, lane: limiter.lane(lane_class), lane_class, meter: meter.clone(), account }
+        Self { stream, lane: limiter.lane(lane_class), lane_class, meter: meter.clone(), account, fills: 0 }
+    }
+
+    /// Looks how full the receive buffer is. Kernels open a window in steps, so that it is seldom as full as
+    /// it might be; a deposit for the rest would be missing on the link.
+    fn look(&mut self) {
+        let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
+        // forgets slowly: a step of the window takes several reads
+        self.fills = unread.max(self.fills - self.fills / 32);
     }
 
     /// How many of `want` bytes may be read now, and whether the deposit paid.
     fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
-        let drawn = self.account.draw(want);
+        if self.account.has_deposit() {
+            self.look();
+        }
+        let drawn = self.account.draw(want, self.fills);
         if drawn > 0 {
             return Poll::Ready(Ok((drawn, true)));
         }

@@ -1,0 +1,221 @@
+//! Does the link carry what it may, no more, and fairly? Budget: mean 95-100 % of the rate, no second above
+//! 105 % after the first, least over most of equal streams at least 0.9, limiter CPU at 1 Gbit/s under 3 % of
+//! a core.
+//!
+//! `cargo bench --bench limiter [-- turns] [-- sockets]`; with `LINK_UPSTREAM=http://host:port` the sockets
+//! are another server's, asked at `/bytes/N`.
+#![expect(clippy::print_stdout, reason = "figures are what a bench is for")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter};
+use tailwater::domain::Rate;
+use tailwater::runtime::{Clock, Tasks};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How often the upstream's count is looked at.
+const SAMPLE: Duration = Duration::from_millis(50);
+
+/// Bytes of one download.
+const DOWNLOAD: u64 = 1 << 20;
+
+/// Bytes of one metadata answer.
+const METADATA: u64 = 3_000;
+
+/// Seconds of CPU that this process has used, from the kernel's clock of 100 Hz.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Grants alone: 32 greedy streams, half of them asking for little at a time.
+async fn turns(rate: Rate, seconds: u64) {
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let limiter = Limiter::new(rate, &clock, &tasks);
+    let taken: Vec<Arc<AtomicU64>> = (0..32).map(|_| Arc::default()).collect();
+    for (index, taken) in taken.iter().enumerate() {
+        let (mut lane, taken) = (limiter.lane(Class::Normal), Arc::clone(taken));
+        let want = if index % 2 == 0 { 65_536 } else { 8_192 };
+        tasks.spawn("stream", async move {
+            while let Ok(bytes) = lane.take(want).await {
+                taken.fetch_add(bytes, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let shares: Vec<u64> = taken.iter().map(|taken| taken.load(Ordering::Relaxed)).collect();
+    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let due = rate.bytes_per_second().unwrap_or(1) as f64 * elapsed;
+    let least = shares.iter().min().copied().unwrap_or(0) as f64;
+    let most = shares.iter().max().copied().unwrap_or(1) as f64;
+    println!(
+        "turns   {:>12}  mean {:6.2} %  least/most {:.3}  cpu {:5.2} % of a core",
+        rate.to_string(),
+        100.0 * shares.iter().sum::<u64>() as f64 / due,
+        least / most,
+        100.0 * cpu / elapsed
+    );
+    tasks.shut_down(Duration::from_secs(1)).await;
+}
+
+/// An upstream that counts what its sockets took, with send buffers so small that this is what was sent.
+async fn upstream(tasks: &Tasks, sent: Arc<AtomicU64>) -> Outcome<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let spawner = tasks.clone();
+    tasks.spawn("upstream", async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let _small = socket2::SockRef::from(&socket).set_send_buffer_size(16 * 1024);
+            let sent = Arc::clone(&sent);
+            spawner.spawn("upstream-connection", async move {
+                let _gone = answer(socket, &sent).await;
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// Answers `GET …/N` with N bytes until the other end leaves.
+async fn answer(mut socket: TcpStream, sent: &AtomicU64) -> std::io::Result<()> {
+    let piece = vec![b'x'; 64 * 1024];
+    let mut request = Vec::new();
+    loop {
+        while !request.ends_with(b"\r\n\r\n") {
+            if socket.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        }
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let path = text.split(' ').nth(1).unwrap_or_default();
+        let mut left: u64 = path.rsplit('/').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+        request.clear();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await?;
+        sent.fetch_add(head.len() as u64, Ordering::Relaxed);
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            let written = socket.write(&piece[..part]).await? as u64;
+            sent.fetch_add(written, Ordering::Relaxed);
+            left -= written;
+        }
+    }
+}
+
+/// Fetches `bytes` and counts them as they come.
+async fn fetch(client: &LinkClient, url: &str, bytes: u64, class: Class, got: &AtomicU64) -> Outcome<()> {
+    let request = Request::get(format!("{url}/bytes/{bytes}")).body(Full::new(Bytes::new()))?;
+    let mut body = client.send(request, class).await?.into_body();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            got.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// Parallel downloads of 1 MiB and a metadata request ten times a second, counted at the upstream.
+async fn sockets(rate: Rate, seconds: u64, window: Duration, downloads: usize) -> Outcome<()> {
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let limiter = Limiter::new(rate, &clock, &tasks);
+    let meter = Meter::new(&clock);
+    let client = LinkClient::new(LinkConfig::default(), &limiter, &meter, &clock, &tasks)?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let url = match std::env::var("LINK_UPSTREAM") {
+        Ok(url) => url,
+        Err(_) => upstream(&tasks, Arc::clone(&sent)).await?,
+    };
+    let shares: Vec<Arc<AtomicU64>> = (0..downloads).map(|_| Arc::default()).collect();
+    let start = Instant::now();
+    for share in &shares {
+        let (client, url, share) = (client.clone(), url.clone(), Arc::clone(share));
+        tasks.spawn("download", async move {
+            while fetch(&client, &url, DOWNLOAD, Class::Normal, &share).await.is_ok() {}
+        });
+    }
+    let metadata = Arc::new(AtomicU64::new(0));
+    let (metadata_client, metadata_url, count) = (client.clone(), url.clone(), Arc::clone(&metadata));
+    tasks.spawn("metadata", async move {
+        while fetch(&metadata_client, &metadata_url, METADATA, Class::Metadata, &count).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let cpu = cpu_seconds();
+    let mut samples = vec![(start.elapsed(), 0)];
+    let counted =
+        || if sent.load(Ordering::Relaxed) > 0 { sent.load(Ordering::Relaxed) } else { meter.received() };
+    while start.elapsed() < Duration::from_secs(seconds) {
+        tokio::time::sleep(SAMPLE).await;
+        samples.push((start.elapsed(), counted()));
+    }
+    let cpu = 100.0 * (cpu_seconds() - cpu) / start.elapsed().as_secs_f64();
+    let bytes: Vec<u64> = shares.iter().map(|share| share.load(Ordering::Relaxed)).collect();
+    let fair = bytes.iter().min().copied().unwrap_or(0) as f64
+        / bytes.iter().max().copied().unwrap_or(1).max(1) as f64;
+    report(rate, &samples, window);
+    println!(
+        "        {downloads} downloads, least/most {fair:.3}; metadata {} answers; both ends {cpu:.1} % of a core",
+        metadata.load(Ordering::Relaxed) / METADATA
+    );
+    tasks.shut_down(Duration::from_secs(1)).await;
+    Ok(())
+}
+
+/// The mean over the run, and the fullest window that begins after the first second.
+fn report(rate: Rate, samples: &[(Duration, u64)], window: Duration) {
+    let due = rate.bytes_per_second().unwrap_or(1) as f64;
+    let mut worst = 0.0_f64;
+    for (index, &(from, before)) in samples.iter().enumerate() {
+        if from < Duration::from_secs(1) {
+            continue;
+        }
+        if let Some(&(to, after)) = samples[index..].iter().find(|(at, _)| *at >= from + window) {
+            worst = worst.max((after - before) as f64 / (to - from).as_secs_f64() / due);
+        }
+    }
+    let (end, all) = samples.last().copied().unwrap_or_default();
+    println!(
+        "sockets {:>12}  mean {:6.2} %  fullest {} s {:6.2} %",
+        rate.to_string(),
+        100.0 * all as f64 / end.as_secs_f64() / due,
+        window.as_secs(),
+        100.0 * worst
+    );
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Outcome<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
+    if runs("turns") {
+        for rate in ["1 Mbit/s", "8 Mbit/s", "100 Mbit/s", "1 Gbit/s"] {
+            turns(rate.parse()?, 5).await;
+        }
+    }
+    if let Some(rate) = wanted.iter().find_map(|word| word.parse::<Rate>().ok()) {
+        sockets(rate, 30, Duration::from_secs(1), 8).await?;
+    }
+    if runs("sockets") {
+        for (rate, seconds, window, downloads) in [
+            ("1 Mbit/s", 60, 10, 8),
+            ("8 Mbit/s", 30, 1, 8),
+            ("100 Mbit/s", 15, 1, 8),
+            ("100 Mbit/s", 15, 1, 32),
+        ] {
+            sockets(rate.parse()?, seconds, Duration::from_secs(window), downloads).await?;
+        }
+    }
+    Ok(())
+}
