@@ -6,9 +6,11 @@
 pub mod admin;
 mod body;
 pub mod client;
+pub mod fault;
 pub mod files;
 pub mod listener;
 mod site;
+pub mod soap;
 
 pub use body::{Body, empty, full, text};
 pub use listener::{Listener, ListenerConfig, ListenerError};

@@ -1,19 +1,145 @@
 //! The server role of MS-WUSP: what agents ask over SOAP.
 //!
-//! **Invariant:** answers come from the catalog's snapshot. It never waits for the upstream.
+//! **Invariant:** answers come from the catalog's snapshot; no cookie is believed before its seal was checked, no
+//! parameter before it was looked at. It never waits for the upstream.
 
-use http::StatusCode;
+mod address;
+mod categories;
+mod config;
+mod cookie;
+mod details;
+mod page;
+mod report;
+mod scan;
+mod session;
 
-use super::body;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::request::Parts;
+
+pub use config::{Config, Locations, MAX_EXTENDED};
+
+use self::address::Address;
+use self::page::Pages;
+use self::session::Session;
+use super::fault::{Misdirected, Refusal};
 use super::site::{Peer, Request, Response};
+use super::soap::{self, Exchange};
+use crate::catalog::{Catalog, CatalogError};
+use crate::runtime::Clock;
+use crate::wire;
+use crate::wire::client_update as wusp;
+use crate::wire::xml::Limits;
 
-/// Answers agents.
+/// Answers agents. Cheap to clone.
 #[derive(Clone)]
-pub struct Service {}
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    catalog: Catalog,
+    clock: Clock,
+    session: Session,
+    pages: Pages,
+}
 
 impl Service {
+    /// A service over a catalog. The key that seals cookies is kept in the catalog's settings, so that agents do not
+    /// notice a restart.
+    ///
+    /// # Errors
+    /// When the settings cannot be read or written.
+    pub fn new(config: Config, catalog: Catalog, clock: Clock) -> Result<Self, CatalogError> {
+        let session = Session::open(&config, &catalog, &clock)?;
+        let pages = Pages::new(&config);
+        Ok(Self(Arc::new(Inner { config, catalog, clock, session, pages })))
+    }
+
     /// Answers one request below `/ClientWebService`, `/SimpleAuthWebService` or `/ReportingWebService`.
-    pub async fn answer(&self, _request: Request, _from: Peer) -> Response {
-        std::future::ready(body::text(StatusCode::NOT_FOUND, "")).await
+    pub async fn answer(&self, request: Request, from: Peer) -> Response {
+        let (parts, body) = request.into_parts();
+        if let Err(misdirected) = service_of(&parts) {
+            return misdirected.answer();
+        }
+        match soap::read_body(&parts.headers, body).await {
+            Ok(body) => self.answer_message(&parts, body, from).await,
+            Err(misdirected) => misdirected.answer(),
+        }
+    }
+
+    /// Answers a request whose body is in memory: everything but reading it.
+    pub async fn answer_message(&self, parts: &Parts, body: Bytes, from: Peer) -> Response {
+        let service = match service_of(parts) {
+            Ok(service) => service,
+            Err(misdirected) => return misdirected.answer(),
+        };
+        let address = Address::of(&self.0.config, parts, from);
+        let url = format!("{}{}", address.base, service.path());
+        let mut exchange = Exchange::new(&parts.headers, service.style(), url);
+        let answered = match read(service, &mut exchange, &body) {
+            Ok(request) => self.dispatch(&exchange, &address, request).await,
+            Err(refusal) => Err(refusal),
+        };
+        answered.unwrap_or_else(|refusal| exchange.refuse(&refusal))
+    }
+
+    async fn dispatch(
+        &self,
+        exchange: &Exchange,
+        address: &Address,
+        request: wusp::Request,
+    ) -> Result<Response, Refusal> {
+        use wusp::Request as Ask;
+        let element = match request {
+            Ask::SyncUpdates(request) => return self.sync_updates(exchange, request).await,
+            Ask::SyncPrinterCatalog(request) => return self.sync_printers(exchange, request).await,
+            Ask::GetExtendedUpdateInfo(request) => {
+                return self.get_extended(exchange, address, request).await;
+            }
+            Ask::GetExtendedUpdateInfo2(request) => {
+                return self.get_extended2(exchange, address, request).await;
+            }
+            Ask::GetConfig(version) => self.get_config(address, version.as_deref())?,
+            Ask::GetAuthorizationCookie(request) => self.get_authorization(request).await?,
+            Ask::GetCookie(request) => self.get_cookie(&request)?,
+            Ask::RegisterComputer(request) => self.register_computer(request).await?,
+            Ask::StartCategoryScan(request) => self.start_category_scan(request)?,
+            Ask::RefreshCache(request) => self.refresh_cache(&request)?,
+            Ask::GetFileLocations(cookie, digests) => {
+                self.get_file_locations(address, cookie.as_ref(), digests).await?
+            }
+            Ask::ReportEventBatch(request) => self.report(request).await?,
+        };
+        Ok(exchange.answer(&element))
+    }
+}
+
+fn service_of(parts: &Parts) -> Result<wusp::Service, Misdirected> {
+    let service = wusp::Service::at(parts.uri.path()).ok_or(Misdirected::NotFound)?;
+    if parts.method == Method::POST { Ok(service) } else { Err(Misdirected::Method) }
+}
+
+/// Reads the request and checks that header, namespace and body agree on what it is.
+fn read(service: wusp::Service, exchange: &mut Exchange, body: &Bytes) -> Result<wusp::Request, Refusal> {
+    let mut message = wire::soap::open(&body[..], Limits::REQUEST)?;
+    exchange.version = message.version;
+    let operation = message.operation;
+    if exchange.action.is_empty() {
+        exchange.action = format!("\"{}/{operation}\"", service.namespace());
+    }
+    if message.namespace != service.namespace() {
+        return Err(Refusal::UnknownOperation(operation));
+    }
+    // the specification's text gives SyncPrinterCatalog the action of SyncUpdates ([MS-WUSP] 2.2.2.2.10)
+    let agrees =
+        |action: &str| action == operation || (operation == "SyncPrinterCatalog" && action == "SyncUpdates");
+    if exchange.named_operation().is_some_and(|action| !agrees(action)) {
+        return Err(Refusal::OtherAction(operation));
+    }
+    match wusp::Request::decode(service, &operation, &mut message.decoder)? {
+        Some(request) => Ok(request),
+        None => Err(Refusal::UnknownOperation(operation)),
     }
 }

@@ -1,0 +1,93 @@
+//! What an administrator may set about answering agents, and what agents are told of it.
+//!
+//! **Invariant:** agents are told `ConfigChanged` exactly when what `GetConfig` answers has changed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::domain::ByteCount;
+use crate::runtime::Clock;
+
+/// `MaxExtendedUpdatesPerRequest`, as WSUS has it.
+pub const MAX_EXTENDED: usize = 50;
+const MAX_EXTENDED_TEXT: &str = "50";
+
+/// Where agents fetch payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Locations {
+    /// From this server, which fetches what it does not hold.
+    #[default]
+    Here,
+    /// From where the upstream says they come from (`fetch = "none"`); from here where it does not say.
+    Origin,
+}
+
+/// Settings of the agents' services.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The beginning of every content address, such as `http://updates.example:8530`. Without it the `Host` header of
+    /// the request decides.
+    pub public_url: Option<String>,
+    /// Where agents fetch payloads.
+    pub locations: Locations,
+    /// Whether agents must call `RegisterComputer`. Default true.
+    pub registration_required: bool,
+    /// How long a cookie is good; WSUS: one hour.
+    pub cookie_lifetime: Duration,
+    /// The most new updates in one answer. Default 200 ([MS-WUSP] note 55); an agent gives up after 200 trips.
+    pub page_updates: usize,
+    /// The most bytes of fragments in one answer; one update is sent whatever its size. Default 1 MB.
+    pub page_bytes: ByteCount,
+    /// Memory for finished answers while a snapshot lives. Default 24 MiB.
+    pub remembered_pages: ByteCount,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            locations: Locations::Here,
+            registration_required: true,
+            cookie_lifetime: Duration::from_hours(1),
+            page_updates: 200,
+            page_bytes: ByteCount(1_000_000),
+            remembered_pages: ByteCount(24 << 20),
+        }
+    }
+}
+
+impl Config {
+    /// `Properties` of `GetConfig`, in the order of WSUS ([MS-WUSP] 2.2.2.2.1). `share` is the path for repairs that
+    /// the specification asks for.
+    pub(super) fn properties(share: &str) -> [(&'static str, &str); 5] {
+        [
+            ("MaxExtendedUpdatesPerRequest", MAX_EXTENDED_TEXT),
+            ("PackageServerShare", share),
+            // 3.2: the first with StartCategoryScan
+            ("ProtocolVersion", "3.2"),
+            ("IsInventoryRequired", "0"),
+            ("ClientReportingLevel", "2"),
+        ]
+    }
+
+    /// `LastChange`: since when the answer of `GetConfig` is what it is. Kept in the catalog's settings.
+    pub(super) fn last_change(&self, catalog: &Catalog, clock: &Clock) -> Result<Timestamp, CatalogError> {
+        const KEY: &str = "client.config";
+        let shown = format!("{:?} {}", Self::properties(""), self.registration_required);
+        let stored = catalog.setting(KEY)?;
+        if let Some((time, before)) = stored.as_deref().and_then(|bytes| bytes.split_first_chunk::<8>()) {
+            if before == shown.as_bytes() {
+                if let Ok(time) = Timestamp::from_millisecond(i64::from_le_bytes(*time)) {
+                    return Ok(time);
+                }
+            }
+        }
+        let now = clock.now().as_millisecond();
+        let mut record = now.to_le_bytes().to_vec();
+        record.extend_from_slice(shown.as_bytes());
+        catalog.set_setting(KEY, Some(&record))?;
+        Ok(Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+}

@@ -1,0 +1,233 @@
+//! The handshake ([MS-WUSP] 3.1.5.2 to 3.1.5.5), and what every later request is checked for.
+//!
+//! **Invariant:** identities come from sealed cookies only. A cookie is refused for the first of: not ours, made by an
+//! earlier server, expired, made for another configuration, computer not registered; each by its own fault.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::address::Address;
+use super::config::Config;
+use super::cookie::{Claims, CookieError, KEY_LEN, Kind, Sealer};
+use super::{Refusal, Service};
+use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo};
+use crate::domain::ComputerId;
+use crate::runtime::Clock;
+use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
+
+/// An authorization cookie is used within the same handshake.
+const AUTHORIZATION_LIFETIME: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// `ClientIdString` and names of computers.
+const MAX_NAME: usize = 255;
+
+/// What all handshakes share.
+pub(super) struct Session {
+    sealer: Sealer,
+    last_change: Timestamp,
+}
+
+impl Session {
+    pub(super) fn open(config: &Config, catalog: &Catalog, clock: &Clock) -> Result<Self, CatalogError> {
+        let key = lasting::<KEY_LEN>(catalog, "client.cookie_key")?;
+        let server = Uuid::from_bytes(lasting(catalog, "client.server_id")?);
+        let last_change = config.last_change(catalog, clock)?;
+        Ok(Self { sealer: Sealer::new(&key, server), last_change })
+    }
+}
+
+/// Random bytes, made once for the life of the store.
+fn lasting<const N: usize>(catalog: &Catalog, key: &str) -> Result<[u8; N], CatalogError> {
+    if let Some(bytes) = catalog.setting(key)?.and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(bytes);
+    }
+    let mut bytes = [0; N];
+    for chunk in bytes.chunks_mut(16) {
+        // random but for six fixed bits of sixteen bytes: 244 bits for a key
+        chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
+    }
+    catalog.set_setting(key, Some(&bytes))?;
+    Ok(bytes)
+}
+
+fn opened(error: CookieError) -> Refusal {
+    match error {
+        CookieError::Forged => Refusal::InvalidCookie,
+        CookieError::OtherServer => Refusal::ServerChanged,
+    }
+}
+
+/// A text that must be there, of a bounded length.
+fn named<'a>(text: Option<&'a str>, name: &'static str) -> Result<&'a str, Refusal> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty() && text.len() <= MAX_NAME);
+    text.ok_or(Refusal::Parameter(name))
+}
+
+fn version_of(text: Option<&str>) -> Result<ProtocolVersion, Refusal> {
+    text.and_then(|text| text.parse().ok()).ok_or(Refusal::Parameter("protocolVersion"))
+}
+
+impl Service {
+    /// [MS-WUSP] 3.1.5.2
+    pub(super) fn get_config(&self, address: &Address, version: Option<&str>) -> Result<String, Refusal> {
+        version_of(version)?;
+        let share = format!("\\\\{}\\UpdateServicesPackages", address.host());
+        let answer = wusp::ConfigAnswer {
+            last_change: self.0.session.last_change,
+            registration_required: self.0.config.registration_required,
+            properties: &Config::properties(&share),
+        };
+        Ok(answer.encode())
+    }
+
+    /// [MS-WUSP] 3.1.5.3
+    pub(super) async fn get_authorization(&self, request: wusp::GetAuthorization) -> Result<String, Refusal> {
+        let client = named(request.client_id.as_deref(), "clientId")?;
+        if client.chars().any(char::is_control) {
+            return Err(Refusal::Parameter("clientId"));
+        }
+        let computer = ComputerId(client.to_lowercase());
+        let dns = named(request.dns_name.as_deref(), "dnsName")?.to_owned();
+        if !dns.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
+            return Err(Refusal::Parameter("dnsName"));
+        }
+        let now = self.0.clock.now();
+        let claims = Claims {
+            issued: now,
+            expires: now + AUTHORIZATION_LIFETIME,
+            config: Timestamp::UNIX_EPOCH,
+            change_number: 0,
+            version: ProtocolVersion { major: 0, minor: 0 },
+            computer: computer.clone(),
+        };
+        self.blocking(move |service| {
+            service.0.catalog.introduce(&computer, &dns, request.target_group.as_deref())
+        })
+        .await?;
+        Ok(wusp::AuthorizationAnswer { sealed: self.0.session.sealer.seal(Kind::Authorization, &claims) }
+            .encode())
+    }
+
+    /// [MS-WUSP] 3.1.5.4
+    pub(super) fn get_cookie(&self, request: &wusp::GetCookie) -> Result<String, Refusal> {
+        let session = &self.0.session;
+        let [authorization] = &request.authorizations[..] else {
+            return Err(Refusal::InvalidAuthorizationCookie);
+        };
+        let now = self.0.clock.now();
+        let sealed = authorization.sealed.as_deref().unwrap_or_default();
+        let authorized = session
+            .sealer
+            .open(Kind::Authorization, sealed)
+            .ok()
+            .filter(|claims| now < claims.expires)
+            .ok_or(Refusal::InvalidAuthorizationCookie)?;
+        // an old cookie with nothing but an expiration is how Windows 11 writes none
+        let old = request.old.as_ref().and_then(|old| old.sealed.as_deref());
+        let old = old.map(|sealed| session.sealer.open(Kind::Service, sealed)).transpose().map_err(opened)?;
+        let version = version_of(request.protocol_version.as_deref())?;
+        if request.last_change != Some(session.last_change) {
+            return Err(Refusal::ConfigChanged);
+        }
+        let seen = old.filter(|old| old.computer == authorized.computer).map_or(0, |old| old.change_number);
+        let lifetime = jiff::SignedDuration::try_from(self.0.config.cookie_lifetime)
+            .unwrap_or(jiff::SignedDuration::from_hours(1));
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
+        let claims = Claims {
+            issued: now,
+            expires: now.checked_add(lifetime).unwrap_or(Timestamp::MAX),
+            config: session.last_change,
+            change_number: seen,
+            version,
+            computer: authorized.computer,
+        };
+        Ok(wusp::cookie_answer(&self.sealed(&claims)))
+    }
+
+    /// [MS-WUSP] 3.1.5.5
+    pub(super) async fn register_computer(&self, request: wusp::RegisterComputer) -> Result<String, Refusal> {
+        let claims = self.claims(request.cookie.as_ref())?;
+        if !self.0.config.registration_required {
+            return Err(Refusal::RegistrationNotRequired);
+        }
+        let info = computer_info(request.info.ok_or(Refusal::Parameter("computerInfo"))?);
+        self.blocking(move |service| {
+            let catalog = &service.0.catalog;
+            if catalog.computer(&claims.computer).is_none() {
+                // an administrator forgot it while its cookie was still good
+                catalog.introduce(&claims.computer, &info.dns_name, None)?;
+            }
+            catalog.register(&claims.computer, info)
+        })
+        .await?;
+        Ok(wusp::register_computer_answer())
+    }
+
+    /// What a cookie says, when it is ours and its time is not over.
+    pub(super) fn claims(&self, cookie: Option<&wusp::Cookie>) -> Result<Claims, Refusal> {
+        let sealed = cookie.and_then(|cookie| cookie.sealed.as_deref()).ok_or(Refusal::InvalidCookie)?;
+        let claims = self.0.session.sealer.open(Kind::Service, sealed).map_err(opened)?;
+        if self.0.clock.now() < claims.expires { Ok(claims) } else { Err(Refusal::CookieExpired) }
+    }
+
+    /// The computer of a cookie that may scan: the configuration it knows is ours, and it has registered where that
+    /// is asked for. `None` when it is unknown and need not register.
+    pub(super) fn scanning(&self, claims: &Claims) -> Result<Option<std::sync::Arc<Computer>>, Refusal> {
+        if claims.config != self.0.session.last_change {
+            return Err(Refusal::ConfigChanged);
+        }
+        let computer = self.0.catalog.computer(&claims.computer);
+        let registered = computer.as_ref().is_some_and(|computer| computer.is_registered());
+        if self.0.config.registration_required && !registered {
+            return Err(Refusal::RegistrationRequired);
+        }
+        Ok(computer)
+    }
+
+    /// A cookie on its way out.
+    pub(super) fn sealed(&self, claims: &Claims) -> SealedCookie {
+        SealedCookie { expires: claims.expires, sealed: self.0.session.sealer.seal(Kind::Service, claims) }
+    }
+
+    /// Runs work that may wait for a disk.
+    pub(super) async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        Refusal: From<E>,
+    {
+        let service = self.clone();
+        Ok(tokio::task::spawn_blocking(move || work(&service)).await??)
+    }
+}
+
+fn computer_info(info: wusp::ComputerInfo) -> ComputerInfo {
+    let [major, minor, build, qfe] = info.client_version;
+    ComputerInfo {
+        dns_name: info.dns_name,
+        os_major: info.os_major,
+        os_minor: info.os_minor,
+        os_build: info.os_build,
+        service_pack_major: info.service_pack_major,
+        service_pack_minor: info.service_pack_minor,
+        locale: info.locale,
+        manufacturer: info.manufacturer,
+        model: info.model,
+        bios_version: info.bios_version,
+        bios_name: info.bios_name,
+        bios_date: info.bios_date,
+        architecture: info.architecture,
+        suite_mask: info.suite_mask,
+        old_product_type: info.old_product_type,
+        new_product_type: info.new_product_type,
+        system_metrics: info.system_metrics,
+        client_version: format!("{major}.{minor}.{build}.{qfe}"),
+        os_description: info.os_description,
+        oem: info.oem,
+        device_type: info.device_type,
+        firmware_version: info.firmware_version,
+        mobile_operator: info.mobile_operator,
+    }
+}

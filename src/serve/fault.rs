@@ -1,0 +1,197 @@
+//! The one place that turns what went wrong into what the other side is told: SOAP faults and plain statuses.
+//!
+//! **Invariant:** a fault's `ErrorCode` is one of [MS-WUSP] 2.2.2.4; nothing of an internal error reaches the wire
+//! but its kind and an identity by which the log knows it.
+
+use http::StatusCode;
+use uuid::Uuid;
+
+use crate::catalog::CatalogError;
+use crate::wire::soap::{Blame, Fault, SoapError};
+use crate::wire::xml::XmlError;
+
+/// Why a request is not answered with a result.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A parameter is missing or not what it should be.
+    #[error("the parameter {0} is missing or wrong")]
+    Parameter(&'static str),
+    /// The message could not be read.
+    #[error("the message cannot be read as a request of this service")]
+    Unreadable(#[from] SoapError),
+    /// The body of the message is not what its operation asks for.
+    #[error("the request cannot be read")]
+    Malformed(#[from] XmlError),
+    /// The service has no such operation.
+    #[error("this service has no operation {0:?}")]
+    UnknownOperation(String),
+    /// `SOAPAction` names another operation than the body.
+    #[error("SOAPAction names another operation than the body, which asks for {0:?}")]
+    OtherAction(String),
+    /// The cookie is missing, or this server never sealed it.
+    #[error("the cookie is missing or was not made by this server")]
+    InvalidCookie,
+    /// The cookie's time is over.
+    #[error("the cookie has expired")]
+    CookieExpired,
+    /// The authorization cookie is missing, expired, or this server never sealed it.
+    #[error("the authorization cookie is missing, expired, or was not made by this server")]
+    InvalidAuthorizationCookie,
+    /// The cookie was made before this server became another one.
+    #[error("the cookie was made by an earlier server")]
+    ServerChanged,
+    /// The configuration that agents know has changed.
+    #[error("the configuration has changed since the agent asked for it")]
+    ConfigChanged,
+    /// The computer must register first.
+    #[error("the computer has not registered")]
+    RegistrationRequired,
+    /// The computer was told not to register.
+    #[error("registration was not asked for")]
+    RegistrationNotRequired,
+    /// More than this server can do now.
+    #[error("the server has too much to do")]
+    Busy,
+    /// The catalog could not answer.
+    #[error("the catalog could not answer")]
+    Catalog(#[from] CatalogError),
+    /// A worker ended before its answer.
+    #[error("a worker of the server ended before its answer")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
+impl Refusal {
+    /// `ErrorCode` of [MS-WUSP] 2.2.2.4.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Parameter(_)
+            | Self::Unreadable(_)
+            | Self::Malformed(_)
+            | Self::UnknownOperation(_)
+            | Self::OtherAction(_) => "InvalidParameters",
+            Self::InvalidCookie => "InvalidCookie",
+            Self::CookieExpired => "CookieExpired",
+            Self::InvalidAuthorizationCookie => "InvalidAuthorizationCookie",
+            Self::ServerChanged => "ServerChanged",
+            Self::ConfigChanged => "ConfigChanged",
+            Self::RegistrationRequired | Self::Catalog(CatalogError::UnknownComputer(_)) => {
+                "RegistrationRequired"
+            }
+            Self::RegistrationNotRequired => "RegistrationNotRequired",
+            Self::Busy | Self::Catalog(CatalogError::TooManyComputers { .. }) => "ServerBusy",
+            Self::Catalog(CatalogError::ComputerName) => "InvalidParameters",
+            Self::Catalog(_) | Self::Worker(_) => "InternalServerError",
+        }
+    }
+
+    /// `Message`: the parameter at fault, where it is one.
+    fn message(&self) -> String {
+        match self {
+            Self::Parameter(name) => (*name).to_owned(),
+            Self::Catalog(CatalogError::ComputerName) => "clientId".to_owned(),
+            Self::Malformed(XmlError::Value { element, .. } | XmlError::NotText { element }) => {
+                element.clone()
+            }
+            Self::Malformed(XmlError::Duplicate { element } | XmlError::Missing { element }) => {
+                (*element).to_owned()
+            }
+            Self::Unreadable(error) => error.to_string(),
+            Self::Malformed(error) => error.to_string(),
+            Self::UnknownOperation(_) | Self::OtherAction(_) => self.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// The fault as it goes out, written to the log once. `method` is the `SOAPAction` with its quotation marks.
+    pub fn fault(&self, method: &str) -> Fault {
+        let id = Uuid::new_v4().to_string();
+        let code = self.code();
+        let blame = match code {
+            "InternalServerError" | "ServerBusy" => Blame::Server,
+            _ => Blame::Client,
+        };
+        match blame {
+            Blame::Server => {
+                let cause = std::error::Error::source(self).map(ToString::to_string);
+                tracing::error!(fault = %id, code, method, error = %self, cause, "a request failed");
+            }
+            Blame::Client => {
+                tracing::debug!(fault = %id, code, method, error = %self, "a request was refused")
+            }
+        }
+        Fault::new(blame, code, &self.message(), id, method.to_owned())
+    }
+}
+
+/// Why a request does not even reach a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Misdirected {
+    /// Nothing is served under the path.
+    #[error("No web service is served under this address.\n")]
+    NotFound,
+    /// The services answer POST only.
+    #[error("This address answers POST requests of update agents only.\n")]
+    Method,
+    /// The body is larger than any request.
+    #[error("The request is larger than {0} bytes, the most this server accepts.\n")]
+    TooLarge(usize),
+    /// The body is compressed or in an unknown character set.
+    #[error("The body must be plain UTF-8 or UTF-16 XML.\n")]
+    MediaType,
+    /// The body did not arrive in time.
+    #[error("The request did not arrive in time.\n")]
+    Timeout,
+    /// The body broke off.
+    #[error("The request broke off.\n")]
+    Incomplete,
+}
+
+impl Misdirected {
+    /// The status that says so.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Incomplete => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The answer. What was not read of the request makes the connection useless, so it is closed.
+    pub fn answer(self) -> super::Response {
+        let mut answer = super::text(self.status(), self.to_string());
+        let headers = answer.headers_mut();
+        match self {
+            Self::NotFound => {}
+            Self::Method => {
+                headers.insert(http::header::ALLOW, http::HeaderValue::from_static("POST"));
+            }
+            _ => {
+                headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+            }
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_the_parameter_and_hide_what_is_inside() {
+        let fault = Refusal::Parameter("revisionIDs").fault("\"x\"");
+        assert_eq!(
+            (fault.code.as_deref(), fault.message.as_str()),
+            (Some("InvalidParameters"), "revisionIDs")
+        );
+        assert_eq!((fault.method.as_str(), fault.blame), ("\"x\"", Blame::Client));
+        let other = Refusal::Parameter("revisionIDs").fault("\"x\"");
+        assert_ne!(fault.id, other.id);
+        let inside = Refusal::Catalog(CatalogError::Damaged { segment: 7, offset: 9 }).fault("");
+        assert_eq!((inside.code.as_deref(), inside.message.as_str()), (Some("InternalServerError"), ""));
+        assert_eq!(inside.blame, Blame::Server);
+    }
+}
