@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, AppError, DataDir, close, glue, workers};
-use crate::config::Loaded;
+use crate::config::{Fetch, Loaded};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
 use crate::serve::{Listener, ListenerConfig, Site, admin, client, files};
@@ -52,7 +52,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
-    let site = Site { client: client_service(&app), files: files_service(&app) };
+    let site = Site { client: client_service(&app, &clock)?, files: files_service(&app) };
     let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served) });
     for listener in sockets.agents {
         let run = listener.run(Arc::clone(&site), clock.clone(), tasks.clone());
@@ -109,9 +109,14 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
     Ok(Sockets { agents, admin: bind("admin.listen", config).await? })
 }
 
-fn client_service(app: &App) -> client::Service {
-    let _ = app;
-    client::Service {}
+fn client_service(app: &App, clock: &Clock) -> Result<client::Service, AppError> {
+    let locations = match app.settings.content.fetch {
+        Fetch::None => client::Locations::Origin,
+        Fetch::Demand | Fetch::Approved | Fetch::All => client::Locations::Here,
+    };
+    let public_url = app.settings.server.public_url.clone();
+    let config = client::Config { public_url, locations, ..client::Config::default() };
+    client::Service::new(config, app.catalog.clone(), clock.clone()).map_err(AppError::Catalog)
 }
 
 fn files_service(app: &App) -> files::Service {
