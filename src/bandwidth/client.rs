@@ -138,8 +138,11 @@ impl LinkClient {
         let weight = u32::try_from(weight).unwrap_or(1);
         let stopping = self.0.connector.tasks.stopping();
         tokio::select! {
-            permit = Arc::clone(places).acquire_many_owned(weight) => permit.map_err(|_closed| LinkError::Stopping),
+            biased;
             () = stopping.cancelled() => Err(LinkError::Stopping),
+            permit = Arc::clone(places).acquire_many_owned(weight) => {
+                permit.map_err(|_closed| LinkError::Stopping)
+            }
         }
     }
 

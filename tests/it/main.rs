@@ -1,7 +1,4 @@
-//! Black-box tests: one file a promise.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
+//! Black-box tests: one promise a file.
 
-mod admin_needs_the_token;
-mod fragments_equal_captures;
-mod server;
-mod starts_without_upstream;
+mod link;
+mod link_rate;
