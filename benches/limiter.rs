@@ -182,7 +182,7 @@ fn report(rate: Rate, samples: &[(Duration, u64)], window: Duration) {
             continue;
         }
         if let Some(&(to, after)) = samples[index..].iter().find(|(at, _)| *at >= from + window) {
-            worst = worst.max((after - before) as f64 / (to - from).as_secs_f64() / due);
+            worst = worst.max((after - before) as f64 / to.saturating_sub(from).as_secs_f64() / due);
         }
     }
     let (end, all) = samples.last().copied().unwrap_or_default();

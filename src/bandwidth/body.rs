@@ -54,8 +54,10 @@ pub struct LinkBody {
     lease: Option<Lease>,
     idle_limit: Duration,
     idle: Pin<Box<Sleep>>,
-    /// Set while a frame is waited for: what the socket had counted when the wait began.
-    waiting: Option<Option<u64>>,
+    /// A frame is waited for.
+    waiting: bool,
+    /// What the socket had counted when the wait began.
+    moves: Option<u64>,
 }
 
 impl LinkBody {
@@ -65,7 +67,8 @@ impl LinkBody {
             lease: Some(lease),
             idle_limit,
             idle: Box::pin(tokio::time::sleep(idle_limit)),
-            waiting: None,
+            waiting: false,
+            moves: None,
         };
         if body.incoming.is_end_stream() {
             body.finish();
@@ -86,17 +89,18 @@ impl LinkBody {
     /// Ready when nothing moved at the socket for the idle limit; waiting for the limiter is no idleness.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<LinkError> {
         let moves = self.lease.as_ref().and_then(|lease| lease.connection.account.moves());
-        if self.waiting.is_none() {
-            self.waiting = Some(moves);
+        if !self.waiting {
+            self.waiting = true;
+            self.moves = moves;
             self.idle.as_mut().reset(Instant::now() + self.idle_limit);
         }
         loop {
             ready!(self.idle.as_mut().poll(cx));
-            if moves.is_some() && self.waiting == Some(moves) {
+            if moves.is_some() && self.moves == moves {
                 let (origin, limit) = (self.origin(), self.idle_limit);
                 return Poll::Ready(LinkError::Timeout { origin, stage: "more of its answer", limit });
             }
-            self.waiting = Some(moves);
+            self.moves = moves;
             self.idle.as_mut().reset(Instant::now() + self.idle_limit);
         }
     }
@@ -116,7 +120,7 @@ impl Body for LinkBody {
         }
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = None;
+                this.waiting = false;
                 if this.incoming.is_end_stream() {
                     this.finish();
                 }

@@ -59,8 +59,8 @@ impl Default for LinkConfig {
             user_agent: concat!("Tailwater/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(20),
             // a WSUS may think for minutes about a revision list
-            answer_timeout: Duration::from_secs(300),
-            idle_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_mins(5),
+            idle_timeout: Duration::from_mins(1),
             // IIS closes at 120 s; leave before that, or requests meet closing connections
             keep_alive: Duration::from_secs(55),
             max_idle_per_origin: 16,
