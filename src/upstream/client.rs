@@ -48,13 +48,28 @@ pub(super) enum CallError {
 /// One attempt that failed.
 struct Failure {
     error: CallError,
-    /// Whether another attempt may help, and what wait the upstream asked for.
-    again: Option<Option<Duration>>,
+    again: Again,
+}
+
+/// Whether another attempt may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Never,
+    /// After this wait at least, which the upstream asked for.
+    After(Duration),
+}
+
+impl Again {
+    const SOON: Self = Self::After(Duration::ZERO);
+
+    fn soon_if(may_help: bool) -> Self {
+        if may_help { Self::SOON } else { Self::Never }
+    }
 }
 
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
-        Self { error: CallError::Failed(error), again: None }
+        Self { error: CallError::Failed(error), again: Again::Never }
     }
 }
 
@@ -80,10 +95,11 @@ impl SoapClient {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let Some(wanted) = failure.again.filter(|_| attempt < MOST_ATTEMPTS) else {
-                return Err(failure.error);
+            let wanted = match failure.again {
+                Again::After(wanted) if attempt < MOST_ATTEMPTS => wanted,
+                _ => return Err(failure.error),
             };
-            let wait = wanted.unwrap_or_default().clamp(delay(attempt), LONGEST_DELAY);
+            let wait = wanted.min(LONGEST_DELAY).max(delay(attempt));
             tracing::debug!(operation = request.operation, attempt, ?wait, error = ?failure.error, "trying again");
             self.clock.sleep(wait).await;
             attempt += 1;
@@ -97,7 +113,7 @@ impl SoapClient {
     {
         let operation = request.operation;
         let broken = |source: crate::bandwidth::LinkError| Failure {
-            again: source.retry_may_help().then_some(None),
+            again: Again::soon_if(source.retry_may_help()),
             error: CallError::Failed(SyncError::Link { operation, source }),
         };
         let message = http::Request::post(url.clone())
@@ -125,10 +141,10 @@ impl SoapClient {
             }
             Ok(Err(source)) => Err(Failure {
                 error: CallError::Failed(SyncError::Answer { operation, source }),
-                again: Some(None),
+                again: Again::SOON,
             }),
             // reading panicked: perhaps over bytes that the link damaged
-            Err(_) => Err(Failure { error: CallError::Failed(SyncError::Worker), again: Some(None) }),
+            Err(_) => Err(Failure { error: CallError::Failed(SyncError::Worker), again: Again::SOON }),
         }
     }
 
@@ -212,10 +228,10 @@ fn is_xpress(headers: &HeaderMap) -> bool {
 fn refused(operation: &'static str, fault: Box<Fault>) -> Failure {
     let again = match fault.code.as_deref() {
         // Deviates: a fault without a code stops Windows; it comes of machinery in between, and passes
-        None | Some("ServerBusy") => Some(None),
+        None | Some("ServerBusy") => Again::SOON,
         // documents are asked for in smaller batches instead
-        Some("InternalServerError") if operation != "GetUpdateData" => Some(None),
-        Some(_) => None,
+        Some("InternalServerError") if operation != "GetUpdateData" => Again::SOON,
+        Some(_) => Again::Never,
     };
     Failure { error: CallError::Fault(fault), again }
 }
@@ -231,9 +247,10 @@ fn refusal(operation: &'static str, status: StatusCode, headers: &HeaderMap) -> 
     };
     let passes = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let after = Again::After(Duration::from_secs(seconds.unwrap_or_default()));
     Failure {
         error: CallError::Failed(SyncError::Status { operation, status: status.as_u16(), advice }),
-        again: passes.then(|| seconds.map(Duration::from_secs)),
+        again: if passes { after } else { Again::Never },
     }
 }
 

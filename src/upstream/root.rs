@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::SyncError;
 use crate::bandwidth::{Class, LinkClient};
+use crate::domain::Sha256Digest;
 
 /// Where Microsoft publishes it.
 pub(super) const PUBLISHED_AT: &str = "http://www.microsoft.com/pki/certs/MicRooCerAut2011_2011_03_22.crt";
@@ -30,7 +31,8 @@ pub(super) fn is_needed(url: &str) -> bool {
 }
 
 fn fingerprint(certificate: &[u8]) -> String {
-    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest: [u8; 32] = Sha256::digest(certificate).into();
+    Sha256Digest(digest).hex().to_ascii_lowercase()
 }
 
 /// The certificate (DER): from `dir`, or from where it is published, then kept in `dir`.

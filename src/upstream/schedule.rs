@@ -13,11 +13,11 @@ use super::client::chance;
 use super::{Outcome, Schedule, SyncError, SyncOptions, Trigger, Upstream};
 
 /// The wait before a synchronisation that failed, or lacks something, is tried again; doubles with each.
-const FIRST_RETRY: Duration = Duration::from_secs(15 * 60);
+const FIRST_RETRY: Duration = Duration::from_mins(15);
 /// The longest such wait.
-const LONGEST_RETRY: Duration = Duration::from_secs(4 * 3600);
+const LONGEST_RETRY: Duration = Duration::from_hours(4);
 /// How long the worker sleeps at most, so that it notices when the clock was set.
-const LONGEST_NAP: Duration = Duration::from_secs(60);
+const LONGEST_NAP: Duration = Duration::from_mins(1);
 
 /// The first of `times` after `now`.
 fn next_time(times: &[Time], zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {

@@ -72,7 +72,6 @@ fn pick(
     for name in wanted {
         let name = name.trim();
         let id: Option<UpdateId> = name.parse().ok();
-        let before = picked.len();
         let mut found = false;
         for category in &candidates {
             let named =
@@ -83,7 +82,6 @@ fn pick(
             }
         }
         if !found {
-            debug_assert_eq!(before, picked.len());
             unknown.push(UnknownCategory { key, name: name.to_owned(), near: near(&candidates, name) });
         }
     }
@@ -204,7 +202,8 @@ mod tests {
 
     #[test]
     fn names_guids_and_families_select_products() {
-        let table: [(&[&str], &[&str], &[u128], &[u128]); 5] = [
+        type Row = (&'static [&'static str], &'static [&'static str], &'static [u128], &'static [u128]);
+        let table: [Row; 5] = [
             (&[], &[], &[], &[]),
             (&["windows 11"], &["Drivers"], &[3], &[9]),
             (&["00000000-0000-0000-0000-000000000004"], &[], &[4], &[8, 9]),

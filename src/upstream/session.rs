@@ -97,14 +97,7 @@ impl Session {
         let clock = client.clock.clone();
         let url = url.trim_end_matches('/').to_owned();
         let service = address(&url, SERVICE_PATH)?;
-        let account_id = match catalog.setting(ACCOUNT_KEY)?.and_then(|id| Uuid::from_slice(&id).ok()) {
-            Some(id) => id,
-            None => {
-                let id = Uuid::new_v4();
-                catalog.set_setting(ACCOUNT_KEY, Some(id.as_bytes()))?;
-                id
-            }
-        };
+        let account_id = account_id(&catalog)?;
         let kept: Option<KeptCookie> =
             catalog.setting(COOKIE_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let cookie = kept
@@ -257,6 +250,16 @@ impl Session {
             service: format!("{}://{authority}", uri.scheme_str().unwrap_or_default()),
         })
     }
+}
+
+/// Who we are to upstreams: made once for the life of the store.
+fn account_id(catalog: &Catalog) -> Result<Uuid, SyncError> {
+    if let Some(id) = catalog.setting(ACCOUNT_KEY)?.and_then(|id| Uuid::from_slice(&id).ok()) {
+        return Ok(id);
+    }
+    let id = Uuid::new_v4();
+    catalog.set_setting(ACCOUNT_KEY, Some(id.as_bytes()))?;
+    Ok(id)
 }
 
 fn is_about_cookies(fault: &Fault) -> bool {

@@ -33,7 +33,7 @@ const MOST_ROUNDS: usize = 3;
 /// Bundles within bundles, and prerequisites of what was pulled in.
 const MOST_LEVELS: usize = 16;
 /// Prerequisites that the upstream did not have are looked for again after this.
-const LOOK_UP_AGAIN: Duration = Duration::from_secs(7 * 24 * 3600);
+const LOOK_UP_AGAIN: Duration = Duration::from_hours(7 * 24);
 /// Of these, so many are remembered.
 const MOST_ABSENT: usize = 10_000;
 
@@ -224,10 +224,10 @@ impl Run {
         wanted: &[UpdateIdentity],
         listed: bool,
     ) -> Result<Related, SessionError> {
-        let fetched = fetcher.fetch(wanted, listed).await?;
-        self.tally.fetched += fetched.stored;
-        self.tally.missing.extend(fetched.missing);
-        Ok(fetched.related)
+        let result = fetcher.fetch(wanted, listed).await?;
+        self.tally.fetched += result.stored;
+        self.tally.missing.extend(result.missing);
+        Ok(result.related)
     }
 
     /// What to ask for, out of the names that are configured and the categories that are known by now.
@@ -342,7 +342,7 @@ impl Run {
             let settings = vec![(STATE_KEY.to_owned(), Some(state))];
             staging.activate(Activation { settings, withdraw: Vec::new(), force }).map(Some)
         });
-        Ok(activated.await?.map_err(SyncError::Catalog)?)
+        activated.await?.map_err(SyncError::Catalog)
     }
 }
 

@@ -72,7 +72,7 @@ pub fn read_config_data<R: BufRead>(input: R) -> Result<ConfigData, SoapError> {
             "NewConfigAnchor" => once(&mut anchor, "NewConfigAnchor", decoder.text()?)?,
             "ProtocolVersion" => once(&mut version, "ProtocolVersion", decoder.text()?)?,
             "LanguageUpdateList" => {
-                once(&mut languages, "LanguageUpdateList", read_languages(&mut decoder)?)?
+                once(&mut languages, "LanguageUpdateList", read_languages(&mut decoder)?)?;
             }
             _ => decoder.skip()?,
         }

@@ -34,8 +34,10 @@ pub enum XpressError {
 const MAX_COMPRESSED: usize = MAX_BLOCK + MAX_BLOCK / 8 + 16;
 
 fn lengths(header: [u8; 8]) -> Result<(usize, usize), XpressError> {
-    let [a, b, c, d, e, f, g, h] = header;
-    let (uncompressed, compressed) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    let both = u64::from_le_bytes(header);
+    // the lower half comes first
+    let uncompressed = u32::try_from(both & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    let compressed = u32::try_from(both >> 32).unwrap_or(u32::MAX);
     let refuse = XpressError::BlockLength { uncompressed, compressed };
     match (usize::try_from(uncompressed), usize::try_from(compressed)) {
         (Ok(long), Ok(short)) if long <= MAX_BLOCK && short <= MAX_COMPRESSED => Ok((long, short)),

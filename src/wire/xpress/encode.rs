@@ -25,7 +25,7 @@ pub fn encode(raw: &[u8]) -> Vec<u8> {
 
 /// Appends `raw`, compressed, to `out`. What is appended in several calls decodes to all of it, in order.
 pub fn encode_into(out: &mut Vec<u8>, raw: &[u8]) {
-    let mut tables = Tables { heads: [NONE; 1 << HASH_BITS], links: [NONE; BLOCK] };
+    let mut tables = Tables { heads: vec![NONE; 1 << HASH_BITS], links: vec![NONE; BLOCK] };
     for block in raw.chunks(BLOCK) {
         // a block is far below 4 GiB
         let length = u32::try_from(block.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -44,9 +44,9 @@ pub fn encode_into(out: &mut Vec<u8>, raw: &[u8]) {
 
 struct Tables {
     /// The latest position of each hash.
-    heads: [u16; 1 << HASH_BITS],
+    heads: Vec<u16>,
     /// The position before it with the same hash.
-    links: [u16; BLOCK],
+    links: Vec<u16>,
 }
 
 fn hash(block: &[u8], at: usize) -> usize {
@@ -132,7 +132,7 @@ impl Output<'_> {
     /// The unused flags are ones.
     fn finish(self) {
         let spare = 32 - self.count;
-        let flags = u32::try_from((u64::from(self.flags) + 1 << spare) - 1).unwrap_or(u32::MAX);
+        let flags = u32::try_from(((u64::from(self.flags) + 1) << spare) - 1).unwrap_or(u32::MAX);
         self.out[self.flags_at..self.flags_at + 4].copy_from_slice(&flags.to_le_bytes());
     }
 
