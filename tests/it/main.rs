@@ -1,9 +1,16 @@
 //! Black-box tests: one file a promise.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 
+#[path = "../office/mod.rs"]
+mod office;
+
 mod admin_needs_the_token;
 mod fragments_equal_captures;
 mod link;
 mod link_rate;
+mod replica;
 mod server;
 mod starts_without_upstream;
+mod sync_fetches_only_what_changed;
+mod sync_says_what_is_missing;
+mod sync_shows_no_half_world;
