@@ -56,6 +56,7 @@ struct Inner {
     progress: Arc<watch::Sender<SyncProgress>>,
     next_run: watch::Sender<Option<Timestamp>>,
     manner: Mutex<Manner>,
+    questions: Mutex<sources::Questions>,
 }
 
 /// How the upstream deals with payloads.
@@ -103,6 +104,7 @@ impl Upstream {
             progress: Arc::new(watch::Sender::new(SyncProgress::default())),
             next_run: watch::Sender::new(None),
             manner: Mutex::new(Manner::of(&state)),
+            questions: Mutex::default(),
         })))
     }
 

@@ -3,13 +3,44 @@
 //! Invariant: an address is only ever that of the configured upstream or one that the upstream's metadata
 //! named. It never fetches.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::session::SessionError;
 use super::{ContentFrom, SyncError, Upstream};
 use crate::catalog::KnownFile;
 use crate::domain::{FileDeclaration, Sha1Digest};
 use crate::wire::server_sync::download_files;
+
+/// A payload that is asked for again within this time is taken to be missing at a lazy upstream.
+const SOON: Duration = Duration::from_hours(1);
+/// Payloads whose last question is remembered; with more, the memory begins anew.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// When payloads were last asked for, and whether the upstream was told. A question that is repeated soon
+/// means that the first one led to nothing.
+#[derive(Debug, Default)]
+pub(super) struct Questions(HashMap<Sha1Digest, (Timestamp, bool)>);
+
+impl Questions {
+    /// Notes a question; true when the upstream should be asked to fetch the payload, at most once an hour.
+    fn is_repeated(&mut self, sha1: Sha1Digest, now: Timestamp) -> bool {
+        if self.0.len() == MOST_REMEMBERED {
+            self.0.clear();
+        }
+        let soon = SignedDuration::try_from(SOON).unwrap_or_default();
+        match self.0.get_mut(&sha1) {
+            Some((asked_at, told)) if now.duration_since(*asked_at) < soon => !std::mem::replace(told, true),
+            _ => {
+                self.0.insert(sha1, (now, false));
+                false
+            }
+        }
+    }
+}
 
 /// The addresses of a payload, the one to try first first.
 fn addresses(
@@ -53,7 +84,24 @@ impl Upstream {
         let known = tokio::task::spawn_blocking(move || catalog.file(&sha1)).await;
         let known = known.ok().and_then(Result::ok).flatten();
         let manner = self.0.manner();
+        self.remind(manner.lazy && !manner.catalog_only, sha1);
         addresses(&self.0.config.url, file, known.as_ref(), manner.catalog_only, self.0.config.content_from)
+    }
+
+    /// Tells a lazy upstream of a payload that it does not seem to hold, beside everything else.
+    fn remind(&self, lazy: bool, sha1: Sha1Digest) {
+        let repeated = || {
+            let mut questions = self.0.questions.lock().unwrap_or_else(PoisonError::into_inner);
+            questions.is_repeated(sha1, self.0.clock.now())
+        };
+        if lazy && repeated() {
+            let upstream = self.clone();
+            self.0.tasks.spawn("reminder to the upstream", async move {
+                if let Err(error) = upstream.ask_for_files(&[sha1]).await {
+                    tracing::debug!(%sha1, %error, "the upstream was asked in vain to fetch a payload");
+                }
+            });
+        }
     }
 
     /// Asks an upstream that fetches payloads only when needed to fetch these ([MS-WSUSSS] 3.1.4.11); at
@@ -75,6 +123,25 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lazy_upstream_is_reminded_once_of_what_is_asked_again() {
+        let digest = |byte| Sha1Digest([byte; 20]);
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        let mut questions = Questions::default();
+        let table = [
+            (1, 0, false),
+            (2, 1, false),
+            (1, 5, true),
+            (1, 6, false),
+            (1, 59, false),
+            (1, 61, false),
+            (1, 62, true),
+        ];
+        for (byte, minute, repeated) in table {
+            assert_eq!(questions.is_repeated(digest(byte), at(minute)), repeated, "{byte} at {minute}");
+        }
+    }
 
     #[test]
     fn microsofts_addresses_come_first_only_where_they_should() {
