@@ -127,6 +127,24 @@ pub struct Status {
     pub failed: Vec<Failure>,
 }
 
+impl Status {
+    /// What the computer says of one update. Anything that the catalog holds and the computer did not list
+    /// does not concern it.
+    pub fn state_of(&self, update: &UpdateId) -> State {
+        if self.failed.iter().any(|failure| failure.update == *update) {
+            State::Failed
+        } else if self.installed.contains(update) {
+            State::Installed
+        } else if self.needed.contains(update) {
+            State::Needed
+        } else if self.reported_at.is_some() {
+            State::NotApplicable
+        } else {
+            State::Unknown
+        }
+    }
+}
+
 /// A failed installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -77,12 +77,6 @@ pub enum CatalogError {
     /// A text could not be compressed or decompressed.
     #[error("a text could not be compressed or decompressed")]
     Compression(#[source] std::io::Error),
-    /// A dump was cut short or altered.
-    #[error("the dump is damaged after {records} records; make it again")]
-    Dump {
-        /// How many records were good.
-        records: u64,
-    },
     /// No such update.
     #[error("update {0} is not in the catalog; see `tailwater updates list`")]
     UnknownUpdate(UpdateId),

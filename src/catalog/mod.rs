@@ -15,14 +15,27 @@
 
 pub mod kv;
 
+mod approvals;
 mod computer;
+mod computers;
 mod config;
+mod decisions;
 mod error;
+mod events;
+mod ingest;
+mod manifest;
 mod part;
 mod query;
+mod reading;
+mod rebuild;
+mod record;
 mod scan;
+mod segment;
 mod snapshot;
 mod staging;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -37,6 +50,8 @@ pub use query::{
     CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline, GroupApproval,
     KnownFile, MAX_PAGE, Page, Totals, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
 };
+pub use reading::Chunks;
+pub use rebuild::rebuild_index;
 pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
@@ -48,6 +63,7 @@ use crate::domain::{
     UpdateId, UpdateIdentity,
 };
 use crate::runtime::Clock;
+use store::Store;
 
 /// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
 const FRAME_BYTES: u32 = 256 * 1024;
@@ -63,75 +79,97 @@ pub struct StoredFacts {
 
 /// The catalog. Cheap to clone; clones share one store.
 #[derive(Clone)]
-pub struct Catalog(Arc<()>);
+pub struct Catalog(Arc<Store>);
 
-// BODIES FOLLOW: signatures first, so that neighbours can build against them.
-#[expect(unused_variables, clippy::todo, reason = "bodies follow")]
 impl Catalog {
     /// Opens the store in `config.dir`, making it when absent, and builds the snapshot. Blocks.
     ///
     /// # Errors
     /// When another process holds the store, or it cannot be read.
     pub fn open(config: Config, clock: Clock) -> Result<Self, CatalogError> {
-        todo!()
+        Store::open(config, clock).map(|store| Self(Arc::new(store)))
     }
 
     // --- for agents -----------------------------------------------------------------------------------
 
     /// The world as agents see it now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        todo!()
+        self.0.snapshot()
     }
+
     /// Tells of every new snapshot by its sequence number.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.0.subscribe()
     }
+
     /// The driver pass. Reads what candidates say of themselves, so it may block.
     pub fn drivers(&self, query: &DriverQuery<'_>) -> Result<ScanAnswer, CatalogError> {
-        todo!()
+        let snapshot = self.0.snapshot();
+        let facts = |id| snapshot.facts_part(id).map(|part| self.0.read_facts(&part)).transpose();
+        snapshot.drivers(query, &facts)
     }
+
     /// A text, whole. Those that fit one frame are remembered; larger ones are gathered in memory, so use
     /// [`Catalog::chunks`] when [`PartRef::is_large`].
     pub fn read(&self, part: &PartRef) -> Result<Bytes, CatalogError> {
-        todo!()
+        self.0.read(part)
     }
+
     /// A text in pieces of at most 256 KiB, read as they are asked for.
     pub fn chunks(&self, part: &PartRef) -> Chunks {
-        todo!()
+        Chunks::new(Arc::clone(&self.0), *part)
     }
+
     /// What is kept of an active revision beside its texts; remembered.
     pub fn facts(&self, revision: RevisionId) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
-        todo!()
+        let part = self.0.snapshot().facts_part(revision.0);
+        part.map(|part| self.0.read_facts(&part)).transpose()
     }
 
     // --- ingest ---------------------------------------------------------------------------------------
 
     /// The way into the store. Several may exist at once; they share what is staged.
     pub fn staging(&self) -> Result<Staging, CatalogError> {
-        todo!()
+        Ok(Staging(Arc::clone(&self.0)))
     }
+
     /// Revisions whose stored texts turned out damaged: to be fetched again, whatever an anchor says.
     pub fn damaged(&self) -> Vec<UpdateIdentity> {
-        todo!()
+        self.0.snapshot().view().decisions.damaged.values().copied().collect()
     }
+
     /// The activation that waits for an administrator, if one does.
     pub fn held(&self) -> Option<Held> {
-        todo!()
+        let value = self.0.kv.get(record::key::HELD).ok()??;
+        record::decode('h', &value).ok()
     }
+
     /// Activates what was held.
     pub fn release_held(&self) -> Result<Summary, CatalogError> {
-        todo!()
+        let held = self.held().ok_or(CatalogError::NothingHeld)?;
+        match self.staging()?.activate(Activation { force: true, ..held.activation })? {
+            Activated::Done(summary) => Ok(summary),
+            Activated::Held(_) => Err(CatalogError::NothingHeld),
+        }
     }
 
     // --- settings: small values of other rooms, by key (anchors, cookies, the sealing key) -----------------
 
     /// A value, at most 1 MiB.
     pub fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, CatalogError> {
-        todo!()
+        Ok(self.0.kv.get(&record::key::setting(key))?)
     }
+
     /// Sets a value durably; `None` removes it.
     pub fn set_setting(&self, key: &str, value: Option<&[u8]>) -> Result<(), CatalogError> {
-        todo!()
+        self.0.put((record::key::setting(key), value.map(<[u8]>::to_vec)))?;
+        Ok(self.0.kv.flush()?)
+    }
+
+    /// Writes the index, engine-neutral: with a copy of the `documents` folder it is the whole store.
+    /// Returns how many entries. See [`kv::Kv::dump`].
+    pub fn dump_index(&self, out: &mut impl std::io::Write) -> Result<u64, CatalogError> {
+        Ok(self.0.kv.dump(out)?)
     }
 
     // --- decisions ------------------------------------------------------------------------------------
@@ -146,47 +184,57 @@ impl Catalog {
         deadline: Deadline,
         by: &str,
     ) -> Result<Approval, CatalogError> {
-        todo!()
+        self.0.approve(update, group, action, deadline, by)
     }
+
     /// Takes an approval back. False when there was none.
     pub fn unapprove(&self, update: &UpdateId, group: &GroupId) -> Result<bool, CatalogError> {
-        todo!()
+        self.0.unapprove(update, group)
     }
+
     /// Declines an update; its approvals go. False when it was declined already.
     pub fn decline(&self, update: &UpdateId, by: &str) -> Result<bool, CatalogError> {
-        todo!()
+        self.0.decline(update, by)
     }
+
     /// Takes a decline back. False when it was not declined.
     pub fn undecline(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        todo!()
+        self.0.undecline(update)
     }
+
     /// All groups, parents before children.
     pub fn groups(&self) -> Vec<Group> {
-        todo!()
+        self.0.snapshot().view().decisions.sorted()
     }
+
     /// A group by name (any letter case) or identity.
     pub fn find_group(&self, name_or_id: &str) -> Option<Group> {
-        todo!()
+        let (name, id) = (name_or_id.trim().to_lowercase(), name_or_id.parse::<GroupId>().ok());
+        self.groups().into_iter().find(|group| Some(group.id) == id || group.name.to_lowercase() == name)
     }
+
     /// Makes a group; without a parent, in All Computers.
     pub fn create_group(&self, name: &str, parent: Option<&GroupId>) -> Result<Group, CatalogError> {
-        todo!()
+        self.0.create_group(name, parent)
     }
+
     /// Renames a group.
     pub fn rename_group(&self, group: &GroupId, name: &str) -> Result<Group, CatalogError> {
-        todo!()
+        self.0.rename_group(group, name)
     }
+
     /// Removes a group and those below it with their approvals; their computers become unassigned.
     pub fn remove_group(&self, group: &GroupId) -> Result<(), CatalogError> {
-        todo!()
+        self.0.remove_group(group)
     }
 
     // --- computers ------------------------------------------------------------------------------------
 
     /// A computer.
     pub fn computer(&self, id: &ComputerId) -> Option<Arc<Computer>> {
-        todo!()
+        self.0.computers.get(id)
     }
+
     /// A computer said who it is (`GetAuthorizationCookie`): it is made when unknown.
     pub fn introduce(
         &self,
@@ -194,86 +242,88 @@ impl Catalog {
         dns_name: &str,
         requested_group: Option<&str>,
     ) -> Result<Arc<Computer>, CatalogError> {
-        todo!()
+        self.0.introduce(id, dns_name, requested_group)
     }
+
     /// `RegisterComputer`.
     pub fn register(&self, id: &ComputerId, info: ComputerInfo) -> Result<Arc<Computer>, CatalogError> {
-        todo!()
+        self.0.register(id, info)
     }
+
     /// A computer scanned. Cheap: written down at most once a minute.
     pub fn contacted(&self, id: &ComputerId, device_attributes: Option<&str>) -> Result<(), CatalogError> {
-        todo!()
+        self.0.contacted(id, device_attributes)
     }
+
     /// `ReportEventBatch`: keeps the events and derives what they say of updates. The same batch again
     /// changes nothing.
     pub fn report(&self, id: &ComputerId, events: Vec<Event>) -> Result<(), CatalogError> {
-        todo!()
+        self.0.report(id, events)
     }
+
     /// Puts a computer into groups; none means Unassigned Computers.
     pub fn assign(&self, id: &ComputerId, groups: &[GroupId]) -> Result<Arc<Computer>, CatalogError> {
-        todo!()
+        self.0.assign(id, groups)
     }
+
     /// Forgets a computer. False when it was not known.
     pub fn forget(&self, id: &ComputerId) -> Result<bool, CatalogError> {
-        todo!()
+        self.0.forget(id)
     }
+
     /// Computers, by name.
     pub fn computers(&self, query: &ComputerQuery) -> Result<Page<ComputerRow>, CatalogError> {
-        todo!()
+        self.0.computers(query)
     }
+
     /// One computer with what it reported.
     pub fn computer_detail(&self, id: &ComputerId) -> Result<Option<ComputerDetail>, CatalogError> {
-        todo!()
+        self.0.computer_detail(id)
     }
 
     // --- reading --------------------------------------------------------------------------------------
 
     /// The catalog in numbers.
     pub fn totals(&self) -> Totals {
-        todo!()
+        self.0.totals()
     }
+
     /// Updates, newest first.
     pub fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
-        todo!()
+        self.0.updates(query)
     }
+
     /// One update.
     pub fn update(
         &self,
         update: &UpdateId,
         language: Option<&str>,
     ) -> Result<Option<UpdateDetail>, CatalogError> {
-        todo!()
+        self.0.update(update, language)
     }
+
     /// All categories, by kind and title.
     pub fn categories(&self, language: Option<&str>) -> Result<Vec<CategoryRow>, CatalogError> {
-        todo!()
+        self.0.categories(language)
     }
+
     /// A payload by its name on the wire.
     pub fn file(&self, sha1: &Sha1Digest) -> Result<Option<KnownFile>, CatalogError> {
-        todo!()
+        self.0.file(sha1)
     }
+
     /// The payloads of an update's newest revision and of all it bundles, each once.
     pub fn files_of(&self, update: &UpdateId) -> Result<Vec<FileDeclaration>, CatalogError> {
-        todo!()
+        self.0.files_of(update)
     }
+
     /// The payloads of everything approved for installation, each once.
     pub fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
-        todo!()
+        self.0.approved_files()
     }
+
     /// The payloads that agents can still ask for: of everything offered. Sorted.
     pub fn live_digests(&self) -> Vec<Sha1Digest> {
-        todo!()
-    }
-}
-
-/// A text in pieces; see [`Catalog::chunks`].
-pub struct Chunks(());
-
-#[expect(clippy::todo, reason = "bodies follow")]
-impl Iterator for Chunks {
-    type Item = Result<Bytes, CatalogError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+        self.0.snapshot().live_digests()
     }
 }

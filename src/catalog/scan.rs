@@ -88,7 +88,7 @@ pub struct ScanQuery<'a> {
 }
 
 /// The answer to a scan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanAnswer {
     /// Differs between any two different questions and any two snapshots of one process: a key for whoever
     /// keeps encoded answers.

@@ -4,14 +4,30 @@
 //! [`Staging::activate`]. Staging outlives its process: what was stored and not activated is still held
 //! after a restart.
 
+use std::sync::{Arc, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogError, NewRevision};
+use super::ingest::{self, Prepared};
+use super::kv::{Batch, MAX_BATCH};
+use super::manifest::Manifest;
+use super::record::{self, ActivationRecord, Active, Generation, key};
+use super::segment::frame::Kind;
+use super::snapshot::View;
+use super::store::{Op, Staged, Store, lock};
+use super::{CatalogError, NewRevision, StoredFacts};
 use crate::domain::{RevisionId, UpdateIdentity};
+
+/// How many manifests go into one block.
+const BLOCK: usize = 100;
+/// The most settings that change with an activation: all of it must fit one batch.
+const MAX_SETTINGS: usize = MAX_BATCH - 8;
+/// Fewer updates than this may go without asking anybody, whatever share they are.
+const HOLD_AT_LEAST: usize = 100;
 
 /// The way into the store; see [`super::Catalog::staging`]. Cheap to clone.
 #[derive(Clone)]
-pub struct Staging(());
+pub struct Staging(pub(super) Arc<Store>);
 
 /// What becomes visible with an activation, beside everything that is staged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,39 +78,236 @@ pub enum Activated {
     Held(Held),
 }
 
-#[expect(unused_variables, clippy::todo, clippy::needless_pass_by_value, reason = "bodies follow")]
 impl Staging {
+    fn staged_now(&self, identity: &UpdateIdentity) -> Option<Staged> {
+        self.0.staged.read().unwrap_or_else(PoisonError::into_inner).get(identity).copied()
+    }
+
     /// Whether this revision needs no fetching: active or staged, and not damaged.
     pub fn holds(&self, identity: &UpdateIdentity) -> bool {
-        todo!()
+        if self.staged_now(identity).is_some_and(|staged| self.0.is_durable(staged.ticket)) {
+            return true;
+        }
+        let snapshot = self.0.snapshot();
+        let active = snapshot.world().find(identity);
+        active.is_some_and(|id| !snapshot.view().decisions.damaged.contains_key(&id))
     }
 
     /// Every revision that is active, staged ones excluded. For telling what upstream no longer lists.
     pub fn active(&self) -> Vec<UpdateIdentity> {
-        todo!()
+        let snapshot = self.0.snapshot();
+        let world = snapshot.world();
+        let revisions = world.updates.iter().flat_map(|update| world.revisions(update));
+        revisions.map(|(_, rev)| world.identity(rev)).collect()
     }
 
     /// Every revision that is staged and not active.
     pub fn staged(&self) -> Vec<UpdateIdentity> {
-        todo!()
+        self.0.staged.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// What a staged or active revision is stored as; for pulling in what bundles and prerequisites name.
+    pub fn facts(&self, identity: &UpdateIdentity) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
+        if let Some(staged) = self.staged_now(identity) {
+            return self.0.read_facts(&staged.facts).map(Some);
+        }
+        let snapshot = self.0.snapshot();
+        let part = snapshot.world().find(identity).and_then(|id| snapshot.facts_part(id));
+        part.map(|part| self.0.read_facts(&part)).transpose()
     }
 
     /// Stores revisions durably. A revision that is held already is passed over. Concurrent calls share
     /// their syncs; best given 25 to 100 at once. Blocks.
+    ///
+    /// Answers with the numbers in the order of `revisions`.
     pub fn store(&self, revisions: Vec<NewRevision>) -> Result<Vec<RevisionId>, CatalogError> {
-        todo!()
+        let identities: Vec<UpdateIdentity> =
+            revisions.iter().map(|revision| revision.facts.identity).collect();
+        let mut wanted = revisions;
+        wanted.retain(|revision| !self.holds(&revision.facts.identity));
+        let ticket = match wanted.is_empty() {
+            true => 0,
+            false => self.append(ingest::prepare(&self.0, wanted)?)?,
+        };
+        self.0.settle(ticket)?;
+        let snapshot = self.0.snapshot();
+        let number = |identity| {
+            let staged = self.staged_now(identity).map(|staged| staged.id);
+            RevisionId(staged.or_else(|| snapshot.world().find(identity)).unwrap_or(0))
+        };
+        Ok(identities.iter().map(number).collect())
+    }
+
+    /// Appends texts and manifests to the log. Gives the ticket by which they are settled.
+    fn append(&self, prepared: Vec<Prepared>) -> Result<u64, CatalogError> {
+        let store = &*self.0;
+        let snapshot = store.snapshot();
+        let mut encoder = store.codec.encoder()?;
+        let mut log = store.log();
+        let mut block: Vec<Manifest> = Vec::new();
+        let mut prepared = prepared.into_iter().peekable();
+        while let Some(one) = prepared.next() {
+            let identity = one.manifest.identity;
+            // somebody else may have appended it meanwhile
+            let new = self.staged_now(&identity).is_none()
+                && !block.iter().any(|manifest| manifest.identity == identity);
+            if new {
+                let mut manifest = ingest::append(store, &mut log, &mut encoder, one)?;
+                let world = snapshot.world();
+                let known = world.find(&identity).or_else(|| world.retired.get(&identity).copied());
+                manifest.id = known.unwrap_or(log.next_id);
+                log.next_id = log.next_id.max(manifest.id + 1);
+                block.push(manifest);
+            }
+            if block.len() == BLOCK || prepared.peek().is_none() && !block.is_empty() {
+                let mut bytes = Vec::new();
+                encoder.record(&mut bytes, Kind::Manifest, &record::encode(&block))?;
+                log.writer.make_room(&store.segments, bytes.len() as u64)?;
+                let place = log.writer.append(&store.segments, &bytes)?;
+                let number = log.next_block;
+                log.next_block += 1;
+                let ticket = log.push(vec![(key::block(number), Some(record::encode(&place)))]);
+                let entries =
+                    block.drain(..).map(|manifest| (manifest.identity, manifest.staged(number, ticket)));
+                store.staged.write().unwrap_or_else(PoisonError::into_inner).extend(entries);
+            }
+        }
+        Ok(log.ticket())
     }
 
     /// Makes everything staged visible in one step, with a new snapshot. Blocks.
     pub fn activate(&self, activation: Activation) -> Result<Activated, CatalogError> {
-        todo!()
+        let store = &*self.0;
+        let _one = lock(&store.changing);
+        let log = store.log();
+        let (ticket, watermark) = (log.ticket(), log.next_block);
+        drop(log);
+        store.settle(ticket)?;
+        let before = store.snapshot();
+        let withdraw: Vec<u32> = activation
+            .withdraw
+            .iter()
+            .filter_map(|identity| {
+                let staged = self.staged_now(identity).map(|staged| staged.id);
+                staged.or_else(|| before.world().find(identity))
+            })
+            .collect();
+        let active =
+            Active { generation: before.generation() + 1, watermark, change: before.change_number() + 1 };
+        let world = Arc::new(store.world(active, &withdraw)?);
+        let decisions = Arc::new(self.without_healed(&before, watermark));
+        let view = View::new(Arc::clone(&world), Arc::clone(&decisions), store.config.offer);
+        let (offered, gone) = (before.view().offered_count(), before.view().offered_only_here(&view));
+        if !activation.force && self.too_much(gone, offered) {
+            return self.hold(activation, gone, offered);
+        }
+        let withdrawn = withdraw.iter().filter(|id| before.world().rev(**id).is_some()).count();
+        let summary = Summary {
+            generation: active.generation,
+            added: (world.count + withdrawn).saturating_sub(before.world().count),
+            withdrawn,
+            no_longer_offered: gone,
+            revisions: world.count,
+        };
+        self.write(active, withdraw, activation.settings)?;
+        self.remove_healed(&before, &decisions)?;
+        store.publish(world, decisions);
+        let mut staged = store.staged.write().unwrap_or_else(PoisonError::into_inner);
+        staged.retain(|_, staged| staged.block >= watermark);
+        staged.shrink_to_fit();
+        Ok(Activated::Done(summary))
     }
 
-    /// What a staged or active revision is stored as; for pulling in what bundles and prerequisites name.
-    pub fn facts(
+    fn too_much(&self, gone: usize, offered: usize) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        let share = gone as f64 / offered.max(1) as f64;
+        gone >= HOLD_AT_LEAST && share > self.0.config.hold_above_share
+    }
+
+    fn hold(&self, activation: Activation, gone: usize, offered: usize) -> Result<Activated, CatalogError> {
+        let held = Held { activation, would_remove: gone, offered, since: self.0.clock.now() };
+        let mut batch = Batch::default();
+        batch.put(key::HELD, record::encode(&held));
+        self.0.kv.apply(&batch)?;
+        self.0.kv.flush()?;
+        Ok(Activated::Held(held))
+    }
+
+    /// The one batch that makes a generation active, after the log tells of it.
+    fn write(
         &self,
-        identity: &UpdateIdentity,
-    ) -> Result<Option<std::sync::Arc<super::StoredFacts>>, CatalogError> {
-        todo!()
+        active: Active,
+        withdrawn: Vec<u32>,
+        settings: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<(), CatalogError> {
+        if settings.len() > MAX_SETTINGS {
+            return Err(super::kv::KvError::BatchTooLarge(settings.len()).into());
+        }
+        let store = &*self.0;
+        let generation = Generation { watermark: active.watermark, change: active.change };
+        let mut ops: Vec<Op> = vec![
+            (key::ACTIVE.to_vec(), Some(record::encode(&active))),
+            (key::generation(active.generation), Some(record::encode(&generation))),
+            (key::HELD.to_vec(), None),
+        ];
+        if !withdrawn.is_empty() {
+            ops.push((
+                key::withdrawn(active.watermark),
+                Some(self.all_withdrawn(active.watermark, &withdrawn)?),
+            ));
+        }
+        ops.extend(settings.into_iter().map(|(name, value)| (key::setting(&name), value)));
+        let mut bytes = Vec::new();
+        let content = record::encode(&ActivationRecord { active, withdrawn });
+        store.codec.encoder()?.record(&mut bytes, Kind::Activation, &content)?;
+        let mut log = store.log();
+        log.writer.make_room(&store.segments, bytes.len() as u64)?;
+        log.writer.append(&store.segments, &bytes)?;
+        let ticket = log.push(ops);
+        drop(log);
+        store.settle(ticket)
+    }
+
+    /// What is withdrawn at this watermark, by this activation and by earlier ones that added nothing.
+    fn all_withdrawn(&self, watermark: u64, more: &[u32]) -> Result<Vec<u8>, CatalogError> {
+        let mut all: Vec<u32> = match self.0.kv.get(&key::withdrawn(watermark))? {
+            Some(bytes) => record::decode('w', &bytes)?,
+            None => Vec::new(),
+        };
+        all.extend_from_slice(more);
+        all.sort_unstable();
+        all.dedup();
+        Ok(record::encode(&all))
+    }
+
+    /// The decisions without the damaged revisions that were stored again.
+    fn without_healed(&self, before: &super::Snapshot, watermark: u64) -> super::decisions::Decisions {
+        let mut decisions = (*before.view().decisions).clone();
+        let staged = self.0.staged.read().unwrap_or_else(PoisonError::into_inner);
+        let healed =
+            |identity: &UpdateIdentity| staged.get(identity).is_some_and(|one| one.block < watermark);
+        decisions.damaged.retain(|_, identity| !healed(identity));
+        decisions
+    }
+
+    fn remove_healed(
+        &self,
+        before: &super::Snapshot,
+        after: &super::decisions::Decisions,
+    ) -> Result<(), CatalogError> {
+        let healed: Vec<u32> = before
+            .view()
+            .decisions
+            .damaged
+            .keys()
+            .filter(|id| !after.damaged.contains_key(id))
+            .copied()
+            .collect();
+        for ids in healed.chunks(MAX_BATCH) {
+            let mut batch = Batch::default();
+            ids.iter().for_each(|id| batch.remove(key::damaged(RevisionId(*id))));
+            self.0.kv.apply(&batch)?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** a batch is applied whole or not at all, and what was applied before [`Kv::flush`]
 //! returned survives the machine losing power. It never holds documents: those lie in segments.
 
+mod dump;
 mod memory;
 mod sled;
 #[cfg(test)]
@@ -31,6 +32,14 @@ pub enum KvError {
     Sync {
         /// The file.
         path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A dump could not be written, was cut short, or was altered.
+    #[error("the dump is not usable after {records} records; make it again")]
+    Dump {
+        /// How many records were good.
+        records: u64,
         /// The cause.
         source: std::io::Error,
     },

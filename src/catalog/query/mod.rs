@@ -3,6 +3,10 @@
 //! **Invariant:** a list is never longer than its page, and its `total` counts everything that matched.
 //! It never changes anything.
 
+mod computers;
+mod files;
+mod updates;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +18,13 @@ use crate::domain::{
 
 /// The most rows in one page.
 pub const MAX_PAGE: usize = 1_000;
+
+/// Rows in a page when nothing was said.
+const PAGE: usize = 100;
+
+fn page_limit(limit: usize) -> usize {
+    if limit == 0 { PAGE } else { limit.min(MAX_PAGE) }
+}
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

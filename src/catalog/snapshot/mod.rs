@@ -3,11 +3,53 @@
 //! **Invariant:** a snapshot never changes; whoever holds one sees one generation and one set of decisions.
 //! It never reads a disk.
 
+mod bits;
+mod build;
+mod drivers;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod view;
+mod world;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
 use super::{Offer, PartKind, PartRef, ScanAnswer, ScanQuery};
 use crate::domain::{CategoryKind, GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
+pub(super) use build::Builder;
+pub(super) use view::View;
+pub(super) use world::{Rev, Upd, World, flag};
+
+use scan::{Needed, Question};
+use view::Reach;
+
+/// Memory for the sets of needed updates that are remembered: at 1,000,000 revisions one takes 125 KB.
+const NEEDS_BYTES: u64 = 16 << 20;
+/// For how many sets of groups the approvals in force are remembered; more are worked out again.
+const MAX_REACHES: usize = 256;
+
 /// One generation of the catalog with the decisions in force.
-pub struct Snapshot(());
+pub struct Snapshot {
+    view: View,
+    sequence: u64,
+    needs: Cache<u128, Arc<Needed>, ByBytes>,
+    answers: Cache<u128, Arc<ScanAnswer>>,
+    reaches: Mutex<HashMap<Vec<GroupId>, Arc<Reach>>>,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<u128, Arc<Needed>> for ByBytes {
+    fn weight(&self, _key: &u128, needed: &Arc<Needed>) -> u64 {
+        needed.bytes() as u64 + 64
+    }
+}
 
 /// What a snapshot knows of a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,61 +74,158 @@ pub struct Revision {
     pub explicitly_deployable: bool,
 }
 
-#[expect(unused_variables, clippy::todo, reason = "bodies follow")]
 impl Snapshot {
+    pub(super) fn new(view: View, sequence: u64, remembered_answers: usize) -> Self {
+        Self {
+            view,
+            sequence,
+            needs: Cache::with_weighter(256, NEEDS_BYTES, ByBytes),
+            answers: Cache::new(remembered_answers.max(1)),
+            reaches: Mutex::default(),
+        }
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(super) fn world(&self) -> &Arc<World> {
+        &self.view.world
+    }
+
     /// Grows by one with every snapshot of a process.
     pub fn sequence(&self) -> u64 {
-        todo!()
+        self.sequence
     }
 
     /// Generation of the catalog: grows with every activation, over restarts too.
     pub fn generation(&self) -> u64 {
-        todo!()
+        self.view.world.generation
     }
 
     /// Grows with every change that agents can notice, over restarts too; goes into their cookies.
     pub fn change_number(&self) -> u64 {
-        todo!()
+        self.view.world.change.max(self.view.decisions.change)
+    }
+
+    /// Whether any driver is offered to anybody (`DriverSyncNotNeeded`).
+    pub fn has_drivers(&self) -> bool {
+        let drivers = &self.view.world.hardware;
+        drivers.iter().any(|(_, id)| self.view.is_offered(&self.view.world.revs[*id as usize]))
+    }
+
+    fn reach(&self, groups: &[GroupId]) -> Arc<Reach> {
+        let mut key = groups.to_vec();
+        key.sort_unstable();
+        let mut reaches = self.reaches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = reaches.get(&key) {
+            return Arc::clone(known);
+        }
+        let reach = Arc::new(self.view.reach(&key));
+        if reaches.len() < MAX_REACHES {
+            reaches.insert(key, Arc::clone(&reach));
+        }
+        reach
     }
 
     /// A software scan ([MS-WUSP] 3.1.5.7). The same question again is answered from memory.
-    pub fn scan(&self, query: &ScanQuery<'_>) -> std::sync::Arc<ScanAnswer> {
-        todo!()
+    pub fn scan(&self, query: &ScanQuery<'_>) -> Arc<ScanAnswer> {
+        let mut question = Question::new(b's', self.sequence);
+        question
+            .ids(query.groups.iter().map(|id| &id.0))
+            .numbers(query.installed)
+            .numbers(query.other)
+            .ids(query.categories.iter().map(|id| &id.0))
+            .number(u64::from(query.two_groups))
+            .number(query.since)
+            .number(query.limit as u64)
+            .number(query.max_bytes);
+        let fingerprint = question.fingerprint();
+        if let Some(known) = self.answers.get(&fingerprint) {
+            return known;
+        }
+        let answer = Arc::new(self.answer(query, fingerprint));
+        self.answers.insert(fingerprint, Arc::clone(&answer));
+        answer
     }
 
     /// What is known of a revision.
     pub fn revision(&self, id: RevisionId) -> Option<Revision> {
-        todo!()
+        let world = &self.view.world;
+        let rev = world.rev(id.0)?;
+        let update = world.update_of(rev);
+        Some(Revision {
+            id,
+            identity: world.identity(rev),
+            update_type: rev.update_type,
+            category: rev.category,
+            is_leaf: !update.required,
+            is_newest: update.newest == id.0,
+            expired: rev.has(flag::EXPIRED),
+            declined: self.view.decision(rev.update).is_some_and(|decision| decision.declined.is_some()),
+            explicitly_deployable: rev.has(flag::DEPLOYABLE),
+        })
     }
 
     /// The number of a revision.
     pub fn find(&self, identity: &UpdateIdentity) -> Option<RevisionId> {
-        todo!()
+        self.view.world.find(identity).map(RevisionId)
     }
 
     /// The newest revision of an update.
     pub fn latest(&self, update: &UpdateId) -> Option<RevisionId> {
-        todo!()
+        let (_, update) = self.view.world.update(update)?;
+        self.view.world.rev(update.newest).map(|_| RevisionId(update.newest))
     }
 
     /// How a revision is deployed to computers of these groups, whatever they have installed; `None` when it
     /// is not offered to them (`RefreshCache`, `GetExtendedUpdateInfo`). Drivers too.
     pub fn offer(&self, id: RevisionId, groups: &[GroupId]) -> Option<Offer> {
-        todo!()
+        let reach = self.reach(groups);
+        let rev = self.view.world.rev(id.0)?;
+        let offered = reach.offered.as_ref().unwrap_or(&self.view.offered);
+        offered.has(rev.position).then(|| self.view.offer(id.0, &reach, false))?
     }
 
     /// The texts of a revision.
     pub fn parts(&self, id: RevisionId) -> Vec<(PartKind, PartRef)> {
-        todo!()
+        let world = &self.view.world;
+        let Some(rev) = world.rev(id.0) else { return Vec::new() };
+        let mut offset = rev.offset;
+        let mut parts = Vec::new();
+        for part in world.parts_of(rev) {
+            let place =
+                PartRef { revision: id.0, segment: rev.segment, offset, stored: part.stored, raw: part.raw };
+            parts.extend(world.kind_of(part).map(|kind| (kind, place)));
+            offset += part.stored;
+        }
+        parts
     }
 
     /// One text of a revision.
     pub fn part(&self, id: RevisionId, kind: &PartKind) -> Option<PartRef> {
-        todo!()
+        self.parts(id).into_iter().find(|(other, _)| other == kind).map(|(_, part)| part)
+    }
+
+    /// The facts that lie with the texts.
+    pub(super) fn facts_part(&self, id: u32) -> Option<PartRef> {
+        let rev = self.view.world.rev(id)?;
+        self.view.part_ref(id, rev, world::FACTS, None)
     }
 
     /// The payloads a revision itself declares, in its document's order.
     pub fn files(&self, id: RevisionId) -> Vec<Sha1Digest> {
-        todo!()
+        let world = &self.view.world;
+        world.rev(id.0).map(|rev| world.files_of(rev).collect()).unwrap_or_default()
+    }
+
+    /// The payloads that agents can still ask for, sorted.
+    pub(super) fn live_digests(&self) -> Vec<Sha1Digest> {
+        let world = &self.view.world;
+        let mut live: Vec<Sha1Digest> =
+            self.view.offered_revisions().flat_map(|id| world.files_of(&world.revs[id as usize])).collect();
+        live.sort_unstable();
+        live.dedup();
+        live
     }
 }

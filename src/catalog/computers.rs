@@ -1,0 +1,330 @@
+//! Computers in memory and in the index: who called, in which groups they are, what they reported.
+//!
+//! **Invariant:** group membership is journaled and durable when a call returns; contact times and reports
+//! are written without waiting, since agents send them again. It never grows beyond its limits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::decisions::{Decisions, entries};
+use super::kv::{Batch, Kv};
+use super::query::Counts;
+use super::record::{self, key};
+use super::store::{Op, Store, lock};
+use super::{CatalogError, Computer, ComputerInfo, Status};
+use crate::domain::{ComputerId, GroupId, UpdateId};
+
+/// How exact the time of last contact is kept.
+const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
+/// The longest text of a registration that is kept, in characters.
+const MAX_TEXT: usize = 256;
+/// The most of `DeviceAttributes` that is kept, in characters.
+const MAX_ATTRIBUTES: usize = 4_096;
+/// The longest identity, in bytes.
+const MAX_ID: usize = 255;
+/// The most groups that a computer can ask for or be in.
+const MAX_GROUPS: usize = 64;
+
+/// All computers.
+#[derive(Default)]
+pub(super) struct Computers {
+    pub known: RwLock<HashMap<ComputerId, Arc<Computer>>>,
+    /// What all computers say of each update.
+    pub counts: RwLock<HashMap<UpdateId, Counts>>,
+    /// Held while computers change.
+    pub changing: Mutex<()>,
+}
+
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    text.chars().take(limit).collect()
+}
+
+impl Computers {
+    pub(super) fn load(kv: &Kv) -> Result<Self, CatalogError> {
+        let mut known = HashMap::new();
+        for (_, value) in entries(kv, b"c")? {
+            let computer: Computer = record::decode('c', &value)?;
+            known.insert(computer.id.clone(), Arc::new(computer));
+        }
+        let loaded = Self { known: RwLock::new(known), ..Self::default() };
+        for (_, value) in entries(kv, b"t")? {
+            loaded.count(&Status::default(), &record::decode('t', &value)?);
+        }
+        Ok(loaded)
+    }
+
+    pub(super) fn get(&self, id: &ComputerId) -> Option<Arc<Computer>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Computer>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn keep(&self, computer: Computer) -> Arc<Computer> {
+        let computer = Arc::new(computer);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(computer.id.clone(), Arc::clone(&computer));
+        computer
+    }
+
+    /// Counts what a computer says now instead of what it said before.
+    pub(super) fn count(&self, before: &Status, after: &Status) {
+        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
+        for (status, add) in [(after, true), (before, false)] {
+            let failed = status.failed.iter().map(|failure| &failure.update);
+            let lists: [(_, fn(&mut Counts) -> &mut u32); 3] = [
+                (status.installed.iter().collect::<Vec<_>>(), |counts| &mut counts.installed),
+                (status.needed.iter().collect(), |counts| &mut counts.needed),
+                (failed.collect(), |counts| &mut counts.failed),
+            ];
+            for (updates, field) in lists {
+                for update in updates {
+                    let count = field(counts.entry(*update).or_default());
+                    *count = if add { *count + 1 } else { count.saturating_sub(1) };
+                }
+            }
+        }
+        counts.retain(|_, counts| *counts != Counts::default());
+    }
+
+    pub(super) fn counts_of(&self, update: &UpdateId) -> Counts {
+        self.counts.read().unwrap_or_else(PoisonError::into_inner).get(update).copied().unwrap_or_default()
+    }
+}
+
+/// The groups a computer asked for that exist.
+fn requested(decisions: &Decisions, names: &[String]) -> Vec<GroupId> {
+    let wanted = |name: &str| names.iter().any(|other| other.to_lowercase() == name.to_lowercase());
+    let mut found: Vec<GroupId> = decisions
+        .groups
+        .values()
+        .filter(|group| group.id != GroupId::ALL_COMPUTERS && wanted(&group.name))
+        .map(|group| group.id)
+        .collect();
+    found.sort_unstable();
+    if found.len() > 1 {
+        found.retain(|id| *id != GroupId::UNASSIGNED_COMPUTERS);
+    }
+    found
+}
+
+impl Store {
+    /// Changes a computer, making it when unknown and `make` allows.
+    fn alter(
+        &self,
+        id: &ComputerId,
+        make: bool,
+        work: impl FnOnce(&mut Computer),
+    ) -> Result<Arc<Computer>, CatalogError> {
+        if id.0.is_empty() || id.0.len() > MAX_ID {
+            return Err(CatalogError::ComputerName);
+        }
+        let _one = lock(&self.computers.changing);
+        let before = self.computers.get(id);
+        let now = self.clock.now();
+        let mut computer = match &before {
+            Some(known) => (**known).clone(),
+            None if !make => return Err(CatalogError::UnknownComputer(id.clone())),
+            None => self.new_computer(id, now)?,
+        };
+        work(&mut computer);
+        let moved = before.as_ref().map_or(&[][..], |before| &before.groups) != computer.groups;
+        if moved && before.is_some() {
+            computer.moved_at = self.next_change();
+        }
+        if before.as_deref() == Some(&computer) {
+            return Ok(self.computers.keep(computer));
+        }
+        let op: Op = (key::computer(id), Some(record::encode(&computer)));
+        if moved {
+            self.journal(vec![op])?;
+        } else {
+            self.put(op)?;
+        }
+        Ok(self.computers.keep(computer))
+    }
+
+    /// Raises the change number, so that a computer that moved hears of every approval once more. The
+    /// number is kept with the computer.
+    fn next_change(&self) -> u64 {
+        let _one = lock(&self.changing);
+        let snapshot = self.snapshot();
+        let mut decisions = (*snapshot.view().decisions).clone();
+        decisions.change = snapshot.change_number() + 1;
+        let number = decisions.change;
+        self.publish(Arc::clone(snapshot.world()), Arc::new(decisions));
+        number
+    }
+
+    /// Writes without waiting for the disk.
+    pub(super) fn put(&self, (key, value): Op) -> Result<(), CatalogError> {
+        let mut batch = Batch::default();
+        match value {
+            Some(value) => batch.put(key, value),
+            None => batch.remove(key),
+        }
+        Ok(self.kv.apply(&batch)?)
+    }
+
+    fn new_computer(&self, id: &ComputerId, now: Timestamp) -> Result<Computer, CatalogError> {
+        let limit = self.config.max_computers;
+        if self.computers.known.read().unwrap_or_else(PoisonError::into_inner).len() >= limit {
+            return Err(CatalogError::TooManyComputers { limit });
+        }
+        Ok(Computer {
+            id: id.clone(),
+            dns_name: String::new(),
+            info: None,
+            device_attributes: None,
+            groups: Vec::new(),
+            requested_groups: Vec::new(),
+            first_seen: now,
+            last_contact: now,
+            last_report: None,
+            moved_at: 0,
+        })
+    }
+
+    pub(super) fn introduce(
+        &self,
+        id: &ComputerId,
+        dns_name: &str,
+        groups: Option<&str>,
+    ) -> Result<Arc<Computer>, CatalogError> {
+        let names = groups.unwrap_or_default().split(';').map(str::trim).filter(|name| !name.is_empty());
+        let names: Vec<String> = names.take(MAX_GROUPS).map(|name| cut(name, MAX_TEXT)).collect();
+        let snapshot = self.snapshot();
+        let now = self.clock.now();
+        self.alter(id, true, |computer| {
+            if self.config.client_side_targeting {
+                computer.groups = requested(&snapshot.view().decisions, &names);
+            }
+            computer.requested_groups = names;
+            computer.dns_name = cut(dns_name, MAX_TEXT);
+            touch(computer, now);
+        })
+    }
+
+    pub(super) fn register(
+        &self,
+        id: &ComputerId,
+        info: ComputerInfo,
+    ) -> Result<Arc<Computer>, CatalogError> {
+        let now = self.clock.now();
+        self.alter(id, true, |computer| {
+            let info = cut_info(info);
+            if !info.dns_name.is_empty() {
+                computer.dns_name.clone_from(&info.dns_name);
+            }
+            computer.info = Some(info);
+            touch(computer, now);
+        })
+    }
+
+    pub(super) fn contacted(&self, id: &ComputerId, attributes: Option<&str>) -> Result<(), CatalogError> {
+        let Some(known) = self.computers.get(id) else { return Ok(()) };
+        let now = self.clock.now();
+        if now.duration_since(known.last_contact) < CONTACT_GRAIN
+            && (attributes.is_none() || known.device_attributes.is_some())
+        {
+            return Ok(());
+        }
+        self.alter(id, false, |computer| {
+            touch(computer, now);
+            if let Some(attributes) = attributes {
+                computer.device_attributes = Some(cut(attributes, MAX_ATTRIBUTES));
+            }
+        })
+        .map(|_| ())
+    }
+
+    pub(super) fn reported(&self, id: &ComputerId, now: Timestamp) -> Result<(), CatalogError> {
+        self.alter(id, false, |computer| {
+            touch(computer, now);
+            computer.last_report = Some(now);
+        })
+        .map(|_| ())
+    }
+
+    pub(super) fn assign(&self, id: &ComputerId, groups: &[GroupId]) -> Result<Arc<Computer>, CatalogError> {
+        let snapshot = self.snapshot();
+        let known = &snapshot.view().decisions.groups;
+        if let Some(unknown) = groups.iter().find(|group| !known.contains_key(group)) {
+            return Err(CatalogError::UnknownGroup(*unknown));
+        }
+        let plain = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS];
+        let mut groups: Vec<GroupId> =
+            groups.iter().filter(|group| !plain.contains(group)).copied().collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups.truncate(MAX_GROUPS);
+        self.alter(id, false, |computer| computer.groups = groups)
+    }
+
+    /// Takes all computers out of groups that are gone.
+    pub(super) fn leave_groups(&self, gone: &[GroupId]) -> Result<(), CatalogError> {
+        for computer in self.computers.all() {
+            if computer.groups.iter().any(|group| gone.contains(group)) {
+                self.alter(&computer.id, false, |computer| computer.groups.retain(|id| !gone.contains(id)))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&self, id: &ComputerId) -> Result<bool, CatalogError> {
+        let _one = lock(&self.computers.changing);
+        let mut known = self.computers.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.remove(id).is_none() {
+            return Ok(false);
+        }
+        drop(known);
+        self.computers.count(&self.status(id)?, &Status::default());
+        for (key, _) in entries(&self.kv, &key::events(id))? {
+            self.put((key, None))?;
+        }
+        self.put((key::status(id), None))?;
+        self.journal(vec![(key::computer(id), None)])?;
+        Ok(true)
+    }
+
+    /// What a computer reported.
+    pub(super) fn status(&self, id: &ComputerId) -> Result<Status, CatalogError> {
+        match self.kv.get(&key::status(id))? {
+            Some(value) => record::decode('t', &value),
+            None => Ok(Status::default()),
+        }
+    }
+}
+
+/// Notes a contact, no more exactly than is written down.
+fn touch(computer: &mut Computer, now: Timestamp) {
+    if now.duration_since(computer.last_contact) >= CONTACT_GRAIN {
+        computer.last_contact = now;
+    }
+}
+
+fn cut_info(mut info: ComputerInfo) -> ComputerInfo {
+    let texts = [
+        &mut info.dns_name,
+        &mut info.locale,
+        &mut info.manufacturer,
+        &mut info.model,
+        &mut info.bios_version,
+        &mut info.bios_name,
+        &mut info.bios_date,
+        &mut info.architecture,
+        &mut info.client_version,
+        &mut info.os_description,
+        &mut info.oem,
+        &mut info.device_type,
+        &mut info.firmware_version,
+        &mut info.mobile_operator,
+    ];
+    for text in texts {
+        *text = cut(text, MAX_TEXT);
+    }
+    info
+}

@@ -1,0 +1,121 @@
+//! What administrators decided, in memory: approvals, declines, groups.
+//!
+//! **Invariant:** the two well-known groups always exist; every other group lies below All Computers. It
+//! never changes in place: a decision makes a new value, and snapshots keep theirs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::kv::Kv;
+use super::record::{self, Decision, key};
+use super::{CatalogError, Group};
+use crate::domain::{GroupId, UpdateId, UpdateIdentity};
+
+/// Everything decided, and which revisions are damaged.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decisions {
+    pub updates: HashMap<UpdateId, Arc<Decision>>,
+    pub groups: HashMap<GroupId, Group>,
+    pub damaged: HashMap<u32, UpdateIdentity>,
+    /// The newest change number of a decision.
+    pub change: u64,
+    /// The last deployment number given to an approval.
+    pub deployment: u32,
+}
+
+/// The two groups that every store has.
+pub(super) fn well_known() -> [Group; 2] {
+    let all = GroupId::ALL_COMPUTERS;
+    [
+        Group { id: all, name: "All Computers".to_owned(), parent: None, depth: 0 },
+        Group {
+            id: GroupId::UNASSIGNED_COMPUTERS,
+            name: "Unassigned Computers".to_owned(),
+            parent: Some(all),
+            depth: 1,
+        },
+    ]
+}
+
+impl Decisions {
+    /// These groups and all around them, with their depth. None means Unassigned Computers; groups that are
+    /// gone count as none.
+    pub(super) fn around(&self, groups: &[GroupId]) -> HashMap<GroupId, u32> {
+        let mut known: Vec<&Group> = groups.iter().filter_map(|id| self.groups.get(id)).collect();
+        if known.is_empty() {
+            known.extend(self.groups.get(&GroupId::UNASSIGNED_COMPUTERS));
+        }
+        let mut around = HashMap::from([(GroupId::ALL_COMPUTERS, 0)]);
+        for group in known {
+            let mut next = Some(group);
+            while let Some(group) = next {
+                around.insert(group.id, group.depth);
+                next = group.parent.and_then(|parent| self.groups.get(&parent));
+            }
+        }
+        around
+    }
+
+    /// A group and those below it.
+    pub(super) fn below(&self, group: &GroupId) -> Vec<GroupId> {
+        let mut found = vec![*group];
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            let children = self.groups.values().filter(|other| other.parent == Some(parent));
+            found.extend(children.map(|child| child.id));
+            next += 1;
+        }
+        found
+    }
+
+    /// All groups, parents before children, then by name.
+    pub(super) fn sorted(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = self.groups.values().cloned().collect();
+        groups.sort_by(|a, b| {
+            (a.depth, a.name.to_lowercase(), a.id).cmp(&(b.depth, b.name.to_lowercase(), b.id))
+        });
+        groups
+    }
+}
+
+impl Decisions {
+    /// What the index holds.
+    pub(super) fn load(kv: &Kv) -> Result<Self, CatalogError> {
+        let mut found = Self::default();
+        found.groups.extend(well_known().map(|group| (group.id, group)));
+        for (key, value) in entries(kv, b"d")? {
+            let decision: Decision = record::decode('d', &value)?;
+            found.change = found.change.max(decision.change);
+            let deployments = decision.approvals.iter().map(|(_, approval)| approval.deployment_id);
+            found.deployment = deployments.fold(found.deployment, u32::max);
+            if let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) {
+                found.updates.insert(UpdateId(id), Arc::new(decision));
+            }
+        }
+        for (_, value) in entries(kv, b"G")? {
+            let group: Group = record::decode('G', &value)?;
+            found.groups.insert(group.id, group);
+        }
+        for (key, value) in entries(kv, b"q")? {
+            if let Some(id) = key.get(1..).and_then(|bytes| bytes.first_chunk()) {
+                found.damaged.insert(u32::from_be_bytes(*id), record::decode('q', &value)?);
+            }
+        }
+        if let Some(value) = kv.get(key::DEPLOYMENT)? {
+            found.deployment = found.deployment.max(record::decode('n', &value)?);
+        }
+        Ok(found)
+    }
+}
+
+/// All entries of a kind.
+pub(super) fn entries(kv: &Kv, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CatalogError> {
+    let mut found = Vec::new();
+    kv.scan(prefix, |key, value| {
+        found.push((key.to_vec(), value.to_vec()));
+        true
+    })?;
+    Ok(found)
+}

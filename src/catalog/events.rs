@@ -1,0 +1,146 @@
+//! What agents report, and what it says of updates (`ReportEventBatch`, [MS-WUSP] 2.2.2.3).
+//!
+//! As a real WSUS does: event 156 carries the whole picture, `V` what is installed and `U` what is needed;
+//! 182 says that an installation failed; no other event changes what is known of an update.
+//! Deviates: WSUS forgets a failure with the next 156; here it stays as long as the update is still needed,
+//! because that is what an administrator looks for.
+//!
+//! **Invariant:** the same event again changes nothing; of one computer never more than the configured number
+//! of events is kept.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::computers::cut;
+use super::decisions::entries;
+use super::kv::{Batch, MAX_BATCH};
+use super::record::{self, key};
+use super::store::{Store, lock};
+use super::{CatalogError, Event, Failure, Status};
+use crate::domain::{ComputerId, UpdateId};
+
+/// The agent's own events; others are kept, but say nothing of updates.
+const NAMESPACE: i32 = 1;
+/// Client status report.
+const STATUS_REPORT: i32 = 156;
+/// Installation failure.
+const INSTALL_FAILED: i32 = 182;
+/// The most updates kept of one list of a status report.
+const MAX_UPDATES: usize = 10_000;
+/// The longest text kept of an event, in characters.
+const MAX_TEXT: usize = 512;
+/// The most replacement strings kept of an event.
+const MAX_TEXTS: usize = 8;
+
+/// The list `K=GUID;GUID…` of a status report; empty when it is absent.
+fn list(event: &Event, name: char) -> Vec<UpdateId> {
+    let found = event.misc.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
+    let ids = found.unwrap_or_default().split(';').filter_map(|id| id.parse().ok());
+    let mut ids: Vec<UpdateId> = ids.take(MAX_UPDATES).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// What a status becomes by an event.
+fn follow(status: &mut Status, event: &Event, now: jiff::Timestamp) {
+    match (event.namespace, event.id, event.update) {
+        (NAMESPACE, STATUS_REPORT, _) => {
+            status.reported_at = Some(now);
+            status.installed = list(event, 'V');
+            status.needed = list(event, 'U');
+            status.failed.retain(|failure| status.needed.binary_search(&failure.update).is_ok());
+        }
+        (NAMESPACE, INSTALL_FAILED, Some(identity)) => {
+            status.failed.retain(|failure| failure.update != identity.update);
+            let failure = Failure { update: identity.update, result: event.result, at: event.at };
+            status.failed.push(failure);
+            if status.failed.len() > MAX_UPDATES {
+                status.failed.remove(0);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The row an event is kept in: one for each instance where it is about an update, else one for each kind.
+fn row(event: &Event) -> Uuid {
+    match event.update {
+        Some(_) => event.instance,
+        None => Uuid::from_u64_pair(
+            u64::from(event.namespace.cast_unsigned()),
+            u64::from(event.id.cast_unsigned()),
+        ),
+    }
+}
+
+fn trimmed(mut event: Event) -> Event {
+    event.misc = Vec::new();
+    event.app = cut(&event.app, MAX_TEXT);
+    event.replacements.truncate(MAX_TEXTS);
+    for text in &mut event.replacements {
+        *text = cut(text, MAX_TEXT);
+    }
+    event
+}
+
+impl Store {
+    pub(super) fn report(&self, id: &ComputerId, events: Vec<Event>) -> Result<(), CatalogError> {
+        let now = self.clock.now();
+        self.reported(id, now)?;
+        let _one = lock(&self.computers.changing);
+        let before = self.status(id)?;
+        let mut kept: HashMap<Uuid, Event> = HashMap::new();
+        for (_, value) in entries(&self.kv, &key::events(id))? {
+            let event: Event = record::decode('e', &value)?;
+            kept.insert(row(&event), event);
+        }
+        let (mut status, mut fresh) = (before.clone(), Vec::new());
+        for event in events {
+            let row = row(&event);
+            if kept.get(&row).is_some_and(|known| known.instance == event.instance) {
+                continue;
+            }
+            follow(&mut status, &event, now);
+            if event.id != STATUS_REPORT {
+                kept.insert(row, trimmed(event));
+                fresh.push(row);
+            }
+        }
+        let mut order: Vec<(jiff::Timestamp, Uuid)> =
+            kept.iter().map(|(row, event)| (event.at, *row)).collect();
+        order.sort_unstable_by(|a, b| b.cmp(a));
+        let mut ops: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+        for (_, row) in order.iter().skip(self.config.max_events_per_computer) {
+            kept.remove(row);
+            ops.push((key::event(id, row), None));
+        }
+        let fresh = fresh.iter().filter_map(|row| Some((row, kept.get(row)?)));
+        ops.extend(fresh.map(|(row, event)| (key::event(id, row), Some(record::encode(event)))));
+        if status != before {
+            ops.push((key::status(id), Some(record::encode(&status))));
+            self.computers.count(&before, &status);
+        }
+        for some in ops.chunks(MAX_BATCH) {
+            let mut batch = Batch::default();
+            for (key, value) in some {
+                match value {
+                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
+                    None => batch.remove(key.as_slice()),
+                }
+            }
+            self.kv.apply(&batch)?;
+        }
+        Ok(())
+    }
+
+    /// A computer's events, newest first.
+    pub(super) fn events(&self, id: &ComputerId) -> Result<Vec<Event>, CatalogError> {
+        let found = entries(&self.kv, &key::events(id))?;
+        let mut events: Vec<Event> =
+            found.iter().map(|(_, value)| record::decode('e', value)).collect::<Result<_, _>>()?;
+        events.sort_unstable_by(|a, b| (b.at, b.instance).cmp(&(a.at, a.instance)));
+        Ok(events)
+    }
+}

@@ -1,0 +1,194 @@
+//! From a new revision to records of a segment: small texts are read and compressed beside each other on
+//! two threads, large ones pass through in frames of 256 KiB and are never whole in memory.
+//!
+//! **Invariant:** the texts of a revision lie in a row, its facts first, each with the length that was
+//! announced. It never changes a text.
+
+use std::io::Read;
+
+use super::manifest::{Manifest, StoredKind, StoredPart};
+use super::record;
+use super::segment::codec::Encoder;
+use super::segment::frame::Kind;
+use super::store::{Log, Store};
+use super::{CatalogError, FRAME_BYTES, NewPart, NewRevision, PartKind, StoredFacts};
+use crate::domain::UpdateIdentity;
+
+/// The largest text that is kept.
+const MAX_PART: u64 = 512 << 20;
+/// Compressing is worth a second thread from this many revisions on.
+const WORTH_A_THREAD: usize = 8;
+
+/// A text before it is compressed.
+enum Text {
+    Small(Vec<u8>),
+    Large(Box<dyn Read + Send>, u64),
+}
+
+/// A revision with its small texts compressed.
+pub(super) struct Prepared {
+    pub manifest: Manifest,
+    records: Vec<u8>,
+    /// Texts from the first large one on; they are compressed while they are appended.
+    rest: Vec<(PartKind, Text)>,
+}
+
+struct Raw {
+    manifest: Manifest,
+    texts: Vec<(StoredKind, Text)>,
+}
+
+fn input(identity: UpdateIdentity) -> impl Fn(std::io::Error) -> CatalogError {
+    move |source| CatalogError::PartInput { identity, source }
+}
+
+/// Reads exactly `len` bytes, and that the text ends there.
+fn read_small(part: NewPart, identity: UpdateIdentity) -> Result<Vec<u8>, CatalogError> {
+    let mut text = Vec::new();
+    let read = part.text.take(part.len + 1).read_to_end(&mut text).map_err(input(identity))?;
+    if read as u64 == part.len {
+        Ok(text)
+    } else {
+        Err(input(identity)(std::io::ErrorKind::InvalidData.into()))
+    }
+}
+
+fn read(revision: NewRevision, arrived: i64) -> Result<Raw, CatalogError> {
+    let identity = revision.facts.identity;
+    let mut manifest = Manifest::of(&revision.facts, arrived);
+    let facts = StoredFacts { facts: revision.facts, file_urls: revision.file_urls }.without_signed_urls();
+    let mut texts = vec![(StoredKind::Facts, Text::Small(record::encode(&facts)))];
+    manifest.parts.reserve(revision.parts.len() + 1);
+    for part in revision.parts {
+        if part.len > MAX_PART {
+            return Err(CatalogError::PartTooLarge { identity, len: part.len, limit: MAX_PART });
+        }
+        let kind = StoredKind::Part(part.kind.clone());
+        let text = match part.len <= u64::from(FRAME_BYTES) {
+            true => Text::Small(read_small(part, identity)?),
+            false => Text::Large(part.text, part.len),
+        };
+        texts.push((kind, text));
+    }
+    // small ones first: they are compressed away from the log
+    texts.sort_by_key(|(_, text)| matches!(text, Text::Large(..)));
+    Ok(Raw { manifest, texts })
+}
+
+fn compress(raw: Raw, encoder: &mut Encoder) -> Result<Prepared, CatalogError> {
+    let mut prepared = Prepared { manifest: raw.manifest, records: Vec::new(), rest: Vec::new() };
+    for (kind, text) in raw.texts {
+        match (text, kind) {
+            (Text::Small(text), kind) => {
+                let at = prepared.records.len();
+                frames(&mut text.as_slice(), text.len() as u64, |frame| {
+                    encoder.record(&mut prepared.records, Kind::Text, frame)
+                })
+                .map_err(|error| error.of(prepared.manifest.identity))?;
+                let stored = u32::try_from(prepared.records.len() - at).unwrap_or(u32::MAX);
+                prepared.manifest.parts.push(StoredPart {
+                    kind,
+                    stored,
+                    raw: u32::try_from(text.len()).unwrap_or(0),
+                });
+            }
+            (text, StoredKind::Part(kind)) => prepared.rest.push((kind, text)),
+            (Text::Large(..), StoredKind::Facts) => {}
+        }
+    }
+    Ok(prepared)
+}
+
+/// What can go wrong between a reader and the log.
+enum FrameError {
+    Input(std::io::Error),
+    Store(CatalogError),
+}
+
+impl FrameError {
+    fn of(self, identity: UpdateIdentity) -> CatalogError {
+        match self {
+            Self::Input(source) => CatalogError::PartInput { identity, source },
+            Self::Store(error) => error,
+        }
+    }
+}
+
+/// Cuts a text into frames; an empty text is one empty frame.
+fn frames(
+    text: &mut dyn Read,
+    len: u64,
+    mut each: impl FnMut(&[u8]) -> Result<(), CatalogError>,
+) -> Result<(), FrameError> {
+    let size = usize::try_from(len.min(u64::from(FRAME_BYTES))).unwrap_or(0);
+    let mut frame = vec![0; size];
+    let mut left = len;
+    loop {
+        let now = usize::try_from(left.min(size as u64)).unwrap_or(0);
+        text.read_exact(&mut frame[..now]).map_err(FrameError::Input)?;
+        each(&frame[..now]).map_err(FrameError::Store)?;
+        left -= now as u64;
+        if left == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads and compresses revisions, and trains a dictionary when it is time.
+pub(super) fn prepare(store: &Store, revisions: Vec<NewRevision>) -> Result<Vec<Prepared>, CatalogError> {
+    let arrived = store.clock.now().as_second();
+    let raw: Vec<Raw> =
+        revisions.into_iter().map(|revision| read(revision, arrived)).collect::<Result<_, _>>()?;
+    let texts = raw.iter().flat_map(|one| &one.texts).filter_map(|(_, text)| match text {
+        Text::Small(text) => Some(text.as_slice()),
+        Text::Large(..) => None,
+    });
+    if let Some((number, dictionary)) = store.codec.learn(raw.len() as u64, texts) {
+        store.add_dictionary(number, &dictionary)?;
+    }
+    let run = |raw: Vec<Raw>| -> Result<Vec<Prepared>, CatalogError> {
+        let mut encoder = store.codec.encoder()?;
+        raw.into_iter().map(|one| compress(one, &mut encoder)).collect()
+    };
+    if raw.len() < WORTH_A_THREAD {
+        return run(raw);
+    }
+    let mut first = raw;
+    let second = first.split_off(first.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(second));
+        let mut done = run(first)?;
+        done.extend(other.join().map_err(|_panic| CatalogError::Worker)??);
+        Ok(done)
+    })
+}
+
+/// Appends the texts of a revision to the log. Its number is still to be given.
+pub(super) fn append(
+    store: &Store,
+    log: &mut Log,
+    encoder: &mut Encoder,
+    prepared: Prepared,
+) -> Result<Manifest, CatalogError> {
+    let Prepared { mut manifest, records, rest } = prepared;
+    let identity = manifest.identity;
+    let large: u64 = rest.iter().map(|(_, text)| if let Text::Large(_, len) = text { *len } else { 0 }).sum();
+    // frames that do not compress are a little larger than their text
+    log.writer.make_room(&store.segments, records.len() as u64 + large + large / 1_000)?;
+    let place = log.writer.append(&store.segments, &records)?;
+    (manifest.segment, manifest.offset) = (place.segment, place.offset);
+    for (kind, text) in rest {
+        let Text::Large(mut text, len) = text else { continue };
+        let (mut stored, mut record) = (0, Vec::new());
+        frames(&mut text, len, |frame| {
+            record.clear();
+            encoder.record(&mut record, Kind::Text, frame)?;
+            stored += log.writer.append(&store.segments, &record)?.stored;
+            Ok(())
+        })
+        .map_err(|error| error.of(identity))?;
+        let raw = u32::try_from(len).unwrap_or(u32::MAX);
+        manifest.parts.push(StoredPart { kind: StoredKind::Part(kind), stored, raw });
+    }
+    Ok(manifest)
+}

@@ -1,0 +1,155 @@
+//! Categories, payloads and numbers.
+//!
+//! **Invariant:** a bundle has no payloads of its own: what it needs is found by walking what it bundles.
+//! It never says whether a payload is held; that is another room's knowledge.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::PoisonError;
+
+use super::super::CatalogError;
+use super::super::snapshot::{Snapshot, flag};
+use super::super::store::Store;
+use super::updates::title;
+use super::{CategoryRow, KnownFile, Totals};
+use crate::domain::{Action, CategoryKind, FileDeclaration, Sha1Digest, UpdateId, UpdateType};
+
+/// Updates reached from these through bundles, these included, as numbers of the snapshot.
+fn bundled(snapshot: &Snapshot, updates: &[u32]) -> BTreeSet<u32> {
+    let world = snapshot.world();
+    let mut found: BTreeSet<u32> = updates.iter().copied().collect();
+    let mut open = updates.to_vec();
+    while let Some(update) = open.pop() {
+        let rev = world.rev(world.updates[update as usize].delivered);
+        let children = rev.map_or(&[][..], |rev| world.children(rev));
+        open.extend(children.iter().map(|child| child.update).filter(|child| found.insert(*child)));
+    }
+    found
+}
+
+impl Store {
+    /// The payloads of updates and all they bundle, each once.
+    pub(super) fn files_of_all(
+        &self,
+        snapshot: &Snapshot,
+        updates: &[u32],
+    ) -> Result<Vec<FileDeclaration>, CatalogError> {
+        let world = snapshot.world();
+        let (mut files, mut seen) = (Vec::new(), HashSet::new());
+        for update in bundled(snapshot, updates) {
+            let id = world.updates[update as usize].delivered;
+            let Some(part) =
+                world.rev(id).filter(|rev| rev.file_count > 0).and_then(|_| snapshot.facts_part(id))
+            else {
+                continue;
+            };
+            let facts = match self.decode_facts(&part) {
+                Err(CatalogError::Damaged { .. }) => continue,
+                other => other?,
+            };
+            files.extend(facts.facts.files.iter().filter(|file| seen.insert(file.sha1)).cloned());
+        }
+        Ok(files)
+    }
+
+    pub(in super::super) fn files_of(&self, update: &UpdateId) -> Result<Vec<FileDeclaration>, CatalogError> {
+        let snapshot = self.snapshot();
+        match snapshot.world().update(update) {
+            Some((index, _)) => self.files_of_all(&snapshot, &[index]),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(in super::super) fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
+        let snapshot = self.snapshot();
+        let decisions = &snapshot.view().decisions.updates;
+        let approved = decisions.iter().filter(|(_, decision)| {
+            decision.approvals.iter().any(|(_, approval)| approval.action == Action::Install)
+        });
+        let mut approved: Vec<u32> =
+            approved.filter_map(|(id, _)| Some(snapshot.world().update(id)?.0)).collect();
+        approved.sort_unstable();
+        self.files_of_all(&snapshot, &approved)
+    }
+
+    pub(in super::super) fn file(&self, sha1: &Sha1Digest) -> Result<Option<KnownFile>, CatalogError> {
+        let snapshot = self.snapshot();
+        let part = snapshot.world().owner_of(sha1).and_then(|id| snapshot.facts_part(id));
+        let Some(part) = part else { return Ok(None) };
+        let stored = self.read_facts(&part)?;
+        let url = stored.file_urls.iter().find(|url| url.sha1 == *sha1);
+        let known = stored.facts.files.iter().find(|file| file.sha1 == *sha1).map(|file| KnownFile {
+            declaration: file.clone(),
+            mu_url: url.and_then(|url| url.mu_url.clone()),
+            uss_url: url.and_then(|url| url.uss_url.clone()),
+        });
+        Ok(known)
+    }
+
+    pub(in super::super) fn categories(
+        &self,
+        language: Option<&str>,
+    ) -> Result<Vec<CategoryRow>, CatalogError> {
+        let snapshot = self.snapshot();
+        let world = snapshot.world();
+        let mut updates = vec![0; world.updates.len()];
+        for id in snapshot.view().offered_revisions() {
+            let rev = &world.revs[id as usize];
+            let hidden = world.update_of(rev).in_bundle && !rev.has(flag::DEPLOYABLE);
+            if matches!(rev.update_type, UpdateType::Software | UpdateType::Driver) && !hidden {
+                world
+                    .named_by(rev)
+                    .collect::<BTreeSet<_>>()
+                    .iter()
+                    .for_each(|named| updates[*named as usize] += 1);
+            }
+        }
+        let mut rows = Vec::new();
+        for (index, update) in world.updates.iter().enumerate() {
+            let Some(rev) = world.rev(update.newest).filter(|rev| rev.update_type == UpdateType::Category)
+            else {
+                continue;
+            };
+            let facts = match snapshot.facts_part(update.newest).map(|part| self.read_facts(&part)) {
+                None | Some(Err(CatalogError::Damaged { .. })) => continue,
+                Some(other) => other?,
+            };
+            let parents = world.named_by(rev).map(|named| &world.updates[named as usize]);
+            let is_category =
+                |id: u32| world.rev(id).is_some_and(|rev| rev.update_type == UpdateType::Category);
+            rows.push(CategoryRow {
+                id: update.id,
+                kind: rev.category.unwrap_or(CategoryKind::Other),
+                title: title(&facts.facts, language),
+                parents: parents
+                    .filter(|parent| is_category(parent.newest))
+                    .map(|parent| parent.id)
+                    .collect(),
+                updates: updates[index],
+            });
+        }
+        rows.sort_unstable_by(|a, b| (a.kind as u8, &a.title, a.id).cmp(&(b.kind as u8, &b.title, b.id)));
+        Ok(rows)
+    }
+
+    pub(in super::super) fn totals(&self) -> Totals {
+        let snapshot = self.snapshot();
+        let (world, view) = (snapshot.world(), snapshot.view());
+        let present = |update: &&super::super::snapshot::Upd| world.rev(update.newest).is_some();
+        let expired = |update: &super::super::snapshot::Upd| {
+            world.rev(update.newest).is_some_and(|rev| rev.has(flag::EXPIRED))
+        };
+        let decided = view.decisions.updates.values();
+        Totals {
+            revisions: world.count,
+            updates: world.updates.iter().filter(present).count(),
+            offered: view.offered_count(),
+            approved: decided.clone().filter(|decision| !decision.approvals.is_empty()).count(),
+            declined: decided.filter(|decision| decision.declined.is_some()).count(),
+            expired: world.updates.iter().filter(|update| expired(update)).count(),
+            staged: self.staged.read().unwrap_or_else(PoisonError::into_inner).len(),
+            damaged: view.decisions.damaged.len(),
+            computers: self.computers.known.read().unwrap_or_else(PoisonError::into_inner).len(),
+            segment_bytes: self.segments.bytes(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Lists and details of updates.
+//!
+//! Filters that the snapshot can answer come first; only what passes them is read from the segments, and for
+//! lists without words only the rows of one page.
+//!
+//! **Invariant:** lists are newest first and stable between calls on one snapshot. It never reads texts
+//! other than facts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::manifest::kb_number;
+use super::super::snapshot::{Rev, Snapshot, Upd, flag};
+use super::super::store::Store;
+use super::super::{CatalogError, StoredFacts};
+use super::{
+    ComputerState, GroupApproval, MAX_PAGE, Page, State, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
+    page_limit,
+};
+use crate::domain::{CategoryKind, Facts, RevisionId, UpdateId, UpdateType};
+
+/// How deep categories may lie in each other.
+const MAX_CATEGORY_DEPTH: usize = 8;
+
+/// The title in a language: exactly, then by what is before `-`, then the document's own, then any.
+pub(super) fn title(facts: &Facts, language: Option<&str>) -> String {
+    let wanted = language.unwrap_or(&facts.default_language).to_lowercase();
+    let short = wanted.split('-').next().unwrap_or_default();
+    let of = |tag: &str| facts.titles.iter().find(|title| title.language.eq_ignore_ascii_case(tag));
+    let found =
+        of(&wanted).or_else(|| of(short)).or_else(|| of(&facts.default_language)).or(facts.titles.first());
+    found.map_or_else(|| facts.identity.to_string(), |title| title.text.clone())
+}
+
+/// The categories that an update names itself, of some kind.
+fn categories_of(snapshot: &Snapshot, rev: &Rev, kind: CategoryKind) -> Vec<UpdateId> {
+    let world = snapshot.world();
+    let named = world.named_by(rev).filter_map(|update| {
+        let update = &world.updates[update as usize];
+        (world.rev(update.newest)?.category == Some(kind)).then_some(update.id)
+    });
+    named.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// A category and every category below it, as numbers of the snapshot.
+fn with_subcategories(snapshot: &Snapshot, category: &UpdateId) -> BTreeSet<u32> {
+    let world = snapshot.world();
+    let mut found: BTreeSet<u32> = world.update(category).map(|(index, _)| index).into_iter().collect();
+    for _ in 0..MAX_CATEGORY_DEPTH {
+        let more: Vec<u32> = (0..)
+            .zip(&world.updates)
+            .filter(|(index, update)| {
+                let rev = world.rev(update.newest).filter(|rev| rev.update_type == UpdateType::Category);
+                !found.contains(index)
+                    && rev.is_some_and(|rev| world.named_by(rev).any(|it| found.contains(&it)))
+            })
+            .map(|(index, _)| index)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        found.extend(more);
+    }
+    found
+}
+
+/// What of a query the snapshot answers.
+struct Filter<'a> {
+    query: &'a UpdateQuery,
+    product: Option<BTreeSet<u32>>,
+    classification: Option<BTreeSet<u32>>,
+    kb: Option<BTreeSet<u32>>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(snapshot: &Snapshot, query: &'a UpdateQuery) -> Self {
+        let below =
+            |category: &Option<UpdateId>| category.as_ref().map(|id| with_subcategories(snapshot, id));
+        let kb = query.kb.as_ref().map(|kb| {
+            let revisions = kb_number(kb).into_iter().flat_map(|kb| snapshot.world().with_kb(kb));
+            revisions.collect()
+        });
+        Self { query, product: below(&query.product), classification: below(&query.classification), kb }
+    }
+
+    fn fits(&self, store: &Store, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
+        let world = snapshot.world();
+        let wanted_type = match self.query.update_type {
+            Some(wanted) => rev.update_type == wanted,
+            None => matches!(rev.update_type, UpdateType::Software | UpdateType::Driver),
+        };
+        let hidden = update.in_bundle && !rev.has(flag::DEPLOYABLE);
+        let of = |set: &Option<BTreeSet<u32>>| {
+            set.as_ref().is_none_or(|set| world.named_by(rev).any(|named| set.contains(&named)))
+        };
+        wanted_type
+            && (self.query.hidden || !hidden)
+            && self.kb.as_ref().is_none_or(|kb| kb.contains(&update.newest))
+            && of(&self.product)
+            && of(&self.classification)
+            && self.has_standing(store, snapshot, update, rev)
+    }
+
+    fn has_standing(&self, store: &Store, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
+        let decision = snapshot.view().decision(rev.update);
+        let approvals = decision.map_or(&[][..], |decision| &decision.approvals);
+        let declined = decision.is_some_and(|decision| decision.declined.is_some());
+        let expired = rev.has(flag::EXPIRED);
+        let for_group = |group| approvals.iter().any(|(other, _)| *other == group);
+        self.query.approved_for.is_none_or(for_group)
+            && match self.query.state {
+                None => true,
+                Some(UpdateState::Unapproved) => approvals.is_empty() && !declined && !expired,
+                Some(UpdateState::Approved) => !approvals.is_empty(),
+                Some(UpdateState::Declined) => declined,
+                Some(UpdateState::Expired) => expired,
+                Some(UpdateState::Superseded) => update.superseded && !declined,
+                Some(UpdateState::Needed) => store.computers.counts_of(&update.id).needed > 0,
+                Some(UpdateState::Failed) => store.computers.counts_of(&update.id).failed > 0,
+            }
+    }
+}
+
+/// Whether every word occurs in title, KB number or identity.
+fn has_words(facts: &Facts, words: &[String]) -> bool {
+    let mut text = facts.identity.to_string();
+    for title in &facts.titles {
+        text.push('\n');
+        text.push_str(&title.text.to_lowercase());
+    }
+    for kb in &facts.kb_articles {
+        text.push_str("\nkb");
+        text.push_str(kb);
+    }
+    words.iter().all(|word| text.contains(word))
+}
+
+impl Store {
+    /// The facts of a revision of this snapshot; none when it is damaged.
+    fn facts_in(&self, snapshot: &Snapshot, id: u32) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
+        let Some(part) = snapshot.facts_part(id) else { return Ok(None) };
+        match self.decode_facts(&part) {
+            Err(CatalogError::Damaged { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn row(&self, snapshot: &Snapshot, id: u32, facts: &Facts, language: Option<&str>) -> Option<UpdateRow> {
+        let world = snapshot.world();
+        let rev = world.rev(id)?;
+        let update = world.update_of(rev);
+        let decision = snapshot.view().decision(rev.update);
+        let approvals = decision.map_or(&[][..], |decision| &decision.approvals);
+        Some(UpdateRow {
+            identity: facts.identity,
+            revision: RevisionId(id),
+            update_type: rev.update_type,
+            title: title(facts, language),
+            kb_articles: facts.kb_articles.clone(),
+            severity: facts.severity.clone(),
+            creation_date: facts.creation_date.clone(),
+            arrived: jiff::Timestamp::from_second(i64::from(rev.arrived)).unwrap_or_default(),
+            products: categories_of(snapshot, rev, CategoryKind::Product),
+            classifications: categories_of(snapshot, rev, CategoryKind::Classification),
+            is_bundle: !world.children(rev).is_empty(),
+            expired: rev.has(flag::EXPIRED),
+            superseded: update.superseded,
+            declined: decision.and_then(|decision| decision.declined.clone()),
+            approvals: approvals
+                .iter()
+                .map(|(group, approval)| GroupApproval { group: *group, approval: approval.clone() })
+                .collect(),
+            counts: self.computers.counts_of(&update.id),
+        })
+    }
+
+    pub(in super::super) fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
+        let snapshot = self.snapshot();
+        let world = snapshot.world();
+        let filter = Filter::new(&snapshot, query);
+        let mut found: Vec<(u32, u32)> = world
+            .updates
+            .iter()
+            .filter_map(|update| Some((update, world.rev(update.newest)?)))
+            .filter(|(update, rev)| filter.fits(self, &snapshot, update, rev))
+            .map(|(update, rev)| (rev.arrived, update.newest))
+            .collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        let text = query.text.as_deref().unwrap_or_default().to_lowercase();
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        if !words.is_empty() {
+            let mut matching = Vec::new();
+            for entry in found {
+                let facts = self.facts_in(&snapshot, entry.1)?;
+                matching.extend(facts.filter(|facts| has_words(&facts.facts, &words)).map(|_| entry));
+            }
+            found = matching;
+        }
+        let mut rows = Vec::new();
+        for (_, id) in found.iter().skip(query.offset).take(page_limit(query.limit)) {
+            let facts = self.facts_in(&snapshot, *id)?;
+            let language = query.language.as_deref();
+            rows.extend(facts.and_then(|facts| self.row(&snapshot, *id, &facts.facts, language)));
+        }
+        Ok(Page { rows, total: found.len(), offset: query.offset })
+    }
+
+    pub(in super::super) fn update(
+        &self,
+        id: &UpdateId,
+        language: Option<&str>,
+    ) -> Result<Option<UpdateDetail>, CatalogError> {
+        let snapshot = self.snapshot();
+        let world = snapshot.world();
+        let Some((index, update)) = world.update(id) else { return Ok(None) };
+        let Some(rev) = world.rev(update.newest) else { return Ok(None) };
+        let Some(facts) = self.facts_in(&snapshot, update.newest)? else { return Ok(None) };
+        let Some(row) = self.row(&snapshot, update.newest, &facts.facts, language) else { return Ok(None) };
+        let mut children = Vec::new();
+        for child in world.children(rev).iter().take(MAX_PAGE) {
+            let child = world.updates[child.update as usize].delivered;
+            let facts = self.facts_in(&snapshot, child)?;
+            children.extend(facts.and_then(|facts| self.row(&snapshot, child, &facts.facts, language)));
+        }
+        let bundles = |other: &Upd| {
+            let rev = world.rev(other.newest);
+            rev.is_some_and(|rev| world.children(rev).iter().any(|child| child.update == index))
+        };
+        Ok(Some(UpdateDetail {
+            row,
+            facts: facts.facts.clone(),
+            children,
+            parents: world.updates.iter().filter(|other| bundles(other)).map(|other| other.id).collect(),
+            files: self.files_of_all(&snapshot, &[index])?,
+            revisions: world.revisions(update).map(|(_, rev)| world.identity(rev)).collect(),
+            statuses: self.states_of(id)?,
+        }))
+    }
+
+    /// What computers say of an update.
+    fn states_of(&self, update: &UpdateId) -> Result<Vec<ComputerState>, CatalogError> {
+        let mut states = Vec::new();
+        let mut computers = self.computers.all();
+        computers.sort_unstable_by(|a, b| (&a.dns_name, &a.id).cmp(&(&b.dns_name, &b.id)));
+        for computer in computers {
+            if states.len() == MAX_PAGE {
+                break;
+            }
+            let status = self.status(&computer.id)?;
+            let state = status.state_of(update);
+            if matches!(state, State::Installed | State::Needed | State::Failed) {
+                let failure = status.failed.iter().find(|failure| failure.update == *update);
+                states.push(ComputerState {
+                    computer: computer.id.clone(),
+                    dns_name: computer.dns_name.clone(),
+                    state,
+                    result: failure.map(|failure| failure.result),
+                });
+            }
+        }
+        Ok(states)
+    }
+}

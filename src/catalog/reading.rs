@@ -1,0 +1,147 @@
+//! Reading texts back: small ones whole and remembered, large ones frame by frame.
+//!
+//! **Invariant:** a text whose checksum fails is never handed out; its revision is no longer offered from
+//! that moment on, and is listed as damaged until it was fetched again. It never reads more than one frame
+//! ahead.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::kv::Batch;
+use super::record::{self, key};
+use super::segment::frame::{self, HEADER};
+use super::store::{Store, lock};
+use super::{CatalogError, PartRef, StoredFacts};
+use crate::domain::RevisionId;
+
+impl Store {
+    /// Reads the frame at `offset` of a segment. Gives its text and its length in the segment.
+    fn frame(&self, segment: u32, offset: u64, left: u64) -> Result<(Vec<u8>, u64), CatalogError> {
+        let damaged = || CatalogError::Damaged { segment, offset };
+        let ahead = usize::try_from(left).unwrap_or(usize::MAX).min(READ_AHEAD);
+        let mut record = self.segments.read(segment, offset, ahead)?;
+        let header = frame::Header::read(&record).ok_or_else(damaged)?;
+        let wanted = HEADER + header.stored;
+        if wanted as u64 > left {
+            return Err(damaged());
+        }
+        if wanted > record.len() {
+            record = self.segments.read(segment, offset, wanted)?;
+        }
+        let (header, payload) = frame::check(&record, segment, offset)?;
+        let text = self.codec.decode(&header, payload).map_err(|_e| damaged())?;
+        Ok((text, wanted as u64))
+    }
+
+    /// A text, whole.
+    fn whole(&self, part: &PartRef) -> Result<Vec<u8>, CatalogError> {
+        let (mut offset, mut left) = (u64::from(part.offset), u64::from(part.stored));
+        let (mut text, read) = self.frame(part.segment, offset, left)?;
+        (offset, left) = (offset + read, left - read);
+        while left > 0 {
+            let (more, read) = self.frame(part.segment, offset, left)?;
+            text.extend_from_slice(&more);
+            (offset, left) = (offset + read, left - read);
+        }
+        match text.len() as u64 == part.len() {
+            true => Ok(text),
+            false => Err(CatalogError::Damaged { segment: part.segment, offset }),
+        }
+    }
+
+    /// Sets a damaged revision aside.
+    fn noticing<T>(&self, part: &PartRef, outcome: Result<T, CatalogError>) -> Result<T, CatalogError> {
+        if let Err(error @ CatalogError::Damaged { .. }) = &outcome {
+            tracing::error!(revision = part.revision, %error, "a stored text is damaged");
+            self.set_aside(part.revision)?;
+        }
+        outcome
+    }
+
+    fn set_aside(&self, id: u32) -> Result<(), CatalogError> {
+        let _one = lock(&self.changing);
+        let snapshot = self.snapshot();
+        let world = snapshot.world();
+        let Some(rev) = world.rev(id) else { return Ok(()) };
+        let mut decisions = (*snapshot.view().decisions).clone();
+        if decisions.damaged.insert(id, world.identity(rev)).is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.put(key::damaged(RevisionId(id)), record::encode(&world.identity(rev)));
+        self.kv.apply(&batch)?;
+        self.kv.flush()?;
+        self.publish(Arc::clone(world), Arc::new(decisions));
+        Ok(())
+    }
+
+    /// A text, remembered when it is small.
+    pub(super) fn read(&self, part: &PartRef) -> Result<Bytes, CatalogError> {
+        let place = (part.segment, part.offset);
+        if let Some(known) = self.fragments.get(&place) {
+            return Ok(known);
+        }
+        let text = Bytes::from(self.noticing(part, self.whole(part))?);
+        if !part.is_large() {
+            self.fragments.insert(place, text.clone());
+        }
+        Ok(text)
+    }
+
+    /// What is kept of a revision beside its texts.
+    pub(super) fn read_facts(&self, part: &PartRef) -> Result<Arc<StoredFacts>, CatalogError> {
+        let place = (part.segment, part.offset);
+        if let Some(known) = self.facts.get(&place) {
+            return Ok(known);
+        }
+        let facts = self.decode_facts(part)?;
+        self.facts.insert(place, Arc::clone(&facts));
+        Ok(facts)
+    }
+
+    /// The same without remembering: for passing over many.
+    pub(super) fn decode_facts(&self, part: &PartRef) -> Result<Arc<StoredFacts>, CatalogError> {
+        let bytes = self.noticing(part, self.whole(part))?;
+        record::decode('f', &bytes).map(Arc::new)
+    }
+}
+
+/// How much is read at once before a record's length is known: most texts whole.
+const READ_AHEAD: usize = 4096;
+
+/// A text in pieces of at most 256 KiB; see [`super::Catalog::chunks`]. Ends after the first error.
+pub struct Chunks {
+    store: Arc<Store>,
+    part: PartRef,
+    offset: u64,
+    left: u64,
+}
+
+impl Chunks {
+    pub(super) fn new(store: Arc<Store>, part: PartRef) -> Self {
+        Self { store, part, offset: u64::from(part.offset), left: u64::from(part.stored) }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Result<Bytes, CatalogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let outcome = self.store.frame(self.part.segment, self.offset, self.left);
+        match self.store.noticing(&self.part, outcome) {
+            Ok((text, read)) => {
+                self.offset += read;
+                self.left -= read;
+                Some(Ok(Bytes::from(text)))
+            }
+            Err(error) => {
+                self.left = 0;
+                Some(Err(error))
+            }
+        }
+    }
+}

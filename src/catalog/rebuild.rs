@@ -1,0 +1,137 @@
+//! Makes an index from the segments alone: for a new store, for one whose index was lost, and for the
+//! command that rebuilds it.
+//!
+//! What comes back: every revision with its number and standing, dictionaries, decisions, groups, and which
+//! computer belongs to which group. What does not, because it returns by itself: settings (without anchors
+//! the next synchronisation compares everything and fetches only what is missing), what computers reported,
+//! and their events.
+//!
+//! **Invariant:** segments are never changed or cut here. A damaged record is passed over where its length
+//! is still right, else it ends what is taken from its file; the files after it are still read.
+
+use std::path::PathBuf;
+
+use super::kv::{Batch, Kv, MAX_BATCH};
+use super::manifest::Block;
+use super::record::{self, ActivationRecord, Committed, Generation, Journal, Meta, key};
+use super::segment::Segments;
+use super::segment::codec::Codec;
+use super::segment::frame::Kind;
+use super::{CatalogError, Config};
+
+/// An index being made.
+struct Index<'a> {
+    kv: &'a Kv,
+    batch: Batch,
+    block: u64,
+    committed: Committed,
+}
+
+impl Index<'_> {
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), CatalogError> {
+        match value {
+            Some(value) => self.batch.put(key, value),
+            None => self.batch.remove(key),
+        }
+        if self.batch.len() == MAX_BATCH {
+            self.kv.apply(&std::mem::take(&mut self.batch))?;
+        }
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        kind: Kind,
+        place: record::Location,
+        content: &[u8],
+        codec: &Codec,
+    ) -> Result<(), CatalogError> {
+        match kind {
+            Kind::Text => Ok(()),
+            Kind::Dictionary => match content.split_first() {
+                Some((number, bytes)) => {
+                    codec.add(*number, bytes);
+                    self.put(key::dictionary(*number), Some(record::encode(&place)))
+                }
+                None => Ok(()),
+            },
+            Kind::Manifest => {
+                let block: Block = record::decode('m', content)?;
+                let next = block.iter().map(|manifest| manifest.id + 1);
+                self.committed.next_id = next.fold(self.committed.next_id, u32::max);
+                self.block += 1;
+                self.put(key::block(self.block - 1), Some(record::encode(&place)))
+            }
+            Kind::Activation => {
+                let activation: ActivationRecord = record::decode('a', content)?;
+                let active = activation.active;
+                // blocks after a damaged one keep their numbers
+                self.block = self.block.max(active.watermark);
+                let generation = Generation { watermark: active.watermark, change: active.change };
+                self.put(key::generation(active.generation), Some(record::encode(&generation)))?;
+                if !activation.withdrawn.is_empty() {
+                    self.put(key::withdrawn(active.watermark), Some(record::encode(&activation.withdrawn)))?;
+                }
+                self.put(key::ACTIVE.to_vec(), Some(record::encode(&active)))
+            }
+            Kind::Journal => {
+                let journal: Journal = record::decode('j', content)?;
+                journal.ops.into_iter().try_for_each(|(key, value)| self.put(key, value))
+            }
+        }
+    }
+}
+
+/// Fills an empty index from whatever segments there are.
+pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
+    let numbers = segments.numbers()?;
+    if !numbers.is_empty() {
+        tracing::warn!(segments = numbers.len(), "the index is empty: rebuilding it from the segments");
+    }
+    let committed = Committed { segment: 0, len: 0, next_id: 1 };
+    let mut index = Index { kv, batch: Batch::default(), block: 0, committed };
+    let codec = Codec::default();
+    for segment in numbers {
+        let mut offset = 0;
+        while let Some((kind, place)) = segments.next_good(segment, offset)? {
+            let content = if kind == Kind::Text { Vec::new() } else { segments.record(place, &codec)? };
+            index.record(kind, place, &content, &codec)?;
+            offset = u64::from(place.offset) + u64::from(place.stored);
+        }
+        index.committed = Committed { segment, len: segments.len(segment)?, ..index.committed };
+        if offset < index.committed.len && !segments.numbers()?.contains(&(segment + 1)) {
+            // what cannot be read stays as it is; new records go into a file that can
+            index.committed =
+                Committed { segment: segment + 1, len: segments.create(segment + 1)?, ..index.committed };
+        }
+    }
+    if index.committed.segment > 0 {
+        index.put(key::COMMITTED.to_vec(), Some(record::encode(&index.committed)))?;
+    }
+    // last: an index without it is begun again
+    kv.apply(&index.batch)?;
+    kv.flush()?;
+    let mut meta = Batch::default();
+    meta.put(key::META, record::encode(&Meta { format: record::FORMAT }));
+    kv.apply(&meta)?;
+    Ok(kv.flush()?)
+}
+
+/// Sets the index of a store that nobody has open aside (as `index.old`), so that the next opening makes a
+/// new one from the segments. Returns where the old one went.
+pub fn rebuild_index(config: &Config) -> Result<PathBuf, CatalogError> {
+    let _lock = super::store::take(config)?;
+    let (index, old) = (config.dir.join("index"), config.dir.join("index.old"));
+    let fail = |action| {
+        let path = old.clone();
+        move |source| CatalogError::File { path, action, source }
+    };
+    match std::fs::remove_dir_all(&old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail("removed")(error)),
+        _ => {}
+    }
+    match std::fs::rename(&index, &old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fail("made")(error)),
+        _ => Ok(old),
+    }
+}

@@ -1,0 +1,173 @@
+//! Records of the index: their keys, and values that carry a version.
+//!
+//! **Invariant:** a value begins with its version, so that a later program can tell how to read it; keys of
+//! one kind share their first byte and sort in the order in which they are read. It never holds a text.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::CatalogError;
+use crate::domain::{Approval, GroupId};
+
+/// Version that records are written with. Postcard is not self-describing: any change of a record's shape
+/// needs a new number and a reader for the old one.
+pub(super) const VERSION: u8 = 1;
+
+/// Format of the whole store; see [`key::META`].
+pub(super) const FORMAT: u8 = 1;
+
+/// Keys. The first byte tells the kind.
+pub(super) mod key {
+    use crate::domain::{ComputerId, GroupId, RevisionId, UpdateId};
+    use uuid::Uuid;
+
+    /// The store itself: [`super::Meta`].
+    pub(in super::super) const META: &[u8] = b"v";
+    /// What is active: [`super::Active`].
+    pub(in super::super) const ACTIVE: &[u8] = b"a";
+    /// Up to where segments are committed: [`super::Committed`].
+    pub(in super::super) const COMMITTED: &[u8] = b"l";
+    /// The activation that waits: [`super::super::Held`].
+    pub(in super::super) const HELD: &[u8] = b"h";
+    /// The last deployment number given to an approval: u32.
+    pub(in super::super) const DEPLOYMENT: &[u8] = b"n";
+
+    fn with(kind: u8, rest: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(1 + rest.len());
+        key.push(kind);
+        key.extend_from_slice(rest);
+        key
+    }
+
+    /// A block of manifests: [`super::Location`].
+    pub(in super::super) fn block(number: u64) -> Vec<u8> {
+        with(b'm', &number.to_be_bytes())
+    }
+    /// Revisions withdrawn when everything below this block became active: numbers.
+    pub(in super::super) fn withdrawn(watermark: u64) -> Vec<u8> {
+        with(b'w', &watermark.to_be_bytes())
+    }
+    /// A generation: [`super::Generation`].
+    pub(in super::super) fn generation(number: u64) -> Vec<u8> {
+        with(b'g', &number.to_be_bytes())
+    }
+    /// A dictionary: [`super::Location`].
+    pub(in super::super) fn dictionary(number: u8) -> Vec<u8> {
+        vec![b'z', number]
+    }
+    /// A revision whose texts are damaged: its identity.
+    pub(in super::super) fn damaged(id: RevisionId) -> Vec<u8> {
+        with(b'q', &id.0.to_be_bytes())
+    }
+    /// What was decided of an update: [`super::Decision`].
+    pub(in super::super) fn decision(update: &UpdateId) -> Vec<u8> {
+        with(b'd', update.0.as_bytes())
+    }
+    /// A group of computers.
+    pub(in super::super) fn group(group: &GroupId) -> Vec<u8> {
+        with(b'G', group.0.as_bytes())
+    }
+    /// A computer.
+    pub(in super::super) fn computer(id: &ComputerId) -> Vec<u8> {
+        with(b'c', id.0.as_bytes())
+    }
+    /// What a computer reported.
+    pub(in super::super) fn status(id: &ComputerId) -> Vec<u8> {
+        with(b't', id.0.as_bytes())
+    }
+    /// The events of a computer: its name with a length before it, so that no name begins another's keys.
+    pub(in super::super) fn events(id: &ComputerId) -> Vec<u8> {
+        let mut key = vec![b'e', u8::try_from(id.0.len()).unwrap_or(u8::MAX)];
+        key.extend_from_slice(id.0.as_bytes());
+        key
+    }
+    /// One event.
+    pub(in super::super) fn event(id: &ComputerId, row: &Uuid) -> Vec<u8> {
+        let mut key = events(id);
+        key.extend_from_slice(row.as_bytes());
+        key
+    }
+    /// A setting of another room.
+    pub(in super::super) fn setting(name: &str) -> Vec<u8> {
+        with(b's', name.as_bytes())
+    }
+}
+
+/// The store itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Meta {
+    pub format: u8,
+}
+
+/// What is active: every block below the watermark.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Active {
+    pub generation: u64,
+    pub watermark: u64,
+    pub change: u64,
+}
+
+/// When blocks became active: those from the previous generation's watermark up to this one's.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Generation {
+    pub watermark: u64,
+    pub change: u64,
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Location {
+    pub segment: u32,
+    pub offset: u32,
+    /// Bytes of the record, its header included.
+    pub stored: u32,
+}
+
+/// Up to where segments are committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Committed {
+    pub segment: u32,
+    pub len: u64,
+    /// No revision may get a number below this any more.
+    pub next_id: u32,
+}
+
+/// What was decided of an update. Kept after everything was taken back, because agents must hear of that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Decision {
+    pub approvals: Vec<(GroupId, Approval)>,
+    pub declined: Option<super::Decline>,
+    /// Change number of the last decision.
+    pub change: u64,
+    /// Change number of the last decline or undecline.
+    pub decline_change: u64,
+    /// Second of the last decision.
+    pub at: i64,
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // writing into memory cannot fail: every record's serializer knows its lengths
+    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+}
+
+/// Reads a record; `kind` names it in the error.
+pub(super) fn decode<T: DeserializeOwned>(kind: char, bytes: &[u8]) -> Result<T, CatalogError> {
+    let fail = |source| CatalogError::Record { kind, source };
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(fail),
+        Some((&newer, _)) if newer > VERSION => Err(CatalogError::Newer { found: newer, known: VERSION }),
+        _ => Err(fail(postcard::Error::DeserializeUnexpectedEnd)),
+    }
+}
+
+/// Changes of the index that are journaled in the segments too, because nothing else could bring them back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub ops: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// An activation as the segments tell it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ActivationRecord {
+    pub active: Active,
+    pub withdrawn: Vec<u32>,
+}

@@ -1,0 +1,366 @@
+//! Builds a [`World`] from manifests, given in the order in which they were stored.
+//!
+//! **Invariant:** of several manifests with one number the last counts; building twice from the same
+//! manifests gives the same world. It never reads a disk: manifests are handed to it.
+
+use std::collections::HashMap;
+
+use super::super::manifest::Manifest;
+use super::world::{Child, NONE, Part, Rev, Upd, World, flag, kind_number};
+use crate::domain::{Sha1Digest, UpdateId, UpdateType};
+
+/// The most revisions that can be numbered; the number is a positive `xs:int` on the wire.
+const MAX_ID: u32 = 1 << 30;
+
+/// Gathers manifests.
+pub(in super::super) struct Builder {
+    world: World,
+    clause_numbers: HashMap<Vec<u32>, u32>,
+    requirement_numbers: HashMap<Vec<u32>, u32>,
+    file_numbers: HashMap<Sha1Digest, u32>,
+    supersedes: Vec<(u32, u32)>,
+    hardware: Vec<(u64, u32)>,
+}
+
+const ABSENT: Rev = Rev {
+    update: 0,
+    number: 0,
+    older: NONE,
+    requirement: NONE,
+    bundle: NONE,
+    segment: 0,
+    offset: 0,
+    parts: 0,
+    files: 0,
+    arrived: 0,
+    appeared: 0,
+    position: NONE,
+    file_count: 0,
+    part_count: 0,
+    flags: 0,
+    update_type: UpdateType::Detectoid,
+    category: None,
+};
+
+fn index(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(NONE)
+}
+
+impl Builder {
+    pub(in super::super) fn new() -> Self {
+        let mut world = World::default();
+        world.requirements.push([]);
+        Self {
+            world,
+            clause_numbers: HashMap::new(),
+            requirement_numbers: HashMap::from([(Vec::new(), 0)]),
+            file_numbers: HashMap::new(),
+            supersedes: Vec::new(),
+            hardware: Vec::new(),
+        }
+    }
+
+    fn update(&mut self, id: UpdateId) -> u32 {
+        let updates = &mut self.world.updates;
+        *self.world.by_id.entry(id).or_insert_with(|| {
+            updates.push(Upd {
+                id,
+                newest: NONE,
+                delivered: NONE,
+                in_bundle: false,
+                required: false,
+                superseded: false,
+                role_change: 0,
+            });
+            index(updates.len() - 1)
+        })
+    }
+
+    fn requirement(&mut self, clauses: &[Vec<UpdateId>]) -> u32 {
+        let mut list: Vec<u32> = clauses
+            .iter()
+            .map(|clause| {
+                let mut updates: Vec<u32> = clause.iter().map(|id| self.update(*id)).collect();
+                updates.sort_unstable();
+                updates.dedup();
+                match self.clause_numbers.get(&updates) {
+                    Some(number) => *number,
+                    None => {
+                        let number = self.world.clauses.push(updates.iter().copied());
+                        self.clause_numbers.insert(updates, number);
+                        number
+                    }
+                }
+            })
+            .collect();
+        list.sort_unstable();
+        list.dedup();
+        if let Some(number) = self.requirement_numbers.get(&list) {
+            return *number;
+        }
+        let number = self.world.requirements.push(list.iter().copied());
+        self.requirement_numbers.insert(list, number);
+        number
+    }
+
+    fn parts(&mut self, manifest: &Manifest) -> (u32, u8) {
+        let start = index(self.world.parts.len());
+        for part in &manifest.parts {
+            let (kind, language) = kind_number(&part.kind);
+            let languages = &mut self.world.languages;
+            let language = language.map_or(0, |tag| {
+                languages.iter().position(|known| known == tag).unwrap_or_else(|| {
+                    languages.push(tag.to_owned());
+                    languages.len() - 1
+                })
+            });
+            let language = u16::try_from(language).unwrap_or(u16::MAX);
+            self.world.parts.push(Part { stored: part.stored, raw: part.raw, language, kind });
+        }
+        (start, u8::try_from(manifest.parts.len()).unwrap_or(u8::MAX))
+    }
+
+    fn files(&mut self, id: u32, files: &[Sha1Digest]) -> (u32, u16) {
+        let start = index(self.world.rev_files.len());
+        let world = &mut self.world;
+        for digest in files.iter().take(usize::from(u16::MAX)) {
+            let number = *self.file_numbers.entry(*digest).or_insert_with(|| {
+                world.digests.push(*digest);
+                world.file_owner.push(id);
+                index(world.digests.len() - 1)
+            });
+            world.rev_files.push(number);
+        }
+        (start, u16::try_from(files.len()).unwrap_or(u16::MAX))
+    }
+
+    /// Adds a manifest whose activation had this change number.
+    pub(in super::super) fn add(&mut self, manifest: &Manifest, appeared: u64) {
+        let id = manifest.id;
+        if id == 0 || id >= MAX_ID {
+            return;
+        }
+        if self.world.revs.len() <= id as usize {
+            self.world.revs.resize(id as usize + 1, ABSENT);
+        }
+        let update = self.update(manifest.identity.update);
+        let requirement = self.requirement(&manifest.prerequisites);
+        let children: Vec<Child> = manifest
+            .bundled
+            .iter()
+            .flatten()
+            .map(|child| Child { update: self.update(child.update), number: child.revision })
+            .collect();
+        let bundle = if children.is_empty() { NONE } else { self.world.bundles.push(children) };
+        let (parts, part_count) = self.parts(manifest);
+        let (files, file_count) = self.files(id, &manifest.files);
+        for superseded in &manifest.supersedes {
+            let superseded = self.update(*superseded);
+            self.supersedes.push((id, superseded));
+        }
+        self.hardware.extend(manifest.hardware.iter().map(|hash| (*hash, id)));
+        self.world.kbs.extend(manifest.kb_articles.iter().map(|kb| (*kb, id)));
+        let set = |on: bool, flag: u8| if on { flag } else { 0 };
+        self.world.revs[id as usize] = Rev {
+            update,
+            number: manifest.identity.revision,
+            older: NONE,
+            requirement,
+            bundle,
+            segment: manifest.segment,
+            offset: manifest.offset,
+            parts,
+            files,
+            arrived: u32::try_from(manifest.arrived).unwrap_or(0),
+            appeared: u32::try_from(appeared).unwrap_or(u32::MAX),
+            position: NONE,
+            file_count,
+            part_count,
+            flags: flag::PRESENT
+                | set(manifest.explicitly_deployable, flag::DEPLOYABLE)
+                | set(manifest.expired, flag::EXPIRED)
+                | set(manifest.uninstallable, flag::UNINSTALLABLE),
+            update_type: manifest.update_type,
+            category: manifest.category,
+        };
+    }
+
+    /// Takes a revision out again.
+    pub(in super::super) fn withdraw(&mut self, id: u32) {
+        if let Some(rev) = self.world.revs.get_mut(id as usize) {
+            rev.flags &= !flag::PRESENT;
+        }
+    }
+
+    /// The finished world.
+    pub(in super::super) fn build(mut self, generation: u64, change: u64) -> World {
+        self.world.generation = generation;
+        self.world.change = change;
+        self.link_revisions();
+        self.choose_delivered();
+        self.mark_required();
+        self.mark_superseded();
+        self.put_in_order();
+        self.index_files();
+        self.remember_retired();
+        let World { updates, revs, hardware, .. } = &mut self.world;
+        self.hardware.retain(|(_, id)| {
+            let rev = &revs[*id as usize];
+            rev.has(flag::PRESENT) && updates[rev.update as usize].delivered == *id
+        });
+        self.hardware.sort_unstable();
+        self.hardware.dedup();
+        *hardware = self.hardware;
+        self.world.shrink();
+        self.world
+    }
+
+    /// Chains the revisions of each update, newest first.
+    fn link_revisions(&mut self) {
+        let World { revs, updates, count, .. } = &mut self.world;
+        let mut present: Vec<(u32, u32, u32)> = (0..)
+            .zip(revs.iter())
+            .filter(|(_, rev)| rev.has(flag::PRESENT))
+            .map(|(id, rev)| (rev.update, rev.number, id))
+            .collect();
+        present.sort_unstable();
+        *count = present.len();
+        for (update, _, id) in present {
+            let newest = &mut updates[update as usize].newest;
+            revs[id as usize].older = *newest;
+            *newest = id;
+        }
+    }
+
+    /// Agents get the newest revision; but of what only exists inside bundles the newest that a bundle
+    /// names, because a bundle is evaluated with exactly the revisions it names.
+    fn choose_delivered(&mut self) {
+        let world = &mut self.world;
+        for update in &mut world.updates {
+            update.delivered = update.newest;
+        }
+        let parents: Vec<u32> =
+            world.in_force().filter(|id| world.revs[*id as usize].bundle != NONE).collect();
+        let mut named: HashMap<u32, u32> = HashMap::new();
+        for parent in parents {
+            let (bundle, appeared) =
+                (world.revs[parent as usize].bundle, world.revs[parent as usize].appeared);
+            for child in world.bundles.get(bundle) {
+                let update = &mut world.updates[child.update as usize];
+                if !update.in_bundle || appeared < update.role_change {
+                    update.role_change = appeared;
+                }
+                update.in_bundle = true;
+                let best = named.entry(child.update).or_default();
+                *best = child.number.max(*best);
+            }
+        }
+        for (update, number) in named {
+            let upd = world.updates[update as usize];
+            let hidden = world.rev(upd.newest).is_some_and(|rev| !rev.has(flag::DEPLOYABLE));
+            let exact = world.revisions(&upd).find(|(_, rev)| rev.number == number).map(|(id, _)| id);
+            if let (true, Some(id)) = (hidden, exact) {
+                world.updates[update as usize].delivered = id;
+            }
+        }
+    }
+
+    /// Marks what is named as prerequisite by anything in force, and since when.
+    fn mark_required(&mut self) {
+        let world = &mut self.world;
+        let mut since = vec![NONE; world.requirements.len()];
+        for id in world.in_force().collect::<Vec<_>>() {
+            let rev = &world.revs[id as usize];
+            let first = &mut since[rev.requirement as usize];
+            *first = rev.appeared.min(*first);
+        }
+        let mut required = vec![NONE; world.updates.len()];
+        for (list, since) in world.requirements.iter().zip(&since).filter(|(_, since)| **since != NONE) {
+            for update in list.iter().flat_map(|clause| world.clauses.get(*clause)) {
+                let first = &mut required[*update as usize];
+                *first = (*since).min(*first);
+            }
+        }
+        for (update, since) in world.updates.iter_mut().zip(required) {
+            if since != NONE {
+                update.required = true;
+                update.role_change = update.role_change.max(since);
+            }
+            // what it was from its first day is no change
+            let appeared = world.revs.get(update.delivered as usize).map_or(0, |rev| rev.appeared);
+            if update.role_change <= appeared {
+                update.role_change = 0;
+            }
+        }
+    }
+
+    fn mark_superseded(&mut self) {
+        for (by, superseded) in &self.supersedes {
+            let rev = &self.world.revs[*by as usize];
+            let in_force = rev.has(flag::PRESENT) && !rev.has(flag::EXPIRED);
+            if in_force && self.world.updates[rev.update as usize].newest == *by {
+                self.world.updates[*superseded as usize].superseded = true;
+            }
+        }
+    }
+
+    /// Non-leaves first, so that agents can evaluate them while they fetch the rest; then by number.
+    fn put_in_order(&mut self) {
+        let World { updates, revs, order, .. } = &mut self.world;
+        let mut all: Vec<(bool, u32)> = updates
+            .iter()
+            .filter(|update| update.delivered != NONE)
+            .map(|update| (!update.required, update.delivered))
+            .collect();
+        all.sort_unstable();
+        *order = all.into_iter().map(|(_, id)| id).collect();
+        for (position, id) in (0..).zip(order.iter()) {
+            revs[*id as usize].position = position;
+        }
+    }
+
+    fn remember_retired(&mut self) {
+        let world = &mut self.world;
+        let gone = |rev: &&Rev| !rev.has(flag::PRESENT) && rev.part_count > 0;
+        let retired = (0..).zip(&world.revs).filter(|(_, rev)| gone(rev));
+        world.retired = retired.map(|(id, rev)| (world.identity(rev), id)).collect();
+    }
+
+    fn index_files(&mut self) {
+        let World { digests, digests_sorted, file_owner, revs, rev_files, kbs, .. } = &mut self.world;
+        *digests_sorted = (0..index(digests.len())).collect();
+        digests_sorted.sort_unstable_by_key(|number| digests[*number as usize]);
+        for (id, rev) in (0..).zip(revs.iter()).filter(|(_, rev)| rev.has(flag::PRESENT)) {
+            let start = rev.files as usize;
+            for number in &rev_files[start..start + usize::from(rev.file_count)] {
+                file_owner[*number as usize] = id;
+            }
+        }
+        kbs.retain(|(_, id)| revs[*id as usize].has(flag::PRESENT));
+        kbs.sort_unstable();
+        kbs.dedup();
+    }
+}
+
+impl World {
+    /// Newest revisions that are not expired: what can still have an effect on agents.
+    fn in_force(&self) -> impl Iterator<Item = u32> {
+        let newest = self.updates.iter().flat_map(|update| {
+            let also = (update.delivered != update.newest).then_some(update.delivered);
+            [Some(update.newest), also].into_iter().flatten()
+        });
+        newest.filter(|id| self.rev(*id).is_some_and(|rev| !rev.has(flag::EXPIRED)))
+    }
+
+    fn shrink(&mut self) {
+        self.revs.shrink_to_fit();
+        self.updates.shrink_to_fit();
+        self.clauses.shrink();
+        self.requirements.shrink();
+        self.bundles.shrink();
+        self.parts.shrink_to_fit();
+        self.rev_files.shrink_to_fit();
+        self.digests.shrink_to_fit();
+        self.file_owner.shrink_to_fit();
+    }
+}

@@ -1,0 +1,200 @@
+//! The driver pass: the best driver for each device ([MS-WUSP] 3.1.5.7).
+//!
+//! **Invariant:** a driver is offered only if it is better than what the device has installed, and for each
+//! device at most one is best. What candidates say of themselves is asked of the caller; nothing here reads
+//! a disk.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::super::manifest::hardware_hash;
+use super::super::{CatalogError, Device, DriverQuery, InstalledDriver, ScanAnswer, StoredFacts};
+use super::{Question, Snapshot};
+use crate::domain::DriverFacts;
+
+/// The most devices that are looked at; a real machine has 70 to 200.
+const MAX_DEVICES: usize = 2_000;
+/// Position of what is not in a list: behind everything that is.
+const UNLISTED: usize = usize::MAX;
+/// Feature score of a driver without one: worse than the worst.
+const UNSCORED: u16 = 256;
+
+/// How well a driver fits a device; the least is the best.
+type Rank = (usize, u16, usize, Reverse<String>, Reverse<u64>);
+
+/// A machine, with positions for quick comparison.
+struct Machine<'a> {
+    /// Position of each computer hardware identity, lower case.
+    computer_ids: HashMap<String, usize>,
+    feature_key: Option<&'a str>,
+}
+
+impl Machine<'_> {
+    /// The rank of a driver's match for a device; `None` when it is for other machines.
+    fn rank(&self, driver: &DriverFacts, position: usize) -> Option<Rank> {
+        let computer = if driver.computer_hardware_ids.is_empty() {
+            UNLISTED
+        } else {
+            let positions = driver
+                .computer_hardware_ids
+                .iter()
+                .filter_map(|id| self.computer_ids.get(&id.to_lowercase()));
+            *positions.min()?
+        };
+        let score = self.feature_key.and_then(|key| {
+            driver
+                .feature_scores
+                .iter()
+                .find(|(system, _)| system.eq_ignore_ascii_case(key))
+                .map(|(_, score)| *score)
+        });
+        let date = driver.date.chars().take(10).collect();
+        Some((computer, score.map_or(UNSCORED, u16::from), position, Reverse(date), Reverse(driver.version)))
+    }
+
+    /// The rank of what is installed. Where it does not tell its feature score it is taken to equal the
+    /// candidate's.
+    fn installed_rank(
+        &self,
+        installed: &InstalledDriver,
+        ids: &HashMap<String, usize>,
+        candidate: &Rank,
+    ) -> Rank {
+        let computer =
+            installed.computer_hardware_id.as_ref().and_then(|id| self.computer_ids.get(&id.to_lowercase()));
+        let position = installed.matching_id.as_ref().and_then(|id| ids.get(&id.to_lowercase()));
+        // a rank is 0xSSGGTHHH: signature, feature score, kind of match
+        let score = match u16::try_from(installed.rank >> 16 & 0xFF) {
+            Ok(score) if installed.rank != 0 && candidate.1 != UNSCORED => score,
+            _ => candidate.1,
+        };
+        (
+            computer.copied().unwrap_or(UNLISTED),
+            score,
+            position.copied().unwrap_or(UNLISTED),
+            Reverse(installed.date.chars().take(10).collect()),
+            Reverse(u64::try_from(installed.version).unwrap_or(0)),
+        )
+    }
+}
+
+/// Positions of a device's identities, lower case: hardware identities before compatible ones.
+fn positions(device: &Device) -> HashMap<String, usize> {
+    let mut positions = HashMap::new();
+    for (position, id) in device.hardware_ids.iter().chain(&device.compatible_ids).enumerate() {
+        positions.entry(id.to_lowercase()).or_insert(position);
+    }
+    positions
+}
+
+/// A printer's driver is replaced only by one of the same provider and manufacturer.
+fn may_replace(installed: &InstalledDriver, driver: &DriverFacts) -> bool {
+    let printer = installed.class.as_deref().is_some_and(|class| class.eq_ignore_ascii_case("printer"));
+    let same = |text: &Option<String>, other: &str| {
+        text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(other))
+    };
+    !printer
+        || same(&installed.provider, &driver.provider) && same(&installed.manufacturer, &driver.manufacturer)
+}
+
+/// Reads what a revision says of itself.
+pub(in super::super) type Facts<'a> = &'a dyn Fn(u32) -> Result<Option<Arc<StoredFacts>>, CatalogError>;
+
+impl Snapshot {
+    /// The best driver of one device: its revision and the identity it matches by.
+    fn best_driver(
+        &self,
+        device: &Device,
+        machine: &Machine<'_>,
+        may_have: &dyn Fn(u32) -> bool,
+        facts: Facts<'_>,
+    ) -> Result<Option<(u32, String)>, CatalogError> {
+        let world = self.world();
+        let ids = positions(device);
+        let mut best: Option<(Rank, u32, String, bool)> = None;
+        for (id, position) in &ids {
+            for revision in world.drivers_for(hardware_hash(id)).filter(|revision| may_have(*revision)) {
+                let Some(facts) = facts(revision)? else { continue };
+                let matches =
+                    facts.facts.drivers.iter().filter(|driver| driver.hardware_id.eq_ignore_ascii_case(id));
+                for driver in matches {
+                    let Some(rank) = machine.rank(driver, *position) else { continue };
+                    if best.as_ref().is_some_and(|(other, than, ..)| (other, than) <= (&rank, &revision)) {
+                        continue;
+                    }
+                    let wanted = device.installed.as_ref().is_none_or(|installed| {
+                        may_replace(installed, driver)
+                            && rank < machine.installed_rank(installed, &ids, &rank)
+                    });
+                    best = Some((rank, revision, driver.hardware_id.clone(), wanted));
+                }
+            }
+        }
+        Ok(best.and_then(|(_, revision, id, wanted)| wanted.then_some((revision, id))))
+    }
+
+    /// The driver pass. `facts` is asked about candidates.
+    pub(in super::super) fn drivers(
+        &self,
+        query: &DriverQuery<'_>,
+        facts: Facts<'_>,
+    ) -> Result<ScanAnswer, CatalogError> {
+        let world = self.world();
+        let reach = self.reach(query.groups);
+        let satisfied = self.view.satisfied(query.installed);
+        let offered = reach.offered.as_ref().unwrap_or(&self.view.offered);
+        let may_have = |id: u32| {
+            let rev = &world.revs[id as usize];
+            offered.has(rev.position) && satisfied[rev.requirement as usize]
+        };
+        let computer_ids = query.computer_hardware_ids.iter().enumerate();
+        let machine = Machine {
+            computer_ids: computer_ids.rev().map(|(position, id)| (id.to_lowercase(), position)).collect(),
+            feature_key: query.feature_key,
+        };
+        let mut best: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for device in query.devices.iter().take(MAX_DEVICES) {
+            if let Some((revision, id)) = self.best_driver(device, &machine, &may_have, facts)? {
+                let ids = best.entry(revision).or_default();
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+        }
+        let mut question = Question::new(b'd', self.sequence);
+        question.ids(query.groups.iter().map(|id| &id.0)).numbers(query.cached).number(query.since);
+        let mut answer = ScanAnswer { change_number: self.change_number(), ..ScanAnswer::default() };
+        for (revision, hardware_ids) in best.iter().filter(|(id, _)| !query.cached.contains(id)) {
+            if answer.new.len() >= query.limit.max(1) {
+                answer.truncated = true;
+                break;
+            }
+            question.number(u64::from(*revision));
+            for id in hardware_ids {
+                question.text(id);
+            }
+            answer.new.extend(self.view.offer(*revision, &reach, false).map(|mut offer| {
+                offer.hardware_ids.clone_from(hardware_ids);
+                offer
+            }));
+        }
+        for id in query.cached {
+            match (best.get(id), world.rev(*id)) {
+                (Some(hardware_ids), Some(rev)) if self.view.change_of(rev) > query.since => {
+                    let mut offer = self.view.offer(*id, &reach, false);
+                    if let Some(offer) = &mut offer {
+                        offer.hardware_ids.clone_from(hardware_ids);
+                    }
+                    answer.changed.extend(offer);
+                }
+                (Some(_), _) => {}
+                (None, _) => answer.out_of_scope.push(*id),
+            }
+        }
+        answer.out_of_scope.sort_unstable();
+        answer.out_of_scope.dedup();
+        answer.fingerprint = question.numbers(&answer.out_of_scope).fingerprint();
+        Ok(answer)
+    }
+}

@@ -1,0 +1,447 @@
+//! The store under a catalog: log, index, dictionaries and the snapshot in force, and how they are made
+//! durable together.
+//!
+//! Whoever changes something appends records to the log under one lock, then waits until they are settled:
+//! segment synced, index batches applied (at most 100 operations each), index flushed and synced. Whoever
+//! waits meanwhile is settled by the same syncs (group commit).
+//!
+//! **Invariant:** the index never points beyond the committed end of the log, and the committed end is
+//! written in the first batch that points behind the former one. What could not be settled is tried again
+//! with the next change; nobody is told that it is durable before.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+
+use super::computers::Computers;
+use super::decisions::Decisions;
+use super::kv::{Batch, Kv, MAX_BATCH};
+use super::manifest::Block;
+use super::record::{self, Active, Committed, Generation, Journal, Location, key};
+use super::segment::codec::{Codec, plain_record};
+use super::segment::frame::Kind;
+use super::segment::{Segments, Writer};
+use super::snapshot::{Builder, Snapshot, View, World};
+use super::{CatalogError, Config, PartRef, StoredFacts};
+use crate::domain::UpdateIdentity;
+use crate::runtime::Clock;
+
+/// How many decoded facts are remembered.
+const FACTS_CACHED: usize = 2_000;
+
+/// An index operation: a key and its value, or none to remove it.
+pub(super) type Op = (Vec<u8>, Option<Vec<u8>>);
+
+/// A revision that is stored and not yet active.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Staged {
+    pub id: u32,
+    pub block: u64,
+    pub facts: PartRef,
+    /// Durable when [`Store::durable`] has reached this.
+    pub ticket: u64,
+}
+
+/// The end of the log and what waits to be settled.
+pub(super) struct Log {
+    pub writer: Writer,
+    pub next_id: u32,
+    pub next_block: u64,
+    ticket: u64,
+    /// Groups of operations; each group goes into one batch.
+    pending: Vec<Vec<Op>>,
+}
+
+impl Log {
+    /// The number that everything appended so far is settled by.
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// Adds index operations that belong to what was just appended; at most 99 stay together.
+    pub(super) fn push(&mut self, ops: Vec<Op>) -> u64 {
+        self.pending.push(ops);
+        self.ticket += 1;
+        self.ticket
+    }
+}
+
+pub(super) struct Store {
+    pub config: Config,
+    pub clock: Clock,
+    pub kv: Kv,
+    pub segments: Segments,
+    pub codec: Codec,
+    log: Mutex<Log>,
+    settling: Mutex<()>,
+    durable: AtomicU64,
+    pub staged: RwLock<HashMap<UpdateIdentity, Staged>>,
+    /// Held while decisions or the generation change.
+    pub changing: Mutex<()>,
+    snapshot: ArcSwap<Snapshot>,
+    tell: watch::Sender<u64>,
+    pub fragments: Cache<(u32, u32), Bytes, ByLength>,
+    pub facts: Cache<(u32, u32), Arc<StoredFacts>>,
+    pub computers: Computers,
+    _lock: File,
+}
+
+#[derive(Clone)]
+pub(super) struct ByLength;
+
+impl Weighter<(u32, u32), Bytes> for ByLength {
+    fn weight(&self, _key: &(u32, u32), text: &Bytes) -> u64 {
+        text.len() as u64 + 96
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the index says when a store is opened.
+struct Loaded {
+    active: Active,
+    world: World,
+    staged: HashMap<UpdateIdentity, Staged>,
+    next_id: u32,
+    next_block: u64,
+}
+
+/// Makes the folder and takes its lock.
+pub(super) fn take(config: &Config) -> Result<File, CatalogError> {
+    let file = |action| move |source| CatalogError::File { path: config.dir.clone(), action, source };
+    let documents = config.dir.join("documents");
+    std::fs::create_dir_all(&documents).map_err(file("made"))?;
+    let path = config.dir.join("lock");
+    let options = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let lock = options.map_err(file("locked"))?;
+    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(CatalogError::Locked { dir: config.dir.clone() }),
+        Err(errno) => Err(file("locked")(errno.into())),
+    }
+}
+
+impl Store {
+    pub(super) fn open(config: Config, clock: Clock) -> Result<Self, CatalogError> {
+        let lock = take(&config)?;
+        let segments = Segments::new(config.dir.join("documents"));
+        let kv = Kv::sled(&config.dir.join("index"), config.index_cache.0)?;
+        match kv.get(key::META)? {
+            Some(meta) => {
+                let meta: record::Meta = record::decode('v', &meta)?;
+                if meta.format > record::FORMAT {
+                    return Err(CatalogError::Newer { found: meta.format, known: record::FORMAT });
+                }
+            }
+            None => super::rebuild::begin(&kv, &segments)?,
+        }
+        Self::with(config, clock, kv, segments, lock)
+    }
+
+    fn with(
+        config: Config,
+        clock: Clock,
+        kv: Kv,
+        segments: Segments,
+        lock: File,
+    ) -> Result<Self, CatalogError> {
+        let committed: Committed = match kv.get(key::COMMITTED)? {
+            Some(bytes) => record::decode('l', &bytes)?,
+            None => Committed { segment: 0, len: 0, next_id: 1 },
+        };
+        let codec = Codec::default();
+        load_dictionaries(&kv, &segments, &codec)?;
+        let loaded = load(&kv, &segments, &codec)?;
+        let computers = Computers::load(&kv)?;
+        let mut decisions = Decisions::load(&kv)?;
+        decisions.change = computers.all().iter().map(|one| one.moved_at).fold(decisions.change, u64::max);
+        let decisions = Arc::new(decisions);
+        let writer = segments.writer(committed, config.segment_size.0)?;
+        let log = Log {
+            writer,
+            next_id: loaded.next_id.max(committed.next_id),
+            next_block: loaded.next_block.max(loaded.active.watermark),
+            ticket: 0,
+            pending: Vec::new(),
+        };
+        let view = View::new(Arc::new(loaded.world), decisions, config.offer);
+        let snapshot = Snapshot::new(view, 1, config.remembered_answers);
+        Ok(Self {
+            fragments: Cache::with_weighter(20_000, config.fragment_cache.0, ByLength),
+            facts: Cache::new(FACTS_CACHED),
+            config,
+            clock,
+            kv,
+            segments,
+            codec,
+            log: Mutex::new(log),
+            settling: Mutex::new(()),
+            durable: AtomicU64::new(0),
+            staged: RwLock::new(loaded.staged),
+            changing: Mutex::new(()),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            tell: watch::Sender::new(1),
+            computers,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.tell.subscribe()
+    }
+
+    /// Puts a new snapshot in force. The caller holds `changing`.
+    pub(super) fn publish(&self, world: Arc<World>, decisions: Arc<Decisions>) {
+        let sequence = self.snapshot.load().sequence() + 1;
+        let view = View::new(world, decisions, self.config.offer);
+        self.snapshot.store(Arc::new(Snapshot::new(view, sequence, self.config.remembered_answers)));
+        self.tell.send_replace(sequence);
+    }
+
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        lock(&self.log)
+    }
+
+    /// Whether what had this ticket is durable.
+    pub(super) fn is_durable(&self, ticket: u64) -> bool {
+        self.durable.load(Ordering::Acquire) >= ticket
+    }
+
+    /// Waits until everything up to `ticket` is durable, making it so if nobody else did.
+    pub(super) fn settle(&self, ticket: u64) -> Result<(), CatalogError> {
+        let _one = lock(&self.settling);
+        if self.is_durable(ticket) {
+            return Ok(());
+        }
+        let mut log = self.log();
+        let (reached, files, end) = (log.ticket, log.writer.unsynced(), log.writer.end());
+        let committed = Committed { segment: end.0, len: end.1, next_id: log.next_id };
+        let groups = std::mem::take(&mut log.pending);
+        drop(log);
+        let outcome = sync(&files, &self.config).and_then(|()| self.index(&groups, committed));
+        let mut log = self.log();
+        match outcome {
+            Ok(()) => {
+                log.writer.synced(end.0);
+                self.durable.store(reached, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                // tried again with whatever comes next: the operations only set and remove keys
+                let later = std::mem::replace(&mut log.pending, groups);
+                log.pending.extend(later);
+                Err(error)
+            }
+        }
+    }
+
+    /// Applies groups of operations, as many in one batch as fit, each batch with the committed end.
+    fn index(&self, groups: &[Vec<Op>], committed: Committed) -> Result<(), CatalogError> {
+        let mut batch = Batch::default();
+        for group in groups {
+            if batch.len() + group.len() >= MAX_BATCH {
+                self.apply_with(std::mem::take(&mut batch), committed)?;
+            }
+            for (key, value) in group {
+                match value {
+                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
+                    None => batch.remove(key.as_slice()),
+                }
+            }
+        }
+        self.apply_with(batch, committed)?;
+        Ok(self.kv.flush()?)
+    }
+
+    fn apply_with(&self, mut batch: Batch, committed: Committed) -> Result<(), CatalogError> {
+        batch.put(key::COMMITTED, record::encode(&committed));
+        Ok(self.kv.apply(&batch)?)
+    }
+
+    /// Writes index operations to the journal in the log and then to the index: for what administrators
+    /// decide, which nothing else could bring back.
+    pub(super) fn journal(&self, ops: Vec<Op>) -> Result<(), CatalogError> {
+        let mut bytes = Vec::new();
+        let journal = Journal { ops };
+        self.codec.encoder()?.record(&mut bytes, Kind::Journal, &record::encode(&journal))?;
+        let mut log = self.log();
+        log.writer.make_room(&self.segments, bytes.len() as u64)?;
+        log.writer.append(&self.segments, &bytes)?;
+        let mut ticket = log.ticket();
+        let mut ops = journal.ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            ticket = log.push(ops.by_ref().take(MAX_BATCH - 1).collect());
+        }
+        drop(log);
+        self.settle(ticket)
+    }
+
+    /// Makes a new dictionary durable, then uses it.
+    pub(super) fn add_dictionary(&self, number: u8, dictionary: &[u8]) -> Result<(), CatalogError> {
+        let mut content = vec![number];
+        content.extend_from_slice(dictionary);
+        let mut bytes = Vec::new();
+        plain_record(&mut bytes, Kind::Dictionary, &content);
+        let mut log = self.log();
+        log.writer.make_room(&self.segments, bytes.len() as u64)?;
+        let place = log.writer.append(&self.segments, &bytes)?;
+        let ticket = log.push(vec![(key::dictionary(number), Some(record::encode(&place)))]);
+        drop(log);
+        self.settle(ticket)?;
+        self.codec.add(number, dictionary);
+        tracing::debug!(number, bytes = dictionary.len(), "trained a dictionary");
+        Ok(())
+    }
+
+    /// The world as it will be once everything below `active.watermark` is active and these are withdrawn.
+    pub(super) fn world(&self, active: Active, withdraw: &[u32]) -> Result<World, CatalogError> {
+        let mut generations = load_generations(&self.kv)?;
+        generations.push(Generation { watermark: active.watermark, change: active.change });
+        let mut builder = Builder::new();
+        let mut withdrawn = load_withdrawn(&self.kv)?;
+        withdrawn.push((active.watermark, withdraw.to_vec()));
+        blocks(&self.kv, &self.segments, &self.codec, |number, block| {
+            if number < active.watermark {
+                feed(&mut builder, number, &block, &generations, &mut withdrawn);
+            }
+        })?;
+        withdraw_all(&mut builder, &mut withdrawn);
+        Ok(builder.build(active.generation, active.change))
+    }
+}
+
+fn sync(files: &[Arc<File>], config: &Config) -> Result<(), CatalogError> {
+    files.iter().try_for_each(|file| file.sync_data()).map_err(|source| CatalogError::File {
+        path: config.dir.join("documents"),
+        action: "synced",
+        source,
+    })
+}
+
+fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<(), CatalogError> {
+    let mut places = Vec::new();
+    kv.scan(b"z", |_, value| {
+        places.push(record::decode::<Location>('z', value));
+        true
+    })?;
+    for place in places {
+        let content = segments.record(place?, codec)?;
+        if let Some((number, bytes)) = content.split_first() {
+            codec.add(*number, bytes);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn load_generations(kv: &Kv) -> Result<Vec<Generation>, CatalogError> {
+    let mut found = Vec::new();
+    kv.scan(b"g", |_, value| {
+        found.push(record::decode::<Generation>('g', value));
+        true
+    })?;
+    found.into_iter().collect()
+}
+
+fn load_withdrawn(kv: &Kv) -> Result<Vec<(u64, Vec<u32>)>, CatalogError> {
+    let mut found = Vec::new();
+    kv.scan(b"w", |key, value| {
+        let watermark =
+            key.get(1..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| u64::from_be_bytes(*it));
+        found.push(record::decode::<Vec<u32>>('w', value).map(|ids| (watermark, ids)));
+        true
+    })?;
+    found.into_iter().collect()
+}
+
+/// Reads every block of manifests in order. A damaged one is reported and passed over: what it named is
+/// fetched again as if it had never been.
+fn blocks(
+    kv: &Kv,
+    segments: &Segments,
+    codec: &Codec,
+    mut visit: impl FnMut(u64, Block),
+) -> Result<(), CatalogError> {
+    let mut places = Vec::new();
+    kv.scan(b"m", |key, value| {
+        let number =
+            key.get(1..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| u64::from_be_bytes(*it));
+        places.push(record::decode::<Location>('m', value).map(|place| (number, place)));
+        true
+    })?;
+    for place in places {
+        let (number, place) = place?;
+        match segments.record(place, codec) {
+            Ok(bytes) => visit(number, record::decode('m', &bytes)?),
+            Err(error @ CatalogError::Damaged { .. }) => {
+                tracing::error!(block = number, %error, "passed over a damaged block of manifests");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Adds a block to a world in the making, after withdrawing what had gone before it was stored.
+fn feed(
+    builder: &mut Builder,
+    number: u64,
+    block: &Block,
+    generations: &[Generation],
+    withdrawn: &mut Vec<(u64, Vec<u32>)>,
+) {
+    withdrawn.retain(|(watermark, ids)| {
+        let due = *watermark <= number;
+        if due {
+            ids.iter().for_each(|id| builder.withdraw(*id));
+        }
+        !due
+    });
+    let after = generations.partition_point(|generation| generation.watermark <= number);
+    let appeared = generations.get(after).map_or(0, |generation| generation.change);
+    for manifest in block {
+        builder.add(manifest, appeared);
+    }
+}
+
+fn withdraw_all(builder: &mut Builder, withdrawn: &mut Vec<(u64, Vec<u32>)>) {
+    for id in withdrawn.drain(..).flat_map(|(_, ids)| ids) {
+        builder.withdraw(id);
+    }
+}
+
+fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded, CatalogError> {
+    let active: Active = match kv.get(key::ACTIVE)? {
+        Some(bytes) => record::decode('a', &bytes)?,
+        None => Active::default(),
+    };
+    let generations = load_generations(kv)?;
+    let mut withdrawn = load_withdrawn(kv)?;
+    let mut builder = Builder::new();
+    let (mut staged, mut next_id, mut next_block) = (HashMap::new(), 1, 0);
+    blocks(kv, segments, codec, |number, block| {
+        next_block = number + 1;
+        next_id = block.iter().map(|manifest| manifest.id + 1).fold(next_id, u32::max);
+        if number < active.watermark {
+            feed(&mut builder, number, &block, &generations, &mut withdrawn);
+        } else {
+            let entries = block.iter().map(|manifest| (manifest.identity, manifest.staged(number, 0)));
+            staged.extend(entries);
+        }
+    })?;
+    withdraw_all(&mut builder, &mut withdrawn);
+    let world = builder.build(active.generation, active.change);
+    Ok(Loaded { active, world, staged, next_id, next_block })
+}
