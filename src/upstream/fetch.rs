@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::client::delay;
 use super::ingest::{Ingested, Related, ingest};
@@ -55,6 +56,8 @@ pub(super) struct Fetcher {
     pub(super) cancel: CancellationToken,
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
+    /// Waited for before a synchronisation counts as over: what is being stored is stored to its end.
+    pub(super) workers: TaskTracker,
 }
 
 struct Shared {
@@ -91,7 +94,8 @@ impl Fetcher {
         let handles: Vec<_> = (0..workers)
             .map(|_| {
                 let (fetcher, shared) = (self.clone(), Arc::clone(&shared));
-                self.tasks.spawn("fetch of documents", async move { fetcher.work(&shared, listed).await })
+                let work = async move { fetcher.work(&shared, listed).await };
+                self.tasks.spawn("fetch of documents", self.workers.track_future(work))
             })
             .collect();
         let mut outcome: Result<(), SessionError> = Ok(());
@@ -110,11 +114,7 @@ impl Fetcher {
     async fn work(&self, shared: &Shared, listed: bool) -> Result<(), SessionError> {
         loop {
             let Some(batch) = lock(&shared.queue).pop_front() else { return Ok(()) };
-            let result = tokio::select! {
-                result = self.one(shared, batch, listed) => result,
-                () = shared.stop.cancelled() => Err(SyncError::Cancelled.into()),
-            };
-            if let Err(error) = result {
+            if let Err(error) = self.one(shared, batch, listed).await {
                 shared.stop.cancel();
                 return Err(error);
             }
@@ -130,7 +130,10 @@ impl Fetcher {
             let (asked, languages) = (Arc::clone(&asked), Arc::clone(&self.languages));
             move |answer| ingest(answer, &asked, &languages, lenient)
         };
-        let answer = self.session.call(|cookie| get_update_data(cookie, &asked), read).await;
+        let answer = tokio::select! {
+            answer = self.session.call(|cookie| get_update_data(cookie, &asked), read) => answer,
+            () = shared.stop.cancelled() => Err(SyncError::Cancelled.into()),
+        };
         let ingested = match answer {
             Ok(ingested) => ingested,
             Err(SessionError::Refused { operation, fault }) => {

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use config::{Config, ContentFrom, Schedule};
 pub use error::{SyncError, UnknownCategory};
@@ -305,11 +306,14 @@ impl Inner {
             options,
             state,
             tally: Tally::default(),
+            workers: TaskTracker::new(),
         };
         let prepared = tokio::select! {
             prepared = run.prepare() => prepared,
             () = cancel.cancelled() => Err(SyncError::Cancelled),
         };
+        run.workers.close();
+        run.workers.wait().await;
         *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = Manner::of(&run.state);
         // an activation that has begun is not interrupted
         let ended = match prepared {

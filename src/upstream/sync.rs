@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::fetch::Fetcher;
 use super::ingest::Related;
@@ -50,6 +51,7 @@ pub(super) struct Run {
     pub(super) options: SyncOptions,
     pub(super) state: State,
     pub(super) tally: Tally,
+    pub(super) workers: TaskTracker,
 }
 
 /// What there is to report.
@@ -103,6 +105,7 @@ impl Run {
             cancel: self.cancel.clone(),
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
+            workers: self.workers.clone(),
         };
         self.phase(Phase::Categories);
         let asked =
