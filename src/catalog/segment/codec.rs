@@ -45,6 +45,8 @@ pub(in super::super) struct Codec {
 
 #[derive(Default)]
 struct Training {
+    /// Number of the last dictionary that was trained, durable or not yet.
+    trained: u8,
     seen: u64,
     bytes: usize,
     samples: Vec<Vec<u8>>,
@@ -85,9 +87,10 @@ impl Codec {
         revisions: u64,
         texts: impl Iterator<Item = &'a [u8]>,
     ) -> Option<(u8, Vec<u8>)> {
-        let number = self.newest().map_or(0, |dictionary| dictionary.number) + 1;
-        let due = *TRAIN_AT.get(usize::from(number) - 1)?;
         let mut training = self.training.lock().unwrap_or_else(PoisonError::into_inner);
+        // another thread may be making the last one durable: its number is taken
+        let number = self.newest().map_or(0, |dictionary| dictionary.number).max(training.trained) + 1;
+        let due = *TRAIN_AT.get(usize::from(number) - 1)?;
         training.seen += revisions;
         for text in texts.filter(|text| !text.is_empty() && text.len() <= LARGEST_SAMPLE) {
             training.keep(text);
@@ -101,6 +104,7 @@ impl Codec {
         let mut bytes = zstd::dict::from_samples(&samples, DICTIONARY_BYTES).ok()?;
         // its identity is written into each frame: a small number takes one byte instead of four
         bytes.get_mut(4..8)?.copy_from_slice(&[number, 0, 0, 0]);
+        training.trained = number;
         Some((number, bytes))
     }
 
