@@ -4,7 +4,7 @@
 //! than it was, because dropping it frees next to nothing and costs a round trip on the link. What is being
 //! read or fetched is not asked about at all.
 //!
-//! **Invariant:** no more is dropped than is needed and [`SLACK`]. It never looks at names or updates.
+//! **Invariant:** no more is dropped than is needed and a small slack. It never looks at names or updates.
 
 use crate::domain::Sha1Digest;
 
@@ -14,9 +14,11 @@ const SMALL: u64 = 1024 * 1024;
 /// How much younger a small verified file counts.
 const SMALL_BONUS_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// Dropped beyond the need, as a share of it and at most this, so that a full store is not searched again
-/// for each piece that arrives.
-pub(super) const SLACK: u64 = 64 * 1024 * 1024;
+/// Dropped beyond the need at most, so that a full store is not searched again for each run that is fetched.
+const SLACK: u64 = 64 * 1024 * 1024;
+
+/// The same as a part of what may be held.
+const SLACK_PART: u64 = 64;
 
 /// A file that may be dropped.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,11 @@ impl Candidate {
 /// Puts candidates in the order in which they are dropped.
 pub(super) fn order(candidates: &mut [Candidate]) {
     candidates.sort_unstable_by_key(|candidate| (candidate.worth(), candidate.sha1));
+}
+
+/// How much to drop beyond the need.
+pub(super) fn slack(max_size: Option<u64>) -> u64 {
+    max_size.map_or(SLACK, |max| SLACK.min(max / SLACK_PART))
 }
 
 /// How many bytes must go so that `wanted` more fit: by what may be held, and by what must stay free.

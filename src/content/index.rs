@@ -76,7 +76,7 @@ impl Index {
     /// Every readable record; others are left out and found again by their maps.
     pub(super) fn load(&self) -> Result<HashMap<Sha1Digest, Record>, ContentError> {
         let mut records = HashMap::new();
-        for entry in self.files.iter() {
+        for entry in &self.files {
             let (key, value) = entry.map_err(|source| self.failed(source))?;
             let record = value
                 .split_first()

@@ -24,7 +24,7 @@ pub use error::ContentError;
 pub use map::PIECE;
 pub use scrub::{CollectReport, Damage, VerifyReport};
 pub use sparse::SparseFile;
-pub use store::{Store, Verdict};
+pub use store::{Room, Store, Verdict};
 
 /// Where payloads are kept and how much of them.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use rustix::process::Resource;
 
 use super::error::ContentError;
-use super::evict::{self, Candidate, SLACK};
+use super::evict::{self, Candidate};
 use super::index::{Index, Record};
 use super::map::Header;
 use super::sparse::{Live, SparseFile, map_path};
@@ -38,6 +38,10 @@ const MAX_OPEN: usize = 4096;
 
 /// Locks by digest, so that opening one file does not wait for another.
 const STRIPES: usize = 64;
+
+/// A store counts as full for so long after there was no room: while something is wanted, it is tried again
+/// sooner than that.
+const FULL_FOR_MS: i64 = 30_000;
 
 /// What comparing the digests of a complete file showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +81,24 @@ struct Inner {
     held: AtomicU64,
     reserved: AtomicU64,
     dropped: AtomicU64,
-    full: AtomicBool,
+    /// When there was no room last, in milliseconds since 1970.
+    full_ms: AtomicI64,
+    making_room: Mutex<()>,
 }
 
-/// Room that was made for bytes about to be written; given back when dropped.
+/// Room that was made for bytes about to be written; what is not used is given back when dropped.
 pub struct Room {
     store: Store,
     bytes: u64,
+}
+
+impl Room {
+    /// So many bytes were written: they count as held now.
+    pub fn used(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.store.0.reserved.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Room {
@@ -211,7 +226,8 @@ impl Store {
             held: AtomicU64::new(held),
             reserved: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            full: AtomicBool::new(false),
+            full_ms: AtomicI64::new(i64::MIN / 2),
+            making_room: Mutex::default(),
         })))
     }
 
@@ -329,7 +345,7 @@ impl Store {
         entry.name(&declaration.name);
         let header = Header { sha1, sha256: declaration.sha256, size: declaration.size, verified: false };
         let made = SparseFile::create(&self.path(&sha1), header, Arc::clone(&entry.live));
-        let file = Arc::new(made.inspect_err(|error| self.note_full(error))?);
+        let file = Arc::new(made.inspect_err(|error| self.note_if_full(error))?);
         locked(&self.0.entries).insert(sha1, entry);
         self.register(&file);
         Ok(file)
@@ -343,13 +359,21 @@ impl Store {
         let inner = &self.0;
         inner.reserved.fetch_add(bytes, Ordering::Relaxed);
         let room = Room { store: self.clone(), bytes };
-        let mut excess = self.excess()?;
-        if excess > 0 {
-            self.drop_least_worth(excess.saturating_add(SLACK.min(excess.saturating_mul(15))));
-            excess = self.excess()?;
+        if self.excess()? == 0 {
+            return Ok(room);
         }
-        inner.full.store(excess > 0, Ordering::Relaxed);
-        if excess > 0 { Err(ContentError::NoRoom { wanted: ByteCount(bytes) }) } else { Ok(room) }
+        // one at a time, or each of several would drop enough for all
+        let _one = locked(&inner.making_room);
+        let excess = self.excess()?;
+        if excess > 0 {
+            let slack = evict::slack(inner.config.max_size.map(|max| max.0));
+            self.drop_least_worth(excess.saturating_add(slack));
+            if self.excess()? > 0 {
+                self.note_full();
+                return Err(ContentError::NoRoom { wanted: ByteCount(bytes) });
+            }
+        }
+        Ok(room)
     }
 
     fn excess(&self) -> Result<u64, ContentError> {
@@ -456,18 +480,22 @@ impl Store {
     /// When it cannot be written; a full disk also shows in [`Store::usage`].
     pub fn write_piece(&self, file: &SparseFile, index: u64, piece: &[u8]) -> Result<bool, ContentError> {
         let held = file.holds_piece(index);
-        let complete = file.write_piece(index, piece).inspect_err(|error| self.note_full(error))?;
+        let complete = file.write_piece(index, piece).inspect_err(|error| self.note_if_full(error))?;
         if !held && file.holds_piece(index) {
             self.0.held.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
         Ok(complete)
     }
 
-    fn note_full(&self, error: &ContentError) {
+    fn note_full(&self) {
+        self.0.full_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn note_if_full(&self, error: &ContentError) {
         if let ContentError::Io { source, .. } = error
             && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         {
-            self.0.full.store(true, Ordering::Relaxed);
+            self.note_full();
         }
     }
 
@@ -507,7 +535,7 @@ impl Store {
         let mut usage = Usage {
             held: self.0.held.load(Ordering::Relaxed),
             dropped: self.0.dropped.load(Ordering::Relaxed),
-            full: self.0.full.load(Ordering::Relaxed),
+            full: self.now_ms() - self.0.full_ms.load(Ordering::Relaxed) < FULL_FOR_MS,
             ..Usage::default()
         };
         for entry in locked(&self.0.entries).values() {

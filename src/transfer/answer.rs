@@ -98,12 +98,14 @@ pub(super) fn read(
 mod tests {
     use super::*;
 
+    type Row = (u16, &'static [(&'static str, &'static str)], Result<Brings, Refusal>);
+
     #[test]
     fn an_answer_is_taken_for_what_its_head_says() {
         let busy = |pause| {
             Err(Refusal::Busy { status: StatusCode::SERVICE_UNAVAILABLE, pause: Duration::from_secs(pause) })
         };
-        let table: [(u16, &[(&str, &str)], Result<Brings, Refusal>); 13] = [
+        let table: [Row; 13] = [
             (206, &[("content-range", "bytes 100-199/1000")], Ok(Brings::Range { end: 200 })),
             (206, &[("content-range", "bytes 100-149/1000")], Ok(Brings::Range { end: 150 })),
             (206, &[("content-range", "bytes 100-199/*")], Ok(Brings::Range { end: 200 })),

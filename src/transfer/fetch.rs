@@ -3,7 +3,6 @@
 //! **Invariant:** a piece is told about only after the store has it. What came before a fault is kept. It
 //! sends no If-Range: a file is named by its digest, and the digest decides in the end what its bytes are.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use super::intake::{Intake, Piece, Wanted};
 use super::plan::Run;
 use super::{Source, TransferError};
 use crate::bandwidth::{self, LinkBody, LinkError};
-use crate::content::{ContentError, PIECE, SparseFile};
+use crate::content::{ContentError, PIECE, Room, SparseFile};
 use crate::domain::Sha1Digest;
 
 /// Pieces written in one go when they arrive faster than they are written.
@@ -74,12 +73,6 @@ impl From<ContentError> for Fault {
     }
 }
 
-impl From<Infallible> for Fault {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
 /// Fetches one run from one source into the store.
 pub(super) async fn run(
     flow: &Arc<Flow>,
@@ -93,7 +86,7 @@ pub(super) async fn run(
     let bytes = run.bytes(size);
     let store = flow.shared.store.clone();
     let room = tokio::task::spawn_blocking(move || store.make_room(bytes.len()));
-    let _room = room.await.map_err(|_join| Fault::Stopping)??;
+    let room = room.await.map_err(|_join| Fault::Stopping)??;
 
     let request = Request::get(&source.url)
         .header(header::RANGE, format!("bytes={}-{}", bytes.start, bytes.end - 1))
@@ -122,14 +115,21 @@ pub(super) async fn run(
         Brings::Range { end } => end,
         Brings::Whole => size,
     };
-    receive(flow, file, index, intake, body, end).await
+    receive(&mut Target { flow, file, index, room }, intake, body, end).await
+}
+
+/// Where a run's bytes go.
+struct Target<'a> {
+    flow: &'a Arc<Flow>,
+    file: &'a Arc<SparseFile>,
+    /// Which source they come from.
+    index: usize,
+    room: Room,
 }
 
 /// Reads the body to its end, storing pieces as they become whole.
 async fn receive(
-    flow: &Arc<Flow>,
-    file: &Arc<SparseFile>,
-    index: usize,
+    target: &mut Target<'_>,
     mut intake: Intake,
     mut body: LinkBody,
     end: u64,
@@ -142,37 +142,36 @@ async fn receive(
             () = std::future::ready(()), if intake.ready() > 0 => None,
         };
         match frame {
-            None => store(flow, file, index, intake.take()).await?,
+            None => target.store(intake.take()).await?,
             Some(Some(Ok(frame))) => {
                 if let Ok(bytes) = frame.into_data() {
                     intake.push(bytes);
                 }
             }
             Some(Some(Err(error))) => {
-                store(flow, file, index, intake.take()).await?;
+                target.store(intake.take()).await?;
                 return Err(error.into());
             }
             Some(None) => break,
         }
     }
-    store(flow, file, index, intake.take()).await?;
+    target.store(intake.take()).await?;
     if intake.at() < end { Err(Fault::Short) } else { Ok(()) }
 }
 
-async fn store(
-    flow: &Arc<Flow>,
-    file: &Arc<SparseFile>,
-    index: usize,
-    pieces: Vec<Piece>,
-) -> Result<(), Fault> {
-    let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
-    let landed = first.0..last.0 + 1;
-    let (store, target) = (flow.shared.store.clone(), Arc::clone(file));
-    let written = tokio::task::spawn_blocking(move || {
-        pieces.iter().try_for_each(|(index, piece)| store.write_piece(&target, *index, piece).map(drop))
-    });
-    let result = written.await.map_err(|_join| Fault::Stopping)?;
-    // even when one piece could not be written, those before it are there
-    flow.landed(file, index, landed);
-    result.map_err(Fault::from)
+impl Target<'_> {
+    async fn store(&mut self, pieces: Vec<Piece>) -> Result<(), Fault> {
+        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
+        let landed = first.0..last.0 + 1;
+        let bytes = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        let (store, file) = (self.flow.shared.store.clone(), Arc::clone(self.file));
+        let written = tokio::task::spawn_blocking(move || {
+            pieces.iter().try_for_each(|(index, piece)| store.write_piece(&file, *index, piece).map(drop))
+        });
+        let result = written.await.map_err(|_join| Fault::Stopping)?;
+        self.room.used(bytes);
+        // even when one piece could not be written, those before it are there
+        self.flow.landed(self.file, self.index, landed);
+        result.map_err(Fault::from)
+    }
 }

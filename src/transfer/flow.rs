@@ -33,7 +33,7 @@ const REST: Duration = Duration::from_secs(20);
 const REST_GONE: Duration = Duration::from_secs(10);
 
 /// The same when the file did not match [`MAX_MISMATCHES`] times.
-const REST_MISMATCH: Duration = Duration::from_secs(600);
+const REST_MISMATCH: Duration = Duration::from_mins(10);
 
 /// The same when the store cannot take bytes.
 const REST_STORE: Duration = Duration::from_secs(5);
@@ -189,8 +189,12 @@ impl Flow {
             None if state.paused && reader => return Err(TransferError::Stopped { sha1: self.sha1() }),
             None => {}
         }
+        if file.is_dropped() {
+            return Err(TransferError::Dropped { sha1: self.sha1() });
+        }
         if !Arc::ptr_eq(&state.file, file) {
             state.file = Arc::clone(file);
+            state.plan.restart();
         }
         Ok(state.plan.add(range, class, reader))
     }
@@ -462,6 +466,7 @@ impl Flow {
         {
             let mut state = locked(&self.state);
             state.file = file;
+            state.plan.restart();
             state.verifying = false;
             state.trouble = Some("the bytes did not match the digest; fetching again".to_owned());
             if let (None, Some(whole)) = (state.refetch, ByteRange::new(0, self.declaration.size)) {
@@ -605,15 +610,11 @@ impl State {
                 } else {
                     self.plan.next(&*Arc::clone(&self.file), window)
                 };
-                match (run, source) {
-                    (Some((id, run)), Some(source)) => {
-                        Step::Fetch { id, run, index, source, file: Arc::clone(&self.file) }
-                    }
-                    _ => {
-                        self.lanes -= 1;
-                        Step::End
-                    }
-                }
+                let (Some((id, run)), Some(source)) = (run, source) else {
+                    self.lanes -= 1;
+                    return Step::End;
+                };
+                Step::Fetch { id, run, index, source, file: Arc::clone(&self.file) }
             }
         }
     }

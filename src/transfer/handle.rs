@@ -55,11 +55,11 @@ impl Handle {
         clock: Clock,
         tasks: Tasks,
     ) -> Self {
-        let shared = Arc::new(Shared::new(config, store, link, sources, clock, tasks.clone()));
+        let shared = Arc::new(Shared::new(config, store, link, sources, clock, tasks));
         let handle = Self(Arc::new(Inner { shared, queue: Queue::default(), wants: AtomicUsize::new(0) }));
         super::queue::start(&handle);
         let finishing = handle.clone();
-        tasks.spawn("verify leftovers", async move { finishing.verify_leftovers().await });
+        handle.0.shared.tasks.spawn("verify leftovers", async move { finishing.verify_leftovers().await });
         handle
     }
 
@@ -96,6 +96,20 @@ impl Handle {
 
     /// `None` wants the whole file.
     pub(super) async fn register(
+        &self,
+        declaration: &FileDeclaration,
+        range: Option<ByteRange>,
+        class: Class,
+        reader: bool,
+    ) -> Result<Want, TransferError> {
+        match self.try_register(declaration, range, class, reader).await {
+            // it was dropped between opening and joining; the file that takes its place is there already
+            Err(TransferError::Dropped { .. }) => self.try_register(declaration, range, class, reader).await,
+            other => other,
+        }
+    }
+
+    async fn try_register(
         &self,
         declaration: &FileDeclaration,
         range: Option<ByteRange>,

@@ -47,6 +47,7 @@ impl Run {
 /// Somebody's wish for a range of the file.
 #[derive(Debug, Clone, Copy)]
 struct Interest {
+    first: u64,
     /// The first piece that is still of interest.
     next: u64,
     /// One past the last piece.
@@ -80,8 +81,8 @@ impl Plan {
     /// Adds a wish and returns its number.
     pub(super) fn add(&mut self, range: ByteRange, class: Class, reader: bool) -> u64 {
         self.last_id += 1;
-        let interest = Interest { next: range.start / PIECE, end: range.end.div_ceil(PIECE), class, reader };
-        self.interests.insert(self.last_id, interest);
+        let (first, end) = (range.start / PIECE, range.end.div_ceil(PIECE));
+        self.interests.insert(self.last_id, Interest { first, next: first, end, class, reader });
         self.last_id
     }
 
@@ -89,6 +90,13 @@ impl Plan {
     pub(super) fn moved(&mut self, id: u64, offset: u64) {
         if let Some(interest) = self.interests.get_mut(&id) {
             interest.next = offset / PIECE;
+        }
+    }
+
+    /// The file was dropped and begins anew: what background wishes had passed is missing again.
+    pub(super) fn restart(&mut self) {
+        for interest in self.interests.values_mut().filter(|interest| !interest.reader) {
+            interest.next = interest.first;
         }
     }
 
@@ -277,6 +285,16 @@ mod tests {
         held.0.extend(0..3);
         plan.ended(id);
         assert_eq!(take(&mut plan, &held), Some((3, 8)));
+    }
+
+    #[test]
+    fn a_file_that_begins_anew_is_wanted_from_its_first_piece() {
+        let mut plan = Plan::default();
+        plan.add(bytes(0, 8 * PIECE), Class::Background, false);
+        let held = Pieces((0..8).collect());
+        assert_eq!(take(&mut plan, &held), None);
+        plan.restart();
+        assert_eq!(take(&mut plan, &Pieces::default()), Some((0, 8)));
     }
 
     #[test]

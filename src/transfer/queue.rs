@@ -25,7 +25,7 @@ const MAX_QUEUE: usize = 65_536;
 const WORKERS: usize = 2;
 
 /// The pause before a file that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(300);
+const AGAIN: Duration = Duration::from_mins(5);
 
 /// Files shown in lists.
 const SHOWN: usize = 1_000;
@@ -142,8 +142,7 @@ async fn work(handle: &Handle) {
             Ok(wish) => {
                 let size = ByteCount(wish.file.size);
                 match whole(handle, &wish).await {
-                    Ok(()) => {}
-                    Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
+                    Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
                     Err(error) => {
                         tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
                         queue.again(wish, shared.clock.instant() + AGAIN);

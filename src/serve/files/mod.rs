@@ -134,15 +134,12 @@ impl Service {
     /// What is held under a digest, or what metadata says of it.
     async fn find(&self, address: &Address<'_>) -> Option<Asked> {
         let sha1 = address.sha1;
-        let file = match self.0.store.cached(&sha1) {
-            Some(file) => Some(file),
-            None => {
-                let store = self.0.store.clone();
-                let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await.ok()?;
-                opened
-                    .inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened"))
-                    .ok()?
-            }
+        let file = if let Some(file) = self.0.store.cached(&sha1) {
+            Some(file)
+        } else {
+            let store = self.0.store.clone();
+            let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await.ok()?;
+            opened.inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened")).ok()?
         };
         let size = match &file {
             Some(file) => file.size(),
