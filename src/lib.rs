@@ -20,6 +20,7 @@ pub mod upstream;
 
 // floor 3: what is answered
 pub mod serve;
+pub mod simulate;
 
 // floor 4: what was asked for
 pub mod config;
