@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::api::{Result, Services, blocking};
 use super::error::{ApiError, causes};
-use super::updates;
+use super::names::resolve;
 use crate::bandwidth::Class;
 use crate::domain::{FileDeclaration, Rate, Sha1Digest};
 
@@ -101,7 +101,7 @@ pub(super) async fn fetch(State(services): State<Services>, Json(body): Json<Fet
             files.extend(services.catalog.approved_files()?);
         }
         for name in &body.updates {
-            for id in updates::resolve(&services.catalog, name, false)? {
+            for id in resolve(&services.catalog, name, false)? {
                 files.extend(services.catalog.files_of(&id)?);
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::api::{Result, Services, blocking};
 use super::error::ApiError;
-use super::updates::Names;
+use super::names::Names;
 use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_PAGE};
 use crate::domain::{ComputerId, GroupId, UpdateId};
 

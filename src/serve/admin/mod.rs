@@ -9,6 +9,7 @@ mod error;
 mod groups;
 mod guard;
 mod metrics;
+mod names;
 mod openapi;
 mod overview;
 mod sync;

@@ -11,14 +11,12 @@ use serde_json::{Value, json};
 
 use super::api::{Result, Services, blocking, decisions_by};
 use super::error::{ApiError, causes};
-use crate::catalog::{Catalog, CatalogError, MAX_PAGE, UpdateQuery, UpdateRow, UpdateState};
+use super::names::{Names, resolve, unknown};
+use crate::catalog::{Catalog, CatalogError, MAX_PAGE, UpdateQuery, UpdateState};
 use crate::domain::{Action, GroupId, UpdateId};
 
 /// Updates named in one request.
 const MAX_NAMED: usize = 1_000;
-
-/// Rows shown of those that fit an ambiguous name.
-const CANDIDATES: usize = 10;
 
 /// `GET /updates`.
 #[derive(Debug, Default, Deserialize)]
@@ -104,49 +102,6 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
 fn merge(into: &mut Value, more: Value) {
     if let (Value::Object(into), Value::Object(more)) = (into, more) {
         into.extend(more);
-    }
-}
-
-fn unknown(name: &str) -> ApiError {
-    ApiError::NotFound {
-        kind: "update",
-        name: name.chars().take(120).collect(),
-        next: "`tailwater updates list --text …` finds it, if it was synchronised",
-    }
-}
-
-/// The update that a GUID, a KB number or a part of a title names; several only when `all` are wanted.
-pub(super) fn resolve(catalog: &Catalog, name: &str, all: bool) -> Result<Vec<UpdateId>> {
-    let name = name.trim();
-    if let Ok(id) = name.parse::<UpdateId>() {
-        return if catalog.snapshot().latest(&id).is_some() { Ok(vec![id]) } else { Err(unknown(name)) };
-    }
-    let digits = name.strip_prefix("KB").or_else(|| name.strip_prefix("kb")).unwrap_or(name);
-    let is_kb = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let query = if is_kb {
-        UpdateQuery { kb: Some(digits.to_owned()), limit: MAX_PAGE, ..UpdateQuery::default() }
-    } else if name.is_empty() {
-        return Err(unknown(name));
-    } else {
-        UpdateQuery { text: Some(name.to_owned()), limit: MAX_PAGE, ..UpdateQuery::default() }
-    };
-    let page = catalog.updates(&query)?;
-    let exact: Vec<&UpdateRow> =
-        page.rows.iter().filter(|row| row.title.eq_ignore_ascii_case(name)).collect();
-    match (page.rows.as_slice(), exact.as_slice()) {
-        ([], _) => Err(unknown(name)),
-        (_, [one]) => Ok(vec![one.identity.update]),
-        ([one], _) => Ok(vec![one.identity.update]),
-        (rows, _) if all => Ok(rows.iter().map(|row| row.identity.update).collect()),
-        (rows, _) => Err(ApiError::Ambiguous {
-            name: name.to_owned(),
-            count: page.total,
-            candidates: rows
-                .iter()
-                .take(CANDIDATES)
-                .map(|row| (row.identity.update.to_string(), row.title.clone()))
-                .collect(),
-        }),
     }
 }
 
@@ -306,71 +261,6 @@ pub(super) async fn revisions(State(services): State<Services>) -> Result<Json<V
         Ok(Json(json!({ "revisions": rows })))
     })
     .await
-}
-
-/// Names of categories and groups, for rows.
-pub(super) struct Names {
-    categories: std::collections::HashMap<UpdateId, String>,
-    groups: std::collections::HashMap<GroupId, String>,
-}
-
-impl Names {
-    pub(super) fn of(catalog: &Catalog) -> Result<Self> {
-        Ok(Self {
-            categories: catalog.categories(None)?.into_iter().map(|row| (row.id, row.title)).collect(),
-            groups: catalog.groups().into_iter().map(|group| (group.id, group.name)).collect(),
-        })
-    }
-
-    pub(super) fn group(&self, id: &GroupId) -> String {
-        self.groups.get(id).cloned().unwrap_or_else(|| id.to_string())
-    }
-
-    fn category(&self, field: &'static str, name: Option<&str>) -> Result<Option<UpdateId>> {
-        let Some(name) = name.map(str::trim).filter(|name| !name.is_empty()) else { return Ok(None) };
-        if let Ok(id) = name.parse::<UpdateId>() {
-            return Ok(Some(id));
-        }
-        let found = self.categories.iter().find(|(_, title)| title.eq_ignore_ascii_case(name));
-        found.map(|(id, _)| Some(*id)).ok_or_else(|| ApiError::NotFound {
-            kind: field,
-            name: name.chars().take(120).collect(),
-            next: "`tailwater categories list` shows them",
-        })
-    }
-
-    fn titles(&self, ids: &[UpdateId]) -> Vec<String> {
-        ids.iter().map(|id| self.categories.get(id).cloned().unwrap_or_else(|| id.to_string())).collect()
-    }
-
-    pub(super) fn row(&self, row: &UpdateRow) -> Value {
-        let state = if row.declined.is_some() {
-            "declined"
-        } else if row.expired {
-            "expired"
-        } else if row.approvals.is_empty() {
-            "unapproved"
-        } else {
-            "approved"
-        };
-        let approvals: Vec<Value> = row
-            .approvals
-            .iter()
-            .map(|entry| {
-                let approval = &entry.approval;
-                json!({ "group_id": entry.group, "group": self.group(&entry.group), "action": approval.action,
-                        "deadline": approval.deadline, "made_at": approval.made_at, "made_by": approval.made_by })
-            })
-            .collect();
-        json!({
-            "update_id": row.identity.update, "revision": row.identity.revision, "title": row.title,
-            "kb": row.kb_articles, "severity": row.severity, "created": row.creation_date, "arrived": row.arrived,
-            "classification": self.titles(&row.classifications).join(", "), "products": self.titles(&row.products),
-            "type": row.update_type, "bundle": row.is_bundle, "superseded": row.superseded, "state": state,
-            "approvable": !row.expired, "approvals": approvals, "declined": row.declined,
-            "computers": { "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed },
-        })
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,18 @@
 //!
 //! **Invariant:** every command that reads takes `--json`, every command takes `--config`. It never acts.
 
+mod simulate;
+mod updates;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::domain::{ByteCount, Rate};
+pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
+pub(super) use updates::{ListArguments, UpdatesCommand};
+
+use crate::domain::Rate;
 
 /// A bandwidth-aware downstream replica and caching server for Windows updates.
 #[derive(Debug, Parser)]
@@ -115,143 +121,6 @@ pub(super) enum SyncCommand {
     History,
     /// Stop what runs now; what was stored is kept
     Cancel,
-}
-
-/// `updates …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum UpdatesCommand {
-    /// List updates
-    #[command(
-        after_help = "Examples:\n  tailwater updates list --state unapproved --classification \"Security Updates\"\n  tailwater updates list --kb 5031356 --json"
-    )]
-    List(ListArguments),
-    /// Everything known of one update
-    Show {
-        /// GUID, KB number, or a part of the title that only one has
-        update: String,
-    },
-    /// Approve for a group
-    #[command(
-        after_help = "Examples:\n  tailwater updates approve KB5031356 --group Pilot\n  tailwater updates approve \"Defender\" --group \"All Computers\" --deadline 2026-12-01T18:00"
-    )]
-    Approve(ApproveArguments),
-    /// Decline: offered to nobody
-    Decline {
-        /// GUID, KB number, or a part of the title that only one has
-        #[arg(required = true)]
-        updates: Vec<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
-    },
-    /// Take a decline back
-    Undecline {
-        /// GUID, KB number, or a part of the title that only one has
-        #[arg(required = true)]
-        updates: Vec<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
-    },
-    /// Take an approval back
-    Unapprove {
-        /// GUID, KB number, or a part of the title that only one has
-        #[arg(required = true)]
-        updates: Vec<String>,
-        /// Only for this group (name or GUID); for all groups when left out
-        #[arg(long)]
-        group: Option<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
-    },
-}
-
-/// `updates list`.
-#[derive(Debug, Args)]
-pub(super) struct ListArguments {
-    /// Words of the title
-    #[arg(long, short)]
-    pub(super) text: Option<String>,
-    /// Product, by name or GUID
-    #[arg(long)]
-    pub(super) product: Option<String>,
-    /// Classification, by name or GUID
-    #[arg(long)]
-    pub(super) classification: Option<String>,
-    /// KB number
-    #[arg(long)]
-    pub(super) kb: Option<String>,
-    /// Only those in this state
-    #[arg(long)]
-    pub(super) state: Option<State>,
-    /// How many at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) limit: u32,
-    /// How many to skip
-    #[arg(long, default_value_t = 0)]
-    pub(super) offset: u32,
-}
-
-/// States to filter by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum State {
-    /// Approved for at least one group.
-    Approved,
-    /// Neither approved nor declined.
-    Unapproved,
-    /// Declined.
-    Declined,
-}
-
-impl State {
-    /// As the API spells it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Unapproved => "unapproved",
-            Self::Declined => "declined",
-        }
-    }
-}
-
-/// `updates approve`.
-#[derive(Debug, Args)]
-pub(super) struct ApproveArguments {
-    /// GUID, KB number, or a part of the title that only one has
-    #[arg(required = true)]
-    pub(super) updates: Vec<String>,
-    /// Name or GUID of the group
-    #[arg(long)]
-    pub(super) group: String,
-    /// What computers are to do
-    #[arg(long, default_value = "install")]
-    pub(super) action: ActionArgument,
-    /// By when: 2026-12-01T18:00 (local time) or with an offset
-    #[arg(long, value_name = "TIME")]
-    pub(super) deadline: Option<String>,
-    /// Where a KB number or a part of a title fits several updates, take all of them
-    #[arg(long)]
-    pub(super) all_matches: bool,
-}
-
-/// What an approval asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ActionArgument {
-    /// Install it.
-    Install,
-    /// Remove it.
-    Uninstall,
-}
-
-impl ActionArgument {
-    /// As the API spells it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Install => "install",
-            Self::Uninstall => "uninstall",
-        }
-    }
 }
 
 /// `categories …`.
@@ -380,55 +249,6 @@ pub(super) enum PolicyFormat {
     Intune,
     /// A script.
     Powershell,
-}
-
-/// `simulate …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum SimulateCommand {
-    /// A stand-in upstream with generated updates
-    Upstream(SimulateUpstreamArguments),
-    /// Any number of agents that scan, download by ranges and report
-    Clients(SimulateClientsArguments),
-}
-
-/// `simulate upstream`.
-#[derive(Debug, Args)]
-pub(super) struct SimulateUpstreamArguments {
-    /// Where it listens
-    #[arg(long, default_value = "127.0.0.1:8540")]
-    pub(super) listen: SocketAddr,
-    /// How many updates
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) updates: u32,
-    /// Mean size of a payload
-    #[arg(long, default_value = "2 MB")]
-    pub(super) mean_size: ByteCount,
-    /// The same seed gives the same updates
-    #[arg(long, default_value_t = 1)]
-    pub(super) seed: u64,
-}
-
-/// `simulate clients`.
-#[derive(Debug, Args)]
-pub(super) struct SimulateClientsArguments {
-    /// The server that they use
-    #[arg(long, default_value = "http://127.0.0.1:8530")]
-    pub(super) server: String,
-    /// How many
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) count: u32,
-    /// How many at once
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(super) parallel: u32,
-    /// How often each scans
-    #[arg(long, default_value_t = 1)]
-    pub(super) rounds: u32,
-    /// Download and "install" what is approved
-    #[arg(long)]
-    pub(super) download: bool,
-    /// Client-side targeting: the group that they ask for
-    #[arg(long)]
-    pub(super) group: Option<String>,
 }
 
 #[cfg(test)]

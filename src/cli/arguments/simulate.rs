@@ -1,0 +1,57 @@
+//! What can be typed after `simulate`. Invariant: every number has bounds that one machine can stand. It
+//! never acts.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Subcommand};
+
+use crate::domain::ByteCount;
+
+/// `simulate …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum SimulateCommand {
+    /// A stand-in upstream with generated updates
+    Upstream(SimulateUpstreamArguments),
+    /// Any number of agents that scan, download by ranges and report
+    Clients(SimulateClientsArguments),
+}
+
+/// `simulate upstream`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SimulateUpstreamArguments {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:8540")]
+    pub(in crate::cli) listen: SocketAddr,
+    /// How many updates
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(in crate::cli) updates: u32,
+    /// Mean size of a payload
+    #[arg(long, default_value = "2 MB")]
+    pub(in crate::cli) mean_size: ByteCount,
+    /// The same seed gives the same updates
+    #[arg(long, default_value_t = 1)]
+    pub(in crate::cli) seed: u64,
+}
+
+/// `simulate clients`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SimulateClientsArguments {
+    /// The server that they use
+    #[arg(long, default_value = "http://127.0.0.1:8530")]
+    pub(in crate::cli) server: String,
+    /// How many
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(in crate::cli) count: u32,
+    /// How many at once
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(in crate::cli) parallel: u32,
+    /// How often each scans
+    #[arg(long, default_value_t = 1)]
+    pub(in crate::cli) rounds: u32,
+    /// Download and "install" what is approved
+    #[arg(long)]
+    pub(in crate::cli) download: bool,
+    /// Client-side targeting: the group that they ask for
+    #[arg(long)]
+    pub(in crate::cli) group: Option<String>,
+}

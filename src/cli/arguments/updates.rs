@@ -1,0 +1,141 @@
+//! What can be typed after `updates`. Invariant: an update is always named in the same three ways. It never
+//! acts.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `updates …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum UpdatesCommand {
+    /// List updates
+    #[command(
+        after_help = "Examples:\n  tailwater updates list --state unapproved --classification \"Security Updates\"\n  tailwater updates list --kb 5031356 --json"
+    )]
+    List(ListArguments),
+    /// Everything known of one update
+    Show {
+        /// GUID, KB number, or a part of the title that only one has
+        update: String,
+    },
+    /// Approve for a group
+    #[command(
+        after_help = "Examples:\n  tailwater updates approve KB5031356 --group Pilot\n  tailwater updates approve \"Defender\" --group \"All Computers\" --deadline 2026-12-01T18:00"
+    )]
+    Approve(ApproveArguments),
+    /// Decline: offered to nobody
+    Decline {
+        /// GUID, KB number, or a part of the title that only one has
+        #[arg(required = true)]
+        updates: Vec<String>,
+        /// Where a KB number or a part of a title fits several updates, take all of them
+        #[arg(long)]
+        all_matches: bool,
+    },
+    /// Take a decline back
+    Undecline {
+        /// GUID, KB number, or a part of the title that only one has
+        #[arg(required = true)]
+        updates: Vec<String>,
+        /// Where a KB number or a part of a title fits several updates, take all of them
+        #[arg(long)]
+        all_matches: bool,
+    },
+    /// Take an approval back
+    Unapprove {
+        /// GUID, KB number, or a part of the title that only one has
+        #[arg(required = true)]
+        updates: Vec<String>,
+        /// Only for this group (name or GUID); for all groups when left out
+        #[arg(long)]
+        group: Option<String>,
+        /// Where a KB number or a part of a title fits several updates, take all of them
+        #[arg(long)]
+        all_matches: bool,
+    },
+}
+
+/// `updates list`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArguments {
+    /// Words of the title
+    #[arg(long, short)]
+    pub(in crate::cli) text: Option<String>,
+    /// Product, by name or GUID
+    #[arg(long)]
+    pub(in crate::cli) product: Option<String>,
+    /// Classification, by name or GUID
+    #[arg(long)]
+    pub(in crate::cli) classification: Option<String>,
+    /// KB number
+    #[arg(long)]
+    pub(in crate::cli) kb: Option<String>,
+    /// Only those in this state
+    #[arg(long)]
+    pub(in crate::cli) state: Option<State>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(in crate::cli) limit: u32,
+    /// How many to skip
+    #[arg(long, default_value_t = 0)]
+    pub(in crate::cli) offset: u32,
+}
+
+/// States to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum State {
+    /// Approved for at least one group.
+    Approved,
+    /// Neither approved nor declined.
+    Unapproved,
+    /// Declined.
+    Declined,
+}
+
+impl State {
+    /// As the API spells it.
+    pub(in crate::cli) fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Unapproved => "unapproved",
+            Self::Declined => "declined",
+        }
+    }
+}
+
+/// `updates approve`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ApproveArguments {
+    /// GUID, KB number, or a part of the title that only one has
+    #[arg(required = true)]
+    pub(in crate::cli) updates: Vec<String>,
+    /// Name or GUID of the group
+    #[arg(long)]
+    pub(in crate::cli) group: String,
+    /// What computers are to do
+    #[arg(long, default_value = "install")]
+    pub(in crate::cli) action: ActionArgument,
+    /// By when: 2026-12-01T18:00 (local time) or with an offset
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) deadline: Option<String>,
+    /// Where a KB number or a part of a title fits several updates, take all of them
+    #[arg(long)]
+    pub(in crate::cli) all_matches: bool,
+}
+
+/// What an approval asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ActionArgument {
+    /// Install it.
+    Install,
+    /// Remove it.
+    Uninstall,
+}
+
+impl ActionArgument {
+    /// As the API spells it.
+    pub(in crate::cli) fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Uninstall => "uninstall",
+        }
+    }
+}
