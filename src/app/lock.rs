@@ -3,9 +3,10 @@
 //! **Invariant:** whoever holds a [`DataDir`] is the only process that may open the store below it; the lock
 //! ends with the process, however that ends. It never removes anything.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -39,7 +40,8 @@ impl DataDir {
     /// Makes the directory when absent, and locks it.
     pub fn lock(path: &Path) -> Result<Self, AppError> {
         let failed = |action| move |source| AppError::DataDir { path: path.to_owned(), action, source };
-        std::fs::create_dir_all(path).map_err(failed("made"))?;
+        // the folder holds keys and what computers said of themselves
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("made"))?;
         let path = std::path::absolute(path).map_err(failed("found"))?;
         let file = path.join(LOCK_FILE);
         let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);

@@ -48,12 +48,7 @@ pub(super) struct Connection {
 
 enum Way {
     Server { address: SocketAddr, token: Box<Token> },
-    Own(Box<Own>),
-}
-
-struct Own {
-    site: Site,
-    app: App,
+    Own { site: Box<Site>, app: Option<Box<App>> },
 }
 
 impl Connection {
@@ -71,7 +66,7 @@ impl Connection {
         let way = match DataDir::lock(dir) {
             Ok(dir) => {
                 let app = App::open(loaded, dir, Clock::system(), tasks.clone()).await?;
-                Way::Own(Box::new(Own { site: app.local_site(), app }))
+                Way::Own { site: Box::new(app.local_site()), app: Some(Box::new(app)) }
             }
             Err(AppError::Locked { holder, path }) => {
                 let Some(admin) = holder.admin else { return Err(AppError::Locked { holder, path }.into()) };
@@ -81,6 +76,11 @@ impl Connection {
             Err(error) => return Err(error.into()),
         };
         Ok(Self { way, tasks })
+    }
+
+    /// The way to a server that runs in this process and is stopped elsewhere.
+    pub(super) fn within(site: Site, tasks: Tasks) -> Self {
+        Self { way: Way::Own { site: Box::new(site), app: None }, tasks }
     }
 
     /// Whether a server answers, and not this process itself.
@@ -108,8 +108,8 @@ impl Connection {
                 let request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.secret()));
                 self.over_http(*address, request.body(Full::new(body))?).await?
             }
-            Way::Own(own) => {
-                let answer = own.site.call(request.body(axum::body::Body::from(body))?).await;
+            Way::Own { site, .. } => {
+                let answer = site.call(request.body(axum::body::Body::from(body))?).await;
                 let status = answer.status();
                 (
                     status,
@@ -158,8 +158,8 @@ impl Connection {
 
     /// Lets go of the store, when it was opened here.
     pub(super) async fn close(self) {
-        if let Way::Own(own) = self.way {
-            app::close(own.app, DRAIN).await;
+        if let Way::Own { app: Some(app), .. } = self.way {
+            app::close(*app, DRAIN).await;
         }
     }
 }
