@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::arguments::ComputersCommand;
 use crate::cli::connection::{Connection, encoded};
-use crate::cli::output::{self, Outcome, field, list};
+use crate::cli::output::{self, Outcome, field, list, time};
 
 /// Lists, shows or changes.
 pub(super) async fn run(
@@ -70,8 +70,8 @@ fn print_one(computer: &Value) {
         of("computer_id"),
         of("groups"),
         of("os"),
-        of("last_contact"),
-        of("last_report"),
+        time(computer, "last_contact"),
+        time(computer, "last_report"),
     ));
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();

@@ -3,6 +3,7 @@
 //! **Invariant:** answers go to standard output, everything else to standard error; control characters that
 //! came from documents or computers never reach a terminal. It never asks the server anything.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use serde_json::Value;
@@ -43,10 +44,12 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Columns as wide as their widest cell, at most 60; the last one as it is.
+/// Columns as wide as their widest cell, at most 60; the last one as it is. Times are shown as local ones.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| readable(cell)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count().min(60));
         }
@@ -62,8 +65,8 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
         out.push('\n');
     };
     line(&mut head.iter().copied());
-    for row in rows {
-        line(&mut row.iter().map(String::as_str));
+    for row in &rows {
+        line(&mut row.iter().map(AsRef::as_ref));
     }
     text(&out);
 }
@@ -79,6 +82,21 @@ pub(super) fn field(value: &Value, name: &str) -> String {
             .collect::<Vec<_>>()
             .join(", "),
         Some(other) => other.to_string(),
+    }
+}
+
+/// A time of an answer in this machine's time zone, to the second.
+pub(super) fn time(value: &Value, name: &str) -> String {
+    readable(&field(value, name)).into_owned()
+}
+
+/// Times as people read them; anything else as it is.
+fn readable(cell: &str) -> Cow<'_, str> {
+    match cell.parse::<jiff::Timestamp>() {
+        Ok(time) => {
+            time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string().into()
+        }
+        Err(_none) => cell.into(),
     }
 }
 

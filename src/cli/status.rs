@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, bytes, field, list, number};
+use crate::cli::output::{self, Outcome, bytes, field, list, number, time};
 
 /// Prints the state of everything in brief.
 pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
@@ -70,7 +70,7 @@ fn last_sync(status: &Value) -> String {
         Some(last) if !last.is_null() => {
             let message = field(last, "message");
             let why = if message.is_empty() { String::new() } else { format!(": {message}") };
-            format!("{} at {}{why}", field(last, "outcome"), field(last, "ended_at"))
+            format!("{} at {}{why}", field(last, "outcome"), time(last, "ended_at"))
         }
         _ => "never; run `tailwater sync`".to_owned(),
     }

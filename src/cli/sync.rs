@@ -149,12 +149,13 @@ async fn start(connection: &Connection, arguments: &SyncArguments, json: bool) -
         }
     };
     bar.end();
+    let outcome = field(&last, "outcome");
     if json {
         output::json(&last)?;
-    } else {
+    } else if ["complete", "partial", "held"].contains(&outcome.as_str()) {
         print_report(&last);
     }
-    match field(&last, "outcome").as_str() {
+    match outcome.as_str() {
         "complete" => Ok(Outcome::Done),
         "partial" | "held" => Ok(Outcome::InPart),
         "cancelled" => {

@@ -92,11 +92,22 @@ impl Control {
                 }
                 self.0.upstream.history().first().map_or(Value::Null, shown)
             }
-            Err(error) => {
-                let outcome = if matches!(error, SyncError::Cancelled) { "cancelled" } else { "failed" };
-                json!({ "outcome": outcome, "message": causes(&error), "started_at": started_at,
-                        "ended_at": self.0.clock.now(), "stored": 0, "withdrawn": 0, "received": 0 })
-            }
+            // the history has a report of every end; this is for one that could not be written there
+            Err(error) => self
+                .0
+                .upstream
+                .history()
+                .first()
+                .filter(|report| report.started_at >= started_at)
+                .map_or_else(
+                    || {
+                        let outcome =
+                            if matches!(error, SyncError::Cancelled) { "cancelled" } else { "failed" };
+                        json!({ "outcome": outcome, "message": causes(&error), "started_at": started_at,
+                            "ended_at": self.0.clock.now(), "stored": 0, "withdrawn": 0, "received": 0 })
+                    },
+                    shown,
+                ),
         }
     }
 
