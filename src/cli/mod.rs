@@ -126,6 +126,7 @@ async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::R
 }
 
 /// Who this is, for decisions.
-fn user() -> Option<String> {
-    std::env::var("USER").or_else(|_e| std::env::var("LOGNAME")).ok().filter(|name| !name.is_empty())
+fn user() -> String {
+    let named = std::env::var("USER").or_else(|_e| std::env::var("LOGNAME"));
+    named.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "command line".to_owned())
 }

@@ -235,7 +235,7 @@ async function computerDialog(id) {
   const [c, { groups }] = await Promise.all([api("/computers/" + encodeURIComponent(id)), api("/groups")]);
   const group = make("select", {}, groups.filter((g) => g.name !== "All Computers").map((g) => make("option", { value: g.group_id }, g.name)));
   open(make("h2", {}, c.name), make("p", { className: "faint" }, c.computer_id),
-    table(["", ""], Object.entries(c.facts).map(([key, value]) => make("tr", {}, cell(key), cell(value)))),
+    table(["", ""], Object.entries(c.facts ?? {}).map(([key, value]) => make("tr", {}, cell(key), cell(value)))),
     make("div", { className: "row" }, field("Group", group), make("button", { type: "button", onclick: act(async () => {
       await api(`/computers/${encodeURIComponent(id)}/group`, "PUT", { group: group.value });
       dialog.close(); say("Moved."); await draw();
