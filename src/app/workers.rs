@@ -31,8 +31,9 @@ pub(super) fn hold_ahead(
             let catalog = catalog.clone();
             match tokio::task::spawn_blocking(move || wanted(&catalog, fetch)).await {
                 Ok(Ok(files)) => {
-                    tracing::debug!(files = files.len(), "files to hold ahead");
-                    transfers.hold(files);
+                    let files_wanted = files.len();
+                    let left_out = transfers.hold(files);
+                    tracing::debug!(files_wanted, left_out, "files to hold ahead");
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot tell which files to hold ahead"),
                 Err(error) => tracing::warn!(%error, "cannot tell which files to hold ahead"),

@@ -3,7 +3,7 @@
 //! **Invariant:** `verify` and `fetch` wait until it is done and end with 3 when something is missing or was
 //! damaged. Nothing that an agent can still ask for is collected.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,6 +15,10 @@ use crate::cli::sync::Bar;
 
 /// How often running work is looked at.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// Looks without a running transfer after which nothing more is expected: between the queue and the first
+/// request a file is in neither list.
+const SETTLED: u32 = 6;
 
 /// Shows or works.
 pub(super) async fn run(
@@ -118,10 +122,53 @@ async fn verify(connection: &Connection, json: bool) -> anyhow::Result<Outcome> 
             bytes(&verification, "report/bytes")
         ));
         for damage in damaged {
-            output::text(&format!("Damaged and dropped: {damage}"));
+            let (name, sha1) = (field(damage, "names"), field(damage, "sha1"));
+            output::text(&format!(
+                "Damaged: {sha1} {name}, {} dropped; fetched again when asked for",
+                bytes(damage, "dropped")
+            ));
         }
     }
     Ok(if damaged.is_empty() { Outcome::Done } else { Outcome::InPart })
+}
+
+/// Waits until these files are here, or nothing more comes; says how much is held and what is missing.
+async fn wait_for(
+    connection: &Connection,
+    wanted: &HashSet<String>,
+    total: u64,
+) -> anyhow::Result<(u64, usize)> {
+    let bar = Bar::new();
+    let mut idle = 0;
+    loop {
+        let transfers = connection.get("/transfers").await?;
+        let running: Vec<&Value> = list(&transfers, "transfers")
+            .iter()
+            .filter(|row| row["state"] != "failed" && wanted.contains(&field(row, "sha1")))
+            .collect();
+        let left: u64 =
+            running.iter().map(|row| number(row, "size").saturating_sub(number(row, "held"))).sum();
+        bar.show(total.saturating_sub(left), total, "fetching");
+        idle = if running.is_empty() { idle + 1 } else { 0 };
+        if running.is_empty() {
+            let (held, missing) = holdings(connection, wanted).await?;
+            if missing == 0 || idle > SETTLED {
+                bar.end();
+                return Ok((held, missing));
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Bytes held of these files, and how many are not verified.
+async fn holdings(connection: &Connection, wanted: &HashSet<String>) -> anyhow::Result<(u64, usize)> {
+    let content = connection.get("/content?limit=1000000").await?;
+    let files = list(&content, "files").iter().filter(|file| wanted.contains(&field(file, "sha1")));
+    let (held, verified) = files.fold((0, 0), |(held, verified), file| {
+        (held + number(file, "held"), verified + usize::from(file["state"] == "verified"))
+    });
+    Ok((held, wanted.len().saturating_sub(verified)))
 }
 
 async fn fetch(
@@ -133,36 +180,13 @@ async fn fetch(
     for failure in list(answer, "failed") {
         output::note(&format!("error: {}: {}", field(failure, "name"), field(failure, "error")));
     }
-    let wanted: Vec<String> = list(answer, "files").iter().map(|file| field(file, "sha1")).collect();
+    let wanted: HashSet<String> = list(answer, "files").iter().map(|file| field(file, "sha1")).collect();
     let total: u64 = list(answer, "files").iter().map(|file| number(file, "size")).sum();
     if no_wait && connection.is_server() {
         output::text(&format!("{} files are queued.", wanted.len()));
         return Ok(Outcome::Done);
     }
-    let bar = Bar::new();
-    let (held, missing) = loop {
-        let content = connection.get("/content?limit=1000000").await?;
-        let files: HashMap<String, &Value> =
-            list(&content, "files").iter().map(|file| (field(file, "sha1"), file)).collect();
-        let held = wanted.iter().filter_map(|sha1| files.get(sha1)).map(|file| number(file, "held")).sum();
-        let missing: Vec<&String> = wanted
-            .iter()
-            .filter(|sha1| files.get(*sha1).is_none_or(|file| file["state"] != "verified"))
-            .collect();
-        let transfers = connection.get("/transfers").await?;
-        let running = |sha1: &String| {
-            list(&transfers, "transfers")
-                .iter()
-                .any(|row| &field(row, "sha1") == sha1 && row["state"] != "failed")
-        };
-        if missing.is_empty() || !missing.iter().any(|sha1| running(sha1)) {
-            break (held, missing.len());
-        }
-        bar.show(held, total, "fetching");
-        tokio::time::sleep(LOOK).await;
-    };
-    bar.end();
-    let held: u64 = held;
+    let (held, missing) = wait_for(connection, &wanted, total).await?;
     if json {
         output::json(&json!({ "files": wanted.len(), "bytes": total, "held": held, "missing": missing }))?;
     } else {

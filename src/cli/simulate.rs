@@ -1,6 +1,130 @@
-//! `simulate`.
-use crate::cli::arguments::SimulateCommand;
-use crate::cli::output::Outcome;
-pub(super) async fn run(_a: &SimulateCommand, _json: bool) -> anyhow::Result<Outcome> {
-    anyhow::bail!("later")
+//! `simulate`: stand-ins for the two ends of a server.
+//!
+//! **Invariant:** what is printed of clients is what they saw, not what the server says. It needs no
+//! configuration and no store.
+
+use crate::app;
+use crate::cli::arguments::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
+use crate::cli::output::{self, Outcome};
+use crate::domain::ByteCount;
+use crate::runtime::{Clock, Tasks};
+use crate::simulate::{clients, upstream};
+
+/// How long a stand-in may take to end.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Plays one end.
+pub(super) async fn run(command: &SimulateCommand, json: bool) -> anyhow::Result<Outcome> {
+    match command {
+        SimulateCommand::Upstream(arguments) => play_upstream(arguments, json).await,
+        SimulateCommand::Clients(arguments) => play_clients(arguments, json).await,
+    }
+}
+
+async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> anyhow::Result<Outcome> {
+    let tasks = Tasks::new();
+    let config = upstream::Config {
+        listen: arguments.listen,
+        updates: arguments.updates,
+        definitions: arguments.definitions,
+        mean_size: arguments.mean_size,
+        rate: arguments.rate,
+        seed: arguments.seed,
+        ..upstream::Config::default()
+    };
+    let running = upstream::start(config, &Clock::system(), &tasks).await?;
+    let (revisions, payloads) = running.offers();
+    if json {
+        output::json(
+            &serde_json::json!({ "url": running.url(), "revisions": revisions, "payload_bytes": payloads }),
+        )?;
+    } else {
+        output::text(&format!(
+            "upstream.url = \"{}\"\n{revisions} revisions, {} of payloads, until Ctrl-C",
+            running.url(),
+            ByteCount(payloads)
+        ));
+    }
+    app::stop_signal().await?;
+    let counters = running.counters();
+    tasks.shut_down(DRAIN).await;
+    if json {
+        output::json(&counters)?;
+    } else {
+        output::text(&format!(
+            "Sent {} documents and {} of payloads in {} requests.",
+            counters.documents,
+            ByteCount(counters.content_bytes),
+            counters.content_requests
+        ));
+    }
+    Ok(Outcome::Done)
+}
+
+async fn play_clients(arguments: &SimulateClientsArguments, json: bool) -> anyhow::Result<Outcome> {
+    let config = clients::Config {
+        server: arguments.server.trim_end_matches('/').to_owned(),
+        count: arguments.count,
+        parallel: arguments.parallel,
+        rounds: arguments.rounds,
+        kinds: arguments.kinds,
+        download: arguments.download,
+        group: arguments.group.clone(),
+        ..clients::Config::default()
+    };
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let report = tokio::select! {
+        report = clients::run(config, &clock, &tasks) => report,
+        stop = app::stop_signal() => {
+            stop?;
+            tasks.shut_down(DRAIN).await;
+            anyhow::bail!("stopped before the clients were done");
+        }
+    };
+    tasks.shut_down(DRAIN).await;
+    if json {
+        output::json(&report)?;
+    } else {
+        print(&report);
+    }
+    for failure in &report.failures {
+        output::note(&format!("error: {failure}"));
+    }
+    match (report.agents_done, report.agents_failed + report.files_wrong) {
+        (_, 0) => Ok(Outcome::Done),
+        (0, _) => {
+            anyhow::bail!("no client could do what it meant to; is {} the right server?", arguments.server)
+        }
+        _ => Ok(Outcome::InPart),
+    }
+}
+
+fn print(report: &clients::Report) {
+    output::text(&format!(
+        "{} clients done, {} gave up, in {:.1} s: {} scans, {} updates told, {} files of {}, {} of answers\n\n",
+        report.agents_done,
+        report.agents_failed,
+        report.seconds,
+        report.scans,
+        report.updates,
+        report.files,
+        ByteCount(report.file_bytes),
+        ByteCount(report.soap_bytes)
+    ));
+    let rows: Vec<Vec<String>> = report
+        .operations
+        .iter()
+        .map(|operation| {
+            vec![
+                operation.operation.clone(),
+                operation.count.to_string(),
+                operation.failed.to_string(),
+                format!("{:.1}", operation.per_second),
+                format!("{:.1}", operation.p50_ms),
+                format!("{:.1}", operation.p99_ms),
+                format!("{:.1}", operation.max_ms),
+            ]
+        })
+        .collect();
+    output::table(&["OPERATION", "DONE", "FAILED", "A SECOND", "P50 MS", "P99 MS", "SLOWEST"], &rows);
 }

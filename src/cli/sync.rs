@@ -121,18 +121,38 @@ pub(super) async fn run(
 async fn start(connection: &Connection, arguments: &SyncArguments, json: bool) -> anyhow::Result<Outcome> {
     let body =
         json!({ "metadata_only": arguments.metadata_only, "accept_removals": arguments.accept_removals });
+    let last = to_its_end(connection, body, true).await?;
+    let outcome = field(&last, "outcome");
+    if json {
+        output::json(&last)?;
+    } else if ["complete", "partial", "held"].contains(&outcome.as_str()) {
+        print_report(&last);
+    }
+    match outcome.as_str() {
+        "complete" => Ok(Outcome::Done),
+        "partial" | "held" => Ok(Outcome::InPart),
+        "cancelled" => {
+            anyhow::bail!("the synchronisation was cancelled; what was stored is not fetched again")
+        }
+        _ => anyhow::bail!("the synchronisation failed: {}", field(&last, "message")),
+    }
+}
+
+/// Starts or joins a synchronisation and waits for its report; shows progress where `show` says so.
+pub(super) async fn to_its_end(connection: &Connection, body: Value, show: bool) -> anyhow::Result<Value> {
     let started = connection.send("POST", "/sync", Some(body)).await?;
     let number_of_run = number(&started, "run");
     if started["joined"] == true {
         output::note("A synchronisation runs already; waiting for that one.");
     }
     let bar = Bar::new();
-    let last = loop {
+    loop {
         let state = connection.get("/sync").await?;
         if number(&state, "finished_run") >= number_of_run {
-            break state["last"].clone();
+            bar.end();
+            return Ok(state["last"].clone());
         }
-        if let Some(progress) = state.get("progress").filter(|progress| !progress.is_null()) {
+        if let Some(progress) = state.get("progress").filter(|progress| show && !progress.is_null()) {
             bar.show(number(progress, "done"), number(progress, "total"), &field(progress, "text"));
         }
         tokio::select! {
@@ -147,21 +167,6 @@ async fn start(connection: &Connection, arguments: &SyncArguments, json: bool) -
                 output::note("Stopping; what was stored is kept.");
             }
         }
-    };
-    bar.end();
-    let outcome = field(&last, "outcome");
-    if json {
-        output::json(&last)?;
-    } else if ["complete", "partial", "held"].contains(&outcome.as_str()) {
-        print_report(&last);
-    }
-    match outcome.as_str() {
-        "complete" => Ok(Outcome::Done),
-        "partial" | "held" => Ok(Outcome::InPart),
-        "cancelled" => {
-            anyhow::bail!("the synchronisation was cancelled; what was stored is not fetched again")
-        }
-        _ => anyhow::bail!("the synchronisation failed: {}", field(&last, "message")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that is no digest of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,9 +21,30 @@ pub struct ParseDigestError {
 macro_rules! digest_type {
     ($(#[$doc:meta])* $name:ident, $bytes:literal, $kind:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
+        ///
+        /// Serialised as hex for people, as its bytes for machines.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $bytes]);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                } else {
+                    <[u8; $bytes]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
 
         impl $name {
             /// Upper-case hex, as in addresses.
@@ -109,6 +130,17 @@ mod tests {
         assert_eq!(digest.hex(), "BD789D42A2E027008EE3E7C4FBEE6720DD6DC4C9");
         assert_eq!(digest.hex().to_lowercase().parse::<Sha1Digest>().unwrap(), digest);
         assert_eq!(digest.base64(), "vXidQqLgJwCO4+fE++5nIN1txMk=");
+    }
+
+    #[test]
+    fn people_read_hex_and_machines_bytes() {
+        let digest = Sha1Digest([0xAB; 20]);
+        let text = serde_json::to_string(&digest).unwrap();
+        assert_eq!(text, format!("\"{}\"", digest.hex()));
+        assert_eq!(serde_json::from_str::<Sha1Digest>(&text).unwrap(), digest);
+        let bytes = postcard::to_stdvec(&digest).unwrap();
+        assert_eq!(bytes, digest.0);
+        assert_eq!(postcard::from_bytes::<Sha1Digest>(&bytes).unwrap(), digest);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, Rate};
 
 /// `simulate …`.
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,9 @@ pub(in crate::cli) enum SimulateCommand {
 
 /// `simulate upstream`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  tailwater simulate upstream --updates 500\n  then, in another terminal, with upstream.url = \"http://127.0.0.1:8540\":\n  tailwater serve"
+)]
 pub(in crate::cli) struct SimulateUpstreamArguments {
     /// Where it listens
     #[arg(long, default_value = "127.0.0.1:8540")]
@@ -25,9 +28,15 @@ pub(in crate::cli) struct SimulateUpstreamArguments {
     /// How many updates
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(in crate::cli) updates: u32,
+    /// Releases of definitions: bundles of many packages, of which a computer needs a few
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(in crate::cli) definitions: u32,
     /// Mean size of a payload
     #[arg(long, default_value = "2 MB")]
     pub(in crate::cli) mean_size: ByteCount,
+    /// How fast payloads are sent
+    #[arg(long, default_value = "unlimited")]
+    pub(in crate::cli) rate: Rate,
     /// The same seed gives the same updates
     #[arg(long, default_value_t = 1)]
     pub(in crate::cli) seed: u64,
@@ -35,6 +44,9 @@ pub(in crate::cli) struct SimulateUpstreamArguments {
 
 /// `simulate clients`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tailwater simulate clients --count 100 --rounds 5\n  tailwater simulate clients --server http://branch:8530 --count 20 --download"
+)]
 pub(in crate::cli) struct SimulateClientsArguments {
     /// The server that they use
     #[arg(long, default_value = "http://127.0.0.1:8530")]
@@ -46,8 +58,11 @@ pub(in crate::cli) struct SimulateClientsArguments {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(in crate::cli) parallel: u32,
     /// How often each scans
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(in crate::cli) rounds: u32,
+    /// Kinds of machines among them; 1 is one image
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(in crate::cli) kinds: u32,
     /// Download and "install" what is approved
     #[arg(long)]
     pub(in crate::cli) download: bool,

@@ -1,0 +1,230 @@
+//! The acts of the demo, in order, and the figures at its end.
+//!
+//! **Invariant:** an act that did not do what it says ends the demo with an error. It never sums what was not
+//! measured.
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Stage;
+use super::watch::Peak;
+use crate::cli::bandwidth;
+use crate::cli::output::{bytes, field, list, number};
+use crate::domain::{ByteCount, Rate};
+use crate::runtime::{Clock, Tasks};
+use crate::simulate::clients;
+
+/// The group that the demo's computers ask for.
+const GROUP: &str = "Branch";
+
+/// What the demo measured.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Figures {
+    link_rate: Rate,
+    highest_second_bits: u64,
+    metadata_received: u64,
+    second_sync_received: u64,
+    clients: u32,
+    files_downloaded: u64,
+    payload_served: u64,
+    payload_received: u64,
+    approved_payload: u64,
+    seconds: f64,
+}
+
+/// Counters at a moment.
+struct Counters {
+    received: u64,
+    metadata: u64,
+    served: u64,
+}
+
+impl Counters {
+    fn payload(&self) -> u64 {
+        self.received - self.metadata
+    }
+}
+
+async fn counters(stage: &Stage) -> anyhow::Result<Counters> {
+    let status = stage.desk.get("/status").await?;
+    let metadata = list(&status, "link/by_class").iter().find(|class| class["class"] == "metadata");
+    Ok(Counters {
+        received: number(&status, "link/received"),
+        metadata: metadata.map_or(0, |class| number(class, "received")),
+        served: number(&status, "served/bytes"),
+    })
+}
+
+/// Plays all acts.
+pub(super) async fn tell(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Figures> {
+    let began = clock.instant();
+    let (revisions, payloads) = stage.office.offers();
+    stage.say(&format!(
+        "A head office offers {revisions} revisions of updates, with {} of payloads.\n\
+         A branch takes from it over a link of {}, and {} computers take from the branch.\n",
+        ByteCount(payloads),
+        stage.rate,
+        stage.clients
+    ));
+    let peak = Peak::default();
+    let watching = tasks.spawn("demo watch", peak.clone().watch(stage.desk.clone()));
+    let result = acts(stage, clock, tasks).await;
+    watching.abort();
+    let mut figures = result?;
+    figures.highest_second_bits = peak.bits_per_second();
+    figures.seconds = clock.instant().duration_since(began).as_secs_f64();
+    sum_up(stage, &figures);
+    Ok(figures)
+}
+
+async fn acts(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Figures> {
+    stage.say("1. The branch synchronises what is known of updates.");
+    let first = synchronise(stage).await?;
+    stage.say(&format!(
+        "   {} revisions, {} over the link.",
+        number(&first, "stored"),
+        bytes(&first, "received")
+    ));
+    let second = synchronise(stage).await?;
+    stage.say(&format!("   Again, with nothing new: {}.", bytes(&second, "received")));
+
+    stage.say(&format!("\n2. The administrator approves for the group {GROUP:?}."));
+    let approved_payload = approve(stage).await?;
+
+    stage.say(&format!("\n3. {} computers scan, download what is approved, and report.", stage.clients));
+    let before = counters(stage).await?;
+    let report = visit(stage, clock, tasks).await?;
+    let after = counters(stage).await?;
+    stage.say(&format!(
+        "   {} scans, {} files with the right digests, {} served in {:.1} s.",
+        report.scans,
+        report.files,
+        ByteCount(after.served - before.served),
+        report.seconds
+    ));
+
+    stage.say("\n4. What the computers reported:");
+    reported(stage).await?;
+    Ok(Figures {
+        link_rate: stage.rate,
+        highest_second_bits: 0,
+        metadata_received: after.metadata,
+        second_sync_received: number(&second, "received"),
+        clients: stage.clients,
+        files_downloaded: report.files,
+        payload_served: after.served - before.served,
+        payload_received: after.payload() - before.payload(),
+        approved_payload,
+        seconds: 0.0,
+    })
+}
+
+/// Synchronises and waits.
+async fn synchronise(stage: &Stage) -> anyhow::Result<Value> {
+    let last = crate::cli::sync::to_its_end(&stage.desk, json!({}), !stage.quiet).await?;
+    ensure!(
+        last["outcome"] == "complete",
+        "the synchronisation ended {}: {}",
+        field(&last, "outcome"),
+        field(&last, "message")
+    );
+    Ok(last)
+}
+
+/// Approves the definitions bundle and a few ordinary updates; returns how many bytes of payloads that is.
+async fn approve(stage: &Stage) -> anyhow::Result<u64> {
+    stage.desk.send("POST", "/groups", Some(json!({ "name": GROUP }))).await?;
+    let listed = stage.desk.get("/updates?limit=1000&state=unapproved").await?;
+    let rows = list(&listed, "updates");
+    let bundle = rows
+        .iter()
+        .filter(|row| row["approvable"] == true && row["bundle"] == true)
+        .find(|row| field(row, "classification").contains("Definition"))
+        .or_else(|| rows.iter().find(|row| row["bundle"] == true))
+        .context("the head office offers no bundle")?;
+    let mut ids = vec![field(bundle, "update_id")];
+    let others =
+        rows.iter().filter(|row| row["approvable"] == true && row["superseded"] == false && *row != bundle);
+    ids.extend(others.take(10).map(|row| field(row, "update_id")));
+    let deadline = "2030-01-01T18:00:00Z";
+    let body = json!({ "updates": ids, "group": GROUP, "deadline": deadline, "by": "demo" });
+    let answer = stage.desk.send("POST", "/updates/approve", Some(body)).await?;
+    ensure!(list(&answer, "failed").is_empty(), "an approval failed: {}", answer["failed"]);
+    let mut total = 0;
+    for id in &ids {
+        let update = stage.desk.get(&format!("/updates/{id}")).await?;
+        total += list(&update, "files").iter().map(|file| number(file, "size")).sum::<u64>();
+    }
+    stage.say(&format!(
+        "   {:?} and {} others: {} of payloads, none of it fetched yet.",
+        field(bundle, "title"),
+        ids.len() - 1,
+        ByteCount(total)
+    ));
+    Ok(total)
+}
+
+async fn visit(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<clients::Report> {
+    let config = clients::Config {
+        server: stage.agents(),
+        count: stage.clients,
+        download: true,
+        group: Some(GROUP.to_owned()),
+        kinds: 2,
+        ..clients::Config::default()
+    };
+    let report = clients::run(config, clock, tasks).await;
+    ensure!(
+        report.agents_failed == 0 && report.files_wrong == 0 && report.files > 0,
+        "{} computers gave up, {} files came, {} of them wrong: {}",
+        report.agents_failed,
+        report.files,
+        report.files_wrong,
+        report.failures.join("; ")
+    );
+    Ok(report)
+}
+
+async fn reported(stage: &Stage) -> anyhow::Result<()> {
+    let answer = stage.desk.get("/computers").await?;
+    let computers = list(&answer, "computers");
+    let sum = |name: &str| computers.iter().map(|computer| number(computer, name)).sum::<u64>();
+    stage.say(&format!(
+        "   {} computers in {GROUP:?}: {} installations, {} still needed, {} failed.",
+        computers.len(),
+        sum("installed"),
+        sum("needed"),
+        sum("failed")
+    ));
+    Ok(())
+}
+
+fn sum_up(stage: &Stage, figures: &Figures) {
+    let percent = |part: u64, whole: u64| (part * 100).checked_div(whole).unwrap_or(0);
+    let cap = match stage.rate.bytes_per_second() {
+        Some(cap) => {
+            format!(", {} % of the cap of {}", percent(figures.highest_second_bits, cap * 8), stage.rate)
+        }
+        None => String::new(),
+    };
+    let saved = figures.payload_served.saturating_sub(figures.payload_received);
+    stage.say(&format!(
+        "\nWhat crossed the link\n\
+         \x20 metadata                      {:>10}\n\
+         \x20 payloads                      {:>10}\n\
+         \x20 payloads served to computers  {:>10}\n\
+         \x20 kept off the link             {:>10}   {} % of what was served\n\
+         \x20 a server that copies what is approved would have fetched {} for it\n\
+         \x20 highest second                {:>10}{cap}\n\
+         \x20 told in                       {:>8.1} s",
+        ByteCount(figures.metadata_received).to_string(),
+        ByteCount(figures.payload_received).to_string(),
+        ByteCount(figures.payload_served).to_string(),
+        ByteCount(saved).to_string(),
+        percent(saved, figures.payload_served),
+        ByteCount(figures.approved_payload),
+        bandwidth::rate(figures.highest_second_bits),
+        figures.seconds,
+    ));
+}
