@@ -5,13 +5,18 @@
 mod office;
 
 mod admin_needs_the_token;
+mod agent_cookies_are_sealed;
+mod agent_requests_are_validated;
+mod agents;
 mod bad_upstreams_do_no_harm;
 mod fragments_equal_captures;
 mod held_pieces_survive;
+mod huge_fragments_are_streamed;
 mod link;
 mod link_rate;
 mod misses_are_fetched_once;
 mod payloads_follow_http;
+mod recorded_scans_get_recorded_answers;
 mod replica;
 mod server;
 mod starts_without_upstream;
@@ -20,3 +25,4 @@ mod sync_fetches_only_what_changed;
 mod sync_says_what_is_missing;
 mod sync_shows_no_half_world;
 mod the_store_keeps_its_limits;
+mod updates_arrive_in_stages;

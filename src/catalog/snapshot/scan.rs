@@ -110,9 +110,11 @@ impl View {
             return Needed { deliver, deployed: None, asked_for: None };
         }
         let asked_for = self.in_categories(categories);
-        let roots =
+        let members =
             asked_for.iter().map(|position| world.revs[world.order[position as usize] as usize].update);
-        let scope = self.closure(roots);
+        // the categories themselves too: agents ask for one that is empty, and are told of it
+        let named = categories.iter().filter_map(|id| Some(world.update(id)?.0));
+        let scope = self.closure(members.chain(named));
         let mut filtered = Bits::new(world.order.len());
         deliver.iter().filter(|position| scope.has(*position)).for_each(|position| {
             filtered.put(position);
