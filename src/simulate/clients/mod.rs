@@ -3,9 +3,26 @@
 //!
 //! **Invariant:** a simulated agent knows nothing but what the server tells it. It installs nothing.
 
+mod agent;
+mod answer;
+mod download;
+mod error;
+mod figures;
+mod fragment;
+mod line;
+mod machine;
+mod message;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use agent::{Agent, Fleet, Library};
+pub use error::AgentError;
+use figures::Figures;
+use line::Server;
 
 use crate::runtime::{Clock, Tasks};
 
@@ -103,8 +120,44 @@ pub struct OperationReport {
     pub max_ms: f64,
 }
 
-/// Runs the agents to their end, or until shutdown.
-pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Report {
-    let (_, _, _) = (config, clock, tasks);
-    Report::default()
+/// Runs the agents to their end, or until shutdown. An agent that fails is counted and left behind.
+///
+/// # Errors
+/// When the server's address is none.
+pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Result<Report, AgentError> {
+    let fleet = Arc::new(Fleet {
+        server: Arc::new(Server::of(&config.server)?),
+        figures: Arc::new(Figures::default()),
+        library: Library::default(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        config,
+    });
+    let (start, stopping) = (clock.instant(), tasks.stopping());
+    let places = Arc::new(Semaphore::new(fleet.config.parallel.max(1) as usize));
+    for number in 0..fleet.config.count {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        if stopping.is_cancelled() {
+            break;
+        }
+        let (mut agent, figures, stopping) =
+            (Agent::new(number, &fleet), Arc::clone(&fleet.figures), stopping.clone());
+        tasks.spawn("simulated-agent", async move {
+            let lived = tokio::select! {
+                lived = agent.live() => lived,
+                () = stopping.cancelled() => Ok(()),
+            };
+            match lived {
+                Ok(()) => figures.add(|report| report.agents_done += 1),
+                Err(error) => figures.failed(&error),
+            }
+            drop(place);
+        });
+        if !fleet.config.arrival.is_zero() {
+            clock.sleep(fleet.config.arrival).await;
+        }
+    }
+    // every place is free again when every agent has ended
+    let _all = places.acquire_many(fleet.config.parallel.max(1)).await;
+    Ok(fleet.figures.report(clock.instant().duration_since(start)))
 }
