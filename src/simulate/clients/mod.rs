@@ -120,13 +120,18 @@ pub struct OperationReport {
     pub max_ms: f64,
 }
 
-/// Runs the agents to their end, or until shutdown. An agent that fails is counted and left behind.
-///
-/// # Errors
-/// When the server's address is none.
-pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Result<Report, AgentError> {
+/// Runs the agents to their end, or until shutdown. An agent that fails is counted and left behind; where the
+/// server's address is none, all of them fail.
+pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Report {
+    let server = match Server::of(&config.server) {
+        Ok(server) => Arc::new(server),
+        Err(error) => {
+            let failures = vec![error.to_string()];
+            return Report { agents_failed: u64::from(config.count), failures, ..Report::default() };
+        }
+    };
     let fleet = Arc::new(Fleet {
-        server: Arc::new(Server::of(&config.server)?),
+        server,
         figures: Arc::new(Figures::default()),
         library: Library::default(),
         clock: clock.clone(),
@@ -159,5 +164,5 @@ pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Result<Report,
     }
     // every place is free again when every agent has ended
     let _all = places.acquire_many(fleet.config.parallel.max(1)).await;
-    Ok(fleet.figures.report(clock.instant().duration_since(start)))
+    fleet.figures.report(clock.instant().duration_since(start))
 }
