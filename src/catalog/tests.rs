@@ -230,3 +230,481 @@ fn a_text_of_another_length_than_announced_is_refused() {
     }
     assert!(staging.staged().is_empty());
 }
+
+#[test]
+fn numbers_stay_with_their_revisions_even_when_they_go_and_come_back() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, small_world());
+    let staging = catalog.staging().unwrap();
+    let second = UpdateIdentity { update: update(2), revision: 50 };
+    let gone = Activation { withdraw: vec![second], ..Activation::default() };
+    assert!(matches!(staging.activate(gone), Ok(Activated::Done(Summary { withdrawn: 1, .. }))));
+    assert!(!staging.holds(&second));
+    assert_eq!(ask(&catalog, &[], &[1, 2], &[]).out_of_scope, [2]);
+    drop((catalog, staging));
+    let catalog = house.open();
+    assert_eq!(ask(&catalog, &[], &[1, 2], &[]).out_of_scope, [2]);
+    fill(&catalog, vec![facts(9, 1, UpdateType::Software), small_world().remove(1)]);
+    assert_eq!(catalog.snapshot().find(&second), Some(RevisionId(2)));
+    assert_eq!(ids(&ask(&catalog, &[], &[1], &[]).new), [2, 4]);
+    drop(catalog);
+    assert_eq!(house.open().snapshot().find(&second), Some(RevisionId(2)));
+}
+
+#[test]
+fn a_new_revision_takes_the_place_of_the_older_one_and_keeps_what_was_decided() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, small_world());
+    let approval =
+        catalog.approve(&update(3), &GroupId::ALL_COMPUTERS, Action::Install, None, "admin").unwrap();
+    fill(&catalog, vec![needs(facts(3, 201, UpdateType::Software), &[&[1], &[2]])]);
+    let answer = ask(&catalog, &[], &[1, 2], &[3]);
+    assert_eq!((ids(&answer.new), answer.out_of_scope.as_slice()), (vec![4], &[3][..]));
+    assert_eq!(answer.new[0].deployment.id, approval.deployment_id);
+    assert_eq!(answer.new[0].deployment.action, DeploymentAction::Install);
+    let mut expired = facts(3, 202, UpdateType::Software);
+    expired.publication_state = PublicationState::Expired;
+    fill(&catalog, vec![expired]);
+    assert!(ask(&catalog, &[], &[1, 2], &[]).new.is_empty());
+    let detail = catalog.update(&update(3), None).unwrap().unwrap();
+    assert_eq!(detail.revisions.iter().map(|it| it.revision).collect::<Vec<_>>(), [202, 201, 200]);
+}
+
+#[test]
+fn what_would_take_away_too_much_waits_for_an_administrator() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, (1..=400).map(|number| facts(number, 1, UpdateType::Software)).collect());
+    let staging = catalog.staging().unwrap();
+    let withdraw: Vec<UpdateIdentity> =
+        (1..=150).map(|number| UpdateIdentity { update: update(number), revision: 1 }).collect();
+    let activation = Activation { withdraw, ..Activation::default() };
+    let outcome = staging.activate(activation).unwrap();
+    let Activated::Held(held) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((held.would_remove, held.offered), (150, 400));
+    assert_eq!(catalog.totals().offered, 400);
+    drop((catalog, staging));
+    let catalog = house.open();
+    assert_eq!(catalog.held().unwrap(), held);
+    assert_eq!(catalog.release_held().unwrap().withdrawn, 150);
+    assert_eq!((catalog.totals().offered, catalog.held()), (250, None));
+    assert!(matches!(catalog.release_held(), Err(CatalogError::NothingHeld)));
+}
+
+#[test]
+fn decisions_hold_after_a_restart_and_after_the_index_is_lost() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, (1..=5).map(|number| facts(number, 1, UpdateType::Software)).collect());
+    let office = catalog.create_group("Office", None).unwrap();
+    let desk = catalog.create_group("Desk", Some(&office.id)).unwrap();
+    let deadline = Some(Timestamp::from_second(1_800_000_000).unwrap());
+    catalog.approve(&update(1), &office.id, Action::Install, deadline, "admin").unwrap();
+    assert!(catalog.decline(&update(2), "admin").unwrap());
+    assert!(!catalog.decline(&update(2), "admin").unwrap());
+    let pc = ComputerId("pc-1".to_owned());
+    catalog.introduce(&pc, "pc-1.example.test", None).unwrap();
+    catalog.assign(&pc, &[desk.id]).unwrap();
+    catalog.set_setting("anchor", Some(b"1")).unwrap();
+    let check = |catalog: &Catalog| {
+        let computer = catalog.computer(&pc).unwrap();
+        assert_eq!(computer.groups, [desk.id]);
+        let answer = ask(catalog, &computer.groups, &[], &[]);
+        let actions: Vec<_> = answer.new.iter().map(|it| (it.id.0, it.deployment.action)).collect();
+        use DeploymentAction::{Install, PreDeploymentCheck};
+        assert_eq!(
+            actions,
+            [(1, Install), (3, PreDeploymentCheck), (4, PreDeploymentCheck), (5, PreDeploymentCheck)]
+        );
+        assert_eq!(answer.new[0].deployment.deadline, deadline);
+        let elsewhere = ask(catalog, &[], &[], &[]);
+        assert_eq!(elsewhere.new[0].deployment.action, PreDeploymentCheck);
+        answer.change_number
+    };
+    let change = check(&catalog);
+    drop(catalog);
+    let catalog = house.open();
+    assert!(check(&catalog) >= change);
+    drop(catalog);
+    rebuild_index(&house.config()).unwrap();
+    let catalog = house.open();
+    assert!(check(&catalog) >= change, "numbers in cookies never run backwards");
+    assert_eq!(catalog.setting("anchor").unwrap(), None, "the next synchronisation compares everything");
+    let staging = catalog.staging().unwrap();
+    assert_eq!(staging.store(vec![revision(facts(6, 1, UpdateType::Software))]).unwrap(), [RevisionId(6)]);
+    catalog.remove_group(&office.id).unwrap();
+    assert_eq!((catalog.groups().len(), catalog.computer(&pc).unwrap().groups.len()), (2, 0));
+    assert!(catalog.update(&update(1), None).unwrap().unwrap().row.approvals.is_empty());
+}
+
+#[test]
+fn only_what_can_be_decided_is() {
+    let house = House::new();
+    let catalog = house.open();
+    let mut all = small_world();
+    all.push(hidden(facts(4, 1, UpdateType::Software)));
+    let mut expired = facts(5, 1, UpdateType::Software);
+    expired.publication_state = PublicationState::Expired;
+    all.push(expired);
+    fill(&catalog, all);
+    let every = GroupId::ALL_COMPUTERS;
+    let approve =
+        |number, group: &GroupId, action| catalog.approve(&update(number), group, action, None, "admin");
+    assert!(matches!(approve(77, &every, Action::Install), Err(CatalogError::UnknownUpdate(_))));
+    assert!(matches!(approve(1, &every, Action::Install), Err(CatalogError::NotDeployable(_))));
+    assert!(matches!(approve(4, &every, Action::Install), Err(CatalogError::NotDeployable(_))));
+    assert!(matches!(approve(5, &every, Action::Install), Err(CatalogError::Expired(_))));
+    assert!(matches!(approve(3, &every, Action::Uninstall), Err(CatalogError::NotUninstallable(_))));
+    assert!(matches!(approve(3, &GroupId(Uuid::nil()), Action::Install), Err(CatalogError::UnknownGroup(_))));
+    assert!(matches!(catalog.create_group("all computers", None), Err(CatalogError::GroupName(_))));
+    assert!(matches!(catalog.remove_group(&every), Err(CatalogError::FixedGroup(_))));
+    catalog.decline(&update(3), "admin").unwrap();
+    approve(3, &every, Action::Install).unwrap();
+    assert!(catalog.update(&update(3), None).unwrap().unwrap().row.declined.is_none());
+    assert!(
+        catalog.unapprove(&update(3), &every).unwrap() && !catalog.unapprove(&update(3), &every).unwrap()
+    );
+}
+
+fn event(id: i32, about: Option<u32>, misc: &[&str]) -> Event {
+    Event {
+        instance: Uuid::from_u64_pair(u64::try_from(id).unwrap(), u64::from(about.unwrap_or(0))),
+        id,
+        namespace: 1,
+        source: 101,
+        at: Timestamp::from_second(1_790_000_000 + i64::from(id)).unwrap(),
+        update: about.map(|number| UpdateIdentity { update: update(number), revision: 1 }),
+        result: -2_147_023_293,
+        app: "test".to_owned(),
+        replacements: vec!["title".to_owned()],
+        misc: misc.iter().map(|&text| text.to_owned()).collect(),
+    }
+}
+
+#[test]
+fn a_computer_page_says_what_it_reported() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, (1..=4).map(|number| facts(number, 1, UpdateType::Software)).collect());
+    let pc = ComputerId("pc-1".to_owned());
+    assert!(matches!(catalog.report(&pc, Vec::new()), Err(CatalogError::UnknownComputer(_))));
+    catalog.introduce(&pc, "pc-1.example.test", None).unwrap();
+    assert_eq!(catalog.computer_detail(&pc).unwrap().unwrap().status.state_of(&update(1)), State::Unknown);
+    let needed = format!("U={};{}", update(1).to_string().to_uppercase(), update(2));
+    let installed = format!("V={}", update(3));
+    let report =
+        || vec![event(147, None, &[]), event(156, None, &[&needed, &installed]), event(182, Some(2), &[])];
+    for _ in 0..2 {
+        catalog.report(&pc, report()).unwrap();
+        let detail = catalog.computer_detail(&pc).unwrap().unwrap();
+        let states: Vec<State> = (1..=4).map(|number| detail.status.state_of(&update(number))).collect();
+        assert_eq!(states, [State::Needed, State::Failed, State::Installed, State::NotApplicable]);
+        assert_eq!(detail.events.iter().map(|event| event.id).collect::<Vec<_>>(), [182, 147]);
+        assert_eq!(detail.row.counts, Counts { installed: 1, needed: 2, failed: 1 });
+    }
+    let failed = UpdateQuery { state: Some(UpdateState::Failed), ..UpdateQuery::default() };
+    let page = catalog.updates(&failed).unwrap();
+    assert_eq!((page.total, page.rows[0].identity.update), (1, update(2)));
+    let detail = catalog.update(&update(2), None).unwrap().unwrap();
+    assert_eq!((detail.statuses[0].state, detail.statuses[0].result), (State::Failed, Some(-2_147_023_293)));
+    drop(catalog);
+    let catalog = house.open();
+    assert_eq!(catalog.updates(&failed).unwrap().total, 1);
+    let installed = format!("V={};{}", update(3), update(2));
+    catalog.report(&pc, vec![event(156, None, &[&installed])]).unwrap();
+    assert_eq!(catalog.updates(&failed).unwrap().total, 0);
+    assert!(catalog.forget(&pc).unwrap());
+    assert_eq!(catalog.update(&update(3), None).unwrap().unwrap().row.counts, Counts::default());
+}
+
+#[test]
+fn events_and_computers_are_bounded() {
+    let house = House::new();
+    let config = Config { max_computers: 1, max_events_per_computer: 3, ..house.config() };
+    let catalog = Catalog::open(config, house.clock.clone()).unwrap();
+    let pc = ComputerId("pc-1".to_owned());
+    catalog.introduce(&pc, "pc-1.example.test", None).unwrap();
+    let other = ComputerId("pc-2".to_owned());
+    assert!(matches!(catalog.introduce(&other, "x", None), Err(CatalogError::TooManyComputers { limit: 1 })));
+    for number in 0..10 {
+        catalog.report(&pc, vec![event(160 + number, Some(1), &[])]).unwrap();
+    }
+    let kept: Vec<i32> =
+        catalog.computer_detail(&pc).unwrap().unwrap().events.iter().map(|it| it.id).collect();
+    assert_eq!(kept, [169, 168, 167]);
+}
+
+#[test]
+fn a_computer_that_moves_hears_of_its_approvals_again_but_once() {
+    let house = House::new();
+    let config = Config { client_side_targeting: true, ..house.config() };
+    let catalog = Catalog::open(config, house.clock.clone()).unwrap();
+    fill(&catalog, vec![facts(1, 1, UpdateType::Software)]);
+    let office = catalog.create_group("Office", None).unwrap();
+    catalog.approve(&update(1), &office.id, Action::Install, None, "admin").unwrap();
+    let pc = ComputerId("pc-1".to_owned());
+    let computer = catalog.introduce(&pc, "pc-1", Some("nowhere")).unwrap();
+    assert!(computer.groups.is_empty());
+    let cookie = catalog.snapshot().change_number();
+    assert_eq!(computer.since(cookie), cookie);
+    let computer = catalog.introduce(&pc, "pc-1", Some("nowhere; OFFICE")).unwrap();
+    assert_eq!((computer.groups.as_slice(), computer.since(cookie)), (&[office.id][..], 0));
+    let cookie = catalog.snapshot().change_number();
+    assert_eq!(computer.since(cookie), cookie);
+}
+
+#[test]
+fn lists_filter_and_page() {
+    let house = House::new();
+    let catalog = house.open();
+    let mut all = vec![facts(1, 1, UpdateType::Category), needs(facts(2, 1, UpdateType::Category), &[&[1]])];
+    all[0].category = Some(CategoryKind::ProductFamily);
+    all.extend((3..=12).map(|number| needs(facts(number, 1, UpdateType::Software), &[&[2]])));
+    all.push(bundles(facts(13, 1, UpdateType::Software), &[(14, 1)]));
+    all.push(hidden(facts(14, 1, UpdateType::Software)));
+    all[2].supersedes = vec![update(4)];
+    let file = FileDeclaration {
+        sha1: Sha1Digest([7; 20]),
+        sha256: None,
+        size: 9,
+        name: "a.cab".to_owned(),
+        patching: None,
+    };
+    all[13].files = vec![file.clone()];
+    fill(&catalog, all);
+    catalog.decline(&update(5), "admin").unwrap();
+    catalog.approve(&update(13), &GroupId::ALL_COMPUTERS, Action::Install, None, "admin").unwrap();
+    let count = |query: UpdateQuery| catalog.updates(&query).unwrap().total;
+    let plain = UpdateQuery::default;
+    assert_eq!(count(plain()), 11);
+    assert_eq!(count(UpdateQuery { hidden: true, ..plain() }), 12);
+    assert_eq!(count(UpdateQuery { product: Some(update(1)), ..plain() }), 10);
+    assert_eq!(count(UpdateQuery { kb: Some("KB5000007".to_owned()), ..plain() }), 1);
+    assert_eq!(count(UpdateQuery { text: Some("NUMBER kb5000007".to_owned()), ..plain() }), 1);
+    for (state, total) in [
+        (UpdateState::Declined, 1),
+        (UpdateState::Approved, 1),
+        (UpdateState::Unapproved, 9),
+        (UpdateState::Superseded, 1),
+        (UpdateState::Expired, 0),
+    ] {
+        assert_eq!(count(UpdateQuery { state: Some(state), ..plain() }), total, "{state:?}");
+    }
+    let page = catalog.updates(&UpdateQuery { offset: 8, limit: 5, ..plain() }).unwrap();
+    assert_eq!((page.rows.len(), page.total), (3, 11));
+    let categories = catalog.categories(None).unwrap();
+    assert_eq!(
+        categories.iter().map(|row| (row.id, row.updates)).collect::<Vec<_>>(),
+        [(update(1), 0), (update(2), 9)]
+    );
+    assert_eq!(catalog.files_of(&update(13)).unwrap(), [file.clone()]);
+    assert_eq!(catalog.approved_files().unwrap(), [file.clone()]);
+    assert_eq!(catalog.live_digests(), [file.sha1]);
+    assert_eq!(catalog.file(&file.sha1).unwrap().unwrap().declaration, file);
+    assert_eq!(catalog.file(&Sha1Digest([8; 20])).unwrap(), None);
+    let detail = catalog.update(&update(13), None).unwrap().unwrap();
+    assert_eq!((detail.children.len(), detail.files.len()), (1, 1));
+    assert_eq!(catalog.update(&update(14), None).unwrap().unwrap().parents, [update(13)]);
+    catalog.decline(&update(13), "admin").unwrap();
+    assert!(catalog.live_digests().is_empty());
+}
+
+#[test]
+fn signed_addresses_are_not_kept() {
+    let house = House::new();
+    let catalog = house.open();
+    let sha1 = Sha1Digest([7; 20]);
+    let mut new = revision(facts(1, 1, UpdateType::Software));
+    new.facts.files =
+        vec![FileDeclaration { sha1, sha256: None, size: 9, name: "a.cab".to_owned(), patching: None }];
+    let mu_url = Some("http://download.example/a.cab?token=secret".to_owned());
+    new.file_urls = vec![FileUrl { sha1, mu_url, uss_url: Some("http://download.example/a.cab".to_owned()) }];
+    let staging = catalog.staging().unwrap();
+    staging.store(vec![new]).unwrap();
+    staging.activate(Activation::default()).unwrap();
+    let known = catalog.file(&sha1).unwrap().unwrap();
+    assert_eq!((known.mu_url, known.uss_url.is_some()), (None, true));
+}
+
+/// Flips one bit in the middle of what a reference points to.
+fn damage(house: &House, part: &PartRef) {
+    let path = house.dir.path().join(format!("catalog/documents/{:08}.seg", part.segment));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[part.offset as usize + part.stored as usize / 2] ^= 4;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_text_is_named_set_aside_and_healed_under_its_number() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, (1..=3).map(|number| facts(number, 1, UpdateType::Software)).collect());
+    let core = catalog.snapshot().part(RevisionId(2), &PartKind::Core).unwrap();
+    damage(&house, &core);
+    let error = catalog.read(&core).unwrap_err();
+    assert!(matches!(error, CatalogError::Damaged { segment: 1, .. }), "{error}");
+    let identity = UpdateIdentity { update: update(2), revision: 1 };
+    assert_eq!(catalog.damaged(), [identity]);
+    assert_eq!(ids(&ask(&catalog, &[], &[], &[]).new), [1, 3]);
+    drop(catalog);
+    let catalog = house.open();
+    assert_eq!(catalog.damaged(), [identity]);
+    let staging = catalog.staging().unwrap();
+    assert!(!staging.holds(&identity));
+    fill(&catalog, vec![facts(2, 1, UpdateType::Software)]);
+    assert!(catalog.damaged().is_empty() && staging.holds(&identity));
+    assert_eq!(ids(&ask(&catalog, &[], &[], &[]).new), [1, 2, 3]);
+    let core = catalog.snapshot().part(RevisionId(2), &PartKind::Core).unwrap();
+    assert_eq!(catalog.read(&core).unwrap(), core_of(&facts(2, 1, UpdateType::Software)));
+    drop((catalog, staging));
+    assert!(house.open().damaged().is_empty());
+}
+
+#[test]
+fn a_lost_index_comes_back_without_what_is_damaged() {
+    let house = House::new();
+    let catalog = house.open();
+    for number in 1..=3 {
+        fill(&catalog, vec![facts(number, 1, UpdateType::Software)]);
+    }
+    let core = catalog.snapshot().part(RevisionId(2), &PartKind::Core).unwrap();
+    drop(catalog);
+    damage(&house, &core);
+    rebuild_index(&house.config()).unwrap();
+    let catalog = house.open();
+    assert_eq!((catalog.totals().revisions, catalog.snapshot().generation()), (3, 3));
+    assert!(catalog.read(&core).is_err());
+    assert_eq!(ids(&ask(&catalog, &[], &[], &[]).new), [1, 3]);
+}
+
+#[test]
+fn a_torn_tail_is_cut() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, small_world());
+    drop(catalog);
+    let path = house.dir.path().join("catalog/documents/00000001.seg");
+    let whole = std::fs::metadata(&path).unwrap().len();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend_from_slice(b"half a record that nobody was told of");
+    std::fs::write(&path, bytes).unwrap();
+    let catalog = house.open();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
+    assert_eq!(catalog.totals().revisions, 3);
+    fill(&catalog, vec![facts(9, 1, UpdateType::Software)]);
+    assert_eq!(catalog.totals().revisions, 4);
+}
+
+#[test]
+fn many_segments_and_dictionaries_read_back_the_same() {
+    let house = House::new();
+    let config = Config { segment_size: crate::domain::ByteCount(64 << 10), ..house.config() };
+    let catalog = Catalog::open(config, house.clock.clone()).unwrap();
+    let staging = catalog.staging().unwrap();
+    for batch in 0..30 {
+        let numbers = batch * 50 + 1..=batch * 50 + 50;
+        staging
+            .store(numbers.map(|number| revision(facts(number, 1, UpdateType::Software))).collect())
+            .unwrap();
+    }
+    staging.activate(Activation::default()).unwrap();
+    drop((catalog, staging));
+    let catalog = house.open();
+    assert!(catalog.totals().segment_bytes > 64 << 10);
+    let snapshot = catalog.snapshot();
+    for number in 1..=1_500 {
+        let core = snapshot.part(RevisionId(number), &PartKind::Core).unwrap();
+        assert_eq!(catalog.read(&core).unwrap(), core_of(&facts(number, 1, UpdateType::Software)));
+    }
+}
+
+#[test]
+fn a_store_in_use_is_refused_by_name() {
+    let house = House::new();
+    let _catalog = house.open();
+    let error = Catalog::open(house.config(), house.clock.clone()).err().unwrap();
+    assert!(matches!(error, CatalogError::Locked { .. }));
+    assert!(matches!(rebuild_index(&house.config()), Err(CatalogError::Locked { .. })));
+}
+
+mod crash {
+    //! What was told to be stored is there after kill -9, and nobody sees half a generation.
+
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const DIR: &str = "TAILWATER_TEST_CRASH_DIR";
+    const BATCH: u32 = 50;
+
+    /// Runs only as a child of the test below: stores and activates for ever, saying so after each step.
+    #[test]
+    fn child() {
+        let Ok(dir) = std::env::var(DIR) else { return };
+        let catalog = Catalog::open(Config::new(dir), Clock::system()).unwrap();
+        let staging = catalog.staging().unwrap();
+        let from = u32::try_from(catalog.snapshot().generation()).unwrap() * BATCH;
+        for step in (from / BATCH)..10_000 {
+            let numbers = step * BATCH + 1..=step * BATCH + BATCH;
+            staging
+                .store(numbers.map(|number| revision(facts(number, 1, UpdateType::Software))).collect())
+                .unwrap();
+            println!("stored {}", step + 1);
+            let settings = vec![("anchor".to_owned(), Some((step + 1).to_le_bytes().to_vec()))];
+            staging.activate(Activation { settings, ..Activation::default() }).unwrap();
+            println!("active {}", step + 1);
+        }
+    }
+
+    #[test]
+    fn kill_nine_loses_nothing_and_shows_no_half() {
+        let house = House::new();
+        let dir = house.dir.path().join("catalog");
+        let mut said = (0, 0);
+        for round in 0..6 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "catalog::tests::crash::child", "--nocapture"])
+                .env(DIR, &dir)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            let steps = lines.filter_map(|line| {
+                let (what, number) = line.split_once(' ')?;
+                Some((
+                    what == "active",
+                    number.parse::<u32>().ok().filter(|_| what == "active" || what == "stored")?,
+                ))
+            });
+            // at another point in each round: right after storing, right after activating, in between
+            for (active, number) in steps.take(5 + round * 3) {
+                let place = if active { &mut said.1 } else { &mut said.0 };
+                *place = number.max(*place);
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let catalog = Catalog::open(Config::new(&dir), Clock::system()).unwrap();
+            let staging = catalog.staging().unwrap();
+            let snapshot = catalog.snapshot();
+            let generation = u32::try_from(snapshot.generation()).unwrap();
+            assert!(generation >= said.1, "an activation was lost: {generation} of {}", said.1);
+            assert_eq!(catalog.totals().revisions, (generation * BATCH) as usize, "half a generation");
+            let anchor = catalog.setting("anchor").unwrap().unwrap_or_default();
+            assert_eq!(anchor, generation.to_le_bytes()[..anchor.len()]);
+            for number in 1..=said.0 * BATCH {
+                let identity = UpdateIdentity { update: update(number), revision: 1 };
+                assert!(staging.holds(&identity), "{identity} was stored and is gone");
+            }
+            for id in 1..=generation * BATCH {
+                for (kind, part) in snapshot.parts(RevisionId(id)) {
+                    assert!(catalog.read(&part).is_ok(), "{id} {kind:?}");
+                }
+            }
+        }
+        assert!(said.1 > 0, "the child never came to activate");
+    }
+}

@@ -150,6 +150,7 @@ impl Store {
             damaged: view.decisions.damaged.len(),
             computers: self.computers.known.read().unwrap_or_else(PoisonError::into_inner).len(),
             segment_bytes: self.segments.bytes(),
+            text_bytes: snapshot.text_bytes(),
         }
     }
 }

@@ -266,4 +266,6 @@ pub struct Totals {
     pub computers: usize,
     /// Bytes of segment files.
     pub segment_bytes: u64,
+    /// Bytes of the compressed texts of the revisions above, without anything around them.
+    pub text_bytes: u64,
 }

@@ -219,6 +219,19 @@ impl Snapshot {
         world.rev(id.0).map(|rev| world.files_of(rev).collect()).unwrap_or_default()
     }
 
+    /// Bytes of all compressed texts, without the headers of their records.
+    pub(super) fn text_bytes(&self) -> u64 {
+        let world = &self.view.world;
+        let present = world.revs.iter().filter(|rev| rev.has(flag::PRESENT));
+        let texts = present.flat_map(|rev| world.parts_of(rev));
+        texts
+            .map(|part| {
+                u64::from(part.stored)
+                    .saturating_sub(12 * u64::from(part.raw.div_ceil(super::FRAME_BYTES).max(1)))
+            })
+            .sum()
+    }
+
     /// The payloads that agents can still ask for, sorted.
     pub(super) fn live_digests(&self) -> Vec<Sha1Digest> {
         let world = &self.view.world;
