@@ -235,8 +235,9 @@ fn free_name(decisions: &Decisions, name: &str, own: Option<&GroupId>) -> Result
     let name = name.trim();
     let folded = name.to_lowercase();
     let taken = decisions.groups.values().any(|it| Some(&it.id) != own && it.name.to_lowercase() == folded);
-    match name.is_empty() || taken || name.chars().count() > MAX_NAME {
-        true => Err(CatalogError::GroupName(cut(name))),
-        false => Ok(name.to_owned()),
+    if name.is_empty() || taken || name.chars().count() > MAX_NAME {
+        Err(CatalogError::GroupName(cut(name)))
+    } else {
+        Ok(name.to_owned())
     }
 }

@@ -74,17 +74,15 @@ impl Computers {
     pub(super) fn count(&self, before: &Status, after: &Status) {
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
         for (status, add) in [(after, true), (before, false)] {
-            let failed = status.failed.iter().map(|failure| &failure.update);
-            let lists: [(_, fn(&mut Counts) -> &mut u32); 3] = [
-                (status.installed.iter().collect::<Vec<_>>(), |counts| &mut counts.installed),
-                (status.needed.iter().collect(), |counts| &mut counts.needed),
-                (failed.collect(), |counts| &mut counts.failed),
-            ];
-            for (updates, field) in lists {
-                for update in updates {
-                    let count = field(counts.entry(*update).or_default());
-                    *count = if add { *count + 1 } else { count.saturating_sub(1) };
-                }
+            let step = |count: &mut u32| *count = if add { *count + 1 } else { count.saturating_sub(1) };
+            for update in &status.installed {
+                step(&mut counts.entry(*update).or_default().installed);
+            }
+            for update in &status.needed {
+                step(&mut counts.entry(*update).or_default().needed);
+            }
+            for failure in &status.failed {
+                step(&mut counts.entry(failure.update).or_default().failed);
             }
         }
         counts.retain(|_, counts| *counts != Counts::default());

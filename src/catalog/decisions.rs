@@ -110,8 +110,11 @@ impl Decisions {
     }
 }
 
+/// A key and its value.
+type Entry = (Vec<u8>, Vec<u8>);
+
 /// All entries of a kind.
-pub(super) fn entries(kv: &Kv, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CatalogError> {
+pub(super) fn entries(kv: &Kv, prefix: &[u8]) -> Result<Vec<Entry>, CatalogError> {
     let mut found = Vec::new();
     kv.scan(prefix, |key, value| {
         found.push((key.to_vec(), value.to_vec()));

@@ -110,7 +110,7 @@ impl Store {
         }
         let mut order: Vec<(jiff::Timestamp, Uuid)> =
             kept.iter().map(|(row, event)| (event.at, *row)).collect();
-        order.sort_unstable_by(|a, b| b.cmp(a));
+        order.sort_unstable_by_key(|entry| std::cmp::Reverse(*entry));
         let mut ops: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
         for (_, row) in order.iter().skip(self.config.max_events_per_computer) {
             kept.remove(row);
@@ -140,7 +140,7 @@ impl Store {
         let found = entries(&self.kv, &key::events(id))?;
         let mut events: Vec<Event> =
             found.iter().map(|(_, value)| record::decode('e', value)).collect::<Result<_, _>>()?;
-        events.sort_unstable_by(|a, b| (b.at, b.instance).cmp(&(a.at, a.instance)));
+        events.sort_unstable_by_key(|event| std::cmp::Reverse((event.at, event.instance)));
         Ok(events)
     }
 }

@@ -64,9 +64,10 @@ fn read(revision: NewRevision, arrived: i64) -> Result<Raw, CatalogError> {
             return Err(CatalogError::PartTooLarge { identity, len: part.len, limit: MAX_PART });
         }
         let kind = StoredKind::Part(part.kind.clone());
-        let text = match part.len <= u64::from(FRAME_BYTES) {
-            true => Text::Small(read_small(part, identity)?),
-            false => Text::Large(part.text, part.len),
+        let text = if part.len <= u64::from(FRAME_BYTES) {
+            Text::Small(read_small(part, identity)?)
+        } else {
+            Text::Large(part.text, part.len)
         };
         texts.push((kind, text));
     }

@@ -23,6 +23,7 @@ mod decisions;
 mod error;
 mod events;
 mod ingest;
+mod load;
 mod manifest;
 mod part;
 mod query;

@@ -44,9 +44,10 @@ impl Store {
             text.extend_from_slice(&more);
             (offset, left) = (offset + read, left - read);
         }
-        match text.len() as u64 == part.len() {
-            true => Ok(text),
-            false => Err(CatalogError::Damaged { segment: part.segment, offset }),
+        if text.len() as u64 == part.len() {
+            Ok(text)
+        } else {
+            Err(CatalogError::Damaged { segment: part.segment, offset })
         }
     }
 

@@ -125,10 +125,7 @@ impl Staging {
             revisions.iter().map(|revision| revision.facts.identity).collect();
         let mut wanted = revisions;
         wanted.retain(|revision| !self.holds(&revision.facts.identity));
-        let ticket = match wanted.is_empty() {
-            true => 0,
-            false => self.append(ingest::prepare(&self.0, wanted)?)?,
-        };
+        let ticket = if wanted.is_empty() { 0 } else { self.append(ingest::prepare(&self.0, wanted)?)? };
         self.0.settle(ticket)?;
         let snapshot = self.0.snapshot();
         let number = |identity| {
@@ -305,7 +302,9 @@ impl Staging {
             .collect();
         for ids in healed.chunks(MAX_BATCH) {
             let mut batch = Batch::default();
-            ids.iter().for_each(|id| batch.remove(key::damaged(RevisionId(*id))));
+            for id in ids {
+                batch.remove(key::damaged(RevisionId(*id)));
+            }
             self.0.kv.apply(&batch)?;
         }
         Ok(())

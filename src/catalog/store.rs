@@ -23,12 +23,12 @@ use tokio::sync::watch;
 use super::computers::Computers;
 use super::decisions::Decisions;
 use super::kv::{Batch, Kv, MAX_BATCH};
-use super::manifest::Block;
-use super::record::{self, Active, Committed, Generation, Journal, Location, key};
+use super::load::{load, load_dictionaries};
+use super::record::{self, Committed, Journal, key};
 use super::segment::codec::{Codec, plain_record};
 use super::segment::frame::Kind;
 use super::segment::{Segments, Writer};
-use super::snapshot::{Builder, Snapshot, View, World};
+use super::snapshot::{Snapshot, View, World};
 use super::{CatalogError, Config, PartRef, StoredFacts};
 use crate::domain::UpdateIdentity;
 use crate::runtime::Clock;
@@ -104,15 +104,6 @@ impl Weighter<(u32, u32), Bytes> for ByLength {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the index says when a store is opened.
-struct Loaded {
-    active: Active,
-    world: World,
-    staged: HashMap<UpdateIdentity, Staged>,
-    next_id: u32,
-    next_block: u64,
 }
 
 /// Makes the folder and takes its lock.
@@ -305,22 +296,6 @@ impl Store {
         tracing::debug!(number, bytes = dictionary.len(), "trained a dictionary");
         Ok(())
     }
-
-    /// The world as it will be once everything below `active.watermark` is active and these are withdrawn.
-    pub(super) fn world(&self, active: Active, withdraw: &[u32]) -> Result<World, CatalogError> {
-        let mut generations = load_generations(&self.kv)?;
-        generations.push(Generation { watermark: active.watermark, change: active.change });
-        let mut builder = Builder::new();
-        let mut withdrawn = load_withdrawn(&self.kv)?;
-        withdrawn.push((active.watermark, withdraw.to_vec()));
-        blocks(&self.kv, &self.segments, &self.codec, |number, block| {
-            if number < active.watermark {
-                feed(&mut builder, number, &block, &generations, &mut withdrawn);
-            }
-        })?;
-        withdraw_all(&mut builder, &mut withdrawn);
-        Ok(builder.build(active.generation, active.change))
-    }
 }
 
 fn sync(files: &[Arc<File>], config: &Config) -> Result<(), CatalogError> {
@@ -329,119 +304,4 @@ fn sync(files: &[Arc<File>], config: &Config) -> Result<(), CatalogError> {
         action: "synced",
         source,
     })
-}
-
-fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<(), CatalogError> {
-    let mut places = Vec::new();
-    kv.scan(b"z", |_, value| {
-        places.push(record::decode::<Location>('z', value));
-        true
-    })?;
-    for place in places {
-        let content = segments.record(place?, codec)?;
-        if let Some((number, bytes)) = content.split_first() {
-            codec.add(*number, bytes);
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn load_generations(kv: &Kv) -> Result<Vec<Generation>, CatalogError> {
-    let mut found = Vec::new();
-    kv.scan(b"g", |_, value| {
-        found.push(record::decode::<Generation>('g', value));
-        true
-    })?;
-    found.into_iter().collect()
-}
-
-fn load_withdrawn(kv: &Kv) -> Result<Vec<(u64, Vec<u32>)>, CatalogError> {
-    let mut found = Vec::new();
-    kv.scan(b"w", |key, value| {
-        let watermark =
-            key.get(1..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| u64::from_be_bytes(*it));
-        found.push(record::decode::<Vec<u32>>('w', value).map(|ids| (watermark, ids)));
-        true
-    })?;
-    found.into_iter().collect()
-}
-
-/// Reads every block of manifests in order. A damaged one is reported and passed over: what it named is
-/// fetched again as if it had never been.
-fn blocks(
-    kv: &Kv,
-    segments: &Segments,
-    codec: &Codec,
-    mut visit: impl FnMut(u64, Block),
-) -> Result<(), CatalogError> {
-    let mut places = Vec::new();
-    kv.scan(b"m", |key, value| {
-        let number =
-            key.get(1..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| u64::from_be_bytes(*it));
-        places.push(record::decode::<Location>('m', value).map(|place| (number, place)));
-        true
-    })?;
-    for place in places {
-        let (number, place) = place?;
-        match segments.record(place, codec) {
-            Ok(bytes) => visit(number, record::decode('m', &bytes)?),
-            Err(error @ CatalogError::Damaged { .. }) => {
-                tracing::error!(block = number, %error, "passed over a damaged block of manifests");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Adds a block to a world in the making, after withdrawing what had gone before it was stored.
-fn feed(
-    builder: &mut Builder,
-    number: u64,
-    block: &Block,
-    generations: &[Generation],
-    withdrawn: &mut Vec<(u64, Vec<u32>)>,
-) {
-    withdrawn.retain(|(watermark, ids)| {
-        let due = *watermark <= number;
-        if due {
-            ids.iter().for_each(|id| builder.withdraw(*id));
-        }
-        !due
-    });
-    let after = generations.partition_point(|generation| generation.watermark <= number);
-    let appeared = generations.get(after).map_or(0, |generation| generation.change);
-    for manifest in block {
-        builder.add(manifest, appeared);
-    }
-}
-
-fn withdraw_all(builder: &mut Builder, withdrawn: &mut Vec<(u64, Vec<u32>)>) {
-    for id in withdrawn.drain(..).flat_map(|(_, ids)| ids) {
-        builder.withdraw(id);
-    }
-}
-
-fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded, CatalogError> {
-    let active: Active = match kv.get(key::ACTIVE)? {
-        Some(bytes) => record::decode('a', &bytes)?,
-        None => Active::default(),
-    };
-    let generations = load_generations(kv)?;
-    let mut withdrawn = load_withdrawn(kv)?;
-    let mut builder = Builder::new();
-    let (mut staged, mut next_id, mut next_block) = (HashMap::new(), 1, 0);
-    blocks(kv, segments, codec, |number, block| {
-        next_block = number + 1;
-        next_id = block.iter().map(|manifest| manifest.id + 1).fold(next_id, u32::max);
-        if number < active.watermark {
-            feed(&mut builder, number, &block, &generations, &mut withdrawn);
-        } else {
-            let entries = block.iter().map(|manifest| (manifest.identity, manifest.staged(number, 0)));
-            staged.extend(entries);
-        }
-    })?;
-    withdraw_all(&mut builder, &mut withdrawn);
-    let world = builder.build(active.generation, active.change);
-    Ok(Loaded { active, world, staged, next_id, next_block })
 }

@@ -309,11 +309,11 @@ fn decisions_hold_after_a_restart_and_after_the_index_is_lost() {
     catalog.assign(&pc, &[desk.id]).unwrap();
     catalog.set_setting("anchor", Some(b"1")).unwrap();
     let check = |catalog: &Catalog| {
+        use DeploymentAction::{Install, PreDeploymentCheck};
         let computer = catalog.computer(&pc).unwrap();
         assert_eq!(computer.groups, [desk.id]);
         let answer = ask(catalog, &computer.groups, &[], &[]);
         let actions: Vec<_> = answer.new.iter().map(|it| (it.id.0, it.deployment.action)).collect();
-        use DeploymentAction::{Install, PreDeploymentCheck};
         assert_eq!(
             actions,
             [(1, Install), (3, PreDeploymentCheck), (4, PreDeploymentCheck), (5, PreDeploymentCheck)]
@@ -499,8 +499,8 @@ fn lists_filter_and_page() {
         categories.iter().map(|row| (row.id, row.updates)).collect::<Vec<_>>(),
         [(update(1), 0), (update(2), 9)]
     );
-    assert_eq!(catalog.files_of(&update(13)).unwrap(), [file.clone()]);
-    assert_eq!(catalog.approved_files().unwrap(), [file.clone()]);
+    assert_eq!(catalog.files_of(&update(13)).unwrap(), std::slice::from_ref(&file));
+    assert_eq!(catalog.approved_files().unwrap(), std::slice::from_ref(&file));
     assert_eq!(catalog.live_digests(), [file.sha1]);
     assert_eq!(catalog.file(&file.sha1).unwrap().unwrap().declaration, file);
     assert_eq!(catalog.file(&Sha1Digest([8; 20])).unwrap(), None);

@@ -25,7 +25,10 @@ fn row(computer: &Computer, status: &Status) -> ComputerRow {
 fn has_words(computer: &Computer, words: &[String]) -> bool {
     let mut text = format!("{}\n{}", computer.dns_name, computer.id);
     if let Some(info) = &computer.info {
-        text.push_str(&format!("\n{}\n{}\n{}", info.os_description, info.manufacturer, info.model));
+        for more in [&info.os_description, &info.manufacturer, &info.model] {
+            text.push('\n');
+            text.push_str(more);
+        }
     }
     let text = text.to_lowercase();
     words.iter().all(|word| text.contains(word))
@@ -33,9 +36,10 @@ fn has_words(computer: &Computer, words: &[String]) -> bool {
 
 /// Whether a computer is in one of these groups. In no group means Unassigned Computers.
 fn is_in(computer: &Computer, groups: &[GroupId]) -> bool {
-    match computer.groups.is_empty() {
-        true => groups.contains(&GroupId::UNASSIGNED_COMPUTERS),
-        false => computer.groups.iter().any(|group| groups.contains(group)),
+    if computer.groups.is_empty() {
+        groups.contains(&GroupId::UNASSIGNED_COMPUTERS)
+    } else {
+        computer.groups.iter().any(|group| groups.contains(group))
     }
 }
 

@@ -185,7 +185,7 @@ impl Store {
             .filter(|(update, rev)| filter.fits(self, &snapshot, update, rev))
             .map(|(update, rev)| (rev.arrived, update.newest))
             .collect();
-        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.sort_unstable_by_key(|entry| std::cmp::Reverse(*entry));
         let text = query.text.as_deref().unwrap_or_default().to_lowercase();
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         if !words.is_empty() {
@@ -239,18 +239,18 @@ impl Store {
 
     /// What computers say of an update.
     fn states_of(&self, update: &UpdateId) -> Result<Vec<ComputerState>, CatalogError> {
-        let mut states = Vec::new();
+        let mut known = Vec::new();
         let mut computers = self.computers.all();
         computers.sort_unstable_by(|a, b| (&a.dns_name, &a.id).cmp(&(&b.dns_name, &b.id)));
         for computer in computers {
-            if states.len() == MAX_PAGE {
+            if known.len() == MAX_PAGE {
                 break;
             }
             let status = self.status(&computer.id)?;
             let state = status.state_of(update);
             if matches!(state, State::Installed | State::Needed | State::Failed) {
                 let failure = status.failed.iter().find(|failure| failure.update == *update);
-                states.push(ComputerState {
+                known.push(ComputerState {
                     computer: computer.id.clone(),
                     dns_name: computer.dns_name.clone(),
                     state,
@@ -258,6 +258,6 @@ impl Store {
                 });
             }
         }
-        Ok(states)
+        Ok(known)
     }
 }

@@ -174,16 +174,13 @@ impl Encoder {
     ) -> Result<(), CatalogError> {
         self.scratch.clear();
         self.scratch.reserve(compress_bound(raw.len()));
-        let number = match &self.dictionary {
-            Some(dictionary) => {
-                let cdict = dictionary.encoder.as_cdict();
-                self.context.compress_using_cdict(&mut self.scratch, raw, cdict).map_err(fail)?;
-                dictionary.number
-            }
-            None => {
-                self.context.compress(&mut self.scratch, raw, LEVEL).map_err(fail)?;
-                PLAIN
-            }
+        let number = if let Some(dictionary) = &self.dictionary {
+            let cdict = dictionary.encoder.as_cdict();
+            self.context.compress_using_cdict(&mut self.scratch, raw, cdict).map_err(fail)?;
+            dictionary.number
+        } else {
+            self.context.compress(&mut self.scratch, raw, LEVEL).map_err(fail)?;
+            PLAIN
         };
         if self.scratch.len() < raw.len() {
             frame::write(out, kind, number, raw.len(), &self.scratch);

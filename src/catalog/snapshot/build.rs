@@ -83,14 +83,12 @@ impl Builder {
                 let mut updates: Vec<u32> = clause.iter().map(|id| self.update(*id)).collect();
                 updates.sort_unstable();
                 updates.dedup();
-                match self.clause_numbers.get(&updates) {
-                    Some(number) => *number,
-                    None => {
-                        let number = self.world.clauses.push(updates.iter().copied());
-                        self.clause_numbers.insert(updates, number);
-                        number
-                    }
+                if let Some(number) = self.clause_numbers.get(&updates) {
+                    return *number;
                 }
+                let number = self.world.clauses.push(updates.iter().copied());
+                self.clause_numbers.insert(updates, number);
+                number
             })
             .collect();
         list.sort_unstable();

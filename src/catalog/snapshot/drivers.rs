@@ -164,15 +164,17 @@ impl Snapshot {
         }
         let mut question = Question::new(b'd', self.sequence);
         question.ids(query.groups.iter().map(|id| &id.0)).numbers(query.cached).number(query.since);
+        for (revision, hardware_ids) in &best {
+            question.number(u64::from(*revision));
+            for id in hardware_ids {
+                question.text(id);
+            }
+        }
         let mut answer = ScanAnswer { change_number: self.change_number(), ..ScanAnswer::default() };
         for (revision, hardware_ids) in best.iter().filter(|(id, _)| !query.cached.contains(id)) {
             if answer.new.len() >= query.limit.max(1) {
                 answer.truncated = true;
                 break;
-            }
-            question.number(u64::from(*revision));
-            for id in hardware_ids {
-                question.text(id);
             }
             answer.new.extend(self.view.offer(*revision, &reach, false).map(|mut offer| {
                 offer.hardware_ids.clone_from(hardware_ids);
@@ -194,7 +196,7 @@ impl Snapshot {
         }
         answer.out_of_scope.sort_unstable();
         answer.out_of_scope.dedup();
-        answer.fingerprint = question.numbers(&answer.out_of_scope).fingerprint();
+        answer.fingerprint = question.number(query.limit as u64).fingerprint();
         Ok(answer)
     }
 }

@@ -52,6 +52,7 @@ impl Weighter<u128, Arc<Needed>> for ByBytes {
 }
 
 /// What a snapshot knows of a revision.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a name of the field")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision {
     /// Its number.

@@ -344,6 +344,9 @@ fn an_answer_that_lets_agents_stop_is_the_last_with_updates() {
     }
 }
 
+/// Approvals (group, action, deadline), groups of the computer, and what is in force.
+type Row = (Vec<(GroupId, Action, Option<i64>)>, Vec<GroupId>, DeploymentAction, Option<i64>);
+
 #[test]
 fn groups_decide_as_in_wsus() {
     use Action::{Install, Uninstall};
@@ -351,9 +354,7 @@ fn groups_decide_as_in_wsus() {
     let desk = group(2, office.id, 2);
     let lab = group(3, GroupId::ALL_COMPUTERS, 1);
     let all = vec![facts(1, 1, UpdateType::Software)];
-    // approvals (group, action, deadline), groups of the computer, what is in force
     let (o, d, l, every) = (office.id, desk.id, lab.id, GroupId::ALL_COMPUTERS);
-    type Row = (Vec<(GroupId, Action, Option<i64>)>, Vec<GroupId>, DeploymentAction, Option<i64>);
     let table: Vec<Row> = vec![
         (vec![(every, Install, None)], vec![], DeploymentAction::Install, None),
         (vec![(o, Install, None)], vec![], DeploymentAction::PreDeploymentCheck, None),
