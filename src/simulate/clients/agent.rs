@@ -103,10 +103,10 @@ impl Agent {
                 self.fleet.clock.sleep(self.fleet.config.think).await;
             }
             self.scan().await?;
-            let needed = self.needed();
-            self.report_scan(&needed).await?;
+            let applicable = self.applicable();
+            self.report_scan(&applicable).await?;
             if self.fleet.config.download {
-                self.install(&needed).await?;
+                self.install(&applicable).await?;
             }
         }
         Ok(())
@@ -214,8 +214,9 @@ impl Agent {
         Ok(())
     }
 
-    /// Approved updates that this machine lacks, each with the revisions whose files it would install.
-    fn needed(&self) -> Vec<(u32, Vec<u32>)> {
+    /// Updates that this machine lacks, approved or not, each with the revisions whose files it would
+    /// install. Parts of bundles count with their bundles only.
+    fn applicable(&self) -> Vec<(u32, Vec<u32>)> {
         let traits = &self.machine.traits;
         let by_update: HashMap<UpdateId, u32> =
             self.cache.iter().filter_map(|(&id, cached)| Some((cached.core.update?, id))).collect();
@@ -225,8 +226,9 @@ impl Agent {
             let lacks = !self.installed.contains(&update) && !core.is_installed(traits);
             (lacks && core.is_installable(traits)).then_some(*id)
         };
-        let mut needed = Vec::new();
-        for (&id, cached) in self.cache.iter().filter(|(_, cached)| cached.action == "Install") {
+        let mut applicable = Vec::new();
+        let offered = |action: &str| matches!(action, "Install" | "PreDeploymentCheck");
+        for (&id, cached) in self.cache.iter().filter(|(_, cached)| offered(&cached.action)) {
             let parts: Vec<u32> = if cached.core.bundled.is_empty() {
                 wanted(&id).into_iter().collect()
             } else {
@@ -235,15 +237,15 @@ impl Agent {
             };
             let is_installed = cached.core.update.is_some_and(|update| self.installed.contains(&update));
             if !parts.is_empty() && !is_installed {
-                needed.push((id, parts));
+                applicable.push((id, parts));
             }
         }
-        needed
+        applicable
     }
 
-    async fn report_scan(&mut self, needed: &[(u32, Vec<u32>)]) -> Result<(), AgentError> {
+    async fn report_scan(&mut self, applicable: &[(u32, Vec<u32>)]) -> Result<(), AgentError> {
         let upper = |update: UpdateId| update.to_string().to_uppercase();
-        let updates: Vec<String> = needed
+        let updates: Vec<String> = applicable
             .iter()
             .filter_map(|(id, _)| self.cache.get(id).and_then(|cached| cached.core.update))
             .map(upper)
@@ -266,12 +268,13 @@ impl Agent {
         self.call(request, |text| answer::nothing(text, "ReportEventBatch")).await
     }
 
-    /// Downloads what is needed, checks it, and says so.
-    async fn install(&mut self, needed: &[(u32, Vec<u32>)]) -> Result<(), AgentError> {
+    /// Downloads what is approved, checks it, and says so.
+    async fn install(&mut self, applicable: &[(u32, Vec<u32>)]) -> Result<(), AgentError> {
         let mut fetched: HashMap<Sha1Digest, bool> = HashMap::new();
-        for (id, parts) in needed {
+        for (id, parts) in applicable {
+            let approved = self.cache.get(id).filter(|cached| cached.action == "Install");
             let Some((update, revision)) =
-                self.cache.get(id).and_then(|cached| Some((cached.core.update?, cached.core.revision)))
+                approved.and_then(|cached| Some((cached.core.update?, cached.core.revision)))
             else {
                 continue;
             };
