@@ -172,6 +172,8 @@ async fn visit(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<cl
         download: true,
         group: Some(GROUP.to_owned()),
         kinds: 2,
+        // the second visit reports what the first installed
+        rounds: 2,
         ..clients::Config::default()
     };
     let report = clients::run(config, clock, tasks).await;
@@ -191,7 +193,7 @@ async fn reported(stage: &Stage) -> anyhow::Result<()> {
     let computers = list(&answer, "computers");
     let sum = |name: &str| computers.iter().map(|computer| number(computer, name)).sum::<u64>();
     stage.say(&format!(
-        "   {} computers in {GROUP:?}: {} installations, {} still needed, {} failed.",
+        "   {} computers in {GROUP:?}: {} updates installed, {} still needed, {} failed.",
         computers.len(),
         sum("installed"),
         sum("needed"),
