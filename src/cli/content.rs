@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// request a file is in neither list.
 const SETTLED: u32 = 6;
 
+/// How long nothing may come before the waiting ends.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Shows or works.
 pub(super) async fn run(
     connection: &Connection,
@@ -139,7 +142,7 @@ async fn wait_for(
     total: u64,
 ) -> anyhow::Result<(u64, usize)> {
     let bar = Bar::new();
-    let mut idle = 0;
+    let (mut idle, mut least_left, mut progressed) = (0, u64::MAX, tokio::time::Instant::now());
     loop {
         let transfers = connection.get("/transfers").await?;
         let running: Vec<&Value> = list(&transfers, "transfers")
@@ -150,6 +153,15 @@ async fn wait_for(
             running.iter().map(|row| number(row, "size").saturating_sub(number(row, "held"))).sum();
         bar.show(total.saturating_sub(left), total, "fetching");
         idle = if running.is_empty() { idle + 1 } else { 0 };
+        if left < least_left {
+            (least_left, progressed) = (left, tokio::time::Instant::now());
+        } else if progressed.elapsed() > PATIENCE {
+            bar.end();
+            let trouble =
+                running.iter().find_map(|row| row["trouble"].as_str()).unwrap_or("see the server's log");
+            output::note(&format!("nothing came for a minute ({trouble}); a running server goes on trying"));
+            return holdings(connection, wanted).await;
+        }
         if running.is_empty() {
             let (held, missing) = holdings(connection, wanted).await?;
             if missing == 0 || idle > SETTLED {

@@ -130,7 +130,7 @@ impl Control {
 
 fn in_words(progress: &SyncProgress) -> Value {
     let phase = match progress.phase {
-        Phase::Idle => "idle",
+        Phase::Idle => "starting",
         Phase::Connecting => "connecting",
         Phase::Categories => "categories",
         Phase::Listing => "listing what is new",
