@@ -5,6 +5,7 @@
 //! Nothing here asks the catalog or decides what an agent is offered.
 
 mod cut;
+mod cutter;
 mod error;
 mod escape;
 mod facts;
@@ -12,12 +13,16 @@ mod fragment;
 mod language;
 mod localized;
 mod place;
+mod properties;
+mod source;
 mod spool;
 mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use cut::{Cut, Localized, MAX_DEPTH, MAX_DOCUMENT, cut};
+pub use cut::{Cut, Localized, cut};
+pub use cutter::MAX_DEPTH;
 pub use error::MetadataError;
 pub use language::{Languages, answers};
+pub use source::MAX_DOCUMENT;
 pub use spool::{MEMORY_LIMIT, Spool, SpoolReader};
