@@ -68,7 +68,8 @@ impl Refusal {
             | Self::Unreadable(_)
             | Self::Malformed(_)
             | Self::UnknownOperation(_)
-            | Self::OtherAction(_) => "InvalidParameters",
+            | Self::OtherAction(_)
+            | Self::Catalog(CatalogError::ComputerName) => "InvalidParameters",
             Self::InvalidCookie => "InvalidCookie",
             Self::CookieExpired => "CookieExpired",
             Self::InvalidAuthorizationCookie => "InvalidAuthorizationCookie",
@@ -79,7 +80,6 @@ impl Refusal {
             }
             Self::RegistrationNotRequired => "RegistrationNotRequired",
             Self::Busy | Self::Catalog(CatalogError::TooManyComputers { .. }) => "ServerBusy",
-            Self::Catalog(CatalogError::ComputerName) => "InvalidParameters",
             Self::Catalog(_) | Self::Worker(_) => "InternalServerError",
         }
     }
@@ -116,7 +116,7 @@ impl Refusal {
                 tracing::error!(fault = %id, code, method, error = %self, cause, "a request failed");
             }
             Blame::Client => {
-                tracing::debug!(fault = %id, code, method, error = %self, "a request was refused")
+                tracing::debug!(fault = %id, code, method, error = %self, "a request was refused");
             }
         }
         Fault::new(blame, code, &self.message(), id, method.to_owned())

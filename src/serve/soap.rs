@@ -22,7 +22,7 @@ use crate::wire::xpress;
 /// The largest request; a driver pass with 75 devices takes 50 kB, a scan with 25,000 ids 0.5 MB.
 pub const MAX_REQUEST: usize = 4 << 20;
 /// How long a request's body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(60);
+const BODY_TIME: Duration = Duration::from_mins(1);
 /// Shorter answers gain nothing from compression.
 pub const MIN_COMPRESSED: usize = 256;
 

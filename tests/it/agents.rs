@@ -1,5 +1,7 @@
 //! A catalog of documents written for a test, the agents' services over it, and an agent that talks to them in memory.
+#![expect(clippy::format_collect, reason = "a few short texts for a test")]
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -163,7 +165,6 @@ impl Server {
 /// An agent with the cookies it was given.
 #[derive(Clone)]
 pub(crate) struct Agent {
-    pub(crate) id: String,
     pub(crate) last_change: String,
     pub(crate) authorization: String,
     pub(crate) cookie: String,
@@ -177,7 +178,6 @@ impl Agent {
         let authorization =
             server.ask(wusp::Service::SimpleAuth, "GetAuthorizationCookie", &content).await.ok();
         let mut agent = Self {
-            id: id.to_owned(),
             last_change: config.one("LastChange").to_owned(),
             authorization: authorization.one("CookieData").to_owned(),
             cookie: String::new(),
@@ -185,7 +185,7 @@ impl Agent {
         let content =
             agent.get_cookie("<oldCookie><Expiration>2026-10-04T15:03:36Z</Expiration></oldCookie>", version);
         let reply = server.client("GetCookie", &content).await.ok();
-        agent.cookie = reply.one("GetCookieResult").to_owned();
+        reply.one("GetCookieResult").clone_into(&mut agent.cookie);
         agent
     }
 
@@ -242,7 +242,7 @@ impl Agent {
             ints(other)
         );
         let reply = server.client("SyncUpdates", &self.with(&parameters)).await.ok();
-        self.cookie = reply.one("NewCookie").to_owned();
+        reply.one("NewCookie").clone_into(&mut self.cookie);
         reply
     }
 }
@@ -306,12 +306,13 @@ impl Document {
         let alternatives: String =
             any.iter().map(|&number| format!("<upd:UpdateIdentity UpdateID=\"{}\"/>", id(number))).collect();
         let category = if category { " IsCategory=\"true\"" } else { "" };
-        self.prerequisites += &format!("<upd:AtLeastOne{category}>{alternatives}</upd:AtLeastOne>");
+        write!(self.prerequisites, "<upd:AtLeastOne{category}>{alternatives}</upd:AtLeastOne>").unwrap();
         self
     }
 
     pub(crate) fn bundles(mut self, number: u128) -> Self {
-        self.bundled += &format!("<upd:UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"1\"/>", id(number));
+        write!(self.bundled, "<upd:UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"1\"/>", id(number))
+            .unwrap();
         self
     }
 
@@ -321,10 +322,12 @@ impl Document {
     }
 
     pub(crate) fn file(mut self, byte: u8, name: &str) -> Self {
-        self.files += &format!(
+        write!(
+            self.files,
             "<upd:File Digest=\"{}\" DigestAlgorithm=\"SHA1\" FileName=\"{name}\" Size=\"10\"/>",
             STANDARD.encode([byte; 20])
-        );
+        )
+        .unwrap();
         self
     }
 

@@ -1,4 +1,5 @@
 //! A recorded scan of a real agent, sent as it is but for its cookies, gets answers of the recorded shape.
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

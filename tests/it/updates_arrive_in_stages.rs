@@ -1,5 +1,6 @@
 //! A scan tells an agent only what its prerequisites allow, once, and says honestly when it is done
 //! ([MS-WUSP] 3.1.5.7).
+#![expect(clippy::format_collect, reason = "a few short texts for a test")]
 
 use std::collections::BTreeSet;
 

@@ -43,14 +43,12 @@ fn prefer(
     groups.retain(|_, group| group.iter().all(|(_, kind)| kind.is_some()));
     for group in groups.values() {
         use CategoryKind::{Classification, Product};
-        let product = match group[..] {
-            [(product, Some(Product))]
-            | [(product, Some(Product)), (_, Some(Classification))]
-            | [(_, Some(Classification)), (product, Some(Product))] => product,
-            _ => {
-                answer.preferred.clear();
-                return answer;
-            }
+        let ([(product, Some(Product))]
+        | [(product, Some(Product)), (_, Some(Classification))]
+        | [(_, Some(Classification)), (product, Some(Product))]) = group[..]
+        else {
+            answer.preferred.clear();
+            return answer;
         };
         if !answer.preferred.contains(&product) {
             answer.preferred.push(product);
@@ -63,6 +61,9 @@ fn prefer(
 mod tests {
     use super::*;
 
+    /// Requested (group, category), preferred, in error.
+    type Row<'a> = (&'a [(i32, u128)], &'a [u128], &'a [u128]);
+
     #[test]
     fn products_are_preferred_and_strange_groups_clear_the_list() {
         // 1x products, 2x classifications, 3x families, anything else unknown
@@ -72,7 +73,7 @@ mod tests {
             3 => Some(CategoryKind::ProductFamily),
             _ => None,
         };
-        let table: [(&[(i32, u128)], &[u128], &[u128]); 7] = [
+        let table: [Row<'_>; 7] = [
             (&[(0, 10)], &[10], &[]),
             (&[(0, 10), (0, 20)], &[10], &[]),
             (&[(0, 20), (0, 10), (1, 11)], &[10, 11], &[]),

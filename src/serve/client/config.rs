@@ -77,12 +77,11 @@ impl Config {
         const KEY: &str = "client.config";
         let shown = format!("{:?} {}", Self::properties(""), self.registration_required);
         let stored = catalog.setting(KEY)?;
-        if let Some((time, before)) = stored.as_deref().and_then(|bytes| bytes.split_first_chunk::<8>()) {
-            if before == shown.as_bytes() {
-                if let Ok(time) = Timestamp::from_millisecond(i64::from_le_bytes(*time)) {
-                    return Ok(time);
-                }
-            }
+        if let Some((time, before)) = stored.as_deref().and_then(|bytes| bytes.split_first_chunk::<8>())
+            && before == shown.as_bytes()
+            && let Ok(time) = Timestamp::from_millisecond(i64::from_le_bytes(*time))
+        {
+            return Ok(time);
         }
         let now = clock.now().as_millisecond();
         let mut record = now.to_le_bytes().to_vec();

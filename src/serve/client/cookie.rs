@@ -165,15 +165,15 @@ mod tests {
 
     #[test]
     fn no_bit_can_be_changed_and_no_byte_left_out() {
-        let sealer = sealer(1, 1);
-        let sealed = sealer.seal(Kind::Service, &claims());
+        let ours = sealer(1, 1);
+        let sealed = ours.seal(Kind::Service, &claims());
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(sealer.open(Kind::Service, &changed), Err(CookieError::Forged), "bit {bit}");
+            assert_eq!(ours.open(Kind::Service, &changed), Err(CookieError::Forged), "bit {bit}");
         }
         for len in 0..sealed.len() {
-            assert_eq!(sealer.open(Kind::Service, &sealed[..len]), Err(CookieError::Forged), "length {len}");
+            assert_eq!(ours.open(Kind::Service, &sealed[..len]), Err(CookieError::Forged), "length {len}");
         }
     }
 

@@ -163,7 +163,7 @@ impl<'k> Cutter<'k> {
         if self.in_collection() {
             let entry = self.entries.current();
             return (self.places.len() > 2 && !entry.dropped)
-                .then(|| (&mut self.writer, &mut entry.fragment));
+                .then_some((&mut self.writer, &mut entry.fragment));
         }
         self.section.map(|section| (&mut self.writer, self.sections[section].end()))
     }
@@ -229,10 +229,10 @@ impl<'k> Cutter<'k> {
         }
         self.copy(raw);
         let written = if place == Place::Properties { "ExtendedProperties" } else { name };
-        if place != Place::Update {
-            if let Some((writer, out)) = self.sink() {
-                writer.end(out, written);
-            }
+        if place != Place::Update
+            && let Some((writer, out)) = self.sink()
+        {
+            writer.end(out, written);
         }
         if place.has_text() {
             self.take_fact(place)?;

@@ -141,7 +141,7 @@ mod tests {
             let mut spool = Spool::default();
             let mut expected = Vec::new();
             for number in 0..blocks {
-                let block = vec![b'a' + (number % 26) as u8; 100_000];
+                let block = vec![b'a' + number % 26; 100_000];
                 spool.push(&block);
                 spool.settle().unwrap();
                 expected.extend_from_slice(&block);

@@ -1,4 +1,5 @@
 //! Promises of cutting, on documents of our own.
+#![expect(clippy::format_collect, reason = "a few short texts for a test")]
 
 use super::*;
 use crate::domain::{CategoryKind, UpdateType};
