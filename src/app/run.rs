@@ -60,6 +60,9 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     }
     let console = admin::Site::new(app.services.clone(), Some(token), own_names(loaded));
     tasks.spawn("admin listener", sockets.admin.run(Arc::new(console), clock.clone(), tasks.clone()));
+    if !admin_address.ip().is_loopback() {
+        tracing::warn!(%admin_address, "administrators' tokens cross the network unprotected; put TLS in front");
+    }
     app.ready.store(true, Ordering::Release);
     tracing::info!(?agents, console = %format!("http://{admin_address}/"), upstream = %app.services.about.upstream, "ready");
 
@@ -125,10 +128,11 @@ fn files_service(app: &App) -> files::Service {
     files::Service::new(&config, app.content.clone(), app.transfers.clone(), known)
 }
 
-/// What the admin listener may be called: the machine's own name.
-fn own_names(_loaded: &Loaded) -> admin::Names {
+/// What the admin listener may be called: what is configured, and the machine's own name.
+fn own_names(loaded: &Loaded) -> admin::Names {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    admin::Names(vec![name])
+    let names = loaded.settings.admin_names.iter().cloned().chain([name]);
+    admin::Names(names.collect())
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -142,7 +142,7 @@ async fn wait_for(
     total: u64,
 ) -> anyhow::Result<(u64, usize)> {
     let bar = Bar::new();
-    let (mut idle, mut least_left, mut progressed) = (0, u64::MAX, tokio::time::Instant::now());
+    let (mut idle, mut last_left, mut progressed) = (0, u64::MAX, tokio::time::Instant::now());
     loop {
         let transfers = connection.get("/transfers").await?;
         let running: Vec<&Value> = list(&transfers, "transfers")
@@ -153,8 +153,8 @@ async fn wait_for(
             running.iter().map(|row| number(row, "size").saturating_sub(number(row, "held"))).sum();
         bar.show(total.saturating_sub(left), total, "fetching");
         idle = if running.is_empty() { idle + 1 } else { 0 };
-        if left < least_left {
-            (least_left, progressed) = (left, tokio::time::Instant::now());
+        if left != last_left {
+            (last_left, progressed) = (left, tokio::time::Instant::now());
         } else if progressed.elapsed() > PATIENCE {
             bar.end();
             let trouble =

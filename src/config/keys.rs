@@ -73,6 +73,7 @@ pub(super) const KEYS: &[Key] = &[
     text("content.min_free", "\"5 GB\""),
     text("bandwidth.rate", "\"unlimited\""),
     text("admin.listen", "\"127.0.0.1:8532\""),
+    list("admin.names", "[]"),
     text("log.filter", "\"info\""),
     text("log.format", "\"text\""),
 ];

@@ -39,6 +39,8 @@ pub struct Settings {
     pub rate: Rate,
     /// `admin.listen`
     pub admin_listen: SocketAddr,
+    /// `admin.names`
+    pub admin_names: Vec<String>,
     /// `[log]`
     pub log: telemetry::Config,
 }

@@ -182,6 +182,7 @@ impl<'a> Checked<'a> {
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
             admin_listen: self.needed_address("admin.listen")?,
+            admin_names: self.list("admin.names")?.to_vec(),
             log: self.log()?,
         })
     }
