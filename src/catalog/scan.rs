@@ -150,6 +150,8 @@ pub struct DriverQuery<'a> {
     pub cached: &'a [u32],
     /// `SystemSpec`.
     pub devices: &'a [Device],
+    /// Every printer driver instead of the best one for each device (`SyncPrinterCatalog`).
+    pub all_printers: bool,
     /// `ComputerSpec/HardwareIDs`, best first, any letter case.
     pub computer_hardware_ids: &'a [String],
     /// `FeatureScoreMatchingKey`, such as `AMD64.10.0`.

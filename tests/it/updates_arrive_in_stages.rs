@@ -185,6 +185,27 @@ async fn the_driver_pass_is_one_call() {
 }
 
 #[tokio::test]
+async fn who_adds_a_printer_is_told_of_all_printer_drivers() {
+    let driver = |number: u128, class: &str| {
+        let rules = format!(
+            "<upd:Metadata><drv:WindowsDriverMetaData HardwareID=\"USBPRINT\\X{number}\" DriverVerDate=\"2026-01-01\" \
+             DriverVerVersion=\"1.2.3.4\" Class=\"{class}\"/></upd:Metadata>"
+        );
+        Document::new(number, "Driver").rules(&rules).text()
+    };
+    let server = Server::over([driver(50, "Printer"), driver(51, "Net"), driver(52, "printer")]);
+    let agent = Agent::registered(&server, "a").await;
+    let ask = async |cached: &str| {
+        let content = format!("<installedNonLeafUpdateIDs/><printerUpdateIDs>{cached}</printerUpdateIDs>");
+        server.client("SyncPrinterCatalog", &agent.with(&content)).await.ok()
+    };
+    let all_of_them = ask("").await;
+    assert_eq!(numbers(&all_of_them), BTreeSet::from([50, 52]));
+    let first = new(&all_of_them)[0].0;
+    assert_eq!(numbers(&ask(&format!("<int>{first}</int>")).await).len(), 1);
+}
+
+#[tokio::test]
 async fn details_come_with_an_address_for_every_file() {
     let server = Server::over(world());
     let mut agent = Agent::registered(&server, "a").await;

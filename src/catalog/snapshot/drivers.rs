@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::super::manifest::hardware_hash;
 use super::super::{CatalogError, Device, DriverQuery, InstalledDriver, ScanAnswer, StoredFacts};
+use super::bits::Bits;
 use super::{Question, Snapshot};
-use crate::domain::DriverFacts;
+use crate::domain::{DriverFacts, UpdateType};
 
 /// The most devices that are looked at; a real machine has 70 to 200.
 const MAX_DEVICES: usize = 2_000;
@@ -88,9 +89,13 @@ fn positions(device: &Device) -> HashMap<String, usize> {
     positions
 }
 
+fn is_printer(class: &str) -> bool {
+    class.eq_ignore_ascii_case("printer")
+}
+
 /// A printer's driver is replaced only by one of the same provider and manufacturer.
 fn may_replace(installed: &InstalledDriver, driver: &DriverFacts) -> bool {
-    let printer = installed.class.as_deref().is_some_and(|class| class.eq_ignore_ascii_case("printer"));
+    let printer = installed.class.as_deref().is_some_and(is_printer);
     let same = |text: &Option<String>, other: &str| {
         text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(other))
     };
@@ -134,6 +139,31 @@ impl Snapshot {
         Ok(best.and_then(|(_, revision, id, wanted)| wanted.then_some((revision, id))))
     }
 
+    /// Every printer driver that the computer may have, with the identities it is for. Asks about every driver;
+    /// people wait for this once, when they add a printer.
+    fn printers(
+        &self,
+        offered: &Bits,
+        may_have: &dyn Fn(u32) -> bool,
+        facts: Facts<'_>,
+    ) -> Result<BTreeMap<u32, Vec<String>>, CatalogError> {
+        let world = self.world();
+        let mut printers = BTreeMap::new();
+        for position in offered.iter() {
+            let id = world.order[position as usize];
+            if world.revs[id as usize].update_type != UpdateType::Driver || !may_have(id) {
+                continue;
+            }
+            let Some(facts) = facts(id)? else { continue };
+            let printing = facts.facts.drivers.iter().filter(|driver| is_printer(&driver.class));
+            let ids: Vec<String> = printing.map(|driver| driver.hardware_id.clone()).collect();
+            if !ids.is_empty() {
+                printers.insert(id, ids);
+            }
+        }
+        Ok(printers)
+    }
+
     /// The driver pass. `facts` is asked about candidates.
     pub(in super::super) fn drivers(
         &self,
@@ -154,6 +184,9 @@ impl Snapshot {
             feature_key: query.feature_key,
         };
         let mut best: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        if query.all_printers {
+            best = self.printers(offered, &may_have, facts)?;
+        }
         for device in query.devices.iter().take(MAX_DEVICES) {
             if let Some((revision, id)) = self.best_driver(device, &machine, &may_have, facts)? {
                 let ids = best.entry(revision).or_default();

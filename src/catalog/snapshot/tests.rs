@@ -471,6 +471,7 @@ mod drivers {
             installed: &[],
             cached: &[],
             devices: &[device],
+            all_printers: false,
             computer_hardware_ids: &computer,
             feature_key: Some("AMD64.10.0"),
             since: 0,

@@ -18,6 +18,8 @@ use crate::wire::client_update::{
 };
 use crate::wire::soap::Version;
 
+const UPDATES: &str = "SyncUpdates";
+const PRINTERS: &str = "SyncPrinterCatalog";
 /// The driver pass is one call, so its answer has no pages to speak of.
 const MAX_DRIVERS: usize = 1_000;
 
@@ -47,7 +49,7 @@ impl Service {
                 computer_hardware_ids: request.computer_hardware_ids,
                 feature_key: request.feature_key,
             };
-            return self.driver_pass(exchange, "SyncUpdates", claims, computer, scan).await;
+            return self.driver_pass(exchange, UPDATES, claims, computer, scan).await;
         }
         self.software_pass(exchange, claims, computer, &request).await
     }
@@ -62,7 +64,7 @@ impl Service {
         let computer = self.scanning(&claims)?;
         let scan =
             DriverScan { installed: request.installed, cached: request.cached, ..DriverScan::default() };
-        self.driver_pass(exchange, "SyncPrinterCatalog", claims, computer, scan).await
+        self.driver_pass(exchange, PRINTERS, claims, computer, scan).await
     }
 
     async fn software_pass(
@@ -84,13 +86,13 @@ impl Service {
             limit: self.0.config.page_updates,
             max_bytes: self.0.config.page_bytes.0,
         });
-        let end = self.end(claims, &answer, !categories.is_empty(), "SyncUpdates");
+        let end = self.end(claims, &answer, !categories.is_empty(), UPDATES);
         let large = answer.new.iter().any(|offer| offer.core.is_large());
         // an answer without updates is made faster than it is found
         let remember = !large && !answer.new.is_empty();
         let key =
             remember.then(|| PageKey { fingerprint: answer.fingerprint, shape: shape(exchange, version) });
-        self.page_answer(exchange, key, || sync_pieces(&answer, version, "SyncUpdates"), &end).await
+        self.page_answer(exchange, key, || sync_pieces(&answer, version, UPDATES), &end).await
     }
 
     async fn driver_pass(
@@ -110,6 +112,7 @@ impl Service {
                     installed: &scan.installed,
                     cached: &scan.cached,
                     devices: &scan.devices,
+                    all_printers: operation == PRINTERS,
                     computer_hardware_ids: &scan.computer_hardware_ids,
                     feature_key: scan.feature_key.as_deref(),
                     since,
