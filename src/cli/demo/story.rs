@@ -144,8 +144,9 @@ async fn approve(stage: &Stage) -> anyhow::Result<u64> {
         .or_else(|| rows.iter().find(|row| row["bundle"] == true))
         .context("the head office offers no bundle")?;
     let mut ids = vec![field(bundle, "update_id")];
-    let others =
-        rows.iter().filter(|row| row["approvable"] == true && row["superseded"] == false && *row != bundle);
+    let others = rows.iter().filter(|row| {
+        row["approvable"] == true && row["superseded"] == false && row["type"] == "Software" && *row != bundle
+    });
     ids.extend(others.take(10).map(|row| field(row, "update_id")));
     let deadline = "2030-01-01T18:00:00Z";
     let body = json!({ "updates": ids, "group": GROUP, "deadline": deadline, "by": "demo" });
