@@ -55,7 +55,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { policy: Policy::Demand, max_flights: 32, patience: Duration::from_mins(1) }
+        Self { policy: Policy::Demand, max_flights: 32, patience: Duration::from_secs(90) }
     }
 }
 
