@@ -5,7 +5,7 @@
 //! `sendfile on` at no more than 0.85 times its CPU per GiB, and at least 0.9 times the throughput of nginx
 //! with `sendfile off; output_buffers 2 256k`. 16 KiB files: at least 0.9 times either.
 //!
-//! `cargo bench --bench serve_files [-- --seconds 2 --rounds 3]`; says that it skips where nginx is absent.
+//! `cargo bench --bench serve_files [-- --seconds 2 --rounds 3 --only ranges]`; says that it skips where nginx is absent.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,8 +37,8 @@ const SMALL_FILES: u64 = 64;
 const MIB: u64 = 1 << 20;
 
 fn main() {
-    let seconds = argument("--seconds").unwrap_or(2.0);
-    let rounds = argument("--rounds").unwrap_or(3.0) as usize;
+    let seconds: f64 = argument("--seconds").unwrap_or(2.0);
+    let rounds: usize = argument("--rounds").unwrap_or(3);
     if Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_err() {
         println!("nginx is not installed: skipped (apt-get install nginx)");
         return;
@@ -51,7 +51,11 @@ fn main() {
         Server::nginx(dir.path(), "nginx copying", "sendfile off; output_buffers 2 256k;"),
     ];
     let mut seen: BTreeMap<(&str, &str), Vec<Figures>> = BTreeMap::new();
+    let only = text_argument("--only");
     for load in [Load::Ranges, Load::Whole, Load::Small] {
+        if only.as_deref().is_some_and(|only| !load.name().contains(only)) {
+            continue;
+        }
         for round in 0..=rounds {
             for server in &servers {
                 let figures = measure(server, load, &files, Duration::from_secs_f64(seconds));
@@ -65,9 +69,12 @@ fn main() {
     }
 }
 
-fn argument(name: &str) -> Option<f64> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
-    arguments.next().and_then(|value| value.parse().ok())
+fn text_argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+fn argument<T: std::str::FromStr>(name: &str) -> Option<T> {
+    text_argument(name)?.parse().ok()
 }
 
 /// Addresses of the files below the server's root.
@@ -124,8 +131,8 @@ impl Server {
     fn ours(dir: &Path) -> Self {
         let (address, admin) = (free_address(), free_address());
         let config = format!(
-            "[server]\nlisten = \"{address}\"\ndata_dir = {:?}\n[upstream]\nurl = \"http://127.0.0.1:9\"\nschedule = []\n[admin]\nlisten = \"{admin}\"\n",
-            dir.join("data")
+            "[server]\nlisten = \"{address}\"\ndata_dir = \"{}\"\n[upstream]\nurl = \"http://127.0.0.1:9\"\nschedule = []\n[admin]\nlisten = \"{admin}\"\n",
+            dir.join("data").display()
         );
         let path = dir.join("tailwater.toml");
         std::fs::write(&path, config).unwrap();

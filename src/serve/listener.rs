@@ -220,7 +220,7 @@ impl<A: Answer> Connection<A> {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
-            .max_buf_size(MAX_HEADER_BYTES)
+            .max_header_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         let connection: Pin<Box<_>> = Box::pin(watcher.watch(connection));
         if let Err(error) = connection.await {

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::flow::{Flow, Shared, locked};
+use super::flow::Flow;
 use super::queue::Queue;
+use super::shared::{Shared, locked};
 use super::{Config, Policy, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient};
 use crate::content::{FileState, SparseFile, Store};

@@ -11,8 +11,11 @@ mod flow;
 mod handle;
 mod health;
 mod intake;
+mod lane;
 mod plan;
 mod queue;
+mod shared;
+mod verdict;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::TransferError;
-use super::flow::locked;
 use super::handle::Handle;
+use super::shared::locked;
 use crate::bandwidth::Class;
 use crate::content::{FileState, Store};
 use crate::domain::{ByteCount, FileDeclaration, Sha1Digest};

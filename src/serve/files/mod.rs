@@ -71,6 +71,19 @@ struct Asked {
     sha1: Sha1Digest,
 }
 
+/// The strong entity tag of a digest, with its quotes: the SHA-1, which is known of every file from the start.
+fn etag(sha1: &Sha1Digest) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut tag = String::with_capacity(42);
+    tag.push('"');
+    for byte in sha1.0 {
+        tag.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        tag.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    tag.push('"');
+    tag
+}
+
 fn not_found() -> Response {
     body::text(StatusCode::NOT_FOUND, "There is no such file.\n")
 }
@@ -145,7 +158,7 @@ impl Service {
             Some(file) => file.size(),
             None => self.0.known.declaration(&sha1)?.size,
         };
-        let etag = format!("\"{sha1}\"");
+        let etag = etag(&sha1);
         Some(Asked { address_type: address.content_type(), etag, size, file, sha1 })
     }
 
