@@ -26,4 +26,5 @@ mod sync_fetches_only_what_changed;
 mod sync_says_what_is_missing;
 mod sync_shows_no_half_world;
 mod the_store_keeps_its_limits;
+mod the_two_ends_meet;
 mod updates_arrive_in_stages;

@@ -114,8 +114,9 @@ impl Rule {
     fn of(element: &Element) -> Self {
         let inside = || element.children.iter().map(Self::of).collect::<Vec<_>>();
         match element.name.as_str() {
-            "True" => Self::Known(true),
-            "False" => Self::Known(false),
+            "True" | "b.Platform" => Self::Known(true),
+            // nothing is installed on a simulated machine
+            "False" | "b.RegKeyExists" | "b.FileExists" | "b.RegValueExists" => Self::Known(false),
             "And" => Self::All(inside()),
             "Or" => Self::Any(inside()),
             "Not" => Self::Not(Box::new(Self::All(inside()))),
@@ -131,9 +132,6 @@ impl Rule {
             "b.WindowsLanguage" => {
                 Self::Language(element.attribute("Language").unwrap_or_default().to_ascii_lowercase())
             }
-            "b.Platform" => Self::Known(true),
-            // nothing is installed on a simulated machine
-            "b.RegKeyExists" | "b.FileExists" | "b.RegValueExists" => Self::Known(false),
             _ => Self::Open,
         }
     }

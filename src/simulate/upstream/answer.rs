@@ -213,10 +213,6 @@ impl Upstream {
         whose.map(|_| ()).ok_or(Refusal("InvalidCookie", ""))
     }
 
-    fn sequence(&self) -> u64 {
-        self.catalog.read().unwrap_or_else(PoisonError::into_inner).sequence
-    }
-
     fn config_data(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
         let (mut cookie, mut since) = (String::new(), None);
         while let Some(element) = input.child()? {
@@ -281,9 +277,9 @@ impl Upstream {
                 "updateIds" => {
                     while let Some(item) = input.child()? {
                         if item == "UpdateIdentity" {
-                            wanted.push(read_identity(input)?)
+                            wanted.push(read_identity(input)?);
                         } else {
-                            input.skip()?
+                            input.skip()?;
                         }
                     }
                 }

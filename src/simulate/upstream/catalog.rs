@@ -121,7 +121,9 @@ impl Catalog {
             sequence: 0,
             config,
         };
-        configuration.into_iter().for_each(|revision| catalog.add(revision));
+        for revision in configuration {
+            catalog.add(revision);
+        }
         catalog.eula = catalog.payload("license-terms.txt".to_owned(), 6_000, None);
         let (updates, definitions) = (catalog.config.updates, catalog.config.definitions);
         (0..definitions).for_each(|release| catalog.add_definitions(release));
@@ -185,7 +187,7 @@ impl Catalog {
         update.severity = (class == 0).then_some(["Critical", "Important", "Moderate"][place % 3]);
         update.expired = number % 60 == 59;
         update.eula = (number % 40 == 7).then_some(self.eula);
-        update.prerequisites = self.belongs(product, class, number % 2 == 0);
+        update.prerequisites = self.belongs(product, class, number.is_multiple_of(2));
         let installed = installed_rule(&format!("KB{kb}"));
         if packages.is_empty() {
             let size = self.size(u64::from(number));
@@ -241,7 +243,7 @@ impl Catalog {
         let mut package = Revision::new(UpdateIdentity { update, revision: 200 }, Kind::Package);
         let size = self.size(u64::from(number) << 8 | architecture as u64);
         let base = format!("windows-kb{kb}-{short}");
-        package.files = if number % 3 == 0 {
+        package.files = if number.is_multiple_of(3) {
             vec![
                 self.payload(format!("{base}.cab"), size, Some("SelfContained")),
                 self.payload(format!("{base}.psf"), size * 3 / 2, Some("Express")),
@@ -293,9 +295,9 @@ impl Catalog {
             package.titles = vec![("en", format!("Definitions 1.{release}.0.0 {name} {part}"))];
             package.files = vec![self.payload(format!("am-{name}-{release}-{part:03}.exe"), size, None)];
             if part == 3 {
-                groups.push(vec![package.identity])
+                groups.push(vec![package.identity]);
             } else {
-                groups[0].push(package.identity)
+                groups[0].push(package.identity);
             }
             self.add(package);
         }
@@ -333,7 +335,7 @@ impl Catalog {
         let mut chosen = HashSet::new();
         let mut open = Vec::new();
         for revision in &self.revisions {
-            if matches!(revision.kind, Kind::Update | Kind::Driver) && self.matches(revision, selection) {
+            if matches!(revision.kind, Kind::Update | Kind::Driver) && matches(revision, selection) {
                 open.push(revision.identity);
             }
         }
@@ -347,22 +349,22 @@ impl Catalog {
         let listed = self.revisions.iter().map(|revision| revision.identity);
         listed.filter(|identity| chosen.contains(identity)).collect()
     }
+}
 
-    /// Both lists must name one of its categories; an absent pair of lists selects everything.
-    fn matches(&self, revision: &Revision, selection: &Selection) -> bool {
-        let new = revision.sequence > selection.since;
-        let (products, classes) = match (&selection.products, &selection.classifications) {
-            (None, None) => return new,
-            (Some(products), Some(classes)) => (products, classes),
-            _ => return false,
-        };
-        let named = || revision.prerequisites.iter().flat_map(|clause| &clause.any_of);
-        let product: Vec<bool> = named().filter_map(|id| products.get(id).copied()).collect();
-        let class: Vec<bool> = named().filter_map(|id| classes.get(id).copied()).collect();
-        // a category asked for whole gives everything, one asked for by difference gives what is new
-        let whole = |deltas: &[bool]| deltas.iter().any(|delta| !delta);
-        !product.is_empty() && !class.is_empty() && (new || whole(&product) || whole(&class))
-    }
+/// Both lists must name one of its categories; an absent pair of lists selects everything.
+fn matches(revision: &Revision, selection: &Selection) -> bool {
+    let new = revision.sequence > selection.since;
+    let (products, classes) = match (&selection.products, &selection.classifications) {
+        (None, None) => return new,
+        (Some(products), Some(classes)) => (products, classes),
+        _ => return false,
+    };
+    let named = || revision.prerequisites.iter().flat_map(|clause| &clause.any_of);
+    let product: Vec<bool> = named().filter_map(|id| products.get(id).copied()).collect();
+    let class: Vec<bool> = named().filter_map(|id| classes.get(id).copied()).collect();
+    // a category asked for whole gives everything, one asked for by difference gives what is new
+    let whole = |deltas: &[bool]| deltas.iter().any(|delta| !delta);
+    !product.is_empty() && !class.is_empty() && (new || whole(&product) || whole(&class))
 }
 
 /// What a simulated machine answers by its list of what it has installed.
