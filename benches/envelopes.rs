@@ -22,8 +22,9 @@ fn best(mut work: impl FnMut()) -> Duration {
 }
 
 fn request(ids: u32) -> String {
-    let list =
-        |from: u32, to: u32| (from..to).map(|id| format!("<int>{}</int>", 20_000 + id)).collect::<String>();
+    let list = |from: u32, to: u32| {
+        (from..to).fold(String::new(), |list, id| list + "<int>" + &(20_000 + id).to_string() + "</int>")
+    };
     let content = format!(
         "<cookie><Expiration>2026-10-04T16:03:35.9967236Z</Expiration><EncryptedData>{}</EncryptedData></cookie>\
          <parameters><ExpressQuery>false</ExpressQuery><InstalledNonLeafUpdateIDs>{}</InstalledNonLeafUpdateIDs>\

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod fetch;
 mod ingest;
+mod related;
 mod report;
 mod root;
 mod schedule;

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,7 @@ use super::session::{Session, SessionError};
 use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
 use super::{Config, Missing, Phase, SyncError, SyncOptions, SyncProgress};
 use crate::catalog::{Activated, Activation, Catalog, Staging};
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::UpdateIdentity;
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::{
     Filter, RevisionIds, get_config_data, get_revision_id_list, read_config_data, read_revision_ids,
@@ -31,12 +30,6 @@ const USUAL_BATCH: usize = 100;
 const LARGEST_BATCH: usize = 500;
 /// How often an upstream may change its identity within one synchronisation.
 const MOST_ROUNDS: usize = 3;
-/// Bundles within bundles, and prerequisites of what was pulled in.
-const MOST_LEVELS: usize = 16;
-/// Prerequisites that the upstream did not have are looked for again after this.
-const LOOK_UP_AGAIN: Duration = Duration::from_hours(7 * 24);
-/// Of these, so many are remembered.
-const MOST_ABSENT: usize = 10_000;
 
 /// What a synchronisation needs.
 pub(super) struct Run {
@@ -65,7 +58,9 @@ pub(super) struct Tally {
 }
 
 /// Runs what may block on the disk.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SyncError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SyncError> {
     tokio::task::spawn_blocking(work).await.map_err(|_e| SyncError::Worker)
 }
 
@@ -172,7 +167,7 @@ impl Run {
     }
 
     /// Asks for a list. An anchor, or a list of languages, that the upstream does not take is left out.
-    async fn list(&self, mut filter: Filter) -> Result<RevisionIds, SessionError> {
+    pub(super) async fn list(&self, mut filter: Filter) -> Result<RevisionIds, SessionError> {
         loop {
             let asked = filter.clone();
             let build = move |cookie: &_| get_revision_id_list(cookie, &asked);
@@ -209,7 +204,7 @@ impl Run {
     }
 
     /// Fetches what an earlier synchronisation missed, or what turned out damaged on the disk.
-    async fn retry(
+    pub(super) async fn retry(
         &mut self,
         fetcher: &Fetcher,
         mut wanted: Vec<UpdateIdentity>,
@@ -221,7 +216,7 @@ impl Run {
         self.fetch(fetcher, &wanted, false).await
     }
 
-    async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         fetcher: &Fetcher,
         wanted: &[UpdateIdentity],
@@ -251,85 +246,6 @@ impl Run {
                 Err(error.into())
             }
         }
-    }
-
-    /// Pulls in what bundles and prerequisites name and the lists left out.
-    async fn related(
-        &mut self,
-        fetcher: &Fetcher,
-        mut related: Related,
-        unfiltered: bool,
-    ) -> Result<(), SessionError> {
-        let staging = self.staging.clone();
-        let staged = blocking(move || stored_relations(&staging)).await?.map_err(SyncError::Catalog)?;
-        related.merge(staged);
-        for _ in 0..MOST_LEVELS {
-            let children: Vec<UpdateIdentity> = related.children.iter().copied().collect();
-            let mut next = self.retry(fetcher, children).await?;
-            next.prerequisites.append(&mut related.prerequisites);
-            related = next;
-            if related.children.is_empty() {
-                let prerequisites = std::mem::take(&mut related.prerequisites);
-                related = self.prerequisites(fetcher, prerequisites, unfiltered).await?;
-            }
-            if related.children.is_empty() && related.prerequisites.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for prerequisites that no list named. Their revision numbers are only in the whole list.
-    async fn prerequisites(
-        &mut self,
-        fetcher: &Fetcher,
-        needed: BTreeSet<UpdateId>,
-        unfiltered: bool,
-    ) -> Result<Related, SessionError> {
-        if needed.is_empty() {
-            return Ok(Related::default());
-        }
-        let staging = self.staging.clone();
-        let mut absent = blocking(move || {
-            let known: HashSet<UpdateId> = staging
-                .active()
-                .into_iter()
-                .chain(staging.staged())
-                .map(|identity| identity.update)
-                .collect();
-            needed.into_iter().filter(|id| !known.contains(id)).collect::<BTreeSet<_>>()
-        })
-        .await?;
-        self.tally.absent_prerequisites = absent.len();
-        let now = self.clock.now().as_second();
-        let recent =
-            now - self.state.looked_up_at < i64::try_from(LOOK_UP_AGAIN.as_secs()).unwrap_or(i64::MAX);
-        if recent {
-            absent.retain(|id| !self.state.absent_prerequisites.contains(id));
-        }
-        // without a filter the lists were whole
-        if absent.is_empty() || unfiltered {
-            return Ok(Related::default());
-        }
-        tracing::info!(count = absent.len(), "looking for prerequisites that the selection left out");
-        let mut found: BTreeMap<UpdateId, UpdateIdentity> = BTreeMap::new();
-        for get_config in [true, false] {
-            let list = self.list(Filter { get_config, ..Filter::default() }).await?;
-            for identity in list.revisions.into_iter().filter(|identity| absent.contains(&identity.update)) {
-                let newest = found.entry(identity.update).or_insert(identity);
-                *newest = (*newest).max(identity);
-            }
-        }
-        absent.retain(|id| !found.contains_key(id));
-        self.tally.absent_prerequisites = absent.len();
-        if !recent {
-            self.state.absent_prerequisites.clear();
-            self.state.looked_up_at = now;
-        }
-        self.state.absent_prerequisites.extend(absent);
-        self.state.absent_prerequisites.truncate(MOST_ABSENT);
-        let wanted: Vec<UpdateIdentity> = found.into_values().collect();
-        self.fetch(fetcher, &wanted, true).await
     }
 
     /// Makes it visible, with the anchors, in one step. `None` when there was nothing new.
@@ -370,15 +286,4 @@ fn categories(catalog: &Catalog, staging: &Staging) -> Result<Vec<Category>, cra
         category.parents.extend(parents);
     }
     Ok(found.into_values().collect())
-}
-
-/// What everything needs that an earlier attempt staged.
-fn stored_relations(staging: &Staging) -> Result<Related, crate::catalog::CatalogError> {
-    let mut related = Related::default();
-    for identity in staging.staged() {
-        if let Some(stored) = staging.facts(&identity)? {
-            related.add(&stored.facts);
-        }
-    }
-    Ok(related)
 }

@@ -11,7 +11,6 @@ use tailwater::upstream::{Config, ContentFrom, Schedule, Upstream};
 pub(crate) struct Replica {
     pub(crate) catalog: Catalog,
     pub(crate) upstream: Upstream,
-    pub(crate) meter: Meter,
     pub(crate) tasks: Tasks,
 }
 
@@ -37,7 +36,7 @@ impl Replica {
         };
         change(&mut config);
         let upstream = Upstream::new(config, catalog.clone(), link, clock, tasks.clone()).unwrap();
-        Self { catalog, upstream, meter, tasks }
+        Self { catalog, upstream, tasks }
     }
 
     /// What agents may be told of.

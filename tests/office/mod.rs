@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -127,12 +128,13 @@ pub(crate) fn update(number: u128, revision_number: u32, filler: usize) -> Docum
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     while rules.len() < filler {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let (a, b) = (state >> 40 & 0xffff_ffff, state >> 72 & 0xffff);
-        rules.push_str(&format!(
+        let (a, b) = ((state >> 40) & 0xffff_ffff, (state >> 72) & 0xffff);
+        let _ = write!(
+            rules,
             "<bar:RegSz Key=\"HKEY_LOCAL_MACHINE\" Subkey=\"SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\{a:08x}\" \
              Value=\"Version{b}\" Comparison=\"GreaterThanOrEqualTo\" Data=\"10.0.{b}.{}\" />",
             a % 977
-        ));
+        );
     }
     rules.push_str("</lar:And></upd:IsInstalled></upd:ApplicabilityRules>");
     let identity = revision(number, revision_number);
@@ -218,7 +220,9 @@ impl Office {
     /// Opens on loopback with these documents; `batch` is what one request may ask.
     pub(crate) async fn open(documents: Vec<Document>, batch: usize) -> Self {
         let mut shelf = Shelf::default();
-        documents.into_iter().for_each(|document| shelf.add(document));
+        for document in documents {
+            shelf.add(document);
+        }
         let shared = Arc::new(Shared {
             shelf: Mutex::new(shelf),
             counters: Mutex::default(),
@@ -293,7 +297,8 @@ async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let mut message = soap::open(&body[..], Limits::REQUEST).unwrap();
     let (operation, namespace) = (message.operation.clone(), message.namespace.clone());
     let asked = read(&mut message.decoder);
@@ -413,10 +418,11 @@ fn list(shared: &Shared, asked: &Asked) -> String {
     picked.sort_by_key(|entry| entry.seq);
     for entry in picked.into_iter().filter(|entry| selects && (whole || entry.seq > since)) {
         let identity = entry.document.identity;
-        rows.push_str(&format!(
+        let _ = write!(
+            rows,
             "<UpdateIdentity><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber></UpdateIdentity>",
             identity.update, identity.revision
-        ));
+        );
     }
     format!("<Anchor>{}</Anchor><NewRevisions>{rows}</NewRevisions>", entries.len())
 }

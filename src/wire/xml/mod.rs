@@ -7,10 +7,12 @@
 
 mod decode;
 mod encode;
+mod limits;
 mod text;
 
-pub use decode::{Decoder, Limits, XmlError, once};
+pub use decode::{Decoder, once};
 pub use encode::{Encoder, escape, escape_into};
+pub use limits::{Limits, XmlError};
 pub use text::TextReader;
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::io::{self, BufRead, Read};
 
 use memchr::memchr2;
 
-use super::decode::{Decoder, Token, XmlError, entity};
+use super::decode::{Decoder, Token, entity};
+use super::limits::XmlError;
 
 /// Longest reference that can mean something: `&#x10FFFF;` with room for leading zeros.
 const REFERENCE_BYTES: usize = 16;

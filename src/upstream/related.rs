@@ -1,0 +1,115 @@
+//! What the lists leave out: children of bundles, and prerequisites outside the selection.
+//!
+//! Invariant: it ends, however deep bundles lie in bundles, and a prerequisite that the upstream lacks is not
+//! looked for with every synchronisation. It never asks twice for what was missing already.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use super::SyncError;
+use super::fetch::Fetcher;
+use super::ingest::Related;
+use super::session::SessionError;
+use super::sync::{Run, blocking};
+use crate::catalog::Staging;
+use crate::domain::{UpdateId, UpdateIdentity};
+use crate::wire::server_sync::Filter;
+
+/// Bundles within bundles, and prerequisites of what was pulled in.
+const MOST_LEVELS: usize = 16;
+/// Prerequisites that the upstream did not have are looked for again after this.
+const LOOK_UP_AGAIN: Duration = Duration::from_hours(7 * 24);
+/// Of these, so many are remembered.
+const MOST_ABSENT: usize = 10_000;
+
+impl Run {
+    /// Pulls in what bundles and prerequisites name and the lists left out.
+    pub(super) async fn related(
+        &mut self,
+        fetcher: &Fetcher,
+        mut related: Related,
+        unfiltered: bool,
+    ) -> Result<(), SessionError> {
+        let staging = self.staging.clone();
+        let staged = blocking(move || stored_relations(&staging)).await?.map_err(SyncError::Catalog)?;
+        related.merge(staged);
+        for _ in 0..MOST_LEVELS {
+            let children: Vec<UpdateIdentity> = related.children.iter().copied().collect();
+            let mut next = self.retry(fetcher, children).await?;
+            next.prerequisites.append(&mut related.prerequisites);
+            related = next;
+            if related.children.is_empty() {
+                let prerequisites = std::mem::take(&mut related.prerequisites);
+                related = self.prerequisites(fetcher, prerequisites, unfiltered).await?;
+            }
+            if related.children.is_empty() && related.prerequisites.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for prerequisites that no list named. Their revision numbers are only in the whole list.
+    async fn prerequisites(
+        &mut self,
+        fetcher: &Fetcher,
+        needed: BTreeSet<UpdateId>,
+        unfiltered: bool,
+    ) -> Result<Related, SessionError> {
+        if needed.is_empty() {
+            return Ok(Related::default());
+        }
+        let staging = self.staging.clone();
+        let mut absent = blocking(move || {
+            let known: HashSet<UpdateId> = staging
+                .active()
+                .into_iter()
+                .chain(staging.staged())
+                .map(|identity| identity.update)
+                .collect();
+            needed.into_iter().filter(|id| !known.contains(id)).collect::<BTreeSet<_>>()
+        })
+        .await?;
+        self.tally.absent_prerequisites = absent.len();
+        let now = self.clock.now().as_second();
+        let recent =
+            now - self.state.looked_up_at < i64::try_from(LOOK_UP_AGAIN.as_secs()).unwrap_or(i64::MAX);
+        if recent {
+            absent.retain(|id| !self.state.absent_prerequisites.contains(id));
+        }
+        // without a filter the lists were whole
+        if absent.is_empty() || unfiltered {
+            return Ok(Related::default());
+        }
+        tracing::info!(count = absent.len(), "looking for prerequisites that the selection left out");
+        let mut found: BTreeMap<UpdateId, UpdateIdentity> = BTreeMap::new();
+        for get_config in [true, false] {
+            let list = self.list(Filter { get_config, ..Filter::default() }).await?;
+            for identity in list.revisions.into_iter().filter(|identity| absent.contains(&identity.update)) {
+                let newest = found.entry(identity.update).or_insert(identity);
+                *newest = (*newest).max(identity);
+            }
+        }
+        absent.retain(|id| !found.contains_key(id));
+        self.tally.absent_prerequisites = absent.len();
+        if !recent {
+            self.state.absent_prerequisites.clear();
+            self.state.looked_up_at = now;
+        }
+        self.state.absent_prerequisites.extend(absent);
+        self.state.absent_prerequisites.truncate(MOST_ABSENT);
+        let wanted: Vec<UpdateIdentity> = found.into_values().collect();
+        self.fetch(fetcher, &wanted, true).await
+    }
+}
+
+/// What everything needs that an earlier attempt staged.
+fn stored_relations(staging: &Staging) -> Result<Related, crate::catalog::CatalogError> {
+    let mut related = Related::default();
+    for identity in staging.staged() {
+        if let Some(stored) = staging.facts(&identity)? {
+            related.add(&stored.facts);
+        }
+    }
+    Ok(related)
+}
