@@ -41,11 +41,9 @@ impl Library {
         if let Some(core) = known {
             return Ok(core);
         }
-        let core = Core::read(&offer.core).map_err(|source| AgentError::Fragment {
-            fragment: "Core",
-            revision: offer.id,
-            source,
-        })?;
+        let read = answer::unescaped(&offer.core).and_then(|xml| Core::read(&xml));
+        let core =
+            read.map_err(|source| AgentError::Fragment { fragment: "Core", revision: offer.id, source })?;
         let core = Arc::new(core);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&core));
         Ok(core)

@@ -1,6 +1,10 @@
 //! What an agent reads of the server's answers ([MS-WUSP] 2.2.2).
+//!
+//! Fragments make up nearly all of an answer and are the same for all machines of a fleet. They are cut out
+//! as they stand, so that a thousand agents need not read them a thousand times; whoever wants one unescapes
+//! it with [`unescaped`].
 
-use std::io::Read as _;
+use std::borrow::Cow;
 
 use super::message::Cookie;
 use crate::domain::Sha1Digest;
@@ -8,9 +12,6 @@ use crate::wire::soap::{SoapError, open_answer};
 use crate::wire::xml::{Decoder, Limits, XmlError};
 
 type Input<'a> = Decoder<&'a [u8]>;
-
-/// Bytes of one fragment; real ones reach 47 MB.
-const MAX_FRAGMENT: u64 = 128 << 20;
 
 /// `GetConfigResult`.
 pub(super) struct ServerConfig {
@@ -25,7 +26,7 @@ pub(super) struct Offer {
     pub(super) id: u32,
     pub(super) action: String,
     pub(super) is_leaf: bool,
-    /// The Core fragment; empty for a change of what is known.
+    /// The Core fragment, still escaped; empty for a change of what is known.
     pub(super) core: String,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Round {
 /// `GetExtendedUpdateInfoResult`.
 #[derive(Default)]
 pub(super) struct Extended {
-    /// Revision and fragment: Extended ones and localized ones.
+    /// Revision and fragment, still escaped: Extended ones and localized ones.
     pub(super) fragments: Vec<(u32, String)>,
     pub(super) locations: Vec<(Sha1Digest, String)>,
 }
@@ -120,22 +121,43 @@ pub(super) fn nothing(text: &[u8], operation: &str) -> Result<(), SoapError> {
     open_answer(text, Limits::ANSWER, operation).map(|_| ())
 }
 
-/// A text of any length.
-fn fragment(input: &mut Input<'_>) -> Result<String, XmlError> {
-    let mut text = String::new();
-    let mut reader = input.text_reader();
-    (&mut reader).take(MAX_FRAGMENT).read_to_string(&mut text).map_err(XmlError::Read)?;
-    reader.finish()?;
-    Ok(text)
+const OPEN: &str = "<Xml>";
+const CLOSE: &str = "</Xml>";
+
+/// An answer without its fragments, and the fragments in order, escaped. A fragment holds no tag, so the next
+/// closing tag ends it.
+fn cut(text: &[u8]) -> (Cow<'_, [u8]>, Vec<&str>) {
+    let Ok(text) = std::str::from_utf8(text) else { return (Cow::Borrowed(text), Vec::new()) };
+    let (mut rest, mut out, mut fragments) = (text, String::new(), Vec::new());
+    while let Some(start) = memchr::memmem::find(rest.as_bytes(), OPEN.as_bytes()) {
+        let begin = start + OPEN.len();
+        let Some(length) = memchr::memmem::find(&rest.as_bytes()[begin..], CLOSE.as_bytes()) else { break };
+        out.push_str(&rest[..begin]);
+        fragments.push(&rest[begin..begin + length]);
+        rest = &rest[begin + length..];
+    }
+    out.push_str(rest);
+    (Cow::Owned(out.into_bytes()), fragments)
 }
 
-fn offer(input: &mut Input<'_>) -> Result<Offer, XmlError> {
+/// A fragment as the XML that it is.
+pub(super) fn unescaped(fragment: &str) -> Result<Cow<'_, str>, quick_xml::Error> {
+    Ok(quick_xml::escape::unescape(fragment)?)
+}
+
+/// The fragments that were cut out, in the order of their elements.
+type Fragments<'a> = std::vec::IntoIter<&'a str>;
+
+fn offer(input: &mut Input<'_>, fragments: &mut Fragments<'_>) -> Result<Offer, XmlError> {
     let mut offer = Offer { id: 0, action: String::new(), is_leaf: true, core: String::new() };
     while let Some(element) = input.child()? {
         match element {
             "ID" => offer.id = input.value()?,
             "IsLeaf" => offer.is_leaf = input.boolean()?,
-            "Xml" => offer.core = fragment(input)?,
+            "Xml" => {
+                input.skip()?;
+                offer.core = fragments.next().unwrap_or_default().to_owned();
+            }
             "Deployment" => {
                 while let Some(element) = input.child()? {
                     if element == "Action" { offer.action = input.text()? } else { input.skip()? }
@@ -147,21 +169,22 @@ fn offer(input: &mut Input<'_>) -> Result<Offer, XmlError> {
     Ok(offer)
 }
 
-fn offers(input: &mut Input<'_>) -> Result<Vec<Offer>, XmlError> {
+fn offers(input: &mut Input<'_>, fragments: &mut Fragments<'_>) -> Result<Vec<Offer>, XmlError> {
     let mut list = Vec::new();
     while input.child()?.is_some() {
-        list.push(offer(input)?);
+        list.push(offer(input, fragments)?);
     }
     Ok(list)
 }
 
 pub(super) fn round(text: &[u8]) -> Result<Round, SoapError> {
-    let mut input = result(text, "SyncUpdates")?;
+    let (text, fragments) = cut(text);
+    let (mut input, mut fragments) = (result(&text, "SyncUpdates")?, fragments.into_iter());
     let mut round = Round::default();
     while let Some(element) = input.child()? {
         match element {
-            "NewUpdates" => round.new = offers(&mut input)?,
-            "ChangedUpdates" => round.changed = offers(&mut input)?,
+            "NewUpdates" => round.new = offers(&mut input, &mut fragments)?,
+            "ChangedUpdates" => round.changed = offers(&mut input, &mut fragments)?,
             "OutOfScopeRevisionIDs" => {
                 while input.child()?.is_some() {
                     round.out_of_scope.push(input.value()?);
@@ -176,13 +199,14 @@ pub(super) fn round(text: &[u8]) -> Result<Round, SoapError> {
 }
 
 pub(super) fn extended(text: &[u8]) -> Result<Extended, SoapError> {
-    let mut input = result(text, "GetExtendedUpdateInfo")?;
+    let (text, fragments) = cut(text);
+    let (mut input, mut fragments) = (result(&text, "GetExtendedUpdateInfo")?, fragments.into_iter());
     let mut extended = Extended::default();
     while let Some(element) = input.child()? {
         match element {
             "Updates" => {
                 while input.child()?.is_some() {
-                    let Offer { id, core, .. } = offer(&mut input)?;
+                    let Offer { id, core, .. } = offer(&mut input, &mut fragments)?;
                     extended.fragments.push((id, core));
                 }
             }
@@ -205,4 +229,22 @@ pub(super) fn extended(text: &[u8]) -> Result<Extended, SoapError> {
         }
     }
     Ok(extended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_are_cut_out_and_come_back_in_order() {
+        let text = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+            <SyncUpdatesResponse xmlns=\"urn:x\"><SyncUpdatesResult><NewUpdates><UpdateInfo><ID>7</ID><Deployment>\
+            <ID>1</ID><Action>Evaluate</Action></Deployment><IsLeaf>false</IsLeaf><Xml>&lt;True /&gt;</Xml>\
+            </UpdateInfo><UpdateInfo><ID>8</ID><Xml>&lt;a b=&quot;&amp;amp;&quot; /&gt;</Xml></UpdateInfo></NewUpdates>\
+            <Truncated>true</Truncated></SyncUpdatesResult></SyncUpdatesResponse></s:Body></s:Envelope>";
+        let round = round(text.as_bytes()).unwrap();
+        assert!(round.truncated && !round.new[0].is_leaf && round.new[0].action == "Evaluate");
+        let cores: Vec<_> = round.new.iter().map(|offer| unescaped(&offer.core).unwrap()).collect();
+        assert_eq!(cores, ["<True />", "<a b=\"&amp;\" />"]);
+    }
 }
