@@ -237,17 +237,18 @@ fn declare_all(
 
 fn read_attribute(text: &str, start: usize) -> Result<Place, MetadataError> {
     let rest = &text[start..];
-    let name_len = rest.find(|c| is_space(c) || c == '=').ok_or(broken("an attribute has a value"))?;
+    let name_len =
+        rest.find(|c| is_space(c) || c == '=').ok_or_else(|| broken("an attribute has a value"))?;
     let (_, local_at) = checked_name(&rest[..name_len])?;
     let after = rest[name_len..].trim_start_matches(is_space);
-    let after = after.strip_prefix('=').ok_or(broken("an attribute has a value"))?;
+    let after = after.strip_prefix('=').ok_or_else(|| broken("an attribute has a value"))?;
     let quoted = after.trim_start_matches(is_space);
     let quote = match quoted.as_bytes().first() {
         Some(quote @ (b'"' | b'\'')) => *quote,
         _ => return Err(broken("an attribute's value is quoted")),
     };
     let value = text.len() - quoted.len() + 1;
-    let len = memchr::memchr(quote, &text.as_bytes()[value..]).ok_or(broken("a quote is closed"))?;
+    let len = memchr::memchr(quote, &text.as_bytes()[value..]).ok_or_else(|| broken("a quote is closed"))?;
     Ok(Place {
         prefix: start,
         local: start + local_at,
@@ -262,22 +263,28 @@ fn read_attribute(text: &str, start: usize) -> Result<Place, MetadataError> {
 fn checked_name(name: &str) -> Result<(&str, usize), MetadataError> {
     let mut local_at = 0;
     let mut fresh = true;
-    for (at, c) in name.char_indices() {
-        let legal = match c {
-            'a'..='z' | 'A'..='Z' | '_' => true,
-            '0'..='9' | '-' | '.' => !fresh,
-            ':' if !fresh && local_at == 0 => {
+    for (at, byte) in name.bytes().enumerate() {
+        let legal = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => true,
+            b'0'..=b'9' | b'-' | b'.' => !fresh,
+            b':' if !fresh && local_at == 0 => {
                 (local_at, fresh) = (at + 1, true);
                 continue;
             }
-            _ => !c.is_ascii() && c.is_alphanumeric(),
+            _ => byte >= 0x80,
         };
         if !legal {
             return Err(broken("a name is made of letters, digits and -._"));
         }
         fresh = false;
     }
-    if fresh { Err(broken("a name is not empty")) } else { Ok((name, local_at)) }
+    if fresh {
+        return Err(broken("a name is not empty"));
+    }
+    if !name.is_ascii() && !name.chars().all(|c| c.is_ascii() || c.is_alphanumeric()) {
+        return Err(broken("a name is made of letters, digits and -._"));
+    }
+    Ok((name, local_at))
 }
 
 fn is_space(c: char) -> bool {
