@@ -12,8 +12,10 @@
     reason = "a bench that cannot go on ends, prints, and rounds"
 )]
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tailwater::catalog::{Activated, Activation, Catalog, Config, NewPart, NewRevision, PartKind, ScanQuery};
@@ -186,6 +188,13 @@ fn resident_mb() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// Seconds of processor time that this process has used: on a busy machine a better measure than the clock.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
 fn disk(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
     entries
@@ -204,17 +213,27 @@ fn load(dir: &Path, revisions: u32) {
     let catalog = Catalog::open(Config::new(dir), Clock::system()).unwrap();
     let staging = catalog.staging().unwrap();
     let mut numbers = Numbers(88_172_645_463_325_252);
-    let (mut storing, mut raw) = (Duration::ZERO, 0);
+    let (mut storing, mut busy, mut raw) = (Duration::ZERO, 0.0, 0);
     let all: Vec<u32> = (1..=revisions).collect();
-    for batch in all.chunks(100) {
-        let batch: Vec<NewRevision> = batch.iter().map(|number| revision(*number, &mut numbers)).collect();
-        raw += batch.iter().flat_map(|one| &one.parts).map(|part| part.len).sum::<u64>();
-        let started = Instant::now();
-        staging.store(batch).unwrap();
+    for some in all.chunks(400) {
+        let mut batches: Vec<Vec<NewRevision>> = Vec::new();
+        for batch in some.chunks(100) {
+            batches.push(batch.iter().map(|number| revision(*number, &mut numbers)).collect());
+        }
+        raw += batches.iter().flatten().flat_map(|one| &one.parts).map(|part| part.len).sum::<u64>();
+        let (started, before) = (Instant::now(), cpu_seconds());
+        // four requests in flight, as a synchronisation has: they share their syncs
+        std::thread::scope(|scope| {
+            for batch in batches {
+                scope.spawn(|| staging.store(batch).unwrap());
+            }
+        });
         storing += started.elapsed();
+        busy += cpu_seconds() - before;
     }
     let rate = f64::from(revisions) / storing.as_secs_f64();
-    println!("  store, durable each 100        {rate:9.0} revisions/s   budget 20,000");
+    println!("  store, durable, 4 x 100 at once  {rate:7.0} revisions/s   budget 20,000");
+    println!("  the same a second of processor   {:7.0} revisions/s", f64::from(revisions) / busy);
     println!("  resident after storing         {:9.1} MB", resident_mb());
     let started = Instant::now();
     let Activated::Done(_) = staging.activate(Activation::default()).unwrap() else { return };
@@ -277,29 +296,58 @@ fn page(
     })
 }
 
-fn scans(catalog: &Catalog, different: bool, most_pages: usize) {
+/// An agent in the middle of its scan.
+struct Agent {
+    number: u32,
+    installed: Vec<u32>,
+    other: Vec<u32>,
+    asked: Instant,
+}
+
+/// 100 agents ask at once and again as soon as they are answered; two threads answer, as on two cores. A
+/// page's time counts from when it was asked for.
+fn scans(catalog: &Catalog, different: bool) {
     let started = Instant::now();
+    let agents =
+        (0..100).map(|number| Agent { number, installed: Vec::new(), other: Vec::new(), asked: started });
+    let queue = Mutex::new(agents.collect::<VecDeque<_>>());
+    let has = |agent: u32, id: u32| {
+        id <= PRODUCTS || (if different { id.wrapping_mul(agent + 7) } else { id }) % 8 < 3
+    };
+    let answer_all = || {
+        let mut times = Vec::new();
+        loop {
+            let next = queue.lock().unwrap().pop_front();
+            let Some(mut agent) = next else { return times };
+            let answer = page(catalog, &agent.installed, &agent.other);
+            for offer in &answer.new {
+                std::hint::black_box(catalog.read(&offer.core).unwrap());
+            }
+            times.push(agent.asked.elapsed());
+            for offer in &answer.new {
+                let installed = !offer.is_leaf && has(agent.number, offer.id.0);
+                if installed { &mut agent.installed } else { &mut agent.other }.push(offer.id.0);
+            }
+            if answer.truncated || answer.new.iter().any(|offer| !offer.is_leaf) {
+                agent.asked = Instant::now();
+                queue.lock().unwrap().push_back(agent);
+            }
+        }
+    };
     let mut times: Vec<Duration> = std::thread::scope(|scope| {
-        let agents: Vec<_> = (0..100_u32)
-            .map(|number| {
-                let has = move |id: u32| {
-                    id <= PRODUCTS || (if different { id.wrapping_mul(number + 7) } else { id }) % 8 < 3
-                };
-                scope.spawn(move || agent(catalog, &has).0)
-            })
-            .collect();
-        agents.into_iter().flat_map(|agent| agent.join().unwrap()).collect()
+        let other = scope.spawn(answer_all);
+        let mut times = answer_all();
+        times.extend(other.join().unwrap());
+        times
     });
-    let took = started.elapsed().as_secs_f64();
+    let rate = times.len() as f64 / started.elapsed().as_secs_f64();
     times.sort_unstable();
-    times.truncate(most_pages);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let at = |hundredth: usize| times[(times.len() - 1) * hundredth / 100].as_secs_f64() * 1e3;
     let name = if different { "100 agents, each different" } else { "100 agents of one image   " };
     println!(
-        "  {name}     {:9.0} pages/s     budget 1,500 (one image); p50 {:.2} ms, p99 {:.2} ms, budget 50 ms",
-        times.len() as f64 / took,
-        at(0.5),
-        at(0.99)
+        "  {name}     {rate:9.0} pages/s       budget 1,500 (one image); p50 {:.2} ms, p99 {:.2} ms, budget 50 ms",
+        at(50),
+        at(99)
     );
 }
 
@@ -308,8 +356,9 @@ fn open(dir: &Path, revisions: u32) {
     let catalog = Catalog::open(Config::new(dir), Clock::system()).unwrap();
     let (seconds, megabytes) = if revisions > 100_000 { (10, 1_000) } else { (2, 150) };
     println!(
-        "  open until ready               {:9.3} s             budget {seconds} s",
-        started.elapsed().as_secs_f64()
+        "  open until ready               {:9.3} s             budget {seconds} s; processor {:.3} s",
+        started.elapsed().as_secs_f64(),
+        cpu_seconds()
     );
     println!("  resident after opening         {:9.1} MB            budget {megabytes} MB", resident_mb());
     let (times, installed, other) = agent(&catalog, &|id| id <= PRODUCTS || id % 8 < 3);
@@ -319,19 +368,19 @@ fn open(dir: &Path, revisions: u32) {
         installed.len() + other.len()
     );
     if revisions <= 100_000 {
-        scans(&catalog, false, usize::MAX);
-        scans(&catalog, true, usize::MAX);
+        scans(&catalog, false);
+        scans(&catalog, true);
     }
     let other = &other[..other.len().min(1_250)];
-    let started = Instant::now();
-    let rounds = 2_000;
+    let started = cpu_seconds();
+    let rounds = 20_000;
     for round in 0..rounds {
         // each a different question, as agents with something of their own ask
         let mut own = other.to_vec();
         own.push(2_000_000 + round);
         std::hint::black_box(page(&catalog, &installed, &own));
     }
-    let rate = f64::from(rounds) / started.elapsed().as_secs_f64();
+    let rate = f64::from(rounds) / (cpu_seconds() - started);
     println!("  1,250 ids in, nothing remembered {rate:7.0} answers/s and core, budget 6,000");
     println!("  resident after scans           {:9.1} MB            budget 256 MB for 15,000", resident_mb());
 }

@@ -76,7 +76,7 @@ fn read(revision: NewRevision, arrived: i64) -> Result<Raw, CatalogError> {
     Ok(Raw { manifest, texts })
 }
 
-fn compress(raw: Raw, encoder: &mut Encoder) -> Result<Prepared, CatalogError> {
+fn compress(raw: Raw, encoder: &mut Encoder<'_>) -> Result<Prepared, CatalogError> {
     let mut prepared = Prepared { manifest: raw.manifest, records: Vec::new(), rest: Vec::new() };
     for (kind, text) in raw.texts {
         match (text, kind) {
@@ -168,7 +168,7 @@ pub(super) fn prepare(store: &Store, revisions: Vec<NewRevision>) -> Result<Vec<
 pub(super) fn append(
     store: &Store,
     log: &mut Log,
-    encoder: &mut Encoder,
+    encoder: &mut Encoder<'_>,
     prepared: Prepared,
 ) -> Result<Manifest, CatalogError> {
     let Prepared { mut manifest, records, rest } = prepared;

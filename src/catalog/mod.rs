@@ -52,7 +52,7 @@ pub use query::{
     KnownFile, MAX_PAGE, Page, Totals, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
 };
 pub use reading::Chunks;
-pub use rebuild::rebuild_index;
+pub use rebuild::{load_index, rebuild_index};
 pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };

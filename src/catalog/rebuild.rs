@@ -9,6 +9,7 @@
 //! **Invariant:** segments are never changed or cut here. A damaged record is passed over where its length
 //! is still right, else it ends what is taken from its file; the files after it are still read.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use super::kv::{Batch, Kv, MAX_BATCH};
@@ -134,4 +135,14 @@ pub fn rebuild_index(config: &Config) -> Result<PathBuf, CatalogError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fail("made")(error)),
         _ => Ok(old),
     }
+}
+
+/// Makes the index of a store that nobody has open from a dump ([`super::Catalog::dump_index`]), setting what
+/// was there aside as [`rebuild_index`] does. The `documents` folder must be the one the dump was made
+/// beside. Returns how many entries.
+pub fn load_index(config: &Config, dump: &mut impl Read) -> Result<u64, CatalogError> {
+    rebuild_index(config)?;
+    let _lock = super::store::take(config)?;
+    let kv = Kv::sled(&config.dir.join("index"), config.index_cache.0)?;
+    Ok(kv.load(dump)?)
 }

@@ -580,6 +580,29 @@ fn a_lost_index_comes_back_without_what_is_damaged() {
 }
 
 #[test]
+fn a_store_is_carried_over_by_its_documents_and_a_dump() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, small_world());
+    catalog.set_setting("anchor", Some(b"1")).unwrap();
+    catalog.decline(&update(3), "admin").unwrap();
+    let mut dump = Vec::new();
+    let entries = catalog.dump_index(&mut dump).unwrap();
+    drop(catalog);
+    let documents = house.dir.path().join("catalog/documents");
+    let other = House::new();
+    let beside = other.dir.path().join("catalog/documents");
+    std::fs::create_dir_all(&beside).unwrap();
+    std::fs::copy(documents.join("00000001.seg"), beside.join("00000001.seg")).unwrap();
+    assert_eq!(load_index(&other.config(), &mut dump.as_slice()).unwrap(), entries);
+    let catalog = other.open();
+    assert_eq!(catalog.setting("anchor").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!((catalog.totals().revisions, catalog.totals().declined), (3, 1));
+    let core = catalog.snapshot().part(RevisionId(3), &PartKind::Core).unwrap();
+    assert_eq!(catalog.read(&core).unwrap(), core_of(&small_world()[2]));
+}
+
+#[test]
 fn a_torn_tail_is_cut() {
     let house = House::new();
     let catalog = house.open();

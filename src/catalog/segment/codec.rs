@@ -6,7 +6,6 @@
 //!
 //! **Invariant:** a dictionary is used only after the store made it durable. It never changes once used.
 
-use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
@@ -19,13 +18,17 @@ const LEVEL: i32 = 3;
 /// Size of a dictionary.
 const DICTIONARY_BYTES: usize = 32 * 1024;
 /// How many dictionaries a store may have: numbers 1 to this.
-const MAX_DICTIONARIES: u8 = 4;
+const MAX_DICTIONARIES: u8 = 3;
 /// After how many revisions seen a dictionary is trained.
-const TRAIN_AT: [u64; MAX_DICTIONARIES as usize] = [50, 1_000, 8_000, 60_000];
+const TRAIN_AT: [u64; MAX_DICTIONARIES as usize] = [50, 2_000, 20_000];
 /// The most text kept to train from; more does not make a better dictionary of this size.
-const SAMPLE_BYTES: usize = 4 << 20;
+const SAMPLE_BYTES: usize = 2 << 20;
 /// Larger texts teach a dictionary nothing that a frame of its own would not learn.
 const LARGEST_SAMPLE: usize = 16 * 1024;
+/// Of this many texts one is kept to train from, once there are enough for a first dictionary.
+const SAMPLE_EVERY: usize = 3;
+/// How many idle contexts are kept, of each kind.
+const MAX_IDLE: usize = 4;
 /// Fewer samples cannot be trained from.
 const LEAST_SAMPLES: usize = 40;
 
@@ -41,6 +44,8 @@ pub(in super::super) struct Dictionary {
 pub(in super::super) struct Codec {
     dictionaries: RwLock<Vec<Arc<Dictionary>>>,
     training: Mutex<Training>,
+    encoders: Pool<CCtx<'static>>,
+    decoders: Pool<DCtx<'static>>,
 }
 
 #[derive(Default)]
@@ -53,8 +58,27 @@ struct Training {
     next: usize,
 }
 
-thread_local! {
-    static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+/// Contexts that wait for their next use. Making one costs more than compressing a small text with it, and
+/// one for every thread of a blocking pool would be hundreds of megabytes.
+struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Pool<T> {
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give(&self, context: T) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(context);
+        }
+    }
 }
 
 impl Codec {
@@ -92,7 +116,8 @@ impl Codec {
         let number = self.newest().map_or(0, |dictionary| dictionary.number).max(training.trained) + 1;
         let due = *TRAIN_AT.get(usize::from(number) - 1)?;
         training.seen += revisions;
-        for text in texts.filter(|text| !text.is_empty() && text.len() <= LARGEST_SAMPLE) {
+        let every = if number == 1 { 1 } else { SAMPLE_EVERY };
+        for text in texts.filter(|text| !text.is_empty() && text.len() <= LARGEST_SAMPLE).step_by(every) {
             training.keep(text);
         }
         if training.seen < due || training.samples.len() < LEAST_SAMPLES {
@@ -109,10 +134,11 @@ impl Codec {
     }
 
     /// Compresses with the newest dictionary; for one thread.
-    pub(in super::super) fn encoder(&self) -> Result<Encoder, CatalogError> {
-        let context = CCtx::try_create()
-            .ok_or_else(|| CatalogError::Compression(std::io::ErrorKind::OutOfMemory.into()))?;
-        Ok(Encoder { context, dictionary: self.newest(), scratch: Vec::new() })
+    pub(in super::super) fn encoder(&self) -> Result<Encoder<'_>, CatalogError> {
+        let context = self.encoders.take().or_else(CCtx::try_create);
+        let context =
+            context.ok_or_else(|| CatalogError::Compression(std::io::ErrorKind::OutOfMemory.into()))?;
+        Ok(Encoder { codec: self, context: Some(context), dictionary: self.newest(), scratch: Vec::new() })
     }
 
     /// Undoes what an encoder did.
@@ -125,7 +151,8 @@ impl Codec {
             return Ok(payload.to_vec());
         }
         let mut raw = Vec::with_capacity(header.raw);
-        DECODER.with_borrow_mut(|decoder| match header.dictionary {
+        let mut decoder = self.decoders.take().unwrap_or_default();
+        match header.dictionary {
             PLAIN => decoder.decompress(&mut raw, payload).map_err(fail),
             number => match self.get(number) {
                 Some(dictionary) => decoder
@@ -133,7 +160,8 @@ impl Codec {
                     .map_err(fail),
                 None => Err(CatalogError::Compression(std::io::ErrorKind::NotFound.into())),
             },
-        })?;
+        }?;
+        self.decoders.give(decoder);
         Ok(raw)
     }
 }
@@ -158,13 +186,23 @@ fn fail(code: usize) -> CatalogError {
 }
 
 /// Compresses records; see [`Codec::encoder`].
-pub(in super::super) struct Encoder {
-    context: CCtx<'static>,
+pub(in super::super) struct Encoder<'a> {
+    codec: &'a Codec,
+    /// There until it is given back.
+    context: Option<CCtx<'static>>,
     dictionary: Option<Arc<Dictionary>>,
     scratch: Vec<u8>,
 }
 
-impl Encoder {
+impl Drop for Encoder<'_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.context.take() {
+            self.codec.encoders.give(context);
+        }
+    }
+}
+
+impl Encoder<'_> {
     /// Appends one record to `out`.
     pub(in super::super) fn record(
         &mut self,
@@ -174,12 +212,13 @@ impl Encoder {
     ) -> Result<(), CatalogError> {
         self.scratch.clear();
         self.scratch.reserve(compress_bound(raw.len()));
+        let context = self.context.get_or_insert_default();
         let number = if let Some(dictionary) = &self.dictionary {
             let cdict = dictionary.encoder.as_cdict();
-            self.context.compress_using_cdict(&mut self.scratch, raw, cdict).map_err(fail)?;
+            context.compress_using_cdict(&mut self.scratch, raw, cdict).map_err(fail)?;
             dictionary.number
         } else {
-            self.context.compress(&mut self.scratch, raw, LEVEL).map_err(fail)?;
+            context.compress(&mut self.scratch, raw, LEVEL).map_err(fail)?;
             PLAIN
         };
         if self.scratch.len() < raw.len() {

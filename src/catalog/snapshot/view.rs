@@ -27,6 +27,8 @@ pub(in super::super) struct View {
     /// By update: part of a bundle that is offered.
     member: Bits,
     decided: HashMap<u32, Arc<Decision>>,
+    /// By update: whether anything was decided of it or of a bundle around it.
+    touched: Bits,
     /// By update: change number at which a bundle around it was declined or taken back.
     parent_change: HashMap<u32, u64>,
 }
@@ -49,6 +51,7 @@ impl View {
         let mut view = Self {
             offered: Bits::new(world.order.len()),
             member: Bits::new(world.updates.len()),
+            touched: Bits::new(world.updates.len()),
             parent_change: HashMap::new(),
             world,
             decisions,
@@ -57,6 +60,9 @@ impl View {
         };
         view.offer_roots();
         view.note_declined_parents();
+        for update in view.decided.keys().chain(view.parent_change.keys()) {
+            view.touched.put(*update);
+        }
         view
     }
 
@@ -204,6 +210,9 @@ impl View {
     /// Change number of the last change that agents should hear of.
     pub(super) fn change_of(&self, rev: &Rev) -> u64 {
         let role = u64::from(self.world.update_of(rev).role_change);
+        if !self.touched.has(rev.update) {
+            return role;
+        }
         let decision = self.decided.get(&rev.update).map_or(0, |decision| decision.change);
         let parent = self.parent_change.get(&rev.update).copied().unwrap_or(0);
         role.max(decision).max(parent)
