@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use tailwater::catalog::{Activated, Activation, Catalog, Config, NewPart, NewRevision, PartKind, ScanQuery};
 use tailwater::domain::{
-    BundleClause, CategoryKind, Facts, FileDeclaration, PrerequisiteClause, PublicationState, Sha1Digest,
-    Sha256Digest, Title, UpdateId, UpdateIdentity, UpdateType,
+    BundleClause, CategoryKind, Facts, FileDeclaration, PrerequisiteClause, PublicationState, RevisionId,
+    Sha1Digest, Sha256Digest, Title, UpdateId, UpdateIdentity, UpdateType,
 };
 use tailwater::runtime::Clock;
 use uuid::Uuid;
@@ -52,7 +52,9 @@ impl Numbers {
 
 fn update(number: u32) -> UpdateId {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15 ^ (u64::from(number) << 20 | 1));
-    (0..4).for_each(|_| drop(numbers.next()));
+    for _ in 0..4 {
+        numbers.next();
+    }
     UpdateId(Uuid::from_u64_pair(numbers.next(), numbers.next()))
 }
 
@@ -67,7 +69,7 @@ fn facts(number: u32, numbers: &mut Numbers) -> Facts {
         _ => UpdateType::Software,
     };
     let software = update_type == UpdateType::Software;
-    let parent = software && number % FAMILY == 0;
+    let parent = software && number.is_multiple_of(FAMILY);
     let child = software && !parent;
     let detectoid = |numbers: &mut Numbers| PRODUCTS + 1 + numbers.below(DETECTOIDS);
     let prerequisites = match update_type {
@@ -152,7 +154,7 @@ fn revision(number: u32, numbers: &mut Numbers) -> NewRevision {
     }
     core.push_str("</Prerequisites></Relationships><ApplicabilityRules><IsInstalled>");
     for _ in 0..3 {
-        let (value, build) = (numbers.next() as u32, numbers.below(20_000));
+        let (value, build) = (numbers.below(u32::MAX), numbers.below(20_000));
         write!(core, "<b.FileVersion Csidl=\"37\" Path=\"drivers\\f{value:x}.sys\" Comparison=\"GreaterThanOrEqualTo\" Version=\"10.0.{build}.{}\" /><b.RegDword Key=\"HKEY_LOCAL_MACHINE\" Subkey=\"SOFTWARE\\Contoso\\{value}\" Value=\"Build\" Comparison=\"EqualTo\" Data=\"{build}\" />", numbers.below(5_000)).unwrap();
     }
     core.push_str("</IsInstalled></ApplicabilityRules>");
@@ -258,9 +260,17 @@ fn load(dir: &Path, revisions: u32) {
     );
 }
 
+/// Whether an agent has a category or detectoid: all categories, and three of eight detectoids, others for
+/// each agent.
+fn has(catalog: &Catalog, agent: u32, id: RevisionId) -> bool {
+    let revision = catalog.snapshot().revision(id).unwrap();
+    let low = u32::from_le_bytes(*revision.identity.update.0.as_bytes().first_chunk().unwrap());
+    revision.update_type == UpdateType::Category || (low.wrapping_mul(2 * agent + 1) >> 16) % 8 < 3
+}
+
 /// What an agent with these categories and detectoids installed asks, until there is nothing new. Gives the
 /// time of each page.
-fn agent(catalog: &Catalog, has: &dyn Fn(u32) -> bool) -> (Vec<Duration>, Vec<u32>, Vec<u32>) {
+fn agent(catalog: &Catalog) -> (Vec<Duration>, Vec<u32>, Vec<u32>) {
     let (mut installed, mut other, mut times) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let started = Instant::now();
@@ -270,7 +280,7 @@ fn agent(catalog: &Catalog, has: &dyn Fn(u32) -> bool) -> (Vec<Duration>, Vec<u3
         }
         times.push(started.elapsed());
         for offer in &answer.new {
-            let list = if !offer.is_leaf && has(offer.id.0) { &mut installed } else { &mut other };
+            let list = if !offer.is_leaf && has(catalog, 0, offer.id) { &mut installed } else { &mut other };
             list.push(offer.id.0);
         }
         if !answer.truncated && answer.new.iter().all(|offer| offer.is_leaf) {
@@ -311,9 +321,6 @@ fn scans(catalog: &Catalog, different: bool) {
     let agents =
         (0..100).map(|number| Agent { number, installed: Vec::new(), other: Vec::new(), asked: started });
     let queue = Mutex::new(agents.collect::<VecDeque<_>>());
-    let has = |agent: u32, id: u32| {
-        id <= PRODUCTS || (if different { id.wrapping_mul(agent + 7) } else { id }) % 8 < 3
-    };
     let answer_all = || {
         let mut times = Vec::new();
         loop {
@@ -325,7 +332,8 @@ fn scans(catalog: &Catalog, different: bool) {
             }
             times.push(agent.asked.elapsed());
             for offer in &answer.new {
-                let installed = !offer.is_leaf && has(agent.number, offer.id.0);
+                let own = if different { agent.number } else { 0 };
+                let installed = !offer.is_leaf && has(catalog, own, offer.id);
                 if installed { &mut agent.installed } else { &mut agent.other }.push(offer.id.0);
             }
             if answer.truncated || answer.new.iter().any(|offer| !offer.is_leaf) {
@@ -361,7 +369,7 @@ fn open(dir: &Path, revisions: u32) {
         cpu_seconds()
     );
     println!("  resident after opening         {:9.1} MB            budget {megabytes} MB", resident_mb());
-    let (times, installed, other) = agent(&catalog, &|id| id <= PRODUCTS || id % 8 < 3);
+    let (times, installed, other) = agent(&catalog);
     println!(
         "  one agent, first scan          {:9} pages, {} revisions",
         times.len(),
