@@ -156,7 +156,7 @@ fn offer(input: &mut Input<'_>, fragments: &mut Fragments<'_>) -> Result<Offer, 
             "IsLeaf" => offer.is_leaf = input.boolean()?,
             "Xml" => {
                 input.skip()?;
-                offer.core = fragments.next().unwrap_or_default().to_owned();
+                fragments.next().unwrap_or_default().clone_into(&mut offer.core);
             }
             "Deployment" => {
                 while let Some(element) = input.child()? {
