@@ -4,10 +4,12 @@
 //! never changes. A piece counts as held only after its bytes and their hash were written. This room never
 //! fetches, and never asks which files are wanted: it is told.
 
+mod entry;
 mod error;
 mod evict;
 mod index;
 mod map;
+mod room;
 mod scrub;
 mod sparse;
 mod store;
@@ -22,9 +24,10 @@ use crate::domain::{ByteCount, Sha1Digest, Sha256Digest};
 
 pub use error::ContentError;
 pub use map::PIECE;
+pub use room::Room;
 pub use scrub::{CollectReport, Damage, VerifyReport};
 pub use sparse::SparseFile;
-pub use store::{Room, Store, Verdict};
+pub use store::{Store, Verdict};
 
 /// Where payloads are kept and how much of them.
 #[derive(Debug, Clone)]

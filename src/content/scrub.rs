@@ -12,10 +12,11 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::entry::Entry;
 use super::error::ContentError;
 use super::map::{self, Header};
 use super::sparse::SparseFile;
-use super::store::{Entry, Store};
+use super::store::Store;
 use crate::domain::{ByteCount, Sha1Digest};
 
 /// A file that was found damaged.

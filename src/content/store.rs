@@ -5,27 +5,22 @@
 //! It never decides what to fetch.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use quick_cache::sync::Cache;
 use rustix::process::Resource;
 
+use super::entry::Entry;
 use super::error::ContentError;
-use super::evict::{self, Candidate};
-use super::index::{Index, Record};
+use super::index::Index;
 use super::map::Header;
-use super::sparse::{Live, SparseFile, map_path};
+use super::sparse::SparseFile;
 use super::{Config, FileState, FileStatus, Usage};
-use crate::domain::{ByteCount, FileDeclaration, Sha1Digest};
+use crate::domain::{FileDeclaration, Sha1Digest};
 use crate::runtime::{Clock, Tasks};
-
-/// Names kept for a file; metadata may give one content hundreds.
-const MAX_NAMES: usize = 8;
 
 /// The largest payload that is taken: well above the 15 GB of real ones, and its map stays at 256 MiB.
 const MAX_FILE: u64 = 1 << 40;
@@ -38,10 +33,6 @@ const MAX_OPEN: usize = 4096;
 
 /// Locks by digest, so that opening one file does not wait for another.
 const STRIPES: usize = 64;
-
-/// A store counts as full for so long after there was no room: while something is wanted, it is tried again
-/// sooner than that.
-const FULL_FOR_MS: i64 = 30_000;
 
 /// What comparing the digests of a complete file showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,135 +48,26 @@ pub enum Verdict {
 
 /// The store of payloads. Cheap to clone.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(pub(super) Arc<Inner>);
 
-pub(super) struct Entry {
-    pub(super) size: u64,
-    pub(super) sha256: Option<crate::domain::Sha256Digest>,
-    pub(super) names: Vec<String>,
-    pub(super) live: Arc<Live>,
-    open: Weak<SparseFile>,
-    /// After an unclean stop, until its pieces were compared with their hashes.
-    doubtful: bool,
-    saved: Option<Record>,
-}
-
-struct Inner {
-    config: Config,
-    clock: Clock,
-    index: Index,
-    entries: Mutex<HashMap<Sha1Digest, Entry>>,
-    open: Cache<Sha1Digest, Arc<SparseFile>>,
-    stripes: [Mutex<()>; STRIPES],
-    removed: Mutex<Vec<Sha1Digest>>,
-    held: AtomicU64,
-    reserved: AtomicU64,
-    dropped: AtomicU64,
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) clock: Clock,
+    pub(super) index: Index,
+    pub(super) entries: Mutex<HashMap<Sha1Digest, Entry>>,
+    pub(super) open: Cache<Sha1Digest, Arc<SparseFile>>,
+    pub(super) stripes: [Mutex<()>; STRIPES],
+    pub(super) removed: Mutex<Vec<Sha1Digest>>,
+    pub(super) held: AtomicU64,
+    pub(super) reserved: AtomicU64,
+    pub(super) dropped: AtomicU64,
     /// When there was no room last, in milliseconds since 1970.
-    full_ms: AtomicI64,
-    making_room: Mutex<()>,
+    pub(super) full_ms: AtomicI64,
+    pub(super) making_room: Mutex<()>,
 }
 
-/// Room that was made for bytes about to be written; what is not used is given back when dropped.
-pub struct Room {
-    store: Store,
-    bytes: u64,
-}
-
-impl Room {
-    /// So many bytes were written: they count as held now.
-    pub fn used(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.store.0.reserved.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.store.0.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Entry {
-    pub(super) fn new(size: u64, sha256: Option<crate::domain::Sha256Digest>) -> Self {
-        Self {
-            size,
-            sha256,
-            names: Vec::new(),
-            live: Arc::new(Live::default()),
-            open: Weak::new(),
-            doubtful: false,
-            saved: None,
-        }
-    }
-
-    /// Takes over what a map says after an unclean stop.
-    pub(super) fn doubt(&mut self, held: u64, verified: bool) {
-        self.live.held.store(held, Ordering::Relaxed);
-        self.live.verified.store(verified, Ordering::Relaxed);
-        self.doubtful = !verified;
-    }
-
-    fn record(&self) -> Record {
-        Record {
-            size: self.size,
-            sha256: self.sha256,
-            names: self.names.clone(),
-            held: self.live.held.load(Ordering::Relaxed),
-            verified: self.live.verified.load(Ordering::Relaxed),
-            last_use_ms: self.live.last_use_ms.load(Ordering::Relaxed),
-        }
-    }
-
-    fn from_record(record: Record, doubtful: bool) -> Self {
-        let live = Live::default();
-        live.held.store(record.held, Ordering::Relaxed);
-        live.last_use_ms.store(record.last_use_ms, Ordering::Relaxed);
-        live.verified.store(record.verified, Ordering::Relaxed);
-        Self {
-            size: record.size,
-            sha256: record.sha256,
-            names: record.names.clone(),
-            live: Arc::new(live),
-            open: Weak::new(),
-            doubtful: doubtful && !record.verified,
-            saved: Some(record),
-        }
-    }
-
-    fn name(&mut self, name: &str) {
-        if self.names.len() < MAX_NAMES && !name.is_empty() && !self.names.iter().any(|known| known == name) {
-            self.names.push(name.to_owned());
-        }
-    }
-
-    fn state(&self) -> FileState {
-        if self.live.verified.load(Ordering::Relaxed) {
-            FileState::Verified
-        } else if self.live.held.load(Ordering::Relaxed) == self.size {
-            FileState::Complete
-        } else {
-            FileState::Partial
-        }
-    }
-
-    fn status(&self, sha1: Sha1Digest) -> FileStatus {
-        let last_use_ms = self.live.last_use_ms.load(Ordering::Relaxed);
-        FileStatus {
-            sha1,
-            sha256: self.sha256,
-            names: self.names.clone(),
-            size: self.size,
-            held: self.live.held.load(Ordering::Relaxed),
-            state: self.state(),
-            last_use: Timestamp::from_millisecond(last_use_ms).unwrap_or(Timestamp::UNIX_EPOCH),
-        }
-    }
 }
 
 /// How many files may be open at once: an eighth of what the process may have, two descriptors each, so
@@ -249,16 +131,16 @@ impl Store {
         });
     }
 
-    fn stripe(&self, sha1: &Sha1Digest) -> MutexGuard<'_, ()> {
+    pub(super) fn stripe(&self, sha1: &Sha1Digest) -> MutexGuard<'_, ()> {
         locked(&self.0.stripes[usize::from(sha1.0[19]) % STRIPES])
     }
 
-    fn path(&self, sha1: &Sha1Digest) -> PathBuf {
+    pub(super) fn path(&self, sha1: &Sha1Digest) -> PathBuf {
         let hex = sha1.hex();
         self.0.config.dir.join(&hex[38..]).join(&hex)
     }
 
-    fn now_ms(&self) -> i64 {
+    pub(super) fn now_ms(&self) -> i64 {
         self.0.clock.now().as_millisecond()
     }
 
@@ -294,7 +176,8 @@ impl Store {
             (Arc::clone(&entry.live), entry.doubtful)
         };
         let before = live.held.load(Ordering::Relaxed);
-        let opened = SparseFile::open(&self.path(sha1), doubtful, Arc::clone(&live))?;
+        let opened = SparseFile::open(&self.path(sha1), doubtful, Arc::clone(&live))
+            .inspect_err(|_| live.held.store(before, Ordering::Relaxed))?;
         let after = opened.as_ref().map_or(0, SparseFile::held);
         self.0.held.fetch_add(after, Ordering::Relaxed);
         self.0.held.fetch_sub(before, Ordering::Relaxed);
@@ -351,119 +234,6 @@ impl Store {
         Ok(file)
     }
 
-    /// Makes room for bytes about to be written, dropping what is least worth keeping. Blocking.
-    ///
-    /// # Errors
-    /// [`ContentError::NoRoom`] when everything that is left is in use: fetching stops, serving goes on.
-    pub fn make_room(&self, bytes: u64) -> Result<Room, ContentError> {
-        let inner = &self.0;
-        inner.reserved.fetch_add(bytes, Ordering::Relaxed);
-        let room = Room { store: self.clone(), bytes };
-        if self.excess()? == 0 {
-            return Ok(room);
-        }
-        // one at a time, or each of several would drop enough for all
-        let _one = locked(&inner.making_room);
-        let excess = self.excess()?;
-        if excess > 0 {
-            let slack = evict::slack(inner.config.max_size.map(|max| max.0));
-            self.drop_least_worth(excess.saturating_add(slack));
-            if self.excess()? > 0 {
-                self.note_full();
-                return Err(ContentError::NoRoom { wanted: ByteCount(bytes) });
-            }
-        }
-        Ok(room)
-    }
-
-    fn excess(&self) -> Result<u64, ContentError> {
-        let inner = &self.0;
-        let dir = &inner.config.dir;
-        let stat = rustix::fs::statvfs(dir).map_err(|error| ContentError::Io {
-            action: "ask the free space of",
-            path: dir.clone(),
-            source: error.into(),
-        })?;
-        Ok(evict::excess(
-            inner.held.load(Ordering::Relaxed),
-            inner.reserved.load(Ordering::Relaxed),
-            inner.config.max_size.map(|max| max.0),
-            stat.f_bavail.saturating_mul(stat.f_frsize),
-            inner.config.min_free.0,
-        ))
-    }
-
-    fn drop_least_worth(&self, bytes: u64) {
-        let mut candidates: Vec<_> = locked(&self.0.entries)
-            .iter()
-            .map(|(&sha1, entry)| Candidate {
-                sha1,
-                size: entry.size,
-                held: entry.live.held.load(Ordering::Relaxed),
-                verified: entry.live.verified.load(Ordering::Relaxed),
-                last_use_ms: entry.live.last_use_ms.load(Ordering::Relaxed),
-            })
-            .collect();
-        evict::order(&mut candidates);
-        let (mut freed, mut files) = (0_u64, 0);
-        for candidate in candidates {
-            if freed >= bytes {
-                break;
-            }
-            if self.drop_unused(&candidate.sha1) {
-                freed += candidate.held;
-                files += 1;
-            }
-        }
-        self.0.dropped.fetch_add(freed, Ordering::Relaxed);
-        if files > 0 {
-            tracing::info!(files, freed = %ByteCount(freed), "dropped what was least worth keeping");
-        }
-    }
-
-    /// Drops a file unless somebody has it. True when it is gone.
-    pub(super) fn drop_unused(&self, sha1: &Sha1Digest) -> bool {
-        let _one = self.stripe(sha1);
-        drop(self.0.open.remove(sha1));
-        let mut entries = locked(&self.0.entries);
-        match entries.get(sha1) {
-            Some(entry) if entry.open.strong_count() == 0 => {}
-            _ => return false,
-        }
-        let entry = entries.remove(sha1);
-        drop(entries);
-        self.unlink(sha1, entry);
-        true
-    }
-
-    fn unlink(&self, sha1: &Sha1Digest, entry: Option<Entry>) {
-        let path = self.path(sha1);
-        // the map goes first: without it a data file is worthless, and made anew
-        for path in [map_path(&path), path] {
-            if let Err(error) = std::fs::remove_file(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, path = %path.display(), "cannot remove a dropped file; remove it by hand");
-            }
-        }
-        locked(&self.0.removed).push(*sha1);
-        let held = entry.map_or(0, |entry| entry.live.held.load(Ordering::Relaxed));
-        self.0.held.fetch_sub(held, Ordering::Relaxed);
-    }
-
-    /// Drops a file with all its pieces; whoever has it open ends. Blocking.
-    pub fn discard(&self, file: &Arc<SparseFile>) {
-        let sha1 = file.sha1();
-        let _one = self.stripe(sha1);
-        if file.is_dropped() {
-            return;
-        }
-        file.mark_dropped();
-        drop(self.0.open.remove(sha1));
-        let entry = locked(&self.0.entries).remove(sha1);
-        self.unlink(sha1, entry);
-    }
-
     /// Takes damaged pieces of a file out of service; whoever has it open ends. Blocking.
     pub(super) fn forget_pieces(&self, file: &Arc<SparseFile>, pieces: &[u64]) -> Result<(), ContentError> {
         let sha1 = file.sha1();
@@ -485,18 +255,6 @@ impl Store {
             self.0.held.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
         Ok(complete)
-    }
-
-    fn note_full(&self) {
-        self.0.full_ms.store(self.now_ms(), Ordering::Relaxed);
-    }
-
-    fn note_if_full(&self, error: &ContentError) {
-        if let ContentError::Io { source, .. } = error
-            && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        {
-            self.note_full();
-        }
     }
 
     /// Compares the digests of a complete file with the declared ones; on a mismatch everything of it is
@@ -535,7 +293,7 @@ impl Store {
         let mut usage = Usage {
             held: self.0.held.load(Ordering::Relaxed),
             dropped: self.0.dropped.load(Ordering::Relaxed),
-            full: self.now_ms() - self.0.full_ms.load(Ordering::Relaxed) < FULL_FOR_MS,
+            full: self.is_full(),
             ..Usage::default()
         };
         for entry in locked(&self.0.entries).values() {
@@ -554,16 +312,16 @@ impl Store {
     /// # Errors
     /// When the disk or the index fails; nothing is lost from memory.
     pub fn sync(&self) -> Result<(), ContentError> {
+        self.save(false)
+    }
+
+    fn save(&self, exact: bool) -> Result<(), ContentError> {
         let mut removed = std::mem::take(&mut *locked(&self.0.removed));
         let mut open = Vec::new();
         let mut changes = Vec::new();
         for (sha1, entry) in locked(&self.0.entries).iter_mut() {
             open.extend(entry.open.upgrade());
-            let record = entry.record();
-            if entry.saved.as_ref() != Some(&record) {
-                entry.saved = Some(record.clone());
-                changes.push((*sha1, Some(record)));
-            }
+            changes.extend(entry.unsaved(exact).map(|record| (*sha1, Some(record))));
         }
         for file in open {
             file.sync()?;
@@ -578,7 +336,7 @@ impl Store {
     /// # Errors
     /// As [`Store::sync`].
     pub fn close(&self) -> Result<(), ContentError> {
-        self.sync()?;
+        self.save(true)?;
         self.0.index.close()
     }
 

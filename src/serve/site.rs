@@ -50,7 +50,8 @@ impl Answer for Site {
         if is("Content") || is("selfupdate") {
             self.files.answer(request, from).await
         } else if is("ClientWebService") || is("SimpleAuthWebService") || is("ReportingWebService") {
-            self.client.answer(request, from).await
+            // boxed, so that the many small answers for payloads do not carry its size along
+            Box::pin(self.client.answer(request, from)).await
         } else {
             body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n")
         }

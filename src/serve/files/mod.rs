@@ -111,7 +111,7 @@ impl Service {
         let path = head.uri.path();
         let answered = match address::read(path) {
             Some(address) => self.content(&head.method, &head.headers, &address).await,
-            None => self.selfupdate(path).await,
+            None => Box::pin(self.selfupdate(path)).await,
         };
         answered.unwrap_or_else(not_found)
     }
@@ -130,7 +130,7 @@ impl Service {
             },
             Wanted::Ranges(ranges) => match ranges[..] {
                 [range] => self.one(&asked, range, StatusCode::PARTIAL_CONTENT).await,
-                _ => self.several(&asked, ranges).await,
+                _ => Box::pin(self.several(&asked, ranges)).await,
             },
             Wanted::NotModified => asked.bare(StatusCode::NOT_MODIFIED),
             Wanted::Failed => asked.bare(StatusCode::PRECONDITION_FAILED),
@@ -147,12 +147,9 @@ impl Service {
     /// What is held under a digest, or what metadata says of it.
     async fn find(&self, address: &Address<'_>) -> Option<Asked> {
         let sha1 = address.sha1;
-        let file = if let Some(file) = self.0.store.cached(&sha1) {
-            Some(file)
-        } else {
-            let store = self.0.store.clone();
-            let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await.ok()?;
-            opened.inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened")).ok()?
+        let file = match self.0.store.cached(&sha1) {
+            Some(file) => Some(file),
+            None => Box::pin(self.open(sha1)).await?,
         };
         let size = match &file {
             Some(file) => file.size(),
@@ -160,6 +157,13 @@ impl Service {
         };
         let etag = etag(&sha1);
         Some(Asked { address_type: address.content_type(), etag, size, file, sha1 })
+    }
+
+    /// Opens a held file off the runtime's threads; the outer `None` when that failed.
+    async fn open(&self, sha1: Sha1Digest) -> Option<Option<Arc<SparseFile>>> {
+        let store = self.0.store.clone();
+        let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await.ok()?;
+        opened.inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened")).ok()
     }
 
     /// One range, or the whole.
@@ -173,7 +177,7 @@ impl Service {
                     None => Stream::held(Arc::clone(file), range, self.0.buffers.clone()).boxed_unsync(),
                 }
             }
-            _ => match self.fetch(asked, range).await {
+            _ => match Box::pin(self.fetch(asked, range)).await {
                 Ok(stream) => stream.boxed_unsync(),
                 Err(error) => return refusal(&asked.sha1, &error),
             },

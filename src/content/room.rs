@@ -1,0 +1,173 @@
+//! Room for what is fetched: made by dropping what is least worth keeping.
+//!
+//! **Invariant:** a file is dropped only while nobody but the store's own cache of open files has it, or
+//! after its readers were told. Room is made by one at a time. It never drops more than is needed and a
+//! small slack.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::entry::Entry;
+use super::error::ContentError;
+use super::evict::{self, Candidate};
+use super::sparse::{SparseFile, map_path};
+use super::store::{Store, locked};
+use crate::domain::{ByteCount, Sha1Digest};
+
+/// A store counts as full for so long after there was no room: while something is wanted, it is tried again
+/// sooner than that.
+const FULL_FOR_MS: i64 = 30_000;
+
+/// Room that was made for bytes about to be written; what is not used is given back when dropped.
+pub struct Room {
+    store: Store,
+    bytes: u64,
+}
+
+impl Room {
+    /// So many bytes were written: they count as held now.
+    pub fn used(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.store.0.reserved.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.store.0.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// Makes room for bytes about to be written, dropping what is least worth keeping. Blocking.
+    ///
+    /// # Errors
+    /// [`ContentError::NoRoom`] when everything that is left is in use: fetching stops, serving goes on.
+    pub fn make_room(&self, bytes: u64) -> Result<Room, ContentError> {
+        let inner = &self.0;
+        inner.reserved.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { store: self.clone(), bytes };
+        if self.excess()? == 0 {
+            return Ok(room);
+        }
+        // one at a time, or each of several would drop enough for all
+        let _one = locked(&inner.making_room);
+        let excess = self.excess()?;
+        if excess > 0 {
+            let slack = evict::slack(inner.config.max_size.map(|max| max.0));
+            self.drop_least_worth(excess.saturating_add(slack));
+            if self.excess()? > 0 {
+                self.note_full();
+                return Err(ContentError::NoRoom { wanted: ByteCount(bytes) });
+            }
+        }
+        Ok(room)
+    }
+
+    fn excess(&self) -> Result<u64, ContentError> {
+        let inner = &self.0;
+        let dir = &inner.config.dir;
+        let stat = rustix::fs::statvfs(dir).map_err(|error| ContentError::Io {
+            action: "ask the free space of",
+            path: dir.clone(),
+            source: error.into(),
+        })?;
+        Ok(evict::excess(
+            inner.held.load(Ordering::Relaxed),
+            inner.reserved.load(Ordering::Relaxed),
+            inner.config.max_size.map(|max| max.0),
+            stat.f_bavail.saturating_mul(stat.f_frsize),
+            inner.config.min_free.0,
+        ))
+    }
+
+    fn drop_least_worth(&self, bytes: u64) {
+        let mut candidates: Vec<_> = locked(&self.0.entries)
+            .iter()
+            .map(|(&sha1, entry)| Candidate {
+                sha1,
+                size: entry.size,
+                held: entry.live.held.load(Ordering::Relaxed),
+                verified: entry.live.verified.load(Ordering::Relaxed),
+                last_use_ms: entry.live.last_use_ms.load(Ordering::Relaxed),
+            })
+            .collect();
+        evict::order(&mut candidates);
+        let (mut freed, mut files) = (0_u64, 0);
+        for candidate in candidates {
+            if freed >= bytes {
+                break;
+            }
+            if self.drop_unused(&candidate.sha1) {
+                freed += candidate.held;
+                files += 1;
+            }
+        }
+        self.0.dropped.fetch_add(freed, Ordering::Relaxed);
+        if files > 0 {
+            tracing::info!(files, freed = %ByteCount(freed), "dropped what was least worth keeping");
+        }
+    }
+
+    /// Drops a file unless somebody has it. True when it is gone.
+    pub(super) fn drop_unused(&self, sha1: &Sha1Digest) -> bool {
+        let _one = self.stripe(sha1);
+        drop(self.0.open.remove(sha1));
+        let mut entries = locked(&self.0.entries);
+        match entries.get(sha1) {
+            Some(entry) if entry.open.strong_count() == 0 => {}
+            _ => return false,
+        }
+        let entry = entries.remove(sha1);
+        drop(entries);
+        self.unlink(sha1, entry);
+        true
+    }
+
+    fn unlink(&self, sha1: &Sha1Digest, entry: Option<Entry>) {
+        let path = self.path(sha1);
+        // the map goes first: without it a data file is worthless, and made anew
+        for path in [map_path(&path), path] {
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, path = %path.display(), "cannot remove a dropped file; remove it by hand");
+            }
+        }
+        locked(&self.0.removed).push(*sha1);
+        let held = entry.map_or(0, |entry| entry.live.held.load(Ordering::Relaxed));
+        self.0.held.fetch_sub(held, Ordering::Relaxed);
+    }
+
+    /// Drops a file with all its pieces; whoever has it open ends. Blocking.
+    pub fn discard(&self, file: &Arc<SparseFile>) {
+        let sha1 = file.sha1();
+        let _one = self.stripe(sha1);
+        if file.is_dropped() {
+            return;
+        }
+        file.mark_dropped();
+        drop(self.0.open.remove(sha1));
+        let entry = locked(&self.0.entries).remove(sha1);
+        self.unlink(sha1, entry);
+    }
+
+    pub(super) fn note_full(&self) {
+        self.0.full_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn note_if_full(&self, error: &ContentError) {
+        if let ContentError::Io { source, .. } = error
+            && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            self.note_full();
+        }
+    }
+
+    /// Whether writing stopped because there is no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.now_ms() - self.0.full_ms.load(Ordering::Relaxed) < FULL_FOR_MS
+    }
+}
