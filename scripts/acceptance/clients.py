@@ -58,8 +58,10 @@ class RawAgent:
     CLIENT = "http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"
     SIMPLE = "http://www.microsoft.com/SoftwareDistribution/Server/SimpleAuthWebService"
 
-    def __init__(self, port, encoding=None):
+    def __init__(self, port, encoding=None, number=1):
         self.port, self.encoding = port, encoding
+        self.id, self.name = f"0c1b2a39-0000-4000-8000-{number:012d}", f"raw-{number}.example"
+        self.offers = {}
 
     def call(self, service, namespace, operation, inside):
         body = f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><{operation} xmlns="{namespace}">{inside}</{operation}></s:Body></s:Envelope>'
@@ -89,10 +91,10 @@ class RawAgent:
         import re
         client, auth = "/ClientWebService/client.asmx", "/SimpleAuthWebService/SimpleAuth.asmx"
         last = self.text(self.call(client, self.CLIENT, "GetConfig", "<protocolVersion>2.90</protocolVersion>"), "LastChange")
-        pass_ = self.text(self.call(auth, self.SIMPLE, "GetAuthorizationCookie", "<clientId>0c1b2a39-0000-4000-8000-000000000001</clientId><dnsName>raw.example</dnsName>"), "CookieData")
+        pass_ = self.text(self.call(auth, self.SIMPLE, "GetAuthorizationCookie", f"<clientId>{self.id}</clientId><dnsName>{self.name}</dnsName>"), "CookieData")
         data = self.call(client, self.CLIENT, "GetCookie", f"<authCookies><AuthorizationCookie><PlugInId>SimpleTargeting</PlugInId><CookieData>{pass_}</CookieData></AuthorizationCookie></authCookies><lastChange>{last}</lastChange><currentTime>2026-01-01T00:00:00Z</currentTime><protocolVersion>2.90</protocolVersion>")
         cookie = f"<cookie><Expiration>{self.text(data, 'Expiration')}</Expiration><EncryptedData>{self.text(data, 'EncryptedData')}</EncryptedData></cookie>"
-        self.call(client, self.CLIENT, "RegisterComputer", cookie + "<computerInfo><DnsName>raw.example</DnsName><OSMajorVersion>10</OSMajorVersion></computerInfo>")
+        self.call(client, self.CLIENT, "RegisterComputer", cookie + f"<computerInfo><DnsName>{self.name}</DnsName><OSMajorVersion>10</OSMajorVersion></computerInfo>")
         installed, other = [], []
         for _ in range(200):
             ids = lambda name, rows: f"<{name}>" + "".join(f"<int>{i}</int>" for i in rows) + f"</{name}>" if rows else ""
@@ -103,6 +105,10 @@ class RawAgent:
                 (other if leaf else installed).append(number)
                 fresh = fresh or not leaf
                 start, end = row.find(b"<Xml>") + 5, row.find(b"</Xml>")
+                head = row[:start].decode()
+                identity = re.search(rb"UpdateID=(?:&quot;|\")([0-9A-Fa-f-]{36})", row[start:start + 400])
+                if identity:
+                    self.offers[identity.group(1).decode().lower()] = (self.text(head.encode(), "Action"), self.text(head.encode(), "Deadline"))
                 yield row[start:end]
             if not fresh and b"<Truncated>true" not in data[-5000:]:
                 return

@@ -188,6 +188,30 @@ def agents():
             print("\n".join(l for l in done.stdout.splitlines() if l.startswith(("NOTE",))))
 
 
+def approve():
+    """7: a bundle approved for a group reaches that group with its deadline, and no other."""
+    with Upstream("--catalog", catalog_of(300, mean_size=20000, seed=5)) as up, Tailwater(up.url) as tw:
+        tw.start()
+        check("sync", tw.run("sync")[0] == 0)
+        inside, outside = clients.RawAgent(tw.port, number=1), clients.RawAgent(tw.port, number=2)
+        for agent in (inside, outside):
+            list(agent.scan())
+        rows = tw.json("updates", "list", "--limit", "1000")["updates"]
+        bundle = next(r["update_id"].lower() for r in rows if r.get("bundle") and inside.offers.get(r["update_id"].lower(), ("",))[0] == "PreDeploymentCheck")
+        check("a group is made and a computer moved", tw.run("groups", "create", "Pilot")[0] == 0 and tw.run("computers", "move", inside.name, "Pilot")[0] == 0)
+        code, out, err = tw.run("updates", "approve", bundle, "--group", "Pilot", "--deadline", "2027-01-31T18:00:00Z")
+        check("the bundle is approved", code == 0, err.strip()[-200:])
+        for agent in (inside, outside):
+            agent.offers.clear()
+            list(agent.scan())
+        check("agents of the group are offered it with the deadline", inside.offers.get(bundle, ("",))[0] == "Install" and inside.offers[bundle][1].startswith("2027-01-31T18:00:00"), inside.offers.get(bundle))
+        check("others are not", outside.offers.get(bundle, ("",))[0] != "Install", outside.offers.get(bundle))
+        check("it is declined", tw.run("updates", "decline", bundle)[0] == 0)
+        inside.offers.clear()
+        list(inside.scan())
+        check("decline removes it", bundle not in inside.offers)
+
+
 def demand():
     """8: 50 agents ask a cold 300 MB file, shuffled, all at once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -355,7 +379,7 @@ def bad():
 
 
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "demand", "corrupt", "refill", "rate", "bad"]
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "bad"]
     for name in names:
         print(f"== {name}", flush=True)
         try:
