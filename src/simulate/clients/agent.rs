@@ -309,11 +309,9 @@ impl Agent {
             let extended = self.call(request, answer::extended).await?;
             let urls: HashMap<_, _> = extended.locations.into_iter().collect();
             for (revision, text) in extended.fragments {
-                let files = fragment::files(&text).map_err(|source| AgentError::Fragment {
-                    fragment: "Extended",
-                    revision,
-                    source,
-                })?;
+                let read = answer::unescaped(&text).and_then(|xml| fragment::files(&xml));
+                let files =
+                    read.map_err(|source| AgentError::Fragment { fragment: "Extended", revision, source })?;
                 for file in files.into_iter().filter(|file| !file.is_express) {
                     if let Some(url) = urls.get(&file.sha1) {
                         list.push((file, url.clone()));
