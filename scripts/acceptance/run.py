@@ -181,7 +181,7 @@ def agents():
         tw.start()
         check("sync", tw.run("sync")[0] == 0)
         approve_all(tw, 300)
-        for more in (["--content", "20"], ["--content", "20", "--style", "wua"], ["--clients", "200", "--threads", "16"]):
+        for more in (["--content", "20"], ["--content", "20", "--style", "wua"], ["--clients", os.environ.get("TAILWATER_CLIENTS", "200"), "--threads", "16"]):
             done = subprocess.run([PYTHON, str(PROBES / "wua_probe.py"), "--server", tw.url, *more], capture_output=True, text=True)
             last = [line for line in done.stdout.splitlines() if " passed, " in line][-1:]
             check(f"wua_probe {' '.join(more)}: 0 failed", done.returncode == 0, f"{last} {[l for l in done.stdout.splitlines() if l.startswith('FAIL')][:8]}")
