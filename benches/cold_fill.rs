@@ -14,15 +14,14 @@
     reason = "a bench prints, and ends when it cannot be set up"
 )]
 
+mod drain;
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
 
-use http::Method;
-use http_body_util::BodyExt as _;
-use support::client::Client;
+use drain::Drain;
 use support::origin::Origin;
 use support::world::{Setup, World};
 use tailwater::domain::FileDeclaration;
@@ -49,24 +48,21 @@ async fn world(pace: Option<u64>, think: Duration) -> (World, tempfile::TempDir)
 }
 
 /// Reads an answer and throws it away; how many bytes it had, and when the first came.
-async fn read(client: &mut Client, path: &str, range: Option<(u64, u64)>) -> (u64, Duration) {
-    let begun = Instant::now();
-    let header = range.map(|(start, end)| format!("bytes={start}-{}", end - 1));
-    let headers: Vec<_> = header.iter().map(|value| ("range", value.as_str())).collect();
-    let mut body = client.begin(Method::GET, path, &headers).await.unwrap().into_body();
-    let (mut bytes, mut first) = (0, None);
-    while let Some(frame) = body.frame().await {
-        first.get_or_insert_with(|| begun.elapsed());
-        bytes += frame.unwrap().into_data().map_or(0, |data| data.len() as u64);
-    }
-    (bytes, first.unwrap_or_default())
+async fn read(client: &mut Drain, path: &str, range: Option<(u64, u64)>) -> (u64, Duration) {
+    let range = range.map(|(start, end)| format!("Range: bytes={start}-{}\r\n", end - 1)).unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: site.example\r\n{range}\r\n");
+    client.ask(&request, |_| {}).await.unwrap()
+}
+
+async fn client(world: &World) -> Drain {
+    Drain::connect(world.address, false).await.unwrap()
 }
 
 /// How long the upstream alone takes to send the file to one client.
 async fn alone(origin: &Origin, file: &FileDeclaration) -> Duration {
     let address =
         origin.url(file).strip_prefix("http://").unwrap().split('/').next().unwrap().parse().unwrap();
-    let mut client = Client::connect(address).await;
+    let mut client = Drain::connect(address, false).await.unwrap();
     let begun = Instant::now();
     assert_eq!(read(&mut client, &file.content_path(), None).await.0, file.size);
     begun.elapsed()
@@ -84,7 +80,7 @@ async fn whole(clients: u64) {
     let begun = Instant::now();
     let mut tasks = Vec::new();
     for _ in 0..clients {
-        let (mut client, path, size) = (world.client().await, file.content_path(), file.size);
+        let (mut client, path, size) = (client(&world).await, file.content_path(), file.size);
         tasks.push(world.tasks.spawn("client", async move {
             assert_eq!(read(&mut client, &path, None).await.0, size);
         }));
@@ -120,7 +116,7 @@ async fn shuffled() {
     let begun = Instant::now();
     let mut tasks = Vec::new();
     for agent in 0..50 {
-        let (mut client, path, size) = (world.client().await, file.content_path(), file.size);
+        let (mut client, path, size) = (client(&world).await, file.content_path(), file.size);
         tasks.push(world.tasks.spawn("agent", async move {
             let mut random = Random(agent * 7919 + 13);
             let mut starts: Vec<_> = (0..size.div_ceil(MIB)).map(|n| n * MIB).collect();
@@ -163,7 +159,7 @@ async fn unaligned() {
     let begun = Instant::now();
     let mut tasks = Vec::new();
     for part in starts.chunks(10) {
-        let (mut client, path, part) = (world.client().await, file.content_path(), part.to_vec());
+        let (mut client, path, part) = (client(&world).await, file.content_path(), part.to_vec());
         tasks.push(world.tasks.spawn("agent", async move {
             let mut firsts = Vec::new();
             for start in part {
@@ -196,7 +192,7 @@ async fn unpaced() {
     let floor = alone(&world.origin, &sample).await;
     let file = world.file("cold.cab", 1 << 30, 6);
     let begun = Instant::now();
-    assert_eq!(read(&mut world.client().await, &file.content_path(), None).await.0, file.size);
+    assert_eq!(read(&mut client(&world).await, &file.content_path(), None).await.0, file.size);
     println!(
         "1 client, whole cold 1 GiB, nothing paced: {:.2} s, upstream alone {:.2} s",
         begun.elapsed().as_secs_f64(),

@@ -5,7 +5,11 @@
 //! `sendfile on` at no more than 0.85 times its CPU per GiB, and at least 0.9 times the throughput of nginx
 //! with `sendfile off; output_buffers 2 256k`. 16 KiB files: at least 0.9 times either.
 //!
-//! `cargo bench --bench serve_files [-- --seconds 2 --rounds 3 --only ranges]`; says that it skips where nginx is absent.
+//! The client shares the cores, so it drops bodies in the kernel (`--copy` copies them, as a real client does,
+//! and then often is what limits). On loopback a part of the sending runs in the receiver's context: the sum
+//! of server and client is printed as well.
+//!
+//! `cargo bench --bench serve_files [-- --seconds 2 --rounds 3 --only ranges --copy]`; says that it skips where nginx is absent.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +20,8 @@
     reason = "a bench prints, ends when it cannot be set up, and waits for other programs"
 )]
 
+mod drain;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -24,12 +30,11 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use drain::Drain;
 use sha1::Digest as _;
 use tailwater::content::{self, PIECE, Store};
 use tailwater::domain::{ByteCount, FileDeclaration, Sha1Digest};
 use tailwater::runtime::Clock;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 const LARGE: usize = 1 << 30;
 const SMALL: usize = 16 * 1024;
@@ -52,13 +57,14 @@ fn main() {
     ];
     let mut seen: BTreeMap<(&str, &str), Vec<Figures>> = BTreeMap::new();
     let only = text_argument("--only");
+    let copy = std::env::args().any(|argument| argument == "--copy");
     for load in [Load::Ranges, Load::Whole, Load::Small] {
         if only.as_deref().is_some_and(|only| !load.name().contains(only)) {
             continue;
         }
         for round in 0..=rounds {
             for server in &servers {
-                let figures = measure(server, load, &files, Duration::from_secs_f64(seconds));
+                let figures = measure(server, load, &files, Duration::from_secs_f64(seconds), copy);
                 // the first round warms connections and the page cache up
                 if round > 0 {
                     seen.entry((load.name(), server.name)).or_default().push(figures);
@@ -205,16 +211,18 @@ impl Server {
                 processes.push(id);
             }
         }
-        let mut nanos = 0.0;
-        for process in processes {
-            let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { continue };
-            for thread in threads.flatten() {
-                let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-                nanos += schedstat.split(' ').next().and_then(|run| run.parse::<f64>().ok()).unwrap_or(0.0);
-            }
-        }
-        nanos / 1e9
+        processes.into_iter().map(process_cpu).sum()
     }
+}
+
+/// CPU time of one process, in seconds.
+fn process_cpu(process: u32) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return 0.0 };
+    let nanos = threads.flatten().map(|thread| {
+        let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        schedstat.split(' ').next().and_then(|run| run.parse::<f64>().ok()).unwrap_or(0.0)
+    });
+    nanos.sum::<f64>() / 1e9
 }
 
 #[derive(Clone, Copy)]
@@ -258,70 +266,51 @@ impl Load {
 
 #[derive(Debug, Clone, Copy)]
 struct Figures {
+    sum_per_gib: f64,
     gib_per_second: f64,
     requests_per_second: f64,
     cpu_per_gib: f64,
 }
 
-/// One run of a load: everything on one client thread that copies what it receives, as real clients do.
-fn measure(server: &Server, load: Load, files: &Files, time: Duration) -> Figures {
+/// One run of a load, everything on one client thread.
+fn measure(server: &Server, load: Load, files: &Files, time: Duration, copy: bool) -> Figures {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     let counts = Rc::new(std::cell::Cell::new((0_u64, 0_u64)));
-    let (cpu, begun) = (server.cpu(), Instant::now());
+    let (cpu, own, begun) = (server.cpu(), process_cpu(std::process::id()), Instant::now());
     local.block_on(&runtime, async {
         for connection in 1..=load.connections() {
             let (counts, address) = (Rc::clone(&counts), server.address);
             let mut random = connection.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let requests: Vec<_> = (0..512).map(|_| load.request(&mut random, files)).collect();
-            tokio::task::spawn_local(async move { converse(address, &requests, &counts).await });
+            tokio::task::spawn_local(async move { converse(address, copy, &requests, &counts).await });
         }
         tokio::time::sleep(time).await;
     });
     let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), server.cpu() - cpu);
+    let own = process_cpu(std::process::id()) - own;
     let (bytes, requests) = counts.get();
     let gib = bytes as f64 / LARGE as f64;
     Figures {
         gib_per_second: gib / elapsed,
         requests_per_second: requests as f64 / elapsed,
         cpu_per_gib: cpu / gib,
+        sum_per_gib: (cpu + own) / gib,
     }
 }
 
-async fn converse(address: SocketAddr, requests: &[String], counts: &std::cell::Cell<(u64, u64)>) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut buffer = vec![0; 256 * 1024];
+async fn converse(
+    address: SocketAddr,
+    copy: bool,
+    requests: &[String],
+    counts: &std::cell::Cell<(u64, u64)>,
+) {
+    let mut connection = Drain::connect(address, copy).await.unwrap();
     for request in requests.iter().cycle() {
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut left: Option<u64> = None;
-        let mut have = 0;
-        loop {
-            let got = stream.read(&mut buffer[have..]).await.unwrap();
-            assert!(got > 0, "the server closed the connection");
-            let mut body = got as u64;
-            if left.is_none() {
-                have += got;
-                let Some(end) = memchr::memmem::find(&buffer[..have], b"\r\n\r\n") else { continue };
-                left = Some(length(&buffer[..end]));
-                body = (have - end - 4) as u64;
-                have = 0;
-            }
-            left = left.map(|left| left - body);
-            let (bytes, whole) = counts.get();
-            counts.set((bytes + body, whole + u64::from(left == Some(0))));
-            if left == Some(0) {
-                break;
-            }
-        }
+        let count = |got| counts.set((counts.get().0 + got, counts.get().1));
+        connection.ask(request, count).await.unwrap();
+        counts.set((counts.get().0, counts.get().1 + 1));
     }
-}
-
-fn length(head: &[u8]) -> u64 {
-    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 20"), "{head}");
-    let value = head.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap();
-    value.trim().parse().unwrap()
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -335,9 +324,12 @@ fn report(load: Load, servers: &[Server], seen: &mut BTreeMap<(&str, &str), Vec<
     for server in servers {
         let figures = &seen[&(load.name(), server.name)];
         let of = |pick: fn(&Figures) -> f64| median(&mut figures.iter().map(pick).collect::<Vec<_>>());
-        let (gib, rps, cpu) =
-            (of(|f| f.gib_per_second), of(|f| f.requests_per_second), of(|f| f.cpu_per_gib));
-        println!("  {:<15} {gib:>6.2} GiB/s {rps:>9.0} requests/s {cpu:>6.3} CPU-s/GiB", server.name);
+        let (gib, rps) = (of(|f| f.gib_per_second), of(|f| f.requests_per_second));
+        let (cpu, sum) = (of(|f| f.cpu_per_gib), of(|f| f.sum_per_gib));
+        println!(
+            "  {:<15} {gib:>6.2} GiB/s {rps:>9.0} requests/s {cpu:>6.3} CPU-s/GiB ({sum:.3} with the client)",
+            server.name
+        );
         medians.push((gib, cpu));
     }
     let [(ours, ours_cpu), (sendfile, sendfile_cpu), (copying, copying_cpu)] = medians[..] else { return };
