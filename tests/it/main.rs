@@ -15,6 +15,7 @@ mod held_pieces_survive;
 mod huge_fragments_are_streamed;
 mod link;
 mod link_rate;
+mod listeners_listen;
 mod misses_are_fetched_once;
 mod payloads_follow_http;
 mod recorded_scans_get_recorded_answers;

@@ -1,0 +1,133 @@
+//! Listeners: plain and TLS, an address that is taken, an end that lets answers finish.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tailwater::runtime::{Clock, Tasks};
+use tailwater::serve::listener::TlsFiles;
+use tailwater::serve::{Answer, Listener, ListenerConfig, ListenerError, Peer, Request, Response, full};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::support::client::Client;
+
+/// Says over what it was asked; under `/slow` only when told.
+struct Echo(Arc<Notify>);
+
+impl Answer for Echo {
+    async fn answer(&self, request: Request, from: Peer) -> Response {
+        if request.uri().path() == "/slow" {
+            self.0.notified().await;
+        }
+        Response::new(full(if from.tls { "tls" } else { "plain" }))
+    }
+}
+
+fn certificate(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/link_certificates").join(name)
+}
+
+fn anywhere() -> ListenerConfig {
+    ListenerConfig::new("127.0.0.1:0".parse().unwrap())
+}
+
+async fn start(config: ListenerConfig, tasks: &Tasks) -> (std::net::SocketAddr, Arc<Notify>) {
+    let listener = Listener::bind(config).await.unwrap();
+    let (address, go) = (listener.address(), Arc::new(Notify::new()));
+    let echo = Arc::new(Echo(Arc::clone(&go)));
+    tasks.spawn("listener", listener.run(echo, Clock::system(), tasks.clone()));
+    (address, go)
+}
+
+#[tokio::test]
+async fn a_tls_listener_answers_over_tls() {
+    let tasks = Tasks::new();
+    let files = TlsFiles { certificate: certificate("server.pem"), key: certificate("server.key") };
+    let (address, _) = start(ListenerConfig { tls: Some(files), ..anywhere() }, &tasks).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate("authority.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("tls"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_taken_address_and_useless_certificates_are_said_with_the_next_step() {
+    let first = Listener::bind(anywhere()).await.unwrap();
+    let error = Listener::bind(ListenerConfig::new(first.address())).await.map(drop).unwrap_err();
+    assert!(matches!(error, ListenerError::InUse { .. }), "{error:?}");
+    assert!(error.to_string().contains("set another listen address"), "{error}");
+    for (chain, key) in [("server.key", "server.key"), ("server.pem", "server.pem"), ("none", "server.key")] {
+        let files = TlsFiles { certificate: certificate(chain), key: certificate(key) };
+        let error =
+            Listener::bind(ListenerConfig { tls: Some(files), ..anywhere() }).await.map(drop).unwrap_err();
+        assert!(matches!(error, ListenerError::Pem { .. } | ListenerError::Tls { .. }), "{chain}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_running_answer_end() {
+    let tasks = Tasks::new();
+    let (address, go) = start(anywhere(), &tasks).await;
+    let mut client = Client::connect(address).await;
+    let ending = tasks.clone();
+    let (answer, ended) = tokio::join!(
+        async { client.begin(Method::GET, "/slow", &[]).await.unwrap().into_body().collect().await.unwrap() },
+        async {
+            // the request is on its way before the end begins
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let ended = ending.shut_down(Duration::from_secs(5));
+            go.notify_one();
+            ended.await
+        }
+    );
+    assert_eq!(&answer.to_bytes()[..], b"plain");
+    assert!(ended, "{:?}", tasks.status());
+    assert!(TcpStream::connect(address).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed() {
+    let tasks = Tasks::new();
+    let config = ListenerConfig { idle: Duration::from_millis(200), ..anywhere() };
+    let (address, _) = start(config, &tasks).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HT").await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait() {
+    let tasks = Tasks::new();
+    let (address, _) = start(ListenerConfig { max_connections: 1, ..anywhere() }, &tasks).await;
+    let mut first = Client::connect(address).await;
+    first.begin(Method::GET, "/", &[]).await.unwrap().into_body().collect().await.unwrap();
+    let mut second = Client::connect(address).await;
+    {
+        let waiting = second.begin(Method::GET, "/", &[]);
+        tokio::pin!(waiting);
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
+        assert!(early.is_err(), "the second must wait for the first");
+        drop(first);
+        assert_eq!(waiting.await.unwrap().status(), 200);
+    }
+}
