@@ -17,6 +17,10 @@ use tokio::time::Instant;
 /// at 30 MB/s and no limit at 1 GB/s; at 1 KiB the error stays under 0.1 % up to 8 Gbit/s.
 pub(super) const CELL: u64 = 1024;
 
+/// The part of the rate that is kept back, in thousandths: the rate is a cap, and what arrives at the ends of
+/// any interval that somebody measures (a quantum, a segment, an acknowledgement on its way) stays under it.
+const KEPT_BACK: u128 = 5;
+
 /// Slack beside a quantum, so that a timer that fires late loses nothing.
 const BURST_TIME: Duration = Duration::from_millis(10);
 
@@ -43,6 +47,7 @@ impl Quota {
     /// For a rate of at least 1 byte a second, spent in portions of `quantum` bytes.
     pub(super) fn new(bytes_per_second: u64, quantum: u64) -> Self {
         let rate = u128::from(bytes_per_second.max(1));
+        let rate = (rate * (1000 - KEPT_BACK) / 1000).max(1);
         let slack = rate * BURST_TIME.as_nanos() / 1_000_000_000;
         let burst =
             u32::try_from((slack + u128::from(quantum)).div_ceil(u128::from(CELL))).unwrap_or(u32::MAX);

@@ -1,5 +1,6 @@
 //! SOAP requests in, answers out ([MS-WSUSSS] 3.1.4).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Cursor, Write as _};
@@ -57,11 +58,16 @@ pub(super) struct Upstream {
 }
 
 /// Why a request gets a fault: the error code and the message.
-struct Refusal(&'static str, &'static str);
+struct Refusal(&'static str, Cow<'static, str>);
+
+/// A refusal with a fixed message, usually the parameter's name.
+const fn refusal(code: &'static str, message: &'static str) -> Refusal {
+    Refusal(code, Cow::Borrowed(message))
+}
 
 impl From<XmlError> for Refusal {
     fn from(_error: XmlError) -> Self {
-        Self("InvalidParameters", "")
+        refusal("InvalidParameters", "")
     }
 }
 
@@ -130,7 +136,7 @@ impl Upstream {
                 let text = envelope(version, Style::Server, out.as_str());
                 Answer { is_fault: false, version, text }
             }
-            Err(Refusal(code, text)) => self.fault(version, code, text, action),
+            Err(Refusal(code, text)) => self.fault(version, code, &text, action),
         }
     }
 
@@ -157,7 +163,7 @@ impl Upstream {
             "GetRevisionIdList" => self.revision_ids(input),
             "GetUpdateData" => self.update_data(input),
             "DownloadFiles" => self.download_files(input),
-            _ => Err(Refusal("InternalServerError", "the stand-in does not play this operation")),
+            _ => Err(refusal("InternalServerError", "the stand-in does not play this operation")),
         }
     }
 
@@ -171,9 +177,9 @@ impl Upstream {
             }
         }
         if name.is_empty() || name.len() > 255 {
-            return Err(Refusal("InvalidParameters", "machineName"));
+            return Err(refusal("InvalidParameters", "machineName"));
         }
-        let id = id.ok_or(Refusal("InvalidParameters", "accountGuid"))?;
+        let id = id.ok_or(refusal("InvalidParameters", "accountGuid"))?;
         let mut out = Encoder::new();
         out.open("GetAuthorizationCookieResult").text("PlugInId", "DssTargeting");
         out.text("CookieData", &self.baker.bake('a', &id.to_string(), self.expiry()));
@@ -194,11 +200,18 @@ impl Upstream {
                 _ => input.skip()?,
             }
         }
-        if !version.trim().starts_with("1.") {
-            return Err(Refusal("IncompatibleProtocolVersion", ""));
+        let numbers =
+            version.trim().split_once('.').map(|(major, minor)| (major.parse::<u32>(), minor.parse::<u32>()));
+        match numbers {
+            Some((Ok(1), Ok(_))) => {}
+            Some((Ok(_), Ok(_))) => return Err(refusal("IncompatibleProtocolVersion", "")),
+            _ => return Err(refusal("InvalidParameters", "protocolVersion")),
+        }
+        if data.is_empty() {
+            return Err(refusal("InvalidParameters", "authCookies"));
         }
         let whose = self.baker.check('a', &data, self.clock.now());
-        let whose = whose.ok_or(Refusal("InvalidAuthorizationCookie", ""))?;
+        let whose = whose.ok_or(refusal("InvalidAuthorizationCookie", ""))?;
         let expiry = self.expiry();
         let mut out = Encoder::new();
         out.open("GetCookieResult");
@@ -210,7 +223,7 @@ impl Upstream {
     /// The cookie that a request carries must be good.
     fn admit(&self, data: &str) -> Result<(), Refusal> {
         let whose = self.baker.check('c', data, self.clock.now());
-        whose.map(|_| ()).ok_or(Refusal("InvalidCookie", ""))
+        whose.map(|_| ()).ok_or(refusal("InvalidCookie", ""))
     }
 
     fn config_data(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
@@ -255,7 +268,7 @@ impl Upstream {
             }
         }
         self.admit(&cookie)?;
-        let selection = selection.ok_or(Refusal("InvalidParameters", "filter"))?;
+        let selection = selection.ok_or(refusal("InvalidParameters", "filter"))?;
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         let chosen = catalog.select(&selection);
         let mut out = Encoder::with_capacity(chosen.len() * 130 + 256);
@@ -288,12 +301,12 @@ impl Upstream {
         }
         self.admit(&cookie)?;
         if wanted.is_empty() || wanted.len() > self.config.max_updates_per_request as usize {
-            return Err(Refusal("InvalidParameters", "updateIds"));
+            return Err(refusal("InvalidParameters", "updateIds"));
         }
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         let (mut updates, mut urls, mut sent) = (String::new(), String::new(), 0);
         for identity in &wanted {
-            let revision = catalog.find(identity).ok_or(Refusal("InternalServerError", ""))?;
+            let revision = catalog.find(identity).ok_or(refusal("InternalServerError", ""))?;
             if sent > 0 && updates.len() > ANSWER_LIMIT {
                 break;
             }
@@ -314,36 +327,41 @@ impl Upstream {
             "<ServerSyncUpdateData><Id><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber></Id>",
             identity.update, identity.revision
         );
-        let files: Vec<_> = revision.files.iter().chain(&revision.eula).collect();
-        if !files.is_empty() {
-            updates.push_str("<FileDigestList>");
-            for &&index in &files {
-                let payload = &catalog.payloads[index];
-                let sha1 = payload.digests().0;
-                let _ = write!(updates, "<base64Binary>{}</base64Binary>", sha1.base64());
-                let _ = write!(
-                    urls,
-                    "<ServerSyncUrlData><FileDigest>{}</FileDigest><UssUrl /></ServerSyncUrlData>",
-                    sha1.base64()
-                );
-                let mut known = self.by_digest.write().unwrap_or_else(PoisonError::into_inner);
-                known.entry(sha1).or_insert_with(|| Arc::clone(payload));
-            }
-            updates.push_str("</FileDigestList>");
-        }
         let compressed = (self.config.cabinets && text.len() * 2 > PLAIN_LIMIT).then(|| cabinet(&text).ok());
-        if let Some(cabinet) = compressed.flatten() {
-            let _ = write!(
-                updates,
-                "<XmlUpdateBlobCompressed>{}</XmlUpdateBlobCompressed>",
-                STANDARD.encode(cabinet)
-            );
-        } else {
+        let compressed = compressed.flatten();
+        // the schema has the plain document before the digests and the compressed one behind them
+        if compressed.is_none() {
             updates.push_str("<XmlUpdateBlob>");
             escape_into(updates, &text);
             updates.push_str("</XmlUpdateBlob>");
         }
+        self.add_files(catalog, revision, updates, urls);
+        if let Some(cabinet) = compressed {
+            let text = STANDARD.encode(cabinet);
+            let _ = write!(updates, "<XmlUpdateBlobCompressed>{text}</XmlUpdateBlobCompressed>");
+        }
         updates.push_str("</ServerSyncUpdateData>");
+    }
+
+    fn add_files(&self, catalog: &Catalog, revision: &Revision, updates: &mut String, urls: &mut String) {
+        let files: Vec<_> = revision.files.iter().chain(&revision.eula).collect();
+        if files.is_empty() {
+            return;
+        }
+        updates.push_str("<FileDigestList>");
+        for &&index in &files {
+            let payload = &catalog.payloads[index];
+            let sha1 = payload.digests().0;
+            let text = sha1.base64();
+            let _ = write!(updates, "<base64Binary>{text}</base64Binary>");
+            let _ = write!(
+                urls,
+                "<ServerSyncUrlData><FileDigest>{text}</FileDigest><UssUrl /></ServerSyncUrlData>"
+            );
+            let mut known = self.by_digest.write().unwrap_or_else(PoisonError::into_inner);
+            known.entry(sha1).or_insert_with(|| Arc::clone(payload));
+        }
+        updates.push_str("</FileDigestList>");
     }
 
     fn download_files(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
@@ -358,11 +376,16 @@ impl Upstream {
         }
         self.admit(&cookie)?;
         if digests.len() > MAX_DIGESTS {
-            return Err(Refusal("InvalidParameters", "fileDigestList"));
+            return Err(refusal("InvalidParameters", "fileDigestList"));
         }
         let known =
             |text: &String| Sha1Digest::from_base64(text).is_ok_and(|sha1| self.payload(&sha1).is_some());
-        if digests.iter().all(known) { Ok(String::new()) } else { Err(Refusal("FileDigestsMissing", "")) }
+        let missing: Vec<_> = digests.into_iter().filter(|text| !known(text)).collect();
+        if missing.is_empty() {
+            Ok(String::new())
+        } else {
+            Err(Refusal("FileDigestsMissing", missing.join("|").into()))
+        }
     }
 }
 
@@ -394,7 +417,7 @@ fn read_identity(input: &mut Input<'_>) -> Result<UpdateIdentity, Refusal> {
         }
     }
     let identity = update.zip(revision).map(|(update, revision)| UpdateIdentity { update, revision });
-    identity.ok_or(Refusal("InvalidParameters", "updateIds"))
+    identity.ok_or(refusal("InvalidParameters", "updateIds"))
 }
 
 fn read_selection(input: &mut Input<'_>) -> Result<Selection, Refusal> {
@@ -429,7 +452,7 @@ fn read_ids(input: &mut Input<'_>) -> Result<HashMap<UpdateId, bool>, Refusal> {
                 _ => input.skip()?,
             }
         }
-        ids.insert(id.ok_or(Refusal("InvalidParameters", "filter"))?, delta);
+        ids.insert(id.ok_or(refusal("InvalidParameters", "filter"))?, delta);
     }
     Ok(ids)
 }
@@ -445,7 +468,7 @@ fn anchor(sequence: u64) -> String {
 /// The counter of an anchor of ours.
 fn sequence_of(text: &str, parameter: &'static str) -> Result<u64, Refusal> {
     let counter = text.split(',').next().and_then(|counter| counter.parse().ok());
-    counter.filter(|&counter| anchor(counter) == text).ok_or(Refusal("InvalidParameters", parameter))
+    counter.filter(|&counter| anchor(counter) == text).ok_or(refusal("InvalidParameters", parameter))
 }
 
 /// The document as real servers compress it: a cabinet with one file of UTF-16.
