@@ -68,6 +68,21 @@ impl DataDir {
         &self.path
     }
 
+    /// Keeps what does not fit memory (a document of 90 MB while it is cut) below this directory: the system's own
+    /// place for temporary files is memory on many machines. For the life of the process; the first call counts.
+    pub fn keep_temporary_files(&self) -> Result<(), AppError> {
+        let path = self.path.join("tmp");
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|source| AppError::DataDir {
+            path: path.clone(),
+            action: "made",
+            source,
+        })?;
+        if let Err(earlier) = tempfile::env::override_temp_dir(&path) {
+            tracing::debug!(path = %earlier.display(), "temporary files stay where they are");
+        }
+        Ok(())
+    }
+
     fn write(&mut self, holder: &Holder) -> Result<(), AppError> {
         let text = serde_json::to_vec(holder).map_err(io::Error::other);
         let lock = &mut self.lock;

@@ -43,6 +43,7 @@ struct Sockets {
 pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Running, AppError> {
     let settings = &loaded.settings;
     let mut dir = DataDir::lock(&settings.server.data_dir)?;
+    dir.keep_temporary_files()?;
     let sockets = bind(loaded).await?;
     let token = admin::Token::open(dir.path())?;
     let token_file = dir.path().join(admin::TOKEN_FILE);

@@ -13,12 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ContentError;
 use crate::domain::{Sha1Digest, Sha256Digest};
+use crate::runtime::patiently;
 
 /// Operations in one batch; larger ones grow the database's heap without end.
 const BATCH: usize = 100;
 
 /// Memory for the database's pages: an index of some thousand small records.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A store that was closed lets go of its lock a moment later, when its threads have ended: 2 s.
+const LOCK_ATTEMPTS: u32 = 100;
 
 const RECORD_VERSION: u8 = 1;
 const FILES: &str = "files";
@@ -45,12 +49,10 @@ impl Index {
     /// Opens or makes it; `true` when it was closed cleanly (a new one was not).
     pub(super) fn open(path: &Path) -> Result<(Self, bool), ContentError> {
         let failed = |source| ContentError::Index { path: path.to_owned(), source };
-        let db = sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .open()
-            .map_err(failed)?;
+        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let locked =
+            |error: &sled::Error| matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
+        let db = patiently(LOCK_ATTEMPTS, locked, || config.open()).map_err(failed)?;
         let files = db.open_tree(FILES).map_err(failed)?;
         let clean = db.remove(CLEAN).map_err(failed)?.is_some();
         let index = Self { db, files, path: path.to_owned() };

@@ -4,7 +4,9 @@
 //! own the time and shutdown waits for all work. It never knows what the work is.
 
 mod clock;
+mod patience;
 mod tasks;
 
 pub use clock::Clock;
+pub use patience::patiently;
 pub use tasks::{TaskStatus, Tasks};

@@ -9,9 +9,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::{Backend, Batch, KvError};
+use crate::runtime::patiently;
 
 /// How often sled itself writes out what nobody flushed, such as computers' last contact.
 const FLUSH_EVERY_MS: u64 = 1_000;
+/// A store that was closed lets go of its lock a moment later, when its threads have ended: 2 s.
+const LOCK_ATTEMPTS: u32 = 100;
 /// The least page cache with which sled works well.
 const LEAST_CACHE: u64 = 4 << 20;
 
@@ -23,21 +26,26 @@ pub(super) struct Sled {
 
 impl Sled {
     pub(super) fn open(dir: &Path, cache: u64) -> Result<Self, KvError> {
-        let db = ::sled::Config::new()
+        let config = ::sled::Config::new()
             .path(dir)
             .cache_capacity(cache.max(LEAST_CACHE))
-            .flush_every_ms(Some(FLUSH_EVERY_MS))
-            .open()
-            .map_err(|error| match error {
-                ::sled::Error::Io(io) if io.to_string().contains("lock") => {
-                    KvError::Locked { dir: dir.to_path_buf() }
-                }
-                other => KvError::Engine(other),
-            })?;
+            .flush_every_ms(Some(FLUSH_EVERY_MS));
+        let db = patiently(LOCK_ATTEMPTS, is_locked, || config.open()).map_err(|error| {
+            if is_locked(&error) {
+                KvError::Locked { dir: dir.to_path_buf() }
+            } else {
+                KvError::Engine(error)
+            }
+        })?;
         let path = dir.join("db");
         let file = File::open(&path).map_err(|source| KvError::Sync { path: path.clone(), source })?;
         Ok(Self { db, file, path })
     }
+}
+
+/// sled tells it only in words.
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(io) if io.to_string().contains("lock"))
 }
 
 impl Backend for Sled {
