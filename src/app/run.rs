@@ -102,7 +102,11 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
     let plain = ListenerConfig { max_connections, ..ListenerConfig::new(server.listen) };
     let mut agents = vec![bind("server.listen", plain).await?];
     if let Some(tls) = &server.tls {
-        let files = TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() };
+        let files = TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_roots: tls.client_roots.clone(),
+        };
         let config = ListenerConfig { max_connections, tls: Some(files), ..ListenerConfig::new(tls.listen) };
         agents.push(bind("server.tls.listen", config).await?);
     }

@@ -116,9 +116,32 @@ pub enum CatalogError {
     /// A computer's identity is empty or longer than 255 bytes.
     #[error("a computer's identity must have 1 to 255 bytes")]
     ComputerName,
+    /// No such server.
+    #[error("no downstream server {0:?} is known; see `tailwater downstreams list`")]
+    UnknownServer(String),
+    /// Several servers have this name.
+    #[error("{count} downstream servers are called {name:?}; name one by its identity")]
+    AmbiguousServer {
+        /// As asked.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// A server's name is empty or too long.
+    #[error("{0:?} cannot be a server's name: it is empty or longer than 255 characters")]
+    ServerName(String),
+    /// A further server would exceed the limit.
+    #[error("{limit} downstream servers are known already; remove those that are gone")]
+    TooManyServers {
+        /// The limit.
+        limit: usize,
+    },
     /// Nothing is held for an administrator.
     #[error("no activation waits for an administrator")]
     NothingHeld,
+    /// The machine gives no random numbers.
+    #[error("the machine gives no random numbers for a token")]
+    Chance(#[source] getrandom::Error),
     /// A worker thread of the store panicked.
     #[error("a worker of the store failed; see the log")]
     Worker,

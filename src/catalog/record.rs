@@ -17,7 +17,7 @@ pub(super) const FORMAT: u8 = 1;
 
 /// Keys. The first byte tells the kind.
 pub(super) mod key {
-    use crate::domain::{ComputerId, GroupId, RevisionId, UpdateId};
+    use crate::domain::{ComputerId, GroupId, RevisionId, ServerId, UpdateId};
     use uuid::Uuid;
 
     /// The store itself: [`super::Meta`].
@@ -85,6 +85,14 @@ pub(super) mod key {
         let mut key = events(id);
         key.extend_from_slice(row.as_bytes());
         key
+    }
+    /// A downstream server.
+    pub(in super::super) fn server(id: &ServerId) -> Vec<u8> {
+        with(b'S', id.0.as_bytes())
+    }
+    /// A permission for a server that did not come yet: its name in lower case.
+    pub(in super::super) fn invitation(name: &str) -> Vec<u8> {
+        with(b'I', name.to_lowercase().as_bytes())
     }
     /// A setting of another room.
     pub(in super::super) fn setting(name: &str) -> Vec<u8> {

@@ -28,6 +28,7 @@ use super::record::{self, Committed, Journal, key};
 use super::segment::codec::{Codec, plain_record};
 use super::segment::frame::Kind;
 use super::segment::{Segments, Writer};
+use super::servers::Servers;
 use super::snapshot::{Snapshot, View, World};
 use super::{CatalogError, Config, PartRef, StoredFacts};
 use crate::domain::UpdateIdentity;
@@ -90,6 +91,7 @@ pub(super) struct Store {
     pub fragments: Cache<(u32, u32), Bytes, ByLength>,
     pub facts: Cache<(u32, u32), Arc<StoredFacts>>,
     pub computers: Computers,
+    pub servers: Servers,
     _lock: File,
 }
 
@@ -153,6 +155,7 @@ impl Store {
         load_dictionaries(&kv, &segments, &codec)?;
         let loaded = load(&kv, &segments, &codec)?;
         let computers = Computers::load(&kv)?;
+        let servers = Servers::load(&kv)?;
         let mut decisions = Decisions::load(&kv)?;
         decisions.change = computers.all().iter().map(|one| one.moved_at).fold(decisions.change, u64::max);
         let decisions = Arc::new(decisions);
@@ -182,6 +185,7 @@ impl Store {
             snapshot: ArcSwap::from_pointee(snapshot),
             tell: watch::Sender::new(1),
             computers,
+            servers,
             _lock: lock,
         })
     }

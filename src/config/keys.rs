@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     unset("server.tls.listen"),
     unset("server.tls.certificate"),
     unset("server.tls.key"),
+    unset("server.tls.client_roots"),
     text("upstream.url", "\"https://sws.update.microsoft.com\""),
     text("upstream.mode", "\"autonomous\""),
     list("upstream.products", "[]"),
@@ -59,6 +60,7 @@ pub(super) const KEYS: &[Key] = &[
     unset("upstream.every"),
     text("upstream.jitter", "\"30m\""),
     unset("upstream.account_name"),
+    unset("upstream.token"),
     unset("upstream.ca_file"),
     unset("upstream.client_certificate"),
     unset("upstream.client_key"),
@@ -68,6 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     text("agents.offer", "\"all\""),
     text("agents.targeting", "\"server\""),
     number("agents.max_computers", "100000"),
+    text("downstream.policy", "\"open\""),
     text("content.fetch", "\"demand\""),
     text("content.max_size", "\"200 GB\""),
     text("content.min_free", "\"5 GB\""),
@@ -86,6 +89,11 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("bandwidth.downstream", "rates towards clients are not built yet"),
     ("bandwidth.adaptive", "yielding to other traffic is not built yet"),
 ];
+
+/// Whether a key's value is nowhere shown.
+pub(super) fn is_secret(path: &str) -> bool {
+    path == "upstream.token"
+}
 
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)

@@ -33,6 +33,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// `[agents]`
     pub agents: AgentsSettings,
+    /// `downstream.policy`
+    pub downstream_policy: DownstreamPolicy,
     /// `[content]`
     pub content: ContentSettings,
     /// `bandwidth.rate`
@@ -71,6 +73,8 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// PEM key.
     pub key: PathBuf,
+    /// PEM roots of client certificates.
+    pub client_roots: Option<PathBuf>,
 }
 
 /// `[upstream]`: whom to synchronise from, what, and when.
@@ -92,6 +96,8 @@ pub struct UpstreamSettings {
     pub jitter: Duration,
     /// What this server calls itself upstream; its host name when unset.
     pub account_name: Option<String>,
+    /// What the upstream's administrator made for this server.
+    pub token: Option<String>,
     /// PEM roots to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// PEM chain shown to upstream.
@@ -146,6 +152,15 @@ pub enum OfferPolicy {
     Approved,
 }
 
+/// `downstream.policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownstreamPolicy {
+    /// Whoever asks.
+    Open,
+    /// Who was allowed, or shows a certificate.
+    Enrolled,
+}
+
 /// `[content]`.
 #[derive(Debug, Clone)]
 pub struct ContentSettings {
@@ -197,6 +212,11 @@ impl Loaded {
         keys::KEYS
             .iter()
             .map(|key| match self.values.get(key.path) {
+                Some((_, origin)) if keys::is_secret(key.path) => Shown {
+                    key: key.path,
+                    value: Some(Raw::Text("(set)".to_owned())),
+                    origin: origin.clone(),
+                },
                 Some((raw, origin)) => {
                     Shown { key: key.path, value: Some(without_credentials(raw)), origin: origin.clone() }
                 }

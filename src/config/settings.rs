@@ -11,13 +11,17 @@ use jiff::civil::Time;
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
 use crate::config::{
-    AgentsSettings, ContentFrom, ContentSettings, Fetch, OfferPolicy, Proxy, ServerSettings, TlsSettings,
+    AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, Fetch, OfferPolicy, Proxy,
+    ServerSettings, TlsSettings,
 };
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
 
 /// How many entries a list may have.
 const MAX_LIST: usize = 1_000;
+
+/// The longest token, in bytes.
+const MAX_TOKEN: usize = 512;
 
 /// Longest wait between two synchronisations, and longest jitter.
 const LONGEST: Duration = Duration::from_hours(24 * 31);
@@ -179,6 +183,10 @@ impl<'a> Checked<'a> {
                     .word("agents.targeting", &[("server", false), ("client", true)])?,
                 max_computers: self.number("agents.max_computers", 1, 10_000_000)?,
             },
+            downstream_policy: self.word(
+                "downstream.policy",
+                &[("open", DownstreamPolicy::Open), ("enrolled", DownstreamPolicy::Enrolled)],
+            )?,
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
             admin_listen: self.needed_address("admin.listen")?,
@@ -207,11 +215,12 @@ impl<'a> Checked<'a> {
         let listen = self.address("server.tls.listen")?;
         let certificate = self.existing_file("server.tls.certificate")?;
         let key = self.existing_file("server.tls.key")?;
+        let client_roots = self.existing_file("server.tls.client_roots")?;
         match (listen, certificate, key) {
             (Some(listen), Some(certificate), Some(key)) => {
-                Ok(Some(TlsSettings { listen, certificate, key }))
+                Ok(Some(TlsSettings { listen, certificate, key, client_roots }))
             }
-            (None, None, None) => Ok(None),
+            (None, None, None) if client_roots.is_none() => Ok(None),
             _ => Err(ConfigError::Conflict {
                 origin: self.origin("server.tls.listen"),
                 key: "server.tls".to_owned(),
@@ -246,6 +255,7 @@ impl<'a> Checked<'a> {
             every,
             jitter: self.duration("upstream.jitter", Duration::ZERO)?.unwrap_or_default(),
             account_name: self.text("upstream.account_name").map(str::to_owned),
+            token: self.token()?,
             ca_file: self.existing_file("upstream.ca_file")?,
             client_certificate,
             client_key,
@@ -256,6 +266,17 @@ impl<'a> Checked<'a> {
             )?,
             hold_removals_above: self.share("upstream.hold_removals_above")?,
         })
+    }
+
+    fn token(&self) -> Result<Option<String>, ConfigError> {
+        let key = "upstream.token";
+        let Some(token) = self.text(key) else { return Ok(None) };
+        if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            // the value itself must not be shown
+            let reason = "must be the text that `tailwater downstreams allow` printed at the upstream";
+            return Err(ConfigError::Conflict { origin: self.origin(key), key: key.to_owned(), reason });
+        }
+        Ok(Some(token.to_owned()))
     }
 
     fn schedule(&self) -> Result<(Vec<Time>, Option<Duration>), ConfigError> {

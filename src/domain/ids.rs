@@ -51,6 +51,11 @@ guid_type! {
     GroupId
 }
 
+guid_type! {
+    /// An update server: the `accountGuid` it authorizes with and the `ServerId` of roll-ups ([MS-WSUSSS] 3.1.1).
+    ServerId
+}
+
 impl GroupId {
     /// The well-known group that every computer belongs to ([MS-WSUSSS] 3.1.1).
     pub const ALL_COMPUTERS: Self = Self(Uuid::from_u128(0xa0a0_8746_4dbe_4a37_9adf_9e76_52c0_b421));

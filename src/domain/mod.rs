@@ -8,12 +8,17 @@ mod approval;
 mod bytes;
 mod digest;
 mod ids;
+mod rollup;
 mod update;
 
 pub use approval::{Action, Approval, Deadline};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
-pub use ids::{ComputerId, GroupId, ParseIdError, RevisionId, UpdateId, UpdateIdentity};
+pub use ids::{ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity};
+pub use rollup::{
+    Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,
+    ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,
+};
 pub use update::{
     BundleClause, CategoryKind, DriverFacts, Facts, FileDeclaration, PrerequisiteClause, PublicationState,
     Title, UpdateType,

@@ -15,8 +15,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -70,6 +73,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// PEM: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
+    /// PEM roots of client certificates. Clients are then asked for one; who has none is answered all the same.
+    pub client_roots: Option<PathBuf>,
 }
 
 /// Why a listener could not be set up.
@@ -103,6 +108,15 @@ pub enum ListenerError {
         /// What is wrong with it.
         #[source]
         source: rustls::pki_types::pem::Error,
+    },
+    /// The roots of client certificates cannot be used.
+    #[error("{path} holds no certificates that client certificates could be checked against")]
+    ClientRoots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::server::VerifierBuilderError,
     },
     /// Certificate and key do not fit each other, or are of an unknown kind.
     #[error("the certificate {certificate} and its key do not work together")]
@@ -166,7 +180,7 @@ impl Listener {
                     continue;
                 }
             };
-            let peer = Peer { address, local: self.address, tls: self.tls.is_some() };
+            let peer = Peer { address, local: self.address, tls: self.tls.is_some(), certificate: false };
             let connection = Connection {
                 answer: Arc::clone(&answer),
                 peer,
@@ -204,6 +218,8 @@ impl<A: Answer> Connection<A> {
             None => self.serve(stream).await,
             Some(tls) => {
                 if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    // the handshake fails over a certificate that does not hold
+                    self.peer.certificate = stream.get_ref().1.peer_certificates().is_some();
                     self.serve(stream).await;
                 }
             }
@@ -240,13 +256,33 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenerError> {
         .map_err(pem(&files.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
     let unfit = |source| ListenerError::Tls { certificate: files.certificate.clone(), source };
-    let mut config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(unfit)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(unfit)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match &files.client_roots {
+        Some(path) => client_verifier(path, Arc::clone(&provider))?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unfit)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(unfit)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Checks client certificates against the roots of a file. Agents have none and are let in without.
+fn client_verifier(
+    path: &PathBuf,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, ListenerError> {
+    let pem = |source| ListenerError::Pem { path: path.clone(), source };
+    let mut roots = rustls::RootCertStore::empty();
+    let found =
+        CertificateDer::pem_file_iter(path).map_err(pem)?.collect::<Result<Vec<_>, _>>().map_err(pem)?;
+    roots.add_parsable_certificates(found);
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|source| ListenerError::ClientRoots { path: path.clone(), source })
 }

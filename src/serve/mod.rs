@@ -6,6 +6,7 @@
 pub mod admin;
 mod body;
 pub mod client;
+pub mod downstream;
 pub mod fault;
 pub mod files;
 pub mod listener;

@@ -27,6 +27,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is TLS, so that addresses in answers begin with `https`.
     pub tls: bool,
+    /// Whether it showed a client certificate that holds (`server.tls.client_roots`).
+    pub certificate: bool,
 }
 
 /// Answers requests; what a [`super::Listener`] serves.

@@ -48,7 +48,11 @@ async fn start(config: ListenerConfig, tasks: &Tasks) -> (std::net::SocketAddr, 
 #[tokio::test]
 async fn a_tls_listener_answers_over_tls() {
     let tasks = Tasks::new();
-    let files = TlsFiles { certificate: certificate("server.pem"), key: certificate("server.key") };
+    let files = TlsFiles {
+        certificate: certificate("server.pem"),
+        key: certificate("server.key"),
+        client_roots: None,
+    };
     let (address, _) = start(ListenerConfig { tls: Some(files), ..anywhere() }, &tasks).await;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate("authority.pem")).unwrap()).unwrap();
@@ -75,7 +79,7 @@ async fn a_taken_address_and_useless_certificates_are_said_with_the_next_step() 
     assert!(matches!(error, ListenerError::InUse { .. }), "{error:?}");
     assert!(error.to_string().contains("set another listen address"), "{error}");
     for (chain, key) in [("server.key", "server.key"), ("server.pem", "server.pem"), ("none", "server.key")] {
-        let files = TlsFiles { certificate: certificate(chain), key: certificate(key) };
+        let files = TlsFiles { certificate: certificate(chain), key: certificate(key), client_roots: None };
         let error =
             Listener::bind(ListenerConfig { tls: Some(files), ..anywhere() }).await.map(drop).unwrap_err();
         assert!(matches!(error, ListenerError::Pem { .. } | ListenerError::Tls { .. }), "{chain}: {error:?}");

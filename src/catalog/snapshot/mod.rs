@@ -109,6 +109,12 @@ impl Snapshot {
         self.view.world.change.max(self.view.decisions.change)
     }
 
+    /// Revisions that became visible after this change number.
+    pub fn revisions_after(&self, change: u64) -> usize {
+        let after = |rev: &&Rev| rev.has(flag::PRESENT) && u64::from(rev.appeared) > change;
+        self.view.world.revs.iter().filter(after).count()
+    }
+
     /// Whether any driver is offered to anybody (`DriverSyncNotNeeded`).
     pub fn has_drivers(&self) -> bool {
         let drivers = &self.view.world.hardware;

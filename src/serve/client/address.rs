@@ -83,7 +83,11 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let config = Config { public_url: public_url.map(str::to_owned), ..Config::default() };
         let local = "192.0.2.7:8530".parse().unwrap();
-        Address::of(&config, &parts, Peer { address: "192.0.2.9:50000".parse().unwrap(), local, tls })
+        Address::of(
+            &config,
+            &parts,
+            Peer { address: "192.0.2.9:50000".parse().unwrap(), local, tls, certificate: false },
+        )
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! Who may synchronise from here: permissions, tokens, refusals.
+//!
+//! **Invariant:** a decision is durable when a call returns; of a token only its hash is kept, and it is compared in a
+//! time that does not tell how much of it is right. It never decides by policy: that is the gate's.
+
+use std::sync::{Arc, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+
+use super::computers::cut;
+use super::record::{self, key};
+use super::servers::MAX_NAME;
+use super::store::{Store, lock};
+use super::{CatalogError, Invitation, Permission, Refused, Server, Standing};
+use crate::domain::ServerId;
+
+/// How many permissions may wait for somebody to come.
+const MAX_INVITATIONS: usize = 1_000;
+/// How many refused servers are remembered; the oldest goes first.
+const MAX_REFUSED: usize = 100;
+/// How often one refused server gets a line of the log.
+const TELL_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// Bytes of chance in a token.
+const TOKEN_BYTES: usize = 24;
+
+/// BLAKE3 of a token.
+fn hash(token: &str) -> [u8; 32] {
+    *blake3::hash(token.as_bytes()).as_bytes()
+}
+
+fn is_token(known: &[u8; 32], shown: &str) -> bool {
+    // compared in constant time by its own type
+    blake3::Hash::from_bytes(*known) == blake3::hash(shown.as_bytes())
+}
+
+fn new_token() -> Result<String, CatalogError> {
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(CatalogError::Chance)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+impl Server {
+    /// Whether this is the token that was made for it.
+    pub fn has_token(&self, shown: &str) -> bool {
+        self.token.is_some_and(|known| is_token(&known, shown))
+    }
+}
+
+impl Store {
+    /// The server that an identity or a name means; also one that was only refused so far.
+    fn find_server(&self, name_or_id: &str) -> Result<Option<(ServerId, String)>, CatalogError> {
+        let wanted = name_or_id.trim();
+        if wanted.is_empty() || wanted.chars().count() > MAX_NAME {
+            return Err(CatalogError::ServerName(cut(wanted, 80)));
+        }
+        let known: Vec<_> = self.servers.all().into_iter().map(|one| (one.id, one.name.clone())).collect();
+        let refused = lock(&self.servers.refused).clone();
+        if let Ok(id) = wanted.parse::<ServerId>() {
+            let of_refused = refused.into_iter().map(|one| (one.id, one.name));
+            let named = known.into_iter().chain(of_refused).find(|(other, _)| *other == id);
+            return Ok(Some(named.unwrap_or((id, String::new()))));
+        }
+        let mut named: Vec<_> =
+            known.into_iter().filter(|(_, name)| name.eq_ignore_ascii_case(wanted)).collect();
+        if named.is_empty() {
+            let refused = refused.into_iter().filter(|one| one.name.eq_ignore_ascii_case(wanted));
+            named.extend(refused.map(|one| (one.id, one.name)));
+        }
+        match named.len() {
+            0 | 1 => Ok(named.pop()),
+            count => Err(CatalogError::AmbiguousServer { name: wanted.to_owned(), count }),
+        }
+    }
+
+    pub(super) fn allow_server(
+        &self,
+        name_or_id: &str,
+        needs_token: bool,
+    ) -> Result<Permission, CatalogError> {
+        let token = new_token()?;
+        let Some((id, name)) = self.find_server(name_or_id)? else {
+            let name = name_or_id.trim().to_owned();
+            self.invite(Invitation {
+                name: name.clone(),
+                needs_token,
+                token: hash(&token),
+                at: self.clock.now(),
+            })?;
+            return Ok(Permission { server: None, name, token });
+        };
+        let server = self.alter_server(&id, true, true, |server| {
+            server.standing = Standing::Allowed;
+            server.needs_token = needs_token;
+            server.token = Some(hash(&token));
+            if server.name.is_empty() {
+                server.name.clone_from(&name);
+            }
+        })?;
+        lock(&self.servers.refused).retain(|one| one.id != id);
+        Ok(Permission { server: Some(id), name: server.name.clone(), token })
+    }
+
+    fn invite(&self, invitation: Invitation) -> Result<(), CatalogError> {
+        let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
+        let name = invitation.name.to_lowercase();
+        if waiting.len() >= MAX_INVITATIONS && !waiting.contains_key(&name) {
+            return Err(CatalogError::TooManyServers { limit: MAX_INVITATIONS });
+        }
+        self.journal(vec![(key::invitation(&name), Some(record::encode(&invitation)))])?;
+        waiting.insert(name, invitation);
+        Ok(())
+    }
+
+    pub(super) fn revoke_server(&self, name_or_id: &str) -> Result<Option<Arc<Server>>, CatalogError> {
+        let name = name_or_id.trim().to_lowercase();
+        let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
+        let invited = waiting.contains_key(&name);
+        if invited {
+            self.journal(vec![(key::invitation(&name), None)])?;
+            waiting.remove(&name);
+        }
+        drop(waiting);
+        let Some((id, name)) = self.find_server(name_or_id)? else {
+            return if invited { Ok(None) } else { Err(CatalogError::UnknownServer(name_or_id.to_owned())) };
+        };
+        let revoked = self.alter_server(&id, true, true, |server| {
+            server.standing = Standing::Revoked;
+            server.needs_token = false;
+            server.token = None;
+            if server.name.is_empty() {
+                server.name.clone_from(&name);
+            }
+        });
+        revoked.map(Some)
+    }
+
+    pub(super) fn claim_invitation(
+        &self,
+        id: &ServerId,
+        name: &str,
+        token: Option<&str>,
+    ) -> Result<Option<Arc<Server>>, CatalogError> {
+        if self.servers.get(id).is_some_and(|known| known.standing == Standing::Revoked) {
+            return Ok(None);
+        }
+        let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
+        let by_token = |one: &&Invitation| token.is_some_and(|token| is_token(&one.token, token));
+        let by_name = || waiting.get(&name.to_lowercase()).filter(|one| !one.needs_token);
+        let Some(found) = waiting.values().find(by_token).or_else(by_name).cloned() else { return Ok(None) };
+        let server = self.alter_server(id, true, true, |server| {
+            server.standing = Standing::Allowed;
+            server.needs_token = found.needs_token;
+            server.token = Some(found.token);
+            server.name = cut(name, MAX_NAME);
+        })?;
+        let key = found.name.to_lowercase();
+        self.journal(vec![(key::invitation(&key), None)])?;
+        waiting.remove(&key);
+        lock(&self.servers.refused).retain(|one| one.id != *id);
+        Ok(Some(server))
+    }
+
+    pub(super) fn invitations(&self) -> Vec<Invitation> {
+        let waiting = self.servers.invitations.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = waiting.values().cloned().collect();
+        drop(waiting);
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    pub(super) fn note_refused(&self, id: &ServerId, name: &str, reason: &'static str) -> bool {
+        let now = self.clock.now();
+        let mut refused = lock(&self.servers.refused);
+        let before = refused.iter().position(|one| one.id == *id).map(|at| refused.remove(at));
+        let (times, told) =
+            before.map_or((0, None), |one| (one.times, (one.reason == reason).then_some(one.told)));
+        let tell = told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        if refused.len() >= MAX_REFUSED {
+            refused.remove(0);
+        }
+        let told = told.filter(|_| !tell).unwrap_or(now);
+        refused.push(Refused { id: *id, name: cut(name, MAX_NAME), reason, at: now, times: times + 1, told });
+        tell
+    }
+
+    pub(super) fn refused_servers(&self) -> Vec<Refused> {
+        lock(&self.servers.refused).clone()
+    }
+}
