@@ -11,11 +11,13 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use crate::bandwidth::Class;
 use crate::catalog::Catalog;
 use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::serve::downstream::WantedFiles;
 use crate::serve::files::KnownFiles;
 use crate::serve::{Answer, Body, Peer, Request, Response, Site};
-use crate::transfer::{Source, Sources, SourcesFuture};
+use crate::transfer::{self, Source, Sources, SourcesFuture};
 use crate::upstream::Upstream;
 
 /// The catalog's side of a miss.
@@ -39,6 +41,22 @@ pub(super) struct FromUpstream(pub Upstream);
 impl Sources for FromUpstream {
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
         Box::pin(async move { self.0.sources(file).await.into_iter().map(|url| Source { url }).collect() })
+    }
+}
+
+/// Payloads that downstream servers ask for.
+pub(super) struct ForDownstream {
+    pub(super) transfers: transfer::Handle,
+    pub(super) upstream: Upstream,
+}
+
+impl WantedFiles for ForDownstream {
+    fn hosts_psf(&self) -> bool {
+        self.upstream.hosts_psf()
+    }
+
+    fn fetch(&self, file: &FileDeclaration) -> bool {
+        self.transfers.fetch(file, Class::Background).is_ok()
     }
 }
 

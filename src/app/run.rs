@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, AppError, DataDir, close, glue, workers};
-use crate::config::{Fetch, Loaded};
+use crate::config::{DownstreamPolicy, Fetch, Loaded};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
-use crate::serve::{Listener, ListenerConfig, Site, admin, client, files};
+use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, files};
 
 /// How long running answers and workers may take to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -53,7 +53,11 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
-    let site = Site { client: client_service(&app, &clock)?, files: files_service(&app) };
+    let site = Site {
+        client: client_service(&app, &clock)?,
+        downstream: downstream_service(&app, &clock)?,
+        files: files_service(&app),
+    };
     let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served) });
     for listener in sockets.agents {
         let run = listener.run(Arc::clone(&site), clock.clone(), tasks.clone());
@@ -125,6 +129,33 @@ fn client_service(app: &App, clock: &Clock) -> Result<client::Service, AppError>
     let public_url = app.settings.server.public_url.clone();
     let config = client::Config { public_url, locations, ..client::Config::default() };
     client::Service::new(config, app.catalog.clone(), clock.clone()).map_err(AppError::Catalog)
+}
+
+fn downstream_service(app: &App, clock: &Clock) -> Result<downstream::Service, AppError> {
+    let files = glue::ForDownstream { transfers: app.transfers.clone(), upstream: app.upstream.clone() };
+    let config = downstream::Config {
+        public_url: app.settings.server.public_url.clone(),
+        catalog_only: app.settings.content.fetch == Fetch::None,
+        languages: app.settings.upstream.languages.clone(),
+    };
+    let parts = downstream::Parts {
+        config,
+        server: app.upstream.identity().map_err(AppError::Upstream)?,
+        catalog: app.catalog.clone(),
+        clock: clock.clone(),
+        gate: gate(app),
+        files: Arc::new(files),
+    };
+    downstream::Service::new(parts).map_err(AppError::Catalog)
+}
+
+/// Who may synchronise from here.
+fn gate(app: &App) -> downstream::Gate {
+    let policy = match app.settings.downstream_policy {
+        DownstreamPolicy::Open => downstream::Policy::Open,
+        DownstreamPolicy::Enrolled => downstream::Policy::Enrolled,
+    };
+    downstream::Gate::new(policy, app.catalog.clone())
 }
 
 fn files_service(app: &App) -> files::Service {

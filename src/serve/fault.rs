@@ -1,12 +1,13 @@
 //! The one place that turns what went wrong into what the other side is told: SOAP faults and plain statuses.
 //!
-//! **Invariant:** a fault's `ErrorCode` is one of [MS-WUSP] 2.2.2.4; nothing of an internal error reaches the wire
+//! **Invariant:** a fault's `ErrorCode` is one of [MS-WUSP] 2.2.2.4 or [MS-WSUSSS] 2.2.9.3; nothing of an internal error reaches the wire
 //! but its kind and an identity by which the log knows it.
 
 use http::StatusCode;
 use uuid::Uuid;
 
 use crate::catalog::CatalogError;
+use crate::domain::UpdateIdentity;
 use crate::wire::soap::{Blame, Fault, SoapError};
 use crate::wire::xml::XmlError;
 
@@ -49,6 +50,15 @@ pub enum Refusal {
     /// The computer was told not to register.
     #[error("registration was not asked for")]
     RegistrationNotRequired,
+    /// A downstream server speaks another major version of the protocol.
+    #[error("the protocol version {0} is none that this server speaks")]
+    IncompatibleProtocolVersion(String),
+    /// Digests that no metadata names, as they were sent, with `|` between them.
+    #[error("files are asked for that this server does not know")]
+    FileDigestsMissing(String),
+    /// A revision that this server does not have.
+    #[error("the revision {0} is not in the catalog")]
+    UnknownRevision(UpdateIdentity),
     /// More than this server can do now.
     #[error("the server has too much to do")]
     Busy,
@@ -61,7 +71,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// `ErrorCode` of [MS-WUSP] 2.2.2.4.
+    /// `ErrorCode` of [MS-WUSP] 2.2.2.4 and [MS-WSUSSS] 2.2.9.3.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Parameter(_)
@@ -79,8 +89,10 @@ impl Refusal {
                 "RegistrationRequired"
             }
             Self::RegistrationNotRequired => "RegistrationNotRequired",
+            Self::IncompatibleProtocolVersion(_) => "IncompatibleProtocolVersion",
+            Self::FileDigestsMissing(_) => "FileDigestsMissing",
             Self::Busy | Self::Catalog(CatalogError::TooManyComputers { .. }) => "ServerBusy",
-            Self::Catalog(_) | Self::Worker(_) => "InternalServerError",
+            Self::UnknownRevision(_) | Self::Catalog(_) | Self::Worker(_) => "InternalServerError",
         }
     }
 
@@ -98,6 +110,7 @@ impl Refusal {
             Self::Unreadable(error) => error.to_string(),
             Self::Malformed(error) => error.to_string(),
             Self::UnknownOperation(_) | Self::OtherAction(_) => self.to_string(),
+            Self::IncompatibleProtocolVersion(text) | Self::FileDigestsMissing(text) => text.clone(),
             _ => String::new(),
         }
     }
@@ -111,6 +124,9 @@ impl Refusal {
             _ => Blame::Client,
         };
         match blame {
+            Blame::Server if matches!(self, Self::UnknownRevision(_)) => {
+                tracing::info!(fault = %id, code, method, error = %self, "a request was refused");
+            }
             Blame::Server => {
                 let cause = std::error::Error::source(self).map(ToString::to_string);
                 tracing::error!(fault = %id, code, method, error = %self, cause, "a request failed");

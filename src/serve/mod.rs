@@ -1,4 +1,5 @@
-//! What this server answers over HTTP: the agents' protocol, payloads, and the administrator's side.
+//! What this server answers over HTTP: the agents' protocol, that of downstream servers, payloads, and the
+//! administrator's side.
 //!
 //! **Invariant:** an answer never waits for the upstream unless a payload that is not held was asked for,
 //! and then only through [`crate::transfer`]. It never reads the catalog's or the store's files itself.
@@ -6,6 +7,7 @@
 pub mod admin;
 mod body;
 pub mod client;
+mod cookie;
 pub mod downstream;
 pub mod fault;
 pub mod files;

@@ -6,11 +6,12 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
-use http::StatusCode;
+use http::request::Parts;
+use http::{StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
-use super::{client, files};
+use super::{client, downstream, files};
 
 /// A request as it came in; its body is still on the wire.
 pub type Request = http::Request<Incoming>;
@@ -31,16 +32,41 @@ pub struct Peer {
     pub certificate: bool,
 }
 
+/// The longest host and port: 253 characters of a name, brackets, five digits.
+const MAX_HOST: usize = 262;
+
+/// Under which address this server was reached, without a slash at its end: what is configured, the `Host` header, or
+/// the connection's own end. Only characters of a host and port are believed.
+pub(super) fn base_url(public_url: Option<&str>, parts: &Parts, from: Peer) -> String {
+    if let Some(url) = public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = if from.tls { "https" } else { "http" };
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    match host.filter(|host| is_host(host)) {
+        Some(host) => format!("{scheme}://{host}"),
+        // an IPv4 peer on a dual-stack listener sees an IPv4 address
+        None => format!("{scheme}://{}", SocketAddr::new(from.local.ip().to_canonical(), from.local.port())),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(legal)
+}
+
 /// Answers requests; what a [`super::Listener`] serves.
 pub trait Answer: Send + Sync + 'static {
     /// Answers one request. Faults are answers too.
     fn answer(&self, request: Request, from: Peer) -> impl Future<Output = Response> + Send;
 }
 
-/// The agents' listener: the services of [MS-WUSP] 2.1 and the payloads.
+/// The agents' and downstream servers' listener: the services of [MS-WUSP] 2.1 and [MS-WSUSSS] 2.1, and the payloads.
 pub struct Site {
     /// `ClientWebService`, `SimpleAuthWebService`, `ReportingWebService`.
     pub client: client::Service,
+    /// `ServerSyncWebService`, `DssAuthWebService`.
+    pub downstream: downstream::Service,
     /// `Content`, `selfupdate`.
     pub files: files::Service,
 }
@@ -54,6 +80,8 @@ impl Answer for Site {
         } else if is("ClientWebService") || is("SimpleAuthWebService") || is("ReportingWebService") {
             // boxed, so that the many small answers for payloads do not carry its size along
             Box::pin(self.client.answer(request, from)).await
+        } else if is("ServerSyncWebService") || is("DssAuthWebService") {
+            Box::pin(self.downstream.answer(request, from)).await
         } else {
             body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n")
         }

@@ -36,6 +36,7 @@ pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, 
 
 use crate::bandwidth::{Class, LinkClient, LinkConfig};
 use crate::catalog::{self, Catalog};
+use crate::domain::ServerId;
 use crate::runtime::{Clock, Tasks};
 use client::SoapClient;
 use session::Session;
@@ -68,6 +69,8 @@ struct Manner {
     catalog_only: bool,
     /// It fetches payloads when they are approved or asked for.
     lazy: bool,
+    /// It has express payloads.
+    hosts_psf: bool,
 }
 
 impl Manner {
@@ -75,6 +78,7 @@ impl Manner {
         state.config.as_ref().map_or_else(Self::default, |config| Self {
             catalog_only: config.catalog_only_sync,
             lazy: config.lazy_sync,
+            hosts_psf: config.server_hosts_psf_files,
         })
     }
 }
@@ -108,6 +112,20 @@ impl Upstream {
             manner: Mutex::new(Manner::of(&state)),
             questions: Mutex::default(),
         })))
+    }
+
+    /// Who this server is to other servers: what it authorizes with upstream, and what downstream servers know it
+    /// by. Made once for the life of the store. Blocks on the catalog for a moment.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read or written.
+    pub fn identity(&self) -> Result<ServerId, SyncError> {
+        session::account_id(&self.0.catalog).map(ServerId)
+    }
+
+    /// Whether the upstream said that express payloads can be had from it.
+    pub fn hosts_psf(&self) -> bool {
+        self.0.manner().hosts_psf
     }
 
     /// Synchronises now and waits for the end. It goes on when the caller stops waiting. A report with

@@ -253,7 +253,7 @@ impl Session {
 }
 
 /// Who we are to upstreams: made once for the life of the store.
-fn account_id(catalog: &Catalog) -> Result<Uuid, SyncError> {
+pub(super) fn account_id(catalog: &Catalog) -> Result<Uuid, SyncError> {
     if let Some(id) = catalog.setting(ACCOUNT_KEY)?.and_then(|id| Uuid::from_slice(&id).ok()) {
         return Ok(id);
     }

@@ -3,18 +3,13 @@
 //! **Invariant:** only characters of a host and port reach an address; a `Host` header with anything else is replaced
 //! by the address the connection came to.
 
-use std::net::SocketAddr;
-
-use http::header;
 use http::request::Parts;
 
 use super::{Config, Locations};
 use crate::catalog::FileUrl;
 use crate::domain::FileDeclaration;
 use crate::serve::Peer;
-
-/// The longest host and port: 253 characters of a name, brackets, five digits.
-const MAX_HOST: usize = 262;
+use crate::serve::site::base_url;
 
 /// Addresses as one request shall see them.
 #[derive(Debug, Clone)]
@@ -27,15 +22,7 @@ pub(super) struct Address {
 impl Address {
     /// From the configuration, the `Host` header, or the connection.
     pub(super) fn of(config: &Config, parts: &Parts, from: Peer) -> Self {
-        let base = config.public_url.clone().unwrap_or_else(|| {
-            let scheme = if from.tls { "https" } else { "http" };
-            let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            match host.filter(|host| is_host(host)) {
-                Some(host) => format!("{scheme}://{host}"),
-                None => format!("{scheme}://{}", reachable(from.local)),
-            }
-        });
-        Self { base: base.trim_end_matches('/').to_owned(), locations: config.locations }
+        Self { base: base_url(config.public_url.as_deref(), parts, from), locations: config.locations }
     }
 
     /// The host alone.
@@ -57,16 +44,6 @@ impl Address {
         }
         format!("{}{}", self.base, file.content_path())
     }
-}
-
-fn reachable(local: SocketAddr) -> SocketAddr {
-    // an IPv4 agent on a dual-stack listener
-    SocketAddr::new(local.ip().to_canonical(), local.port())
-}
-
-fn is_host(host: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(legal)
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::address::Address;
 use super::config::Config;
-use super::cookie::{Claims, CookieError, KEY_LEN, Kind, Sealer};
+use super::cookie::Claims;
 use super::{Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo};
 use crate::domain::ComputerId;
 use crate::runtime::Clock;
+use crate::serve::cookie::{CookieError, KEY_LEN, Kind, Sealer, lasting};
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
 
 /// An authorization cookie is used within the same handshake.
@@ -33,20 +34,6 @@ impl Session {
         let last_change = config.last_change(catalog, clock)?;
         Ok(Self { sealer: Sealer::new(&key, server), last_change })
     }
-}
-
-/// Random bytes, made once for the life of the store.
-fn lasting<const N: usize>(catalog: &Catalog, key: &str) -> Result<[u8; N], CatalogError> {
-    if let Some(bytes) = catalog.setting(key)?.and_then(|bytes| bytes.try_into().ok()) {
-        return Ok(bytes);
-    }
-    let mut bytes = [0; N];
-    for chunk in bytes.chunks_mut(16) {
-        // random but for six fixed bits of sixteen bytes: 244 bits for a key
-        chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
-    }
-    catalog.set_setting(key, Some(&bytes))?;
-    Ok(bytes)
 }
 
 fn opened(error: CookieError) -> Refusal {
@@ -103,7 +90,7 @@ impl Service {
             service.0.catalog.introduce(&computer, &dns, request.target_group.as_deref())
         })
         .await?;
-        Ok(wusp::AuthorizationAnswer { sealed: self.0.session.sealer.seal(Kind::Authorization, &claims) }
+        Ok(wusp::AuthorizationAnswer { sealed: claims.seal(&self.0.session.sealer, Kind::Authorization) }
             .encode())
     }
 
@@ -115,15 +102,16 @@ impl Service {
         };
         let now = self.0.clock.now();
         let sealed = authorization.sealed.as_deref().unwrap_or_default();
-        let authorized = session
-            .sealer
-            .open(Kind::Authorization, sealed)
+        let authorized = Claims::open(&session.sealer, Kind::Authorization, sealed)
             .ok()
             .filter(|claims| now < claims.expires)
             .ok_or(Refusal::InvalidAuthorizationCookie)?;
         // an old cookie with nothing but an expiration is how Windows 11 writes none
         let old = request.old.as_ref().and_then(|old| old.sealed.as_deref());
-        let old = old.map(|sealed| session.sealer.open(Kind::Service, sealed)).transpose().map_err(opened)?;
+        let old = old
+            .map(|sealed| Claims::open(&session.sealer, Kind::Service, sealed))
+            .transpose()
+            .map_err(opened)?;
         let version = version_of(request.protocol_version.as_deref())?;
         if request.last_change != Some(session.last_change) {
             return Err(Refusal::ConfigChanged);
@@ -165,7 +153,7 @@ impl Service {
     /// What a cookie says, when it is ours and its time is not over.
     pub(super) fn claims(&self, cookie: Option<&wusp::Cookie>) -> Result<Claims, Refusal> {
         let sealed = cookie.and_then(|cookie| cookie.sealed.as_deref()).ok_or(Refusal::InvalidCookie)?;
-        let claims = self.0.session.sealer.open(Kind::Service, sealed).map_err(opened)?;
+        let claims = Claims::open(&self.0.session.sealer, Kind::Service, sealed).map_err(opened)?;
         if self.0.clock.now() < claims.expires { Ok(claims) } else { Err(Refusal::CookieExpired) }
     }
 
@@ -185,7 +173,7 @@ impl Service {
 
     /// A cookie on its way out.
     pub(super) fn sealed(&self, claims: &Claims) -> SealedCookie {
-        SealedCookie { expires: claims.expires, sealed: self.0.session.sealer.seal(Kind::Service, claims) }
+        SealedCookie { expires: claims.expires, sealed: claims.seal(&self.0.session.sealer, Kind::Service) }
     }
 
     /// Runs work that may wait for a disk.

@@ -1,7 +1,162 @@
-//! The server role of MS-WSUSSS: what downstream servers ask.
+//! The server role of MS-WSUSSS: what downstream servers ask over SOAP.
 //!
-//! **Invariant:** nobody is answered whom the [`Gate`] does not let in. It never waits for the upstream.
+//! **Invariant:** answers come from the catalog; no cookie is believed before its seal was checked and its server passed
+//! the [`Gate`]. It never waits for the upstream, and never asks it for anything that no metadata of ours names.
 
+mod anchor;
+mod config;
+mod files;
 mod gate;
+mod session;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::request::Parts as Head;
+
+pub use config::Config;
+pub use files::WantedFiles;
 pub use gate::{Denied, Gate, Policy, Proof};
+
+use self::session::Session;
+use super::fault::{Misdirected, Refusal};
+use super::site::{Peer, Request, Response, base_url};
+use super::soap::{self, Exchange};
+use crate::catalog::{Catalog, CatalogError};
+use crate::domain::ServerId;
+use crate::runtime::Clock;
+use crate::wire;
+use crate::wire::server_sync::served::{self, MONITOR_NAMESPACE};
+use crate::wire::soap::{SoapError, Style};
+use crate::wire::xml::{Decoder, Limits};
+
+/// Answers downstream servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    catalog: Catalog,
+    clock: Clock,
+    session: Session,
+    gate: Gate,
+    files: Arc<dyn WantedFiles>,
+}
+
+/// What a service is made of.
+pub struct Parts {
+    /// How it presents itself.
+    pub config: Config,
+    /// Who this server is to other servers.
+    pub server: ServerId,
+    /// What is known.
+    pub catalog: Catalog,
+    /// The time.
+    pub clock: Clock,
+    /// Who may come.
+    pub gate: Gate,
+    /// Fetches payloads that downstream servers ask for.
+    pub files: Arc<dyn WantedFiles>,
+}
+
+/// A request on its way to its operation; the decoder stands inside the operation's element.
+struct Asked<'a> {
+    decoder: &'a mut Decoder<&'a [u8]>,
+    proof: Proof,
+    from: Peer,
+}
+
+impl Service {
+    /// A service over a catalog. The key that seals cookies and anchors is kept in the catalog's settings, so that
+    /// downstream servers do not notice a restart.
+    ///
+    /// # Errors
+    /// When the settings cannot be read or written.
+    pub fn new(parts: Parts) -> Result<Self, CatalogError> {
+        let Parts { config, server, catalog, clock, gate, files } = parts;
+        let session = Session::open(&config, server, &catalog, &clock)?;
+        Ok(Self(Arc::new(Inner { config, catalog, clock, session, gate, files })))
+    }
+
+    /// Answers one request below `/ServerSyncWebService` or `/DssAuthWebService`.
+    pub async fn answer(&self, request: Request, from: Peer) -> Response {
+        let (parts, body) = request.into_parts();
+        if let Err(misdirected) = service_of(&parts) {
+            return misdirected.answer();
+        }
+        match soap::read_body(&parts.headers, body).await {
+            Ok(body) => self.answer_message(&parts, body, from).await,
+            Err(misdirected) => misdirected.answer(),
+        }
+    }
+
+    /// Answers a request whose body is in memory: everything but reading it.
+    pub async fn answer_message(&self, parts: &Head, body: Bytes, from: Peer) -> Response {
+        let service = match service_of(parts) {
+            Ok(service) => service,
+            Err(misdirected) => return misdirected.answer(),
+        };
+        let base = base_url(self.0.config.public_url.as_deref(), parts, from);
+        let mut exchange = Exchange::new(&parts.headers, Style::Server, format!("{base}{}", service.path()));
+        let answered = match open(service, &mut exchange, &body) {
+            Ok((operation, mut decoder)) => {
+                // the decoder borrows the body, so both live until the answer is there
+                let asked = Asked { decoder: &mut decoder, proof: Proof::of(parts, from), from };
+                self.dispatch(service, &exchange, &operation, asked).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        answered.unwrap_or_else(|refusal| exchange.refuse(&refusal))
+    }
+
+    async fn dispatch(
+        &self,
+        service: served::Service,
+        exchange: &Exchange,
+        operation: &str,
+        mut asked: Asked<'_>,
+    ) -> Result<Response, Refusal> {
+        use served::Service::{Authorization, Sync};
+        let asked = &mut asked;
+        let element = match (service, operation) {
+            (Sync, "GetAuthConfig") => Self::get_auth_config(),
+            (Authorization, "GetAuthorizationCookie") => self.get_authorization(asked).await?,
+            (Sync, "GetCookie") => self.get_cookie(asked)?,
+            (Sync, "GetConfigData") => self.get_config_data(asked)?,
+            (_, "Ping") => served::ping_answer(self.0.clock.now(), asked.from.tls),
+            _ => return Err(Refusal::UnknownOperation(operation.to_owned())),
+        };
+        Ok(exchange.answer(&element))
+    }
+}
+
+fn service_of(parts: &Head) -> Result<served::Service, Misdirected> {
+    let service = served::Service::at(parts.uri.path()).ok_or(Misdirected::NotFound)?;
+    if parts.method == Method::POST { Ok(service) } else { Err(Misdirected::Method) }
+}
+
+/// Opens the envelope and checks that header, namespace and body agree on what is asked.
+fn open<'a>(
+    service: served::Service,
+    exchange: &mut Exchange,
+    body: &'a [u8],
+) -> Result<(String, Decoder<&'a [u8]>), Refusal> {
+    let message = wire::soap::open(body, Limits::REQUEST).map_err(|error| match error {
+        SoapError::Xml(error) => Refusal::Malformed(error),
+        other => Refusal::Unreadable(other),
+    })?;
+    exchange.version = message.version;
+    let operation = message.operation;
+    if exchange.action.is_empty() {
+        exchange.action = format!("\"{}/{operation}\"", service.namespace());
+    }
+    let monitored = operation == "Ping" && message.namespace == MONITOR_NAMESPACE;
+    if message.namespace != service.namespace() && !monitored {
+        return Err(Refusal::UnknownOperation(operation));
+    }
+    if exchange.named_operation().is_some_and(|action| action != operation) {
+        return Err(Refusal::OtherAction(operation));
+    }
+    Ok((operation, message.decoder))
+}

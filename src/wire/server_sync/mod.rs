@@ -1,5 +1,5 @@
 //! MS-WSUSSS, the protocol between update servers: what a downstream server asks ([MS-WSUSSS] 3.2.4) and how
-//! it reads the answers. The server's side of the same messages belongs beside each of them.
+//! it reads the answers. The server's side of the same messages is [`served`].
 //!
 //! **Invariant:** answers are read whatever the prefix and the order of elements (Microsoft Update, WSUS and
 //! the specification differ), an element that may stand once is refused when it stands twice, and update
@@ -9,6 +9,7 @@ mod authorization;
 mod config_data;
 mod files;
 mod revision_ids;
+pub mod served;
 mod update_data;
 
 pub use authorization::{

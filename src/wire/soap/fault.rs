@@ -80,8 +80,10 @@ impl Fault {
                 ));
                 body.raw(&format!("<{prefix}:Reason><{prefix}:Text xml:lang=\"en\">"));
                 body.raw(&crate::wire::xml::escape(&self.text));
-                body.raw(&format!("</{prefix}:Text></{prefix}:Reason><{prefix}:Detail>"));
-                body.raw(detail.as_str()).raw(&format!("</{prefix}:Detail>"));
+                body.raw(&format!("</{prefix}:Text></{prefix}:Reason>"));
+                // between servers it is an element of no namespace ([MS-WSUSSS] 2.2.9.2), unlike SOAP's own
+                let element = if style == Style::Server { "Detail" } else { &format!("{prefix}:Detail") };
+                body.open(element).raw(detail.as_str()).close(element);
             }
         }
         body.close(&fault);

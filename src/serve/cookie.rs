@@ -1,0 +1,159 @@
+//! Cookies: what this server tells itself through whoever asks it ([MS-WUSP] 3.1.5.3, [MS-WSUSSS] 2.2.4.7).
+//!
+//! A cookie is bytes of a fixed layout and an HMAC-SHA256 over them. What it says is no secret (the other side sent
+//! most of it), but nobody else can make or change one.
+//!
+//! **Invariant:** nothing of a cookie is interpreted before its seal was checked; a cookie of one kind never passes
+//! for another. The clear-text expiration beside a cookie is never read.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::Timestamp;
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::catalog::{Catalog, CatalogError};
+
+/// Bytes of the key: a block of SHA-256.
+pub(super) const KEY_LEN: usize = 64;
+const SEAL_LEN: usize = 32;
+/// Layout version.
+const MAGIC: &[u8; 4] = b"twk\x01";
+/// The bytes before what a cookie says.
+const HEAD_LEN: usize = 4 + 1 + 16;
+/// The longest name in a cookie: its length is one byte.
+pub(super) const MAX_NAME: usize = 255;
+
+/// What a cookie is for. Numbers are part of the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// From an agent's `GetAuthorizationCookie`, good for its `GetCookie` only.
+    Authorization = 1,
+    /// From an agent's `GetCookie`, good for everything else it asks.
+    Service = 2,
+    /// From a downstream server's `GetAuthorizationCookie`, good for its `GetCookie` only.
+    ServerAuthorization = 3,
+    /// From a downstream server's `GetCookie`, good for everything else it asks.
+    ServerService = 4,
+}
+
+/// Why a cookie is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CookieError {
+    /// Not sealed with this key, or not of this kind.
+    #[error("the seal is not ours")]
+    Forged,
+    /// Sealed by an earlier identity of this server.
+    #[error("made before the server's identity changed")]
+    OtherServer,
+}
+
+/// Seals cookies and opens them.
+#[derive(Clone)]
+pub(super) struct Sealer {
+    keyed: Hmac<Sha256>,
+    server: Uuid,
+}
+
+impl Sealer {
+    /// Seals with a key, as a server.
+    pub(super) fn new(key: &[u8; KEY_LEN], server: Uuid) -> Self {
+        // a fixed-size key cannot have a wrong length
+        let keyed = Hmac::new(key.into());
+        Self { keyed, server }
+    }
+
+    /// The sealed cookie.
+    pub(super) fn seal(&self, kind: Kind, says: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_LEN + says.len() + SEAL_LEN);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(kind as u8);
+        bytes.extend_from_slice(self.server.as_bytes());
+        bytes.extend_from_slice(says);
+        let seal = self.keyed.clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&seal);
+        bytes
+    }
+
+    /// What a cookie of this kind says, given to `read` once its seal is known to be ours. Whether its time is over
+    /// is for the caller to ask.
+    ///
+    /// # Errors
+    /// When this server did not seal it.
+    pub(super) fn open<T>(
+        &self,
+        kind: Kind,
+        sealed: &[u8],
+        read: impl FnOnce(Says<'_>) -> Result<T, CookieError>,
+    ) -> Result<T, CookieError> {
+        let split = sealed.len().checked_sub(SEAL_LEN).ok_or(CookieError::Forged)?;
+        let (bytes, seal) = sealed.split_at(split);
+        self.keyed.clone().chain_update(bytes).verify_slice(seal).map_err(|_mismatch| CookieError::Forged)?;
+        let mut says = Says(bytes.strip_prefix(MAGIC).ok_or(CookieError::Forged)?);
+        if says.bytes()? != [kind as u8] {
+            return Err(CookieError::Forged);
+        }
+        let server = says.id()?;
+        let claims = read(says)?;
+        if server == self.server { Ok(claims) } else { Err(CookieError::OtherServer) }
+    }
+
+    /// A number below 1,000 that only this server can tell for `text`.
+    pub(super) fn check_number(&self, text: &str) -> u16 {
+        let keyed = self.keyed.clone().chain_update(self.server.as_bytes()).chain_update(text.as_bytes());
+        let bytes = keyed.finalize().into_bytes();
+        let number = bytes.first_chunk().map_or(0, |first| u32::from_le_bytes(*first)) % 1_000;
+        u16::try_from(number).unwrap_or_default()
+    }
+}
+
+/// What a cookie says, read from its beginning.
+pub(super) struct Says<'a>(&'a [u8]);
+
+impl Says<'_> {
+    /// The next bytes.
+    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], CookieError> {
+        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(CookieError::Forged)?;
+        self.0 = tail;
+        Ok(*head)
+    }
+
+    /// A time in milliseconds.
+    pub(super) fn time(&mut self) -> Result<Timestamp, CookieError> {
+        let time = i64::from_le_bytes(self.bytes()?);
+        Timestamp::from_millisecond(time).map_err(|_range| CookieError::Forged)
+    }
+
+    /// An identity.
+    pub(super) fn id(&mut self) -> Result<Uuid, CookieError> {
+        Ok(Uuid::from_bytes(self.bytes()?))
+    }
+
+    /// The rest: a text with its length in a byte before it.
+    pub(super) fn name(mut self) -> Result<String, CookieError> {
+        let [len] = self.bytes()?;
+        let name = std::str::from_utf8(self.0).map_err(|_text| CookieError::Forged)?;
+        if name.len() == usize::from(len) { Ok(name.to_owned()) } else { Err(CookieError::Forged) }
+    }
+}
+
+/// Appends a text with its length in a byte before it, cut to [`MAX_NAME`] bytes.
+pub(super) fn push_name(says: &mut Vec<u8>, name: &str) {
+    let name = &name[..name.floor_char_boundary(MAX_NAME)];
+    says.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    says.extend_from_slice(name.as_bytes());
+}
+
+/// Random bytes, made once for the life of the store.
+pub(super) fn lasting<const N: usize>(catalog: &Catalog, key: &str) -> Result<[u8; N], CatalogError> {
+    if let Some(bytes) = catalog.setting(key)?.and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(bytes);
+    }
+    let mut bytes = [0; N];
+    for chunk in bytes.chunks_mut(16) {
+        // random but for six fixed bits of sixteen bytes: 244 bits for a key
+        chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
+    }
+    catalog.set_setting(key, Some(&bytes))?;
+    Ok(bytes)
+}

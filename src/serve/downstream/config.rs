@@ -1,0 +1,158 @@
+//! How this server presents itself to downstream servers, and the languages it says it keeps.
+//!
+//! **Invariant:** what is said of a language changes only when the configuration does, and the change is remembered
+//! over restarts, so that an anchor tells who knows of it. It never reads the configuration file.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::wire::server_sync::served::LanguageRow;
+
+/// Where it is remembered what was said of each language.
+const KEY: &str = "downstream.languages";
+
+/// How this server presents itself.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// `http://updates.branch.example:8530`; when unset, the address under which it was asked.
+    pub public_url: Option<String>,
+    /// Whether payloads are had at their origin only (`CatalogOnlySync`).
+    pub catalog_only: bool,
+    /// The languages that are kept, as tags; empty means all.
+    pub languages: Vec<String>,
+}
+
+/// The languages that update servers tell apart: locale number, short and long name.
+const LANGUAGES: [(i32, &str, &str); 38] = [
+    (1025, "ar", "Arabic"),
+    (1026, "bg", "Bulgarian"),
+    (1028, "zh-tw", "Chinese (Traditional)"),
+    (1029, "cs", "Czech"),
+    (1030, "da", "Danish"),
+    (1031, "de", "German"),
+    (1032, "el", "Greek"),
+    (1033, "en", "English"),
+    (1034, "es", "Spanish"),
+    (1035, "fi", "Finnish"),
+    (1036, "fr", "French"),
+    (1037, "he", "Hebrew"),
+    (1038, "hu", "Hungarian"),
+    (1040, "it", "Italian"),
+    (1041, "ja", "Japanese"),
+    (1042, "ko", "Korean"),
+    (1043, "nl", "Dutch"),
+    (1044, "no", "Norwegian"),
+    (1045, "pl", "Polish"),
+    (1046, "pt-br", "Portuguese (Brazil)"),
+    (1048, "ro", "Romanian"),
+    (1049, "ru", "Russian"),
+    (1050, "hr", "Croatian"),
+    (1051, "sk", "Slovak"),
+    (1053, "sv", "Swedish"),
+    (1054, "th", "Thai"),
+    (1055, "tr", "Turkish"),
+    (1058, "uk", "Ukrainian"),
+    (1060, "sl", "Slovenian"),
+    (1061, "et", "Estonian"),
+    (1062, "lv", "Latvian"),
+    (1063, "lt", "Lithuanian"),
+    (1081, "hi", "Hindi"),
+    (2052, "zh-cn", "Chinese (Simplified)"),
+    (2070, "pt", "Portuguese (Portugal)"),
+    (2074, "sr", "Serbian (Latin)"),
+    (3076, "zh-hk", "Chinese (Hong Kong SAR)"),
+    (66577, "ja-nec", "Japanese NEC"),
+];
+
+/// The short name of a locale number.
+pub(super) fn tag_of(id: i32) -> Option<&'static str> {
+    LANGUAGES.iter().find(|language| language.0 == id).map(|language| language.1)
+}
+
+/// What was said of a language, and since when (seconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Said {
+    enabled: bool,
+    since: i64,
+}
+
+/// All languages with what is said of them.
+pub(super) struct Languages(BTreeMap<i32, Said>);
+
+impl Languages {
+    /// What the configuration says now; what differs from what was said before changed now.
+    pub(super) fn open(wanted: &[String], catalog: &Catalog, now: Timestamp) -> Result<Self, CatalogError> {
+        let before: BTreeMap<i32, Said> =
+            catalog.setting(KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let keeps = |tag: &str| wanted.is_empty() || wanted.iter().any(|wanted| serves(tag, wanted));
+        let all = [(0, wanted.is_empty())];
+        let each = LANGUAGES.iter().map(|(id, tag, _)| (*id, keeps(tag)));
+        let said: BTreeMap<i32, Said> = all
+            .into_iter()
+            .chain(each)
+            .map(|(id, enabled)| {
+                let kept = before.get(&id).filter(|said| said.enabled == enabled).copied();
+                (id, kept.unwrap_or(Said { enabled, since: now.as_second() }))
+            })
+            .collect();
+        if said != before {
+            catalog.set_setting(KEY, serde_json::to_vec(&said).ok().as_deref())?;
+        }
+        Ok(Self(said))
+    }
+
+    /// What changed after a second; with `None` everything. English is first of all `all`.
+    pub(super) fn changed_since(&self, second: Option<i64>) -> Vec<LanguageRow<'static>> {
+        let names = [(0, "all", "all")].into_iter().chain(LANGUAGES);
+        names
+            .filter_map(|(id, short_name, long_name)| {
+                let said = self.0.get(&id)?;
+                let changed = second.is_none_or(|second| said.since > second);
+                changed.then_some(LanguageRow { id, short_name, long_name, enabled: said.enabled })
+            })
+            .collect()
+    }
+}
+
+/// Whether a site that asks for `wanted` keeps what is in `tag`: itself, or a region of it.
+fn serves(tag: &str, wanted: &str) -> bool {
+    tag.eq_ignore_ascii_case(wanted)
+        || tag.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+            && tag.as_bytes().get(wanted.len()) == Some(&b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Clock;
+
+    fn tags(languages: &[LanguageRow<'_>]) -> Vec<String> {
+        let enabled = languages.iter().filter(|row| row.enabled);
+        enabled.map(|row| row.short_name.to_owned()).collect()
+    }
+
+    #[test]
+    fn only_languages_whose_setting_changed_are_told_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_second(1_000).unwrap());
+        let catalog = Catalog::open(crate::catalog::Config::new(dir.path()), clock.clone()).unwrap();
+        let some = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>();
+        let open = |tags: &[&str], at| {
+            Languages::open(&some(tags), &catalog, Timestamp::from_second(at).unwrap()).unwrap()
+        };
+        let first = open(&["en", "pt"], 1_000);
+        assert_eq!(tags(&first.changed_since(None)), ["en", "pt-br", "pt"]);
+        assert_eq!(first.changed_since(None).len(), 39);
+        assert_eq!(first.changed_since(Some(1_000)), []);
+        let second = open(&["en", "de"], 2_000);
+        let changed = second.changed_since(Some(1_500));
+        let rows: Vec<_> = changed.iter().map(|row| (row.short_name, row.enabled)).collect();
+        assert_eq!(rows, [("de", true), ("pt-br", false), ("pt", false)]);
+        let all = open(&[], 3_000);
+        assert_eq!(all.changed_since(Some(2_500))[0].short_name, "all");
+        assert_eq!(all.changed_since(Some(3_000)), []);
+    }
+}

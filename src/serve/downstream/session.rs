@@ -1,0 +1,277 @@
+//! The handshake of a downstream server ([MS-WSUSSS] 3.1.4.1 to 3.1.4.4), and what every later request is checked for.
+//!
+//! **Invariant:** identities come from sealed cookies only, and pass the [`Gate`](super::Gate) each time. This protocol
+//! has no fault for an expired cookie: it is an invalid one.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::anchor::Anchor;
+use super::config::Languages;
+use super::gate::{Denied, Proof};
+use super::{Asked, Config, Service};
+use crate::catalog::{Catalog, CatalogError};
+use crate::domain::ServerId;
+use crate::runtime::Clock;
+use crate::serve::cookie::{CookieError, KEY_LEN, Kind, MAX_NAME, Sealer, lasting, push_name};
+use crate::serve::fault::Refusal;
+use crate::wire::server_sync::served;
+
+/// How long both cookies are good, as on Windows (note 29).
+const LIFETIME: SignedDuration = SignedDuration::from_mins(240);
+/// The longest label of a DNS name.
+const MAX_LABEL: usize = 63;
+/// Bytes of what a cookie says before the name.
+const FIXED_LEN: usize = 8 + 8 + 2 + 2 + 16 + 1;
+
+/// What all handshakes share.
+pub(super) struct Session {
+    pub(super) sealer: Sealer,
+    pub(super) languages: Languages,
+}
+
+impl Session {
+    pub(super) fn open(
+        config: &Config,
+        server: ServerId,
+        catalog: &Catalog,
+        clock: &Clock,
+    ) -> Result<Self, CatalogError> {
+        let key = lasting::<KEY_LEN>(catalog, "downstream.cookie_key")?;
+        let languages = Languages::open(&config.languages, catalog, clock.now())?;
+        Ok(Self { sealer: Sealer::new(&key, server.0), languages })
+    }
+}
+
+/// What a downstream server's cookie says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::serve) struct Claims {
+    /// When it was made.
+    pub(in crate::serve) issued: Timestamp,
+    /// Until when it is good.
+    pub(in crate::serve) expires: Timestamp,
+    /// Major and minor version of the protocol that the server speaks; 0.0 in an authorization.
+    pub(in crate::serve) version: (u16, u16),
+    /// Whose it is.
+    pub(in crate::serve) server: ServerId,
+    /// What that server calls itself.
+    pub(in crate::serve) name: String,
+}
+
+impl Claims {
+    fn seal(&self, sealer: &Sealer, kind: Kind) -> Vec<u8> {
+        let mut says = Vec::with_capacity(FIXED_LEN + self.name.len());
+        for time in [self.issued, self.expires] {
+            says.extend_from_slice(&time.as_millisecond().to_le_bytes());
+        }
+        says.extend_from_slice(&self.version.0.to_le_bytes());
+        says.extend_from_slice(&self.version.1.to_le_bytes());
+        says.extend_from_slice(self.server.0.as_bytes());
+        push_name(&mut says, &self.name);
+        sealer.seal(kind, &says)
+    }
+
+    fn open(sealer: &Sealer, kind: Kind, sealed: &[u8]) -> Result<Self, CookieError> {
+        sealer.open(kind, sealed, |mut says| {
+            let (issued, expires) = (says.time()?, says.time()?);
+            let version = (u16::from_le_bytes(says.bytes()?), u16::from_le_bytes(says.bytes()?));
+            let server = ServerId(says.id()?);
+            Ok(Self { issued, expires, version, server, name: says.name()? })
+        })
+    }
+}
+
+/// A DNS name ([RFC1035] 2.3.1; labels may begin with a digit, as everywhere today).
+fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty()
+            && label.len() <= MAX_LABEL
+            && label.bytes().all(legal)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= MAX_NAME && name.split('.').all(label)
+}
+
+/// The identity of a server: a GUID in the form of [MS-WSUSSS] 2.2.5.1 that is not all zero.
+fn server_id(text: &str) -> Option<ServerId> {
+    const HYPHENATED: usize = 36;
+    let id = text.parse::<ServerId>().ok().filter(|_| text.len() == HYPHENATED)?;
+    (!id.0.is_nil()).then_some(id)
+}
+
+/// `x.y`, both decimal.
+fn version_of(text: &str) -> Option<(u16, u16)> {
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+    let (major, minor) = text.split_once('.')?;
+    Some((number(major)?, number(minor)?))
+}
+
+impl Service {
+    /// [MS-WSUSSS] 3.1.4.1
+    pub(super) fn get_auth_config() -> String {
+        // the field has no use; it is the same for ever, so that nobody thinks that something changed
+        served::auth_config_answer(Timestamp::UNIX_EPOCH)
+    }
+
+    /// [MS-WSUSSS] 3.1.4.2
+    pub(super) async fn get_authorization(&self, asked: &mut Asked<'_>) -> Result<String, Refusal> {
+        let request = served::authorization_request(asked.decoder)?;
+        let name = request.account_name.as_deref().map(str::trim).filter(|name| is_dns_name(name));
+        let name = name.ok_or(Refusal::Parameter("accountName"))?;
+        let id = request.account_id.as_deref().map(str::trim).and_then(server_id);
+        let id = id.ok_or(Refusal::Parameter("accountGuid"))?;
+        let (service, proof, told) = (self.clone(), asked.proof.clone(), name.to_owned());
+        let admit = move || service.0.gate.admit(&id, &told, &proof);
+        tokio::task::spawn_blocking(admit).await?.map_err(Denied::at_authorization)?;
+        let now = self.0.clock.now();
+        let claims = Claims {
+            issued: now,
+            expires: now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX),
+            version: (0, 0),
+            server: id,
+            name: name.to_owned(),
+        };
+        let sealed = claims.seal(&self.0.session.sealer, Kind::ServerAuthorization);
+        Ok(served::authorization_answer(&sealed))
+    }
+
+    /// [MS-WSUSSS] 3.1.4.3
+    pub(super) fn get_cookie(&self, asked: &mut Asked<'_>) -> Result<String, Refusal> {
+        let request = served::cookie_request(asked.decoder)?;
+        let [authorization] = &request.authorizations[..] else {
+            return Err(Refusal::Parameter("authCookies"));
+        };
+        let text = request.protocol_version.as_deref().unwrap_or_default().trim();
+        let version = version_of(text).ok_or(Refusal::Parameter("protocolVersion"))?;
+        if version.0 != 1 {
+            return Err(Refusal::IncompatibleProtocolVersion(text.to_owned()));
+        }
+        let sealer = &self.0.session.sealer;
+        let now = self.0.clock.now();
+        let sealed = authorization.as_deref().unwrap_or_default();
+        let authorized = Claims::open(sealer, Kind::ServerAuthorization, sealed)
+            .ok()
+            .filter(|claims| now < claims.expires)
+            .ok_or(Refusal::InvalidAuthorizationCookie)?;
+        self.0.gate.check(&authorized.server, &asked.proof).map_err(Denied::at_cookie)?;
+        let expires = now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX).min(authorized.expires);
+        let expires = Timestamp::from_millisecond(expires.as_millisecond()).unwrap_or(expires);
+        let claims = Claims { issued: now, expires, version, ..authorized };
+        Ok(served::cookie_answer(expires, &claims.seal(sealer, Kind::ServerService)))
+    }
+
+    /// What a cookie says, when it is ours, its time is not over, and its server may still come. Every operation but
+    /// those of the handshake begins with it.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidCookie`], or [`Refusal::ServerChanged`] when an earlier identity of this server made it.
+    pub(in crate::serve) fn admitted(&self, sealed: Option<&[u8]>, proof: &Proof) -> Result<Claims, Refusal> {
+        let sealed = sealed.ok_or(Refusal::InvalidCookie)?;
+        let claims =
+            Claims::open(&self.0.session.sealer, Kind::ServerService, sealed).map_err(
+                |error| match error {
+                    CookieError::Forged => Refusal::InvalidCookie,
+                    CookieError::OtherServer => Refusal::ServerChanged,
+                },
+            )?;
+        if self.0.clock.now() >= claims.expires {
+            return Err(Refusal::InvalidCookie);
+        }
+        self.0.gate.check(&claims.server, proof).map_err(Denied::at_operation)?;
+        Ok(claims)
+    }
+
+    /// The anchor of what is told now, up to a change number of the catalog.
+    pub(in crate::serve) fn anchor(&self, change: u64) -> String {
+        Anchor::write(&self.0.session.sealer, change, self.0.clock.now())
+    }
+
+    /// Reads an anchor of ours, at most as new as a change number of the catalog.
+    ///
+    /// # Errors
+    /// A fault that names the parameter, when it is anything else.
+    pub(in crate::serve) fn read_anchor(
+        &self,
+        text: &str,
+        change: u64,
+        parameter: &'static str,
+    ) -> Result<Anchor, Refusal> {
+        Anchor::read(&self.0.session.sealer, text, change, self.0.clock.now())
+            .ok_or(Refusal::Parameter(parameter))
+    }
+
+    /// [MS-WSUSSS] 3.1.4.4
+    pub(super) fn get_config_data(&self, asked: &mut Asked<'_>) -> Result<String, Refusal> {
+        let request = served::config_request(asked.decoder)?;
+        self.admitted(request.cookie.as_deref(), &asked.proof)?;
+        let change = self.0.catalog.snapshot().change_number();
+        // no row of the specification refuses an anchor here: who has none of ours is told everything
+        let known = request.anchor.and_then(|anchor| self.read_anchor(&anchor, change, "configAnchor").ok());
+        let languages = self.0.session.languages.changed_since(known.map(|anchor| anchor.second));
+        Ok(served::config_answer(&served::ConfigAnswer {
+            catalog_only: self.0.config.catalog_only,
+            hosts_psf: self.0.files.hosts_psf(),
+            most_hardware_ids: 0,
+            anchor: &self.anchor(change),
+            languages: &languages,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn cookies_of_servers_are_no_cookies_of_agents_and_kinds_stay_apart() {
+        let sealer = Sealer::new(&[3; KEY_LEN], Uuid::from_u128(1));
+        let claims = Claims {
+            issued: Timestamp::from_second(10).unwrap(),
+            expires: Timestamp::from_second(20).unwrap(),
+            version: (1, 20),
+            server: ServerId(Uuid::from_u128(5)),
+            name: "branch.example".to_owned(),
+        };
+        let sealed = claims.seal(&sealer, Kind::ServerService);
+        assert_eq!(Claims::open(&sealer, Kind::ServerService, &sealed), Ok(claims));
+        for kind in [Kind::ServerAuthorization, Kind::Service, Kind::Authorization] {
+            assert_eq!(Claims::open(&sealer, kind, &sealed), Err(CookieError::Forged));
+        }
+        for bit in 0..sealed.len() * 8 {
+            let mut changed = sealed.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Claims::open(&sealer, Kind::ServerService, &changed).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn names_identities_and_versions_have_a_form() {
+        let long = "a".repeat(64);
+        for (name, legal) in [
+            ("branch.example.com", true),
+            ("BRANCH", true),
+            ("3com.example", true),
+            ("", false),
+            ("a..b", false),
+            ("-a.b", false),
+            ("a b", false),
+            ("a_b", false),
+            (long.as_str(), false),
+        ] {
+            assert_eq!(is_dns_name(name), legal, "{name:?}");
+        }
+        assert!(server_id("6f1c2f6e-3f0b-4d3a-9b1e-0d2f6a1c5e12").is_some());
+        for text in ["1234", "6f1c2f6e3f0b4d3a9b1e0d2f6a1c5e12", "00000000-0000-0000-0000-000000000000", ""] {
+            assert_eq!(server_id(text), None, "{text}");
+        }
+        for (text, version) in [("1.20", Some((1, 20))), ("2.0", Some((2, 0))), ("1.x", None), ("1", None)] {
+            assert_eq!(version_of(text), version, "{text}");
+        }
+        for text in ["", "abc", "1.", ".1", "1.2.3", "+1.2", "1.99999"] {
+            assert_eq!(version_of(text), None, "{text}");
+        }
+    }
+}

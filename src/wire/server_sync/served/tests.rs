@@ -1,0 +1,1 @@
+//! What downstream servers ask is read, in every form they write it.
