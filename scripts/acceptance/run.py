@@ -5,7 +5,7 @@ run.py [NAME…]     names: modes incremental kill faults huge agents approve de
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
-import html, json, os, pathlib, random, re, socket, subprocess, sys, tempfile, threading, time
+import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import clients, documents
@@ -392,4 +392,8 @@ def main():
 
 
 if __name__ == "__main__":
+    # the probes' libraries are where the probes run
+    if os.path.abspath(shutil.which(PYTHON) or PYTHON) != os.path.abspath(sys.executable) and not os.environ.get("TAILWATER_NO_EXEC"):
+        os.environ["TAILWATER_NO_EXEC"] = "1"
+        os.execvp(PYTHON, [PYTHON, *sys.argv])
     main()
