@@ -93,7 +93,7 @@ pub fn get_cookie(authorization: &AuthorizationCookie) -> Request {
 }
 
 /// Enters the result element called `name`; faults and other answers are errors.
-pub(super) fn result<R: BufRead>(
+pub(in crate::wire) fn result<R: BufRead>(
     input: R,
     operation: &str,
     name: &'static str,

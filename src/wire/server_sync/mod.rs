@@ -12,6 +12,7 @@ mod revision_ids;
 pub mod served;
 mod update_data;
 
+pub(super) use authorization::result;
 pub use authorization::{
     AuthConfig, AuthPlugIn, AuthorizationCookie, Cookie, get_auth_config, get_authorization_cookie,
     get_cookie, read_auth_config, read_authorization_cookie, read_cookie,
@@ -48,7 +49,7 @@ pub struct Request {
 }
 
 impl Request {
-    fn new(namespace: &str, operation: &'static str, content: &str) -> Self {
+    pub(super) fn new(namespace: &str, operation: &'static str, content: &str) -> Self {
         Self {
             operation,
             action: format!("\"{namespace}/{operation}\""),

@@ -32,6 +32,8 @@ struct Place {
     /// The element just entered was written `<name/>`: its end is due without an event.
     empty: bool,
     declared: Vec<Declared>,
+    /// Attributes of the element entered last, when somebody wants them.
+    wanted: Option<Vec<(String, String)>>,
 }
 
 impl Place {
@@ -52,6 +54,9 @@ impl Place {
         self.name.push_str(local);
         self.prefix.clear();
         self.prefix.push_str(prefix);
+        if let Some(kept) = &mut self.wanted {
+            kept.clear();
+        }
         if tag.attributes_raw().is_empty() { Ok(()) } else { self.attributes(tag) }
     }
 
@@ -65,6 +70,11 @@ impl Place {
             let value = attribute.value.as_ref();
             if key == "nil" || key.ends_with(":nil") {
                 self.nil = matches!(value, "true" | "1");
+            } else if let Some(kept) = self.wanted.as_mut().filter(|_| !key.starts_with("xmlns")) {
+                let plain = quick_xml::escape::unescape(value)
+                    .map_err(|_e| XmlError::Entity(value.chars().take(80).collect()))?;
+                let local = key.rsplit(':').next().unwrap_or(key);
+                kept.push((local.to_owned(), plain.into_owned()));
             } else if self.depth <= NAMESPACE_DEPTH {
                 let prefix = if key == "xmlns" { Some("") } else { key.strip_prefix("xmlns:") };
                 if let Some(prefix) = prefix {
@@ -112,6 +122,7 @@ impl<R: BufRead> Decoder<R> {
             nil: false,
             empty: false,
             declared: Vec::new(),
+            wanted: None,
         };
         Self { reader: Reader::from_reader(metered), buffer: Vec::with_capacity(256), place }
     }
@@ -150,6 +161,16 @@ impl<R: BufRead> Decoder<R> {
     /// the same.
     pub fn is_nil(&self) -> bool {
         self.place.nil
+    }
+
+    /// From now on attributes are kept: hardly any message has any, so that the others do not pay for it.
+    pub fn keep_attributes(&mut self) {
+        self.place.wanted = Some(Vec::new());
+    }
+
+    /// The attributes of the element entered last, by local name; none unless they are kept.
+    pub fn take_attributes(&mut self) -> Vec<(String, String)> {
+        self.place.wanted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Leaves the element entered last and everything in it.

@@ -39,6 +39,35 @@ impl Encoder {
         self
     }
 
+    /// `<name a="1" b="2"`, with nothing behind it; [`Encoder::end_tag`] or [`Encoder::end_empty`] ends the tag.
+    pub fn begin_tag(&mut self, name: &str) -> &mut Self {
+        self.out.push('<');
+        self.out.push_str(name);
+        self
+    }
+
+    /// ` name="value"`, the value escaped.
+    pub fn attribute(&mut self, name: &str, value: &str) -> &mut Self {
+        self.out.push(' ');
+        self.out.push_str(name);
+        self.out.push_str("=\"");
+        escape_into(&mut self.out, value);
+        self.out.push('"');
+        self
+    }
+
+    /// `>`
+    pub fn end_tag(&mut self) -> &mut Self {
+        self.out.push('>');
+        self
+    }
+
+    /// `/>`
+    pub fn end_empty(&mut self) -> &mut Self {
+        self.out.push_str("/>");
+        self
+    }
+
     /// `</name>`
     pub fn close(&mut self, name: &str) -> &mut Self {
         self.out.push_str("</");

@@ -19,6 +19,8 @@ pub struct Limits {
 impl Limits {
     /// For requests of agents and downstream servers, whose bodies the listener holds to 4 MiB.
     pub const REQUEST: Self = Self { depth: 32, attributes: 64, elements: 400_000, token_bytes: 4 << 20 };
+    /// For roll-ups of downstream servers: the status of 500 computers is up to some hundred thousand elements.
+    pub const ROLLUP: Self = Self { depth: 32, attributes: 64, elements: 4_000_000, token_bytes: 1 << 20 };
     /// For answers of an upstream: lists of millions of revisions, texts of 16 MiB (longer ones are read
     /// with [`Decoder::text_reader`], which has no use for this limit).
     pub const ANSWER: Self = Self { depth: 32, attributes: 64, elements: 50_000_000, token_bytes: 16 << 20 };
