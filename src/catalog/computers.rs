@@ -138,7 +138,8 @@ impl Store {
         }
         let op: Op = (key::computer(id), Some(record::encode(&computer)));
         if moved {
-            self.journal(vec![op])?;
+            let change = (key::CHANGE.to_vec(), Some(record::encode(&self.snapshot().change_number())));
+            self.journal(vec![op, change])?;
         } else {
             self.put(op)?;
         }

@@ -44,6 +44,8 @@ pub struct Config {
     pub max_computers: usize,
     /// How many events are kept of one computer; the oldest goes first. Default 100.
     pub max_events_per_computer: usize,
+    /// The server that decides instead of this one, fit to be shown; none where decisions are made here.
+    pub replica_of: Option<String>,
     /// How many scan answers are remembered while a snapshot lives. Default 256.
     pub remembered_answers: usize,
 }
@@ -61,6 +63,7 @@ impl Config {
             client_side_targeting: false,
             max_computers: 100_000,
             max_events_per_computer: 100,
+            replica_of: None,
             remembered_answers: 256,
         }
     }

@@ -3,13 +3,14 @@
 //! **Invariant:** the two well-known groups always exist; every other group lies below All Computers. It
 //! never changes in place: a decision makes a new value, and snapshots keep theirs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::decision::Decision;
 use super::kv::Kv;
-use super::record::{self, Decision, key};
+use super::record::{self, key};
 use super::{CatalogError, Group};
 use crate::domain::{GroupId, UpdateId, UpdateIdentity};
 
@@ -23,6 +24,8 @@ pub(super) struct Decisions {
     pub change: u64,
     /// The last deployment number given to an approval.
     pub deployment: u32,
+    /// License terms that were accepted upstream.
+    pub eulas: BTreeSet<Uuid>,
 }
 
 /// The two groups that every store has.
@@ -86,13 +89,12 @@ impl Decisions {
         let mut found = Self::default();
         found.groups.extend(well_known().map(|group| (group.id, group)));
         for (key, value) in entries(kv, b"d")? {
-            let decision: Decision = record::decode('d', &value)?;
+            let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) else { continue };
+            let decision = Decision::decode(&UpdateId(id), &value)?;
             found.change = found.change.max(decision.change);
-            let deployments = decision.approvals.iter().map(|(_, approval)| approval.deployment_id);
+            let deployments = decision.all().map(|(_, approval)| approval.deployment_id);
             found.deployment = deployments.fold(found.deployment, u32::max);
-            if let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) {
-                found.updates.insert(UpdateId(id), Arc::new(decision));
-            }
+            found.updates.insert(UpdateId(id), Arc::new(decision));
         }
         for (_, value) in entries(kv, b"G")? {
             let group: Group = record::decode('G', &value)?;
@@ -105,6 +107,12 @@ impl Decisions {
         }
         if let Some(value) = kv.get(key::DEPLOYMENT)? {
             found.deployment = found.deployment.max(record::decode('n', &value)?);
+        }
+        if let Some(value) = kv.get(key::CHANGE)? {
+            found.change = found.change.max(record::decode('N', &value)?);
+        }
+        if let Some(value) = kv.get(key::EULAS)? {
+            found.eulas = record::decode('E', &value)?;
         }
         Ok(found)
     }

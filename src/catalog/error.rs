@@ -136,6 +136,24 @@ pub enum CatalogError {
         /// The limit.
         limit: usize,
     },
+    /// Decisions are made upstream.
+    #[error(
+        "this server is a replica of {upstream}: approvals, declines and groups are changed there, not here; to keep \
+         an update from this site, use `tailwater updates hold`"
+    )]
+    Replica {
+        /// Its address, fit to be shown.
+        upstream: String,
+    },
+    /// A hold would end before it begins.
+    #[error("an update can only be held until a time that is still to come")]
+    HoldIsOver,
+    /// The upstream has decided more than any real one.
+    #[error("the upstream names more than {limit} approvals or declines; it does not work properly")]
+    TooManyDecisions {
+        /// The limit.
+        limit: usize,
+    },
     /// Nothing is held for an administrator.
     #[error("no activation waits for an administrator")]
     NothingHeld,

@@ -1,14 +1,14 @@
 //! Reads the index: generations, manifests, dictionaries; and makes worlds of them.
 //!
 //! **Invariant:** blocks are read in the order in which they were stored, and a withdrawal counts for what was
-//! stored before it. It never writes.
+//! stored before it. It never writes, but for a change of many entries that a crash interrupted.
 
 use std::collections::HashMap;
 
 use super::CatalogError;
-use super::kv::Kv;
+use super::kv::{Batch, Kv, MAX_BATCH};
 use super::manifest::Block;
-use super::record::{self, Active, Generation, Location, key};
+use super::record::{self, Active, Generation, Journal, Location, key};
 use super::segment::Segments;
 use super::segment::codec::Codec;
 use super::snapshot::{Builder, World};
@@ -54,6 +54,39 @@ pub(super) fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> 
             codec.add(*number, bytes);
         }
     }
+    Ok(())
+}
+
+/// Finishes a change that had begun to reach the index when the process ended: its journal is durable.
+pub(super) fn finish_begun(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<(), CatalogError> {
+    let Some(value) = kv.get(key::BEGUN)? else { return Ok(()) };
+    let places: Vec<Location> = record::decode('j', &value)?;
+    for place in places {
+        let content = match segments.record(place, codec) {
+            Ok(content) => content,
+            Err(error @ CatalogError::Damaged { .. }) => {
+                tracing::error!(%error, "a change of many entries could not be finished; its source says it again");
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        let journal: Journal = record::decode('j', &content)?;
+        for ops in journal.ops.chunks(MAX_BATCH) {
+            let mut batch = Batch::default();
+            for (key, value) in ops {
+                match value {
+                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
+                    None => batch.remove(key.as_slice()),
+                }
+            }
+            kv.apply(&batch)?;
+        }
+    }
+    let mut done = Batch::default();
+    done.remove(key::BEGUN);
+    kv.apply(&done)?;
+    kv.flush()?;
+    tracing::info!("finished a change of many entries that was interrupted");
     Ok(())
 }
 

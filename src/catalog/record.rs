@@ -6,10 +6,9 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::CatalogError;
-use crate::domain::{Approval, GroupId};
 
-/// Version that records are written with. Postcard is not self-describing: any change of a record's shape
-/// needs a new number and a reader for the old one.
+/// Version that records are written with, but for those that say otherwise. Postcard is not self-describing:
+/// any change of a record's shape needs a new number and a reader for the old one.
 pub(super) const VERSION: u8 = 1;
 
 /// Format of the whole store; see [`key::META`].
@@ -30,6 +29,12 @@ pub(super) mod key {
     pub(in super::super) const HELD: &[u8] = b"h";
     /// The last deployment number given to an approval: u32.
     pub(in super::super) const DEPLOYMENT: &[u8] = b"n";
+    /// The newest change number of a decision or of a computer that moved: u64.
+    pub(in super::super) const CHANGE: &[u8] = b"N";
+    /// A change of many entries that has begun: where its journal lies, [`super::Location`]s.
+    pub(in super::super) const BEGUN: &[u8] = b"j";
+    /// Identities of license terms that were accepted upstream.
+    pub(in super::super) const EULAS: &[u8] = b"E";
 
     fn with(kind: u8, rest: &[u8]) -> Vec<u8> {
         let mut key = Vec::with_capacity(1 + rest.len());
@@ -58,7 +63,7 @@ pub(super) mod key {
     pub(in super::super) fn damaged(id: RevisionId) -> Vec<u8> {
         with(b'q', &id.0.to_be_bytes())
     }
-    /// What was decided of an update: [`super::Decision`].
+    /// What was decided of an update: [`super::super::decision::Decision`].
     pub(in super::super) fn decision(update: &UpdateId) -> Vec<u8> {
         with(b'd', update.0.as_bytes())
     }
@@ -139,22 +144,14 @@ pub(super) struct Committed {
     pub next_id: u32,
 }
 
-/// What was decided of an update. Kept after everything was taken back, because agents must hear of that.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Decision {
-    pub approvals: Vec<(GroupId, Approval)>,
-    pub declined: Option<super::Decline>,
-    /// Change number of the last decision.
-    pub change: u64,
-    /// Change number of the last decline or undecline.
-    pub decline_change: u64,
-    /// Second of the last decision.
-    pub at: i64,
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    encode_as(VERSION, value)
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+/// Writes a record whose shape has a version of its own.
+pub(super) fn encode_as<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     // writing into memory cannot fail: every record's serializer knows its lengths
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+    postcard::to_extend(value, vec![version]).unwrap_or_default()
 }
 
 /// Reads a record; `kind` names it in the error.

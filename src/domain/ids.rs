@@ -56,6 +56,11 @@ guid_type! {
     ServerId
 }
 
+guid_type! {
+    /// The identity of an approval on every server of a chain (`DeploymentGuid`, [MS-WSUSSS] 3.1.4.10.3.5).
+    ApprovalId
+}
+
 impl GroupId {
     /// The well-known group that every computer belongs to ([MS-WSUSSS] 3.1.1).
     pub const ALL_COMPUTERS: Self = Self(Uuid::from_u128(0xa0a0_8746_4dbe_4a37_9adf_9e76_52c0_b421));

@@ -11,10 +11,12 @@ mod ids;
 mod rollup;
 mod update;
 
-pub use approval::{Action, Approval, Deadline};
+pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
-pub use ids::{ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity};
+pub use ids::{
+    ApprovalId, ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity,
+};
 pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,
     ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,

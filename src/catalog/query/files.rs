@@ -62,9 +62,10 @@ impl Store {
     pub(in super::super) fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
         let snapshot = self.snapshot();
         let decisions = &snapshot.view().decisions.updates;
-        let approved = decisions.iter().filter(|(_, decision)| {
-            decision.approvals.iter().any(|(_, approval)| approval.action == Action::Install)
-        });
+        let approved =
+            decisions.iter().filter(|(_, decision)| decision.hold.is_none()).filter(|(_, decision)| {
+                decision.approvals.iter().any(|(_, approval)| approval.action == Action::Install)
+            });
         let mut approved: Vec<u32> =
             approved.filter_map(|(id, _)| Some(snapshot.world().update(id)?.0)).collect();
         approved.sort_unstable();
@@ -143,7 +144,7 @@ impl Store {
             revisions: world.count,
             updates: world.updates.iter().filter(present).count(),
             offered: view.offered_count(),
-            approved: decided.clone().filter(|decision| !decision.approvals.is_empty()).count(),
+            approved: decided.clone().filter(|decision| decision.is_approved()).count(),
             declined: decided.filter(|decision| decision.declined.is_some()).count(),
             expired: world.updates.iter().filter(|update| expired(update)).count(),
             staged: self.staged.read().unwrap_or_else(PoisonError::into_inner).len(),

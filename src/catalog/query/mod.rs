@@ -10,7 +10,7 @@ mod updates;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Computer, State, Status};
+use super::{Computer, Hold, State, Status};
 use crate::domain::{
     Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, RevisionId, UpdateId,
     UpdateIdentity, UpdateType,
@@ -55,6 +55,8 @@ pub enum UpdateState {
     Needed,
     /// Some computer failed to install it.
     Failed,
+    /// Held back on this server.
+    Held,
 }
 
 /// Which updates to list. Empty fields do not restrict.
@@ -115,6 +117,7 @@ pub struct Decline {
 }
 
 /// A row of the list of updates.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a name of the field")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateRow {
     /// Its newest revision.
@@ -147,6 +150,10 @@ pub struct UpdateRow {
     pub declined: Option<Decline>,
     /// For which groups it is approved.
     pub approvals: Vec<GroupApproval>,
+    /// Whether it is held back on this server.
+    pub hold: Option<Hold>,
+    /// Whether it can be approved by itself, and not only as part of a bundle.
+    pub explicitly_deployable: bool,
     /// What computers say.
     pub counts: Counts,
 }

@@ -104,17 +104,21 @@ impl<'a> Filter<'a> {
     fn has_standing(&self, store: &Store, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
         let decision = snapshot.view().decision(rev.update);
         let approvals = decision.map_or(&[][..], |decision| &decision.approvals);
+        let approved = decision.is_some_and(|decision| decision.is_approved());
+        let held = decision.is_some_and(|decision| decision.hold.is_some());
         let declined = decision.is_some_and(|decision| decision.declined.is_some());
         let expired = rev.has(flag::EXPIRED);
-        let for_group = |group| approvals.iter().any(|(other, _)| *other == group);
+        let for_group =
+            |group| approvals.iter().any(|(other, approval)| *other == group && approval.action.acts());
         self.query.approved_for.is_none_or(for_group)
             && match self.query.state {
                 None => true,
-                Some(UpdateState::Unapproved) => approvals.is_empty() && !declined && !expired,
-                Some(UpdateState::Approved) => !approvals.is_empty(),
+                Some(UpdateState::Unapproved) => !approved && !declined && !expired,
+                Some(UpdateState::Approved) => approved,
                 Some(UpdateState::Declined) => declined,
                 Some(UpdateState::Expired) => expired,
                 Some(UpdateState::Superseded) => update.superseded && !declined,
+                Some(UpdateState::Held) => held,
                 Some(UpdateState::Needed) => store.computers.counts_of(&update.id).needed > 0,
                 Some(UpdateState::Failed) => store.computers.counts_of(&update.id).failed > 0,
             }
@@ -170,6 +174,8 @@ impl Store {
                 .iter()
                 .map(|(group, approval)| GroupApproval { group: *group, approval: approval.clone() })
                 .collect(),
+            hold: decision.and_then(|decision| decision.hold.clone()),
+            explicitly_deployable: rev.has(flag::DEPLOYABLE),
             counts: self.computers.counts_of(&update.id),
         })
     }

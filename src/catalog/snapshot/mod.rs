@@ -209,6 +209,12 @@ impl Snapshot {
         parts
     }
 
+    /// Whether a revision has license terms.
+    pub(super) fn has_terms(&self, id: RevisionId) -> bool {
+        let world = &self.view.world;
+        world.rev(id.0).is_some_and(|rev| world.parts_of(rev).iter().any(|part| part.kind == world::EULA))
+    }
+
     /// One text of a revision.
     pub fn part(&self, id: RevisionId, kind: &PartKind) -> Option<PartRef> {
         self.parts(id).into_iter().find(|(other, _)| other == kind).map(|(_, part)| part)

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::super::decision::Decision;
 use super::super::decisions::{Decisions, well_known};
 use super::super::manifest::{Manifest, StoredKind, StoredPart};
-use super::super::record::Decision;
 use super::super::tests::{bundles, facts, hidden, ids, needs, update};
 use super::super::{Decline, DeploymentAction, Group, OfferPolicy};
 use super::*;
-use crate::domain::{Action, Approval, Facts, PublicationState};
+use crate::domain::{Action, Approval, ApprovalId, Facts, PublicationState};
 
 struct Numbers(u64);
 
@@ -70,6 +70,11 @@ fn approve(decisions: &mut Decisions, number: u32, group: GroupId, action: Actio
         made_at: Timestamp::from_second(1_795_000_000).unwrap(),
         made_by: "test".to_owned(),
         deployment_id: decisions.deployment,
+        id: ApprovalId(uuid::Uuid::from_u128(u128::from(decisions.deployment))),
+        revision: None,
+        is_assigned: true,
+        priority: crate::domain::USUAL_PRIORITY,
+        change: decisions.change,
     };
     let known = decisions.updates.entry(update(number)).or_default();
     let known = Arc::make_mut(known);

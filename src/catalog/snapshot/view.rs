@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::decision::Decision;
 use super::super::decisions::Decisions;
-use super::super::record::Decision;
 use super::super::{Deployment, DeploymentAction, OfferPolicy};
 use super::bits::Bits;
 use super::world::{Rev, World, flag};
@@ -138,11 +138,11 @@ impl View {
     }
 
     /// The approvals in force for computers of these groups: of a deeper group before any other, then as
-    /// [`Approval::stronger`] says.
+    /// [`Approval::stronger`] says. What is held back, and what asks for nothing, is as if not approved.
     pub(super) fn reach(&self, groups: &[GroupId]) -> Reach {
         let groups = self.decisions.around(groups);
         let mut approvals = HashMap::new();
-        for (update, decision) in &self.decided {
+        for (update, decision) in self.decided.iter().filter(|(_, decision)| decision.hold.is_none()) {
             let candidates = decision
                 .approvals
                 .iter()
@@ -152,7 +152,7 @@ impl View {
                 std::cmp::Ordering::Equal => (best.0, best.1.stronger(next.1)),
                 std::cmp::Ordering::Greater => best,
             });
-            if let Some((_, approval)) = best {
+            if let Some((_, approval)) = best.filter(|(_, approval)| approval.action.acts()) {
                 approvals.insert(*update, approval.clone());
             }
         }
@@ -198,6 +198,8 @@ impl View {
                 action: match approval.action {
                     Action::Install => DeploymentAction::Install,
                     Action::Uninstall => DeploymentAction::Uninstall,
+                    // these are not in reach
+                    Action::Detect | Action::Block => DeploymentAction::PreDeploymentCheck,
                 },
                 deadline: approval.deadline,
                 last_change: approval.made_at,

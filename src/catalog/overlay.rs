@@ -1,0 +1,95 @@
+//! What a site decides for itself, whoever decides the rest: holding an update back, for a time or for good,
+//! and what comes into force by itself when its time has come.
+//!
+//! **Invariant:** while an update is held, agents see it as one that is not approved, and downstream servers
+//! as one to detect only; its approvals stay known and are in force again with the release. It never
+//! changes what was approved or declined.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::CatalogError;
+use super::approvals::{cut, deployable, known};
+use super::decision::{Decision, Hold};
+use super::record::key;
+use super::store::Store;
+use crate::domain::UpdateId;
+
+/// The longest reason, in characters.
+const MAX_REASON: usize = 1_000;
+
+/// A decision with what is due in force, as change `number`; none when nothing is.
+fn due(old: &Decision, now: Timestamp, number: u64) -> Option<Decision> {
+    if old.hold.is_none() && old.waiting.is_empty() {
+        return None;
+    }
+    let mut new = old.clone();
+    if new.hold.as_ref().and_then(|hold| hold.until).is_some_and(|until| until <= now) {
+        new.hold = None;
+        new.hold_change = number;
+    }
+    new.sort_out(now);
+    if !new.looks_like(old) {
+        (new.change, new.at) = (number, now.as_second());
+    }
+    (new != *old).then_some(new)
+}
+
+impl Store {
+    /// See [`super::Catalog::hold`].
+    pub(super) fn hold(
+        &self,
+        update: &UpdateId,
+        until: Option<Timestamp>,
+        reason: &str,
+        by: &str,
+    ) -> Result<Hold, CatalogError> {
+        let at = self.clock.now();
+        if until.is_some_and(|until| until <= at) {
+            return Err(CatalogError::HoldIsOver);
+        }
+        let hold = Hold { until, reason: reason.chars().take(MAX_REASON).collect(), by: cut(by), at };
+        let made = self.decide(update, |snapshot, decision, change| {
+            deployable(snapshot, update)?;
+            decision.hold = Some(hold.clone());
+            decision.hold_change = change.number;
+            Ok(Some(hold))
+        })?;
+        made.ok_or(CatalogError::UnknownUpdate(*update))
+    }
+
+    /// See [`super::Catalog::release`].
+    pub(super) fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
+        let done = self.decide(update, |snapshot, decision, change| {
+            known(snapshot, update)?;
+            Ok(decision.hold.take().map(|_| decision.hold_change = change.number))
+        })?;
+        Ok(done.is_some())
+    }
+
+    /// When the next hold ends or the next approval comes into force.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let snapshot = self.snapshot();
+        snapshot.view().decisions.updates.values().filter_map(|decision| decision.due(now)).min()
+    }
+
+    /// Brings into force what is due. How many updates that concerned.
+    pub(super) fn bring_due(&self) -> Result<usize, CatalogError> {
+        let now = self.clock.now();
+        let is_due = |decision: &Decision| due(decision, now, 0).is_some();
+        if !self.snapshot().view().decisions.updates.values().any(|decision| is_due(decision)) {
+            return Ok(0);
+        }
+        self.change(|_, change| {
+            let before = change.ops.len();
+            for (update, decision) in &mut change.decisions.updates {
+                let Some(new) = due(decision, now, change.number) else { continue };
+                change.ops.push((key::decision(update), Some(new.encode())));
+                *decision = Arc::new(new);
+            }
+            Ok(change.ops.len() - before)
+        })
+    }
+}
