@@ -7,6 +7,7 @@
 
 mod authorization;
 mod config_data;
+mod deployments;
 mod files;
 mod revision_ids;
 pub mod served;
@@ -18,6 +19,7 @@ pub use authorization::{
     get_cookie, read_auth_config, read_authorization_cookie, read_cookie,
 };
 pub use config_data::{ConfigData, Language, get_config_data, read_config_data};
+pub use deployments::{Deployment, Deployments, TargetGroup, get_deployments, read_deployments};
 pub use files::download_files;
 pub use revision_ids::{
     Filter, IdAndDelta, LanguageAndDelta, RevisionIds, get_revision_id_list, read_revision_ids,
