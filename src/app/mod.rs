@@ -23,7 +23,7 @@ pub use run::{Running, start, stop_signal};
 
 use crate::bandwidth::{ClientCertificate, Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
 use crate::catalog::{self, Catalog};
-use crate::config::{ContentFrom, Fetch, Loaded, OfferPolicy, Proxy, Settings};
+use crate::config::{ContentFrom, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings};
 use crate::content::{self, Store};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::admin;
@@ -139,6 +139,8 @@ async fn open_stores(
         hold_above_share: settings.upstream.hold_removals_above,
         client_side_targeting: settings.agents.client_side_targeting,
         max_computers: settings.agents.max_computers,
+        replica_of: (settings.upstream.mode == Mode::Replica)
+            .then(|| telemetry::safe_url(&settings.upstream.url)),
         ..catalog::Config::new(dir.path().join("catalog"))
     };
     let content_config = content::Config {
@@ -182,6 +184,10 @@ fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upst
             time_zone: jiff::tz::TimeZone::system(),
         },
         account_name: wanted.account_name.clone(),
+        mode: match wanted.mode {
+            Mode::Autonomous => upstream::Mode::Autonomous,
+            Mode::Replica => upstream::Mode::Replica,
+        },
         content_from: match wanted.content_from {
             ContentFrom::Upstream => upstream::ContentFrom::Upstream,
             ContentFrom::Microsoft => upstream::ContentFrom::Microsoft,
@@ -211,6 +217,7 @@ fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
     admin::About {
         started_at: clock.now(),
         upstream: telemetry::safe_url(&settings.upstream.url),
+        replica: settings.upstream.mode == Mode::Replica,
         listen: Mutex::new(Vec::new()),
         fetch: fetch.to_owned(),
         max_size: settings.content.max_size.to_string(),

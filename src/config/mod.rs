@@ -82,6 +82,8 @@ pub struct TlsSettings {
 pub struct UpstreamSettings {
     /// `http://server:8530`, without a slash at its end.
     pub url: String,
+    /// Who decides.
+    pub mode: Mode,
     /// Names or GUIDs; empty means all.
     pub products: Vec<String>,
     /// Names or GUIDs; empty means all.
@@ -121,6 +123,15 @@ pub enum Proxy {
     None,
     /// This one.
     Url(String),
+}
+
+/// `upstream.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Approvals, declines and groups are this server's own.
+    Autonomous,
+    /// They are the upstream's.
+    Replica,
 }
 
 /// `upstream.content_from`.

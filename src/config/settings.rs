@@ -11,7 +11,7 @@ use jiff::civil::Time;
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
 use crate::config::{
-    AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, Fetch, OfferPolicy, Proxy,
+    AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, Fetch, Mode, OfferPolicy, Proxy,
     ServerSettings, TlsSettings,
 };
 use crate::domain::{ByteCount, Rate};
@@ -230,12 +230,6 @@ impl<'a> Checked<'a> {
     }
 
     fn upstream(&self) -> Result<UpstreamSettings, ConfigError> {
-        let replica = "replica servers, whose approvals and groups come from upstream, are not built yet; \
-                       use \"autonomous\"";
-        if self.text("upstream.mode") == Some("replica") {
-            return Err(self.refuse("upstream.mode", replica));
-        }
-        self.word("upstream.mode", &[("autonomous", ())])?;
         let client_certificate = self.existing_file("upstream.client_certificate")?;
         let client_key = self.existing_file("upstream.client_key")?;
         if client_key.is_some() && client_certificate.is_none() {
@@ -248,6 +242,8 @@ impl<'a> Checked<'a> {
             url: self
                 .url("upstream.url")?
                 .ok_or_else(|| self.refuse("upstream.url", "expected an address"))?,
+            mode: self
+                .word("upstream.mode", &[("autonomous", Mode::Autonomous), ("replica", Mode::Replica)])?,
             products: self.list("upstream.products")?.to_vec(),
             classifications: self.list("upstream.classifications")?.to_vec(),
             languages: self.languages()?,

@@ -65,11 +65,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
 
 #[test]
 fn what_cannot_work_yet_says_so() {
-    for text in [
-        "[upstream]\nmode = \"replica\"",
-        "[[bandwidth.window]]\nrate = \"1 Mbit/s\"",
-        "[bandwidth.budget]\ndaily = \"10 GB\"",
-    ] {
+    for text in ["[[bandwidth.window]]\nrate = \"1 Mbit/s\"", "[bandwidth.budget]\ndaily = \"10 GB\""] {
         let error = refusal(text, &[]);
         assert!(error.contains("not built yet"), "{error}");
     }
@@ -84,6 +80,7 @@ fn values_are_checked_with_what_is_expected_instead() {
         ("[content]\nmax_size = \"much\"", "200 GB"),
         ("[content]\nfetch = \"some\"", "\"demand\", \"approved\""),
         ("[upstream]\nurl = \"ftp://x\"", "http://server:8530"),
+        ("[upstream]\nmode = \"copy\"", "\"autonomous\", \"replica\""),
         ("[upstream]\nschedule = [\"25:00\"]", "03:00"),
         ("[upstream]\nschedule = [\"03:00\"]\nevery = \"4h\"", "exclude each other"),
         ("[upstream]\nevery = \"1s\"", "at least"),

@@ -24,6 +24,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// What this server calls itself, a DNS name; the machine's name when unset.
     pub account_name: Option<String>,
+    /// Who decides.
+    pub mode: Mode,
     /// Where payloads come from first.
     pub content_from: ContentFrom,
     /// Holds answers too long for memory, and the trust root of Microsoft's service. Made when absent.
@@ -50,6 +52,16 @@ impl Schedule {
     pub fn on_demand() -> Self {
         Self { times: Vec::new(), every: None, jitter: Duration::ZERO, time_zone: TimeZone::UTC }
     }
+}
+
+/// Who decides which updates computers get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// This server.
+    #[default]
+    Autonomous,
+    /// The upstream: groups, approvals and declines are taken from it.
+    Replica,
 }
 
 /// Where payloads come from first.

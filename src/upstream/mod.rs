@@ -9,6 +9,7 @@
 
 mod client;
 mod config;
+mod deployments;
 mod error;
 mod fetch;
 mod ingest;
@@ -30,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Config, ContentFrom, Schedule};
+pub use config::{Config, ContentFrom, Mode, Schedule};
 pub use error::{SyncError, UnknownCategory};
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 
@@ -99,6 +100,9 @@ impl Upstream {
         std::fs::create_dir_all(&config.dir)
             .map_err(|source| SyncError::File { path: config.dir.clone(), source })?;
         let state = State::load(&catalog, &config.url)?;
+        if config.mode == Mode::Autonomous {
+            deployments::forget(&catalog)?;
+        }
         Ok(Self(Arc::new(Inner {
             config: Arc::new(config),
             catalog,
@@ -272,6 +276,7 @@ impl Inner {
             missing_total: tally.missing.len(),
             missing: tally.missing,
             absent_prerequisites: tally.absent_prerequisites,
+            decided: tally.decided,
             activated: None,
             error: ended.as_ref().err().map(|error| ingest::chain(error)),
         };
@@ -322,6 +327,7 @@ impl Inner {
             cancel: cancel.clone(),
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
+            decisions_afresh: options.full,
             options,
             state,
             tally: Tally::default(),

@@ -44,6 +44,8 @@ pub enum Phase {
     Updates,
     /// Fetching what bundles and prerequisites name.
     Related,
+    /// On a replica: asking what was decided.
+    Decisions,
     /// Making it visible.
     Activating,
 }
@@ -115,6 +117,9 @@ pub struct SyncReport {
     pub missing_total: usize,
     /// Updates that others need and that the upstream does not have; those are not offered to anybody.
     pub absent_prerequisites: usize,
+    /// On a replica: how many updates and groups something else is decided of than before.
+    #[serde(default)]
+    pub decided: Option<usize>,
     /// What became visible, when something did.
     pub activated: Option<Activated>,
     /// Why it failed, with the next step.

@@ -42,6 +42,8 @@ pub(super) struct Run {
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
     pub(super) options: SyncOptions,
+    /// Ask for all decisions instead of what changed.
+    pub(super) decisions_afresh: bool,
     pub(super) state: State,
     pub(super) tally: Tally,
     pub(super) workers: TaskTracker,
@@ -55,6 +57,7 @@ pub(super) struct Tally {
     pub(super) fetched: usize,
     pub(super) missing: Vec<Missing>,
     pub(super) absent_prerequisites: usize,
+    pub(super) decided: Option<usize>,
 }
 
 /// Runs what may block on the disk.
@@ -65,7 +68,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Run {
-    fn phase(&self, phase: Phase) {
+    pub(super) fn phase(&self, phase: Phase) {
         self.progress.send_modify(|progress| progress.phase = phase);
     }
 
@@ -80,6 +83,7 @@ impl Run {
                 Err(SessionError::ServerChanged) => {
                     tracing::warn!("the upstream is another one than before; its lists are read again");
                     self.state.forget_anchors();
+                    self.decisions_afresh = true;
                     self.tally = Tally { fetched: self.tally.fetched, ..Tally::default() };
                 }
                 Err(error) => return Err(error.into_sync_error()),
@@ -121,6 +125,7 @@ impl Run {
         self.phase(Phase::Related);
         let unfiltered = selection.products.is_empty();
         self.related(&fetcher, related, unfiltered).await?;
+        self.take_decisions(&list.anchor).await?;
 
         // what could not be had is asked for by name next time; too much of it, by list
         if self.tally.missing.len() <= MOST_MISSING {

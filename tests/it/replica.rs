@@ -6,7 +6,7 @@ use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting}
 use tailwater::catalog::{self, Catalog};
 use tailwater::domain::{Rate, UpdateIdentity};
 use tailwater::runtime::{Clock, Tasks};
-use tailwater::upstream::{Config, ContentFrom, Schedule, Upstream};
+use tailwater::upstream::{Config, ContentFrom, Mode, Schedule, Upstream};
 
 pub(crate) struct Replica {
     pub(crate) catalog: Catalog,
@@ -30,6 +30,7 @@ impl Replica {
             languages: vec!["en".to_owned()],
             schedule: Schedule::on_demand(),
             account_name: Some("replica.example.invalid".to_owned()),
+            mode: Mode::Autonomous,
             content_from: ContentFrom::Upstream,
             dir: dir.join("tmp"),
             link: link_config,
