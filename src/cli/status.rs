@@ -22,7 +22,8 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
         format!("listens on {listen}")
     };
     line("Server", format!("tailwater {}, {server}", field(&status, "version")));
-    line("Upstream", field(&status, "upstream"));
+    let replica = if field(&status, "mode") == "replica" { ", which decides (replica)" } else { "" };
+    line("Upstream", format!("{}{replica}", field(&status, "upstream")));
     line("Last sync", last_sync(&status));
     if let Some(progress) = status.pointer("/sync_progress").filter(|progress| !progress.is_null()) {
         line("Now", field(progress, "text"));

@@ -1,4 +1,4 @@
-//! `updates`: list, show, approve, decline and back.
+//! `updates`: list, show, approve, decline, hold and back.
 //!
 //! **Invariant:** when some of several updates could not be decided on, the others are, each failure is
 //! printed, and the status is 3. It never guesses between updates that fit equally well.
@@ -40,6 +40,16 @@ pub(super) async fn run(
         UpdatesCommand::Undecline { updates, all_matches } => {
             let body = json!({ "updates": updates, "all_matches": all_matches });
             decide(connection, "undecline", "No longer declined:", body, json).await
+        }
+        UpdatesCommand::Hold { updates, until, reason, all_matches } => {
+            let body = json!({
+                "updates": updates, "until": until, "reason": reason, "all_matches": all_matches, "by": super::user(),
+            });
+            decide(connection, "hold", "Held", body, json).await
+        }
+        UpdatesCommand::Release { updates, all_matches } => {
+            let body = json!({ "updates": updates, "all_matches": all_matches });
+            decide(connection, "release", "No longer held:", body, json).await
         }
         UpdatesCommand::Unapprove { updates, group, all_matches } => {
             let body = json!({ "updates": updates, "group": group, "all_matches": all_matches });
@@ -103,6 +113,16 @@ fn print_one(update: &Value) {
         of("computers/installed"),
         of("computers/failed"),
     ));
+    if let Some(hold) = update.get("hold").filter(|hold| !hold.is_null()) {
+        let until = field(hold, "until");
+        output::text(&format!(
+            "  held            {}, by {}{}{}\n",
+            if until.is_empty() { "for good".to_owned() } else { format!("until {until}") },
+            field(hold, "by"),
+            if field(hold, "reason").is_empty() { "" } else { ": " },
+            field(hold, "reason"),
+        ));
+    }
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
     let approvals: Vec<_> = list(update, "approvals")

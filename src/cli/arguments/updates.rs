@@ -39,6 +39,33 @@ pub(in crate::cli) enum UpdatesCommand {
         #[arg(long)]
         all_matches: bool,
     },
+    /// Hold back on this server, whatever was approved: offered to nobody for installation
+    #[command(
+        after_help = "Examples:\n  tailwater updates hold KB5031356 --until 2026-12-01T18:00 --reason \"breaks the scanners\"\n  tailwater updates list --state held"
+    )]
+    Hold {
+        /// GUID, KB number, or a part of the title that only one has
+        #[arg(required = true)]
+        updates: Vec<String>,
+        /// Until when: 2026-12-01T18:00 (local time) or with an offset; for good when left out
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Where a KB number or a part of a title fits several updates, take all of them
+        #[arg(long)]
+        all_matches: bool,
+    },
+    /// Let a held update go: what was approved is in force again
+    Release {
+        /// GUID, KB number, or a part of the title that only one has
+        #[arg(required = true)]
+        updates: Vec<String>,
+        /// Where a KB number or a part of a title fits several updates, take all of them
+        #[arg(long)]
+        all_matches: bool,
+    },
     /// Take an approval back
     Unapprove {
         /// GUID, KB number, or a part of the title that only one has
@@ -88,6 +115,8 @@ pub(in crate::cli) enum State {
     Unapproved,
     /// Declined.
     Declined,
+    /// Held back on this server.
+    Held,
 }
 
 impl State {
@@ -97,6 +126,7 @@ impl State {
             Self::Approved => "approved",
             Self::Unapproved => "unapproved",
             Self::Declined => "declined",
+            Self::Held => "held",
         }
     }
 }

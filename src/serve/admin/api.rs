@@ -28,6 +28,8 @@ pub struct About {
     pub started_at: Timestamp,
     /// The upstream's address, fit to be shown.
     pub upstream: String,
+    /// Whether decisions are made upstream (`upstream.mode`).
+    pub replica: bool,
     /// Where agents are answered; empty when a command opened the store without a server.
     pub listen: Mutex<Vec<String>>,
     /// `content.fetch`, as configured.
@@ -147,7 +149,9 @@ impl From<CatalogError> for ApiError {
                 Self::NotFound { kind: "computer", name: id.to_string(), next }
             }
             CatalogError::GroupName(_) => Self::Invalid { field: "name", reason: error.to_string() },
+            CatalogError::HoldIsOver => Self::Invalid { field: "until", reason: error.to_string() },
             CatalogError::FixedGroup(_)
+            | CatalogError::Replica { .. }
             | CatalogError::TooManyGroups { .. }
             | CatalogError::NotDeployable(_)
             | CatalogError::Expired(_)

@@ -62,6 +62,8 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("post", "/updates/unapprove") => post(updates::unapprove),
         ("post", "/updates/decline") => post(updates::decline),
         ("post", "/updates/undecline") => post(updates::undecline),
+        ("post", "/updates/hold") => post(updates::hold),
+        ("post", "/updates/release") => post(updates::release),
         ("get", "/revisions") => get(updates::revisions),
         ("get", "/categories") => get(overview::categories),
         ("get", "/groups") => get(groups::list),

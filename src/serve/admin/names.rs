@@ -93,21 +93,24 @@ impl Names {
     }
 
     pub(super) fn row(&self, row: &UpdateRow) -> Value {
+        let approved = row.approvals.iter().any(|entry| entry.approval.action.acts());
         let state = if row.declined.is_some() {
             "declined"
         } else if row.expired {
             "expired"
-        } else if row.approvals.is_empty() {
-            "unapproved"
-        } else {
+        } else if row.hold.is_some() {
+            "held"
+        } else if approved {
             "approved"
+        } else {
+            "unapproved"
         };
         let approvals: Vec<Value> = row
             .approvals
             .iter()
             .map(|entry| {
                 let approval = &entry.approval;
-                json!({ "group_id": entry.group, "group": self.group(&entry.group), "action": approval.action,
+                json!({ "approval_id": approval.id, "group_id": entry.group, "group": self.group(&entry.group), "action": approval.action,
                         "deadline": approval.deadline, "made_at": approval.made_at, "made_by": approval.made_by })
             })
             .collect();
@@ -116,7 +119,8 @@ impl Names {
             "kb": row.kb_articles, "severity": row.severity, "created": row.creation_date, "arrived": row.arrived,
             "classification": self.titles(&row.classifications).join(", "), "products": self.titles(&row.products),
             "type": row.update_type, "bundle": row.is_bundle, "superseded": row.superseded, "state": state,
-            "approvable": !row.expired, "approvals": approvals, "declined": row.declined,
+            "approvable": row.explicitly_deployable && !row.expired, "approvals": approvals,
+            "declined": row.declined, "hold": row.hold,
             "computers": { "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed },
         })
     }

@@ -56,6 +56,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     writing("post", "/updates/unapprove", "Take approvals back", &["*updates", "group", "all_matches"]),
     writing("post", "/updates/decline", "Decline updates", &["*updates", "all_matches", "by"]),
     writing("post", "/updates/undecline", "Take declines back", &["*updates", "all_matches"]),
+    writing(
+        "post",
+        "/updates/hold",
+        "Hold updates back on this server, whatever was approved",
+        &["*updates", "until", "reason", "all_matches", "by"],
+    ),
+    writing("post", "/updates/release", "Let held updates go", &["*updates", "all_matches"]),
     reading("/revisions", "Every revision held, with the payloads it declares", &[]),
     reading("/categories", "Products and classifications, with what is selected", &[]),
     reading("/groups", "All groups", &[]),

@@ -23,6 +23,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
         Ok(Json(json!({
             "version": env!("CARGO_PKG_VERSION"), "started_at": about.started_at, "ready": services.is_ready(),
             "listen": services.listen(), "upstream": about.upstream,
+            "mode": if about.replica { "replica" } else { "autonomous" },
             "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
             "next_sync": services.sync.next(),
             "catalog": totals,

@@ -136,6 +136,7 @@ fn in_words(progress: &SyncProgress) -> Value {
         Phase::Listing => "listing what is new",
         Phase::Updates => "updates",
         Phase::Related => "what updates need",
+        Phase::Decisions => "asking what was decided",
         Phase::Activating => "making it visible",
     };
     let received = crate::domain::ByteCount(progress.received);
@@ -175,6 +176,7 @@ fn shown(report: &SyncReport) -> Value {
         "withdrawn": report.activated.map_or(0, |activated| activated.no_longer_offered),
         "revisions": report.activated.map(|activated| activated.revisions),
         "missing": report.missing_total, "absent_prerequisites": report.absent_prerequisites,
+        "decided": report.decided,
     })
 }
 

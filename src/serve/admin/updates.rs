@@ -1,7 +1,8 @@
 //! `/api/v1/updates`: lists, details and decisions.
 //!
-//! **Invariant:** a request that names several updates answers for each of them, done or why not. It never
-//! guesses between updates that fit equally well.
+//! **Invariant:** a request that names several updates answers for each of them, done or why not; what no
+//! update could be decided on for (a replica decides nothing) is refused as a whole. It never guesses between
+//! updates that fit equally well.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -116,6 +117,8 @@ pub(super) struct Decide {
     #[serde(default)]
     action: Option<Action>,
     deadline: Option<String>,
+    until: Option<String>,
+    reason: Option<String>,
     by: Option<String>,
 }
 
@@ -150,6 +153,7 @@ impl Decide {
                 };
                 for id in found {
                     match decision(catalog, &id) {
+                        Err(error @ CatalogError::Replica { .. }) => return Err(error.into()),
                         Ok(changed) => outcome.done.push(json!({ "update_id": id, "title": title(catalog, &id), "changed": changed })),
                         Err(error) => outcome.failed.push(json!({ "update": id, "error": causes(&error) })),
                     }
@@ -166,7 +170,7 @@ impl Decide {
     }
 
     fn deadline(&self) -> Result<Option<Timestamp>> {
-        self.deadline.as_deref().filter(|text| !text.is_empty()).map(parse_time).transpose()
+        time(self.deadline.as_deref(), "deadline")
     }
 }
 
@@ -174,8 +178,12 @@ fn title(catalog: &Catalog, id: &UpdateId) -> String {
     catalog.update(id, None).ok().flatten().map(|detail| detail.row.title).unwrap_or_default()
 }
 
+fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>> {
+    text.filter(|text| !text.is_empty()).map(|text| parse_time(text, field)).transpose()
+}
+
 /// A time with an offset, or one of this machine's time zone.
-fn parse_time(text: &str) -> Result<Timestamp> {
+fn parse_time(text: &str, field: &'static str) -> Result<Timestamp> {
     let text = text.trim();
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
@@ -189,7 +197,7 @@ fn parse_time(text: &str) -> Result<Timestamp> {
         .and_then(|local| local.to_zoned(jiff::tz::TimeZone::system()).ok())
         .map(|zoned| zoned.timestamp())
         .ok_or_else(|| ApiError::Invalid {
-            field: "deadline",
+            field,
             reason: "expected a time such as 2026-12-01T18:00 (local) or 2026-12-01T18:00:00Z".to_owned(),
         })
 }
@@ -243,6 +251,21 @@ pub(super) async fn undecline(
     body.apply(services, Catalog::undecline).await
 }
 
+/// `POST /updates/hold`: keeps updates from this site, until a time or for good.
+pub(super) async fn hold(State(services): State<Services>, Json(body): Json<Decide>) -> Result<Json<Value>> {
+    let until = time(body.until.as_deref(), "until")?;
+    let (reason, by) = (body.reason.clone().unwrap_or_default(), decisions_by(body.by.as_deref()));
+    body.apply(services, move |catalog, id| catalog.hold(id, until, &reason, &by).map(|_hold| true)).await
+}
+
+/// `POST /updates/release`.
+pub(super) async fn release(
+    State(services): State<Services>,
+    Json(body): Json<Decide>,
+) -> Result<Json<Value>> {
+    body.apply(services, Catalog::release).await
+}
+
 /// `GET /revisions`: every revision held, with the payloads it declares; for audits and comparisons.
 pub(super) async fn revisions(State(services): State<Services>) -> Result<Json<Value>> {
     blocking(move || {
@@ -269,6 +292,7 @@ mod tests {
 
     #[test]
     fn deadlines_are_read_with_and_without_an_offset() {
+        let parse_time = |text| parse_time(text, "deadline");
         assert_eq!(parse_time("2026-12-01T18:00:00Z").unwrap().to_string(), "2026-12-01T18:00:00Z");
         assert_eq!(parse_time("2026-12-01T18:00:00+02:00").unwrap().to_string(), "2026-12-01T16:00:00Z");
         assert!(parse_time("2026-12-01T18:00").is_ok());

@@ -132,7 +132,8 @@ const PAGE = 50;
 async function updatesPage() {
   const query = new URLSearchParams({ limit: PAGE, offset: page * PAGE });
   for (const [key, value] of Object.entries(filters)) if (value) query.set(key, value);
-  const [answer, categories] = await Promise.all([api("/updates?" + query), api("/categories")]);
+  const [answer, categories, status] = await Promise.all([api("/updates?" + query), api("/categories"), api("/status")]);
+  const own = status.mode !== "replica";
   const choice = (key, options) => {
     const select = make("select", {}, make("option", { value: "" }, "all"), options.map(([value, text]) => make("option", { value }, text)));
     select.value = filters[key];
@@ -145,15 +146,18 @@ async function updatesPage() {
   const picked = new Set();
   const chosen = () => { if (!picked.size) throw new Error("Pick updates first."); return [...picked]; };
   const turn = (by) => act(async () => { page += by; await draw(); });
-  main.replaceChildren(
+  main.replaceChildren(...[
     make("form", { className: "row", onsubmit: act(async () => { filters.text = text.value; filters.kb = kb.value; page = 0; await draw(); }) },
-      field("Text", text), field("KB", kb), field("State", choice("state", [["unapproved", "not approved"], ["approved", "approved"], ["declined", "declined"]])),
+      field("Text", text), field("KB", kb), field("State", choice("state", [["unapproved", "not approved"], ["approved", "approved"], ["declined", "declined"], ["held", "held here"]])),
       field("Classification", choice("classification", of("classification"))), field("Product", choice("product", of("product"))), make("button", {}, "Filter")),
+    own ? null : make("p", { className: "faint" }, `Approvals and declines come from ${status.upstream} and are changed there; here, updates can be held back.`),
     make("div", { className: "row" },
-      make("button", { onclick: act(async () => approveDialog(chosen())) }, "Approve…"),
-      make("button", { className: "quiet", onclick: act(async () => declineDialog(chosen())) }, "Decline…"),
-      make("button", { className: "quiet", onclick: act(async () => { await api("/updates/undecline", "POST", { updates: chosen() }); await draw(); }) }, "Take decline back"),
-      make("button", { className: "quiet", onclick: act(async () => { await api("/updates/unapprove", "POST", { updates: chosen() }); await draw(); }) }, "Take approvals back")),
+      own ? make("button", { onclick: act(async () => approveDialog(chosen())) }, "Approve…") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => declineDialog(chosen())) }, "Decline…") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => { await api("/updates/undecline", "POST", { updates: chosen() }); await draw(); }) }, "Take decline back") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => { await api("/updates/unapprove", "POST", { updates: chosen() }); await draw(); }) }, "Take approvals back") : null,
+      make("button", { className: "quiet", onclick: act(async () => holdDialog(chosen())) }, "Hold back…"),
+      make("button", { className: "quiet", onclick: act(async () => { await api("/updates/release", "POST", { updates: chosen() }); await draw(); }) }, "Let go")),
     table(["", "Title", "KB", "Classification", "State", "Approved for"], answer.updates.map((u) => {
       const box = make("input", { type: "checkbox", ariaLabel: "pick " + u.title, disabled: !u.approvable, onchange: () => (box.checked ? picked.add(u.update_id) : picked.delete(u.update_id)) });
       return make("tr", {}, cell(box), cell(u.title, { className: "open", onclick: act(async () => updateDialog(u.update_id)) }), cell(u.kb.join(", ")), cell(u.classification),
@@ -163,7 +167,7 @@ async function updatesPage() {
     make("div", { className: "row" },
       make("button", { className: "quiet", disabled: page === 0, onclick: turn(-1) }, "Back"),
       make("span", { className: "faint" }, `${answer.total ? page * PAGE + 1 : 0}-${Math.min(answer.total, (page + 1) * PAGE)} of ${answer.total}`),
-      make("button", { className: "quiet", disabled: (page + 1) * PAGE >= answer.total, onclick: turn(1) }, "Next")));
+      make("button", { className: "quiet", disabled: (page + 1) * PAGE >= answer.total, onclick: turn(1) }, "Next"))].filter(Boolean));
 }
 
 function open(...children) {
@@ -199,11 +203,27 @@ async function declineDialog(updates) {
     make("div", { className: "row" }, make("button", {}, "Decline"), close())));
 }
 
+async function holdDialog(updates) {
+  const until = make("input", { type: "datetime-local" });
+  const reason = make("input", { maxLength: 1000 });
+  open(make("form", { onsubmit: act(async () => {
+    const body = { updates, reason: reason.value };
+    if (until.value) body.until = new Date(until.value).toISOString();
+    await api("/updates/hold", "POST", body);
+    dialog.close();
+    say(`${updates.length} held back.`);
+    await draw();
+  }) }, make("h2", {}, `Hold ${updates.length} update(s) back here?`), make("p", {}, "No computer of this site is offered them for installation, whatever was approved, until the time or until they are let go."),
+    make("div", { className: "row" }, field("Until (optional)", until), field("Reason", reason)),
+    make("div", { className: "row" }, make("button", {}, "Hold back"), close())));
+}
+
 async function updateDialog(id) {
   const u = await api("/updates/" + encodeURIComponent(id));
   open(make("h2", {}, u.title), make("p", { className: "faint" }, `${u.update_id}, revision ${u.revision}, ${u.update_type}`),
     make("p", {}, [u.classification, ...u.products].filter(Boolean).join(" · ")),
     make("h2", {}, "Computers"), make("p", {}, `needed ${u.computers.needed}, installed ${u.computers.installed}, failed ${u.computers.failed}`),
+    u.hold ? make("p", {}, `Held back here ${u.hold.until ? "until " + time(u.hold.until) : "for good"} by ${u.hold.by}${u.hold.reason ? ": " + u.hold.reason : ""}`) : "",
     make("h2", {}, "Approvals"),
     table(["Group", "Action", "Deadline", "By", "When"], u.approvals.map((a) => make("tr", {}, cell(a.group), cell(a.action), cell(a.deadline ? time(a.deadline) : "none"), cell(a.made_by), cell(time(a.made_at))))),
     make("h2", {}, "Files, those of bundled updates too"),
@@ -212,14 +232,15 @@ async function updateDialog(id) {
 }
 
 async function groupsPage() {
-  const { groups } = await api("/groups");
+  const [{ groups }, status] = await Promise.all([api("/groups"), api("/status")]);
+  const own = status.mode !== "replica";
   const name = make("input", { required: true });
   const parent = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
   main.replaceChildren(
-    make("form", { className: "row", onsubmit: act(async () => { await api("/groups", "POST", { name: name.value, parent: parent.value }); await draw(); }) },
+    !own ? make("p", { className: "faint" }, `Groups come from ${status.upstream}.`) : make("form", { className: "row", onsubmit: act(async () => { await api("/groups", "POST", { name: name.value, parent: parent.value }); await draw(); }) },
       field("New group", name), field("Below", parent), make("button", {}, "Create")),
     table(["Group", "Below", "Computers", ""], groups.map((g) => make("tr", {}, cell(g.name, { title: g.group_id }), cell(g.parent ?? ""), cell(g.computers),
-      cell(g.fixed ? "" : make("button", { className: "quiet", onclick: act(async () => {
+      cell(g.fixed || !own ? "" : make("button", { className: "quiet", onclick: act(async () => {
         if (confirm(`Remove ${g.name} with its approvals? Its computers become unassigned.`)) { await api("/groups/" + g.group_id, "DELETE"); await draw(); }
       }) }, "Remove"))))));
 }
