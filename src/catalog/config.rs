@@ -42,6 +42,8 @@ pub struct Config {
     pub client_side_targeting: bool,
     /// How many computers are remembered. Default 100,000; a further one is refused.
     pub max_computers: usize,
+    /// How many computers of servers below are remembered. Default 500,000, about 1 KB of memory each.
+    pub max_descendants: usize,
     /// How many events are kept of one computer; the oldest goes first. Default 100.
     pub max_events_per_computer: usize,
     /// The server that decides instead of this one, fit to be shown; none where decisions are made here.
@@ -62,6 +64,7 @@ impl Config {
             hold_above_share: 0.25,
             client_side_targeting: false,
             max_computers: 100_000,
+            max_descendants: 500_000,
             max_events_per_computer: 100,
             replica_of: None,
             remembered_answers: 256,

@@ -97,6 +97,11 @@ impl Store {
             kept.insert(row(&event), event);
         }
         let (mut status, mut fresh) = (before.clone(), Vec::new());
+        let events: Vec<Event> = events
+            .into_iter()
+            .filter(|event| kept.get(&row(event)).is_none_or(|known| known.instance != event.instance))
+            .collect();
+        self.count_activity(id, &events)?;
         for event in events {
             let row = row(&event);
             if kept.get(&row).is_some_and(|known| known.instance == event.instance) {

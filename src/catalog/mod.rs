@@ -22,6 +22,9 @@ mod config;
 mod decision;
 mod decisions;
 mod deployments;
+mod descendant;
+mod descendants;
+mod downstream;
 mod enrolment;
 mod error;
 mod events;
@@ -37,6 +40,7 @@ mod record;
 mod replace;
 #[cfg(test)]
 mod replica_tests;
+mod rollup;
 mod scan;
 mod segment;
 mod server;
@@ -46,6 +50,7 @@ mod staging;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upward;
 
 use std::sync::Arc;
 
@@ -56,11 +61,13 @@ pub use computer::{Computer, ComputerInfo, Event, Failure, Group, State, Status}
 pub use config::{Config, OfferPolicy};
 pub use decision::Hold;
 pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
+pub use descendant::Descendant;
+pub use downstream::Epoch;
 pub use error::CatalogError;
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{
     CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline, GroupApproval,
-    KnownFile, MAX_PAGE, Page, Totals, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
+    KnownFile, MAX_PAGE, Page, Totals, UpdateDetail, UpdateQuery, UpdateRow, UpdateState, Whose,
 };
 pub use reading::Chunks;
 pub use rebuild::{load_index, rebuild_index};
@@ -73,8 +80,8 @@ pub use snapshot::{Revision, Snapshot};
 pub use staging::{Activated, Activation, Held, Staging, Summary};
 
 use crate::domain::{
-    Action, Approval, ComputerId, Deadline, Facts, FileDeclaration, GroupId, RevisionId, ServerId,
-    Sha1Digest, UpdateId, UpdateIdentity,
+    Action, Approval, ComputerId, Deadline, Facts, FileDeclaration, GroupId, RevisionId, Sha1Digest,
+    UpdateId, UpdateIdentity,
 };
 use crate::runtime::Clock;
 use store::Store;
@@ -341,77 +348,6 @@ impl Catalog {
     /// One computer with what it reported.
     pub fn computer_detail(&self, id: &ComputerId) -> Result<Option<ComputerDetail>, CatalogError> {
         self.0.computer_detail(id)
-    }
-
-    // --- downstream servers -----------------------------------------------------------------------------
-
-    /// A server said who it is (`GetAuthorizationCookie`): it is made when unknown. Cheap when it did so within the
-    /// last minute.
-    pub fn introduce_server(&self, id: &ServerId, name: &str) -> Result<Arc<Server>, CatalogError> {
-        self.0.introduce_server(id, name)
-    }
-
-    /// A downstream server, direct or further down.
-    pub fn server(&self, id: &ServerId) -> Option<Arc<Server>> {
-        self.0.server(id)
-    }
-
-    /// All downstream servers, by name.
-    pub fn servers(&self) -> Vec<Arc<Server>> {
-        self.0.servers()
-    }
-
-    /// The servers from the direct child down to `id`, `id` included. Empty when `id` is unknown.
-    pub fn server_chain(&self, id: &ServerId) -> Vec<ServerId> {
-        self.0.chain(id)
-    }
-
-    /// Counts what a server took; its `at` is set here. Cheap: written down at most once a minute.
-    pub fn server_took(&self, id: &ServerId, took: Took) -> Result<(), CatalogError> {
-        self.0.server_took(id, took)
-    }
-
-    /// Revisions that became visible after this change number: what a server that was told up to it lacks.
-    pub fn revisions_after(&self, change: u64) -> usize {
-        self.0.snapshot().revisions_after(change)
-    }
-
-    /// Lets a server in, named by identity or name, and makes a token for it. A name that nobody came by is kept for
-    /// the first who does; with `needs_token`, for the one who shows the token.
-    pub fn allow_server(&self, name_or_id: &str, needs_token: bool) -> Result<Permission, CatalogError> {
-        self.0.allow_server(name_or_id, needs_token)
-    }
-
-    /// Shuts a server out, named by identity or name; what it rolled up stays. A permission that nobody came for is
-    /// taken back; then there is no server to tell of.
-    pub fn revoke_server(&self, name_or_id: &str) -> Result<Option<Arc<Server>>, CatalogError> {
-        self.0.revoke_server(name_or_id)
-    }
-
-    /// Whether a server that is not allowed yet may come by a permission: with this name, or with this token. If so it
-    /// is allowed from now on.
-    pub fn claim_invitation(
-        &self,
-        id: &ServerId,
-        name: &str,
-        token: Option<&str>,
-    ) -> Result<Option<Arc<Server>>, CatalogError> {
-        self.0.claim_invitation(id, name, token)
-    }
-
-    /// Permissions that nobody came for yet, by name.
-    pub fn invitations(&self) -> Vec<Invitation> {
-        self.0.invitations()
-    }
-
-    /// Notes that a server was refused; true when that is worth a line of the log (once a minute each).
-    pub fn note_refused(&self, id: &ServerId, name: &str, reason: &'static str) -> bool {
-        self.0.note_refused(id, name, reason)
-    }
-
-    /// Servers that were refused since this process began, the last 100.
-    pub fn refused_servers(&self) -> Vec<Refused> {
-        self.0.refused_servers()
     }
 
     // --- reading --------------------------------------------------------------------------------------

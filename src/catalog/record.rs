@@ -99,6 +99,29 @@ pub(super) mod key {
     pub(in super::super) fn invitation(name: &str) -> Vec<u8> {
         with(b'I', name.to_lowercase().as_bytes())
     }
+    /// A computer of a server below.
+    pub(in super::super) fn descendant(id: &ComputerId) -> Vec<u8> {
+        with(b'r', id.0.as_bytes())
+    }
+    /// What a computer of a server below says of updates.
+    pub(in super::super) fn states(id: &ComputerId) -> Vec<u8> {
+        with(b'R', id.0.as_bytes())
+    }
+    /// What the upstream was told of a computer.
+    pub(in super::super) fn told(id: &ComputerId) -> Vec<u8> {
+        with(b'u', id.0.as_bytes())
+    }
+    /// What computers with one operating system installed since the upstream was told: of which server, and a digest
+    /// of the operating system.
+    pub(in super::super) fn activity(server: &ServerId, os: &[u8]) -> Vec<u8> {
+        let mut key = activities(server);
+        key.extend_from_slice(os);
+        key
+    }
+    /// All of one server's.
+    pub(in super::super) fn activities(server: &ServerId) -> Vec<u8> {
+        with(b'A', server.0.as_bytes())
+    }
     /// A setting of another room.
     pub(in super::super) fn setting(name: &str) -> Vec<u8> {
         with(b's', name.as_bytes())

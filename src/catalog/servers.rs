@@ -82,7 +82,7 @@ impl Servers {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.known.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
@@ -232,7 +232,6 @@ impl Store {
     }
 
     /// A server and all below it.
-    #[expect(dead_code, reason = "roll-ups ask for it")]
     pub(super) fn servers_below(&self, id: &ServerId) -> HashSet<ServerId> {
         let all = self.servers.all();
         let (mut below, mut grew) = (HashSet::from([*id]), true);

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::computers::Computers;
 use super::decisions::Decisions;
+use super::descendants::Descendants;
 use super::kv::{Batch, Kv, MAX_BATCH};
 use super::load::{finish_begun, load, load_dictionaries};
 use super::record::{self, Committed, Journal, key};
@@ -97,6 +98,7 @@ pub(super) struct Store {
     pub facts: Cache<(u32, u32), Arc<StoredFacts>>,
     pub computers: Computers,
     pub servers: Servers,
+    pub descendants: Descendants,
     _lock: File,
 }
 
@@ -161,7 +163,7 @@ impl Store {
         finish_begun(&kv, &segments, &codec)?;
         let loaded = load(&kv, &segments, &codec)?;
         let computers = Computers::load(&kv)?;
-        let servers = Servers::load(&kv)?;
+        let (servers, descendants) = (Servers::load(&kv)?, Descendants::load(&kv)?);
         let mut decisions = Decisions::load(&kv)?;
         decisions.change = computers.all().iter().map(|one| one.moved_at).fold(decisions.change, u64::max);
         let decisions = Arc::new(decisions);
@@ -175,7 +177,7 @@ impl Store {
         };
         let view = View::new(Arc::new(loaded.world), decisions, config.offer);
         let snapshot = Snapshot::new(view, 1, config.remembered_answers);
-        Ok(Self {
+        let store = Self {
             fragments: Cache::with_weighter(20_000, config.fragment_cache.0, ByLength),
             facts: Cache::new(FACTS_CACHED),
             config,
@@ -192,8 +194,11 @@ impl Store {
             tell: watch::Sender::new(1),
             computers,
             servers,
+            descendants,
             _lock: lock,
-        })
+        };
+        store.count_descendants()?;
+        Ok(store)
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {

@@ -59,6 +59,9 @@ pub enum Refusal {
     /// A revision that this server does not have.
     #[error("the revision {0} is not in the catalog")]
     UnknownRevision(UpdateIdentity),
+    /// A server names a parent that nobody heard of.
+    #[error("{0} names a server that is not known here")]
+    UnknownParent(&'static str),
     /// More than this server can do now.
     #[error("the server has too much to do")]
     Busy,
@@ -92,14 +95,16 @@ impl Refusal {
             Self::IncompatibleProtocolVersion(_) => "IncompatibleProtocolVersion",
             Self::FileDigestsMissing(_) => "FileDigestsMissing",
             Self::Busy | Self::Catalog(CatalogError::TooManyComputers { .. }) => "ServerBusy",
-            Self::UnknownRevision(_) | Self::Catalog(_) | Self::Worker(_) => "InternalServerError",
+            Self::UnknownParent(_) | Self::UnknownRevision(_) | Self::Catalog(_) | Self::Worker(_) => {
+                "InternalServerError"
+            }
         }
     }
 
     /// `Message`: the parameter at fault, where it is one.
     fn message(&self) -> String {
         match self {
-            Self::Parameter(name) => (*name).to_owned(),
+            Self::Parameter(name) | Self::UnknownParent(name) => (*name).to_owned(),
             Self::Catalog(CatalogError::ComputerName) => "clientId".to_owned(),
             Self::Malformed(XmlError::Value { element, .. } | XmlError::NotText { element }) => {
                 element.clone()

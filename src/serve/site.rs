@@ -1,7 +1,7 @@
 //! Which service answers which path of the agents' listener.
 //!
 //! **Invariant:** letter case of the path does not matter (IIS does not care either, observed behaviour of
-//! clients). It never looks into a request beyond its first path segment.
+//! clients). It never looks into a request beyond its first path segment, reports excepted: see [`Site::report`].
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use http::{StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
-use super::{client, downstream, files};
+use super::{client, downstream, files, soap};
+use crate::wire::xml::Limits;
 
 /// A request as it came in; its body is still on the wire.
 pub type Request = http::Request<Incoming>;
@@ -63,12 +64,46 @@ pub trait Answer: Send + Sync + 'static {
 
 /// The agents' and downstream servers' listener: the services of [MS-WUSP] 2.1 and [MS-WSUSSS] 2.1, and the payloads.
 pub struct Site {
-    /// `ClientWebService`, `SimpleAuthWebService`, `ReportingWebService`.
+    /// `ClientWebService`, `SimpleAuthWebService`, and agents' part of `ReportingWebService`.
     pub client: client::Service,
-    /// `ServerSyncWebService`, `DssAuthWebService`.
+    /// `ServerSyncWebService`, `DssAuthWebService`, and servers' part of `ReportingWebService`.
     pub downstream: downstream::Service,
     /// `Content`, `selfupdate`.
     pub files: files::Service,
+}
+
+impl Site {
+    /// Agents and downstream servers report under one address: the operation tells whose it is. It stands in
+    /// `SOAPAction`; only without that the body is looked at, read once and by the limits of agents.
+    async fn report(&self, request: Request, from: Peer) -> Response {
+        let action =
+            request.headers().get("SOAPAction").and_then(|value| value.to_str().ok()).map(operation_of);
+        match action.filter(|operation| !operation.is_empty()) {
+            Some(operation) if downstream::is_rollup(operation) => {
+                self.downstream.report(request, from).await
+            }
+            Some(_) => self.client.answer(request, from).await,
+            None => {
+                let (parts, body) = request.into_parts();
+                let body = match soap::read_body(&parts.headers, body).await {
+                    Ok(body) => body,
+                    Err(misdirected) => return misdirected.answer(),
+                };
+                let opened = crate::wire::soap::open(&body[..], Limits::REQUEST);
+                match opened {
+                    Ok(message) if downstream::is_rollup(&message.operation) => {
+                        self.downstream.report_message(&parts, body, from).await
+                    }
+                    _ => self.client.answer_message(&parts, body, from).await,
+                }
+            }
+        }
+    }
+}
+
+/// The last segment of a `SOAPAction`.
+fn operation_of(action: &str) -> &str {
+    action.trim().trim_matches('"').rsplit('/').next().unwrap_or_default()
 }
 
 impl Answer for Site {
@@ -77,8 +112,10 @@ impl Answer for Site {
         let is = |name: &str| first.eq_ignore_ascii_case(name);
         if is("Content") || is("selfupdate") {
             self.files.answer(request, from).await
-        } else if is("ClientWebService") || is("SimpleAuthWebService") || is("ReportingWebService") {
+        } else if is("ReportingWebService") {
             // boxed, so that the many small answers for payloads do not carry its size along
+            Box::pin(self.report(request, from)).await
+        } else if is("ClientWebService") || is("SimpleAuthWebService") {
             Box::pin(self.client.answer(request, from)).await
         } else if is("ServerSyncWebService") || is("DssAuthWebService") {
             Box::pin(self.downstream.answer(request, from)).await

@@ -3,6 +3,7 @@
 //! **Invariant:** no more than the named limit of a request is read, and every answer has a known length (chunked
 //! answers are refused by agents). It never knows what an operation means.
 
+use std::io::Read as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +24,10 @@ use crate::wire::xpress;
 pub const MAX_REQUEST: usize = 4 << 20;
 /// How long a request's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_mins(1);
+/// How long the body of a roll-up may take: 10 MB over 128 kbit/s.
+const SLOW_BODY_TIME: Duration = Duration::from_mins(10);
+/// zstd windows larger than 8 MiB are refused: they cost memory before a byte is unpacked.
+const MAX_WINDOW_LOG: u32 = 23;
 /// Shorter answers gain nothing from compression.
 pub const MIN_COMPRESSED: usize = 256;
 
@@ -120,21 +125,56 @@ impl Exchange {
 
 /// Reads a request's body, at most [`MAX_REQUEST`] bytes of it, as UTF-8.
 pub async fn read_body(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Misdirected> {
-    let too_large = Misdirected::TooLarge(MAX_REQUEST);
-    if body.size_hint().lower() > MAX_REQUEST as u64 {
-        return Err(too_large);
-    }
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
         return Err(Misdirected::MediaType);
     }
-    let collected = match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_REQUEST).collect()).await {
-        Err(_elapsed) => return Err(Misdirected::Timeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large),
-        Ok(Err(_broken)) => return Err(Misdirected::Incomplete),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
-    as_utf8(collected)
+    as_utf8(collect(body, MAX_REQUEST, BODY_TIME).await?)
+}
+
+/// Reads a request's body that may be packed with zstd, at most `limit` bytes of it unpacked, as UTF-8. Slow links may
+/// take a while for it.
+pub async fn read_packed_body(
+    headers: &HeaderMap,
+    body: Incoming,
+    limit: usize,
+) -> Result<Bytes, Misdirected> {
+    let coding = headers.get(header::CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+    if coding.eq_ignore_ascii_case(b"identity") {
+        return as_utf8(collect(body, limit, SLOW_BODY_TIME).await?);
+    }
+    if !coding.eq_ignore_ascii_case(b"zstd") {
+        return Err(Misdirected::MediaType);
+    }
+    let packed = collect(body, limit, SLOW_BODY_TIME).await?;
+    let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, limit)).await;
+    as_utf8(unpacked.map_err(|_panicked| Misdirected::Incomplete)??)
+}
+
+/// Unpacks at most `limit` bytes.
+fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Misdirected> {
+    let mut reader = zstd::stream::read::Decoder::new(packed).map_err(|_e| Misdirected::Incomplete)?;
+    reader.window_log_max(MAX_WINDOW_LOG).map_err(|_e| Misdirected::Incomplete)?;
+    let mut unpacked = Vec::new();
+    let read = reader.take(limit as u64 + 1).read_to_end(&mut unpacked);
+    match read {
+        Ok(_) if unpacked.len() > limit => Err(Misdirected::TooLarge(limit)),
+        Ok(_) => Ok(unpacked.into()),
+        Err(_broken) => Err(Misdirected::Incomplete),
+    }
+}
+
+async fn collect(body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Misdirected> {
+    let too_large = Misdirected::TooLarge(limit);
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large);
+    }
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+        Err(_elapsed) => Err(Misdirected::Timeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
+        Ok(Err(_broken)) => Err(Misdirected::Incomplete),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    }
 }
 
 /// UTF-16 with a byte order mark becomes UTF-8; everything else is left for the XML reader to judge.

@@ -4,10 +4,17 @@
 
 use std::sync::Arc;
 
+use super::super::descendant::status_in_words;
 use super::super::store::Store;
 use super::super::{CatalogError, Computer, Status};
-use super::{ComputerDetail, ComputerQuery, ComputerRow, Counts, Page, page_limit};
-use crate::domain::{ComputerId, GroupId};
+use super::{ComputerDetail, ComputerQuery, ComputerRow, Counts, Page, Whose, page_limit};
+use crate::domain::{ComputerId, GroupId, ServerId};
+
+/// A computer, and the server it gets its updates from when that is not this one.
+struct Known {
+    computer: Arc<Computer>,
+    parent: Option<ServerId>,
+}
 
 fn size<T>(list: &[T]) -> u32 {
     u32::try_from(list.len()).unwrap_or(u32::MAX)
@@ -19,7 +26,7 @@ fn row(computer: &Computer, status: &Status) -> ComputerRow {
         needed: size(&status.needed),
         failed: size(&status.failed),
     };
-    ComputerRow { computer: computer.clone(), counts }
+    ComputerRow { computer: computer.clone(), counts, via: Vec::new() }
 }
 
 fn has_words(computer: &Computer, words: &[String]) -> bool {
@@ -44,6 +51,35 @@ fn is_in(computer: &Computer, groups: &[GroupId]) -> bool {
 }
 
 impl Store {
+    /// Agents of ours, and computers below that are none.
+    fn everyone(&self, query: &ComputerQuery) -> Vec<Known> {
+        let mut found = Vec::new();
+        if query.whose != Whose::Below && query.through.is_none() {
+            found.extend(self.computers.all().into_iter().map(|computer| Known { computer, parent: None }));
+        }
+        if query.whose != Whose::Ours {
+            let below = self.descendants.all().into_iter();
+            let below = below.filter(|one| self.computers.get(&one.id).is_none());
+            let through = query.through.map(|through| self.servers_below(&through));
+            let below = below.filter(|one| through.as_ref().is_none_or(|these| these.contains(&one.parent)));
+            found
+                .extend(below.map(|one| Known { computer: Arc::new(one.shown()), parent: Some(one.parent) }));
+        }
+        found
+    }
+
+    fn status_of(&self, known: &Known) -> Result<Status, CatalogError> {
+        if known.parent.is_none() {
+            return self.status(&known.computer.id);
+        }
+        Ok(status_in_words(known.computer.last_report, &self.states(&known.computer.id)?))
+    }
+
+    fn known_row(&self, known: &Known, status: &Status) -> ComputerRow {
+        let via = known.parent.map(|parent| self.chain(&parent)).unwrap_or_default();
+        ComputerRow { via, ..row(&known.computer, status) }
+    }
+
     pub(in super::super) fn computers(
         &self,
         query: &ComputerQuery,
@@ -52,13 +88,16 @@ impl Store {
         let groups = query.group.map(|group| decisions.below(&group));
         let text = query.text.as_deref().unwrap_or_default().to_lowercase();
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        let mut found = self.computers.all();
-        found.retain(|computer| {
-            groups.as_ref().is_none_or(|groups| is_in(computer, groups)) && has_words(computer, &words)
+        let mut found = self.everyone(query);
+        found.retain(|known| {
+            groups.as_ref().is_none_or(|groups| is_in(&known.computer, groups))
+                && has_words(&known.computer, &words)
         });
-        found.sort_unstable_by(|a, b| (&a.dns_name, &a.id).cmp(&(&b.dns_name, &b.id)));
+        found.sort_unstable_by(|a, b| {
+            (&a.computer.dns_name, &a.computer.id).cmp(&(&b.computer.dns_name, &b.computer.id))
+        });
         let page = found.iter().skip(query.offset).take(page_limit(query.limit));
-        let rows = page.map(|computer| Ok(row(computer, &self.status(&computer.id)?)));
+        let rows = page.map(|known| Ok(self.known_row(known, &self.status_of(known)?)));
         let rows = rows.collect::<Result<_, CatalogError>>()?;
         Ok(Page { rows, total: found.len(), offset: query.offset })
     }
@@ -67,9 +106,14 @@ impl Store {
         &self,
         id: &ComputerId,
     ) -> Result<Option<ComputerDetail>, CatalogError> {
-        let Some(computer) = self.computers.get(id) else { return Ok(None) };
-        let status = self.status(id)?;
-        let events = self.events(id)?;
-        Ok(Some(ComputerDetail { row: row(&computer, &status), status, events }))
+        let own = self.computers.get(id).map(|computer| Known { computer, parent: None });
+        let below = || {
+            let one = self.descendants.get(id)?;
+            Some(Known { computer: Arc::new(one.shown()), parent: Some(one.parent) })
+        };
+        let Some(known) = own.or_else(below) else { return Ok(None) };
+        let status = self.status_of(&known)?;
+        let events = if known.parent.is_none() { self.events(id)? } else { Vec::new() };
+        Ok(Some(ComputerDetail { row: self.known_row(&known, &status), status, events }))
     }
 }

@@ -150,6 +150,8 @@ impl Store {
             staged: self.staged.read().unwrap_or_else(PoisonError::into_inner).len(),
             damaged: view.decisions.damaged.len(),
             computers: self.computers.known.read().unwrap_or_else(PoisonError::into_inner).len(),
+            computers_below: self.descendants.len(),
+            servers_below: self.servers.len(),
             segment_bytes: self.segments.bytes(),
             text_bytes: snapshot.text_bytes(),
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Computer, Hold, State, Status};
 use crate::domain::{
-    Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, RevisionId, UpdateId,
+    Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, RevisionId, ServerId, UpdateId,
     UpdateIdentity, UpdateType,
 };
 
@@ -213,10 +213,27 @@ pub struct ComputerQuery {
     pub text: Option<String>,
     /// In this group or one below it.
     pub group: Option<GroupId>,
+    /// Ours, those of servers below, or both.
+    pub whose: Whose,
+    /// Only those that came through this server.
+    pub through: Option<ServerId>,
     /// Rows to pass over.
     pub offset: usize,
     /// Rows to give, at most [`MAX_PAGE`]; 0 means 100.
     pub limit: usize,
+}
+
+/// Whose computers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// All that are known.
+    #[default]
+    All,
+    /// Agents of this server.
+    Ours,
+    /// Those that servers below told of.
+    Below,
 }
 
 /// A row of the list of computers.
@@ -226,6 +243,8 @@ pub struct ComputerRow {
     pub computer: Computer,
     /// How many updates it has, needs, and failed to install.
     pub counts: Counts,
+    /// The servers it came through, from the direct child of this one to its own; empty for an agent of ours.
+    pub via: Vec<ServerId>,
 }
 
 /// Everything about one computer.
@@ -269,8 +288,12 @@ pub struct Totals {
     pub staged: usize,
     /// Damaged, waiting to be fetched again.
     pub damaged: usize,
-    /// Computers known.
+    /// Agents of this server.
     pub computers: usize,
+    /// Computers of servers below.
+    pub computers_below: usize,
+    /// Servers below, direct or not.
+    pub servers_below: usize,
     /// Bytes of segment files.
     pub segment_bytes: u64,
     /// Bytes of the compressed texts of the revisions above, without anything around them.

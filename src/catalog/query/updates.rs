@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::super::descendant::status_in_words;
 use super::super::manifest::kb_number;
 use super::super::snapshot::{Rev, Snapshot, Upd, flag};
 use super::super::store::Store;
@@ -264,6 +265,24 @@ impl Store {
                 });
             }
         }
+        self.states_below(update, &mut known)?;
         Ok(known)
+    }
+
+    /// What computers of servers below say of it, as far as there is room.
+    fn states_below(&self, update: &UpdateId, known: &mut Vec<ComputerState>) -> Result<(), CatalogError> {
+        for computer in self.descendants.all() {
+            if known.len() == MAX_PAGE {
+                break;
+            }
+            let status = status_in_words(computer.last_status, &self.states(&computer.id)?);
+            let state = status.state_of(update);
+            if matches!(state, State::Installed | State::Needed | State::Failed) {
+                let dns_name =
+                    computer.details.as_ref().map(|details| details.name.clone()).unwrap_or_default();
+                known.push(ComputerState { computer: computer.id.clone(), dns_name, state, result: None });
+            }
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod anchor;
 mod config;
 mod files;
 mod gate;
+mod reporting;
 mod session;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use http::request::Parts as Head;
 pub use config::Config;
 pub use files::WantedFiles;
 pub use gate::{Denied, Gate, Policy, Proof};
+pub use reporting::is_rollup;
 
 use self::session::Session;
 use super::fault::{Misdirected, Refusal};
@@ -42,6 +44,7 @@ struct Inner {
     session: Session,
     gate: Gate,
     files: Arc<dyn WantedFiles>,
+    reporting: reporting::Desk,
 }
 
 /// What a service is made of.
@@ -76,7 +79,8 @@ impl Service {
     pub fn new(parts: Parts) -> Result<Self, CatalogError> {
         let Parts { config, server, catalog, clock, gate, files } = parts;
         let session = Session::open(&config, server, &catalog, &clock)?;
-        Ok(Self(Arc::new(Inner { config, catalog, clock, session, gate, files })))
+        let reporting = reporting::Desk::open(server, &catalog)?;
+        Ok(Self(Arc::new(Inner { config, catalog, clock, session, gate, files, reporting })))
     }
 
     /// Answers one request below `/ServerSyncWebService` or `/DssAuthWebService`.

@@ -1,0 +1,253 @@
+//! Computers of servers below, in memory and in the index ([MS-WSUSSS] 3.1.4.15 to 3.1.4.17).
+//!
+//! **Invariant:** an agent of ours is never changed by what others say of it; what a call took is durable when it
+//! returns. There are never more computers, and never more states of one, than the limits.
+//! Deviates: one table holds all computers in the text, so that a roll-up could take an agent over.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::decisions::entries;
+use super::descendant::{Row, counted, row_of};
+use super::kv::{Batch, Kv, MAX_BATCH};
+use super::record::{self, key};
+use super::store::{Op, Store, lock};
+use super::{CatalogError, Descendant};
+use crate::domain::{ComputerChange, ComputerId, RolledComputer, ServerId, StatusReport, UpdateId};
+
+/// The most states that are kept of one computer.
+const MAX_STATES: usize = 20_000;
+/// How many computers that an administrator removed are remembered, so that their servers hear of it.
+const MAX_DELETED: usize = 1_000;
+
+/// All computers below.
+#[derive(Default)]
+pub(super) struct Descendants {
+    known: RwLock<HashMap<ComputerId, Arc<Descendant>>>,
+    deleted: Mutex<VecDeque<ComputerId>>,
+    /// Held while they change.
+    changing: Mutex<()>,
+}
+
+impl Descendants {
+    pub(super) fn load(kv: &Kv) -> Result<Self, CatalogError> {
+        let mut known = HashMap::new();
+        for (_, value) in entries(kv, b"r")? {
+            let computer: Descendant = record::decode('r', &value)?;
+            known.insert(computer.id.clone(), Arc::new(computer));
+        }
+        Ok(Self { known: RwLock::new(known), ..Self::default() })
+    }
+
+    pub(super) fn get(&self, id: &ComputerId) -> Option<Arc<Descendant>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Descendant>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn keep(&self, computers: Vec<Arc<Descendant>>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(computers.into_iter().map(|one| (one.id.clone(), one)));
+    }
+}
+
+impl Store {
+    /// Applies operations in batches that sled likes, then makes them durable.
+    pub(super) fn apply_durably(&self, ops: &[Op]) -> Result<(), CatalogError> {
+        for some in ops.chunks(MAX_BATCH) {
+            let mut batch = Batch::default();
+            for (key, value) in some {
+                match value {
+                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
+                    None => batch.remove(key.as_slice()),
+                }
+            }
+            self.kv.apply(&batch)?;
+        }
+        if ops.is_empty() { Ok(()) } else { Ok(self.kv.flush()?) }
+    }
+
+    /// Counts what all computers below say, once after the start.
+    pub(super) fn count_descendants(&self) -> Result<(), CatalogError> {
+        for (_, value) in entries(&self.kv, b"R")? {
+            let rows: Vec<Row> = record::decode('R', &value)?;
+            self.count_states(&[], &rows);
+        }
+        Ok(())
+    }
+
+    fn count_states(&self, before: &[Row], after: &[Row]) {
+        let mut counts = self.computers.counts.write().unwrap_or_else(PoisonError::into_inner);
+        for row in after {
+            let (sum, more) = (counts.entry(UpdateId(row.0)).or_default(), counted(row.1));
+            sum.installed += more.installed;
+            sum.needed += more.needed;
+            sum.failed += more.failed;
+        }
+        for row in before {
+            let Some(sum) = counts.get_mut(&UpdateId(row.0)) else { continue };
+            let less = counted(row.1);
+            sum.installed = sum.installed.saturating_sub(less.installed);
+            sum.needed = sum.needed.saturating_sub(less.needed);
+            sum.failed = sum.failed.saturating_sub(less.failed);
+            if *sum == super::Counts::default() {
+                counts.remove(&UpdateId(row.0));
+            }
+        }
+    }
+
+    /// What a computer below says, by update.
+    pub(super) fn states(&self, id: &ComputerId) -> Result<Vec<Row>, CatalogError> {
+        match self.kv.get(&key::states(id))? {
+            Some(value) => record::decode('R', &value),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// [MS-WSUSSS] 3.1.4.15: gives what the sender must do about which computer.
+    pub(super) fn roll_up_computers(
+        &self,
+        rows: Vec<RolledComputer>,
+    ) -> Result<Vec<(ComputerId, ComputerChange)>, CatalogError> {
+        if let Some(row) = rows.iter().find(|row| self.servers.get(&row.parent).is_none()) {
+            return Err(CatalogError::UnknownServer(row.parent.to_string()));
+        }
+        let _one = lock(&self.descendants.changing);
+        let (now, mut room) =
+            (self.clock.now(), self.config.max_descendants.saturating_sub(self.descendants.len()));
+        let deleted: HashSet<ComputerId> = lock(&self.descendants.deleted).iter().cloned().collect();
+        let (mut changes, mut kept, mut ops) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
+        for row in rows {
+            let ours = self.computers.get(&row.id);
+            if !seen.insert(row.id.clone()) || ours.is_some_and(|own| row.last_sync <= Some(own.last_contact))
+            {
+                continue;
+            }
+            if deleted.contains(&row.id) {
+                changes.push((row.id, ComputerChange::Deleted));
+                continue;
+            }
+            let before = self.descendants.get(&row.id);
+            if before.as_ref().is_some_and(|before| before.last_sync > row.last_sync) {
+                continue;
+            }
+            if before.is_none() {
+                room = room
+                    .checked_sub(1)
+                    .ok_or(CatalogError::TooManyComputers { limit: self.config.max_descendants })?;
+            }
+            let new_parent = before.as_ref().is_none_or(|before| before.parent != row.parent);
+            if new_parent && row.details.is_none() {
+                changes.push((row.id.clone(), ComputerChange::NewParent));
+            }
+            let after = Descendant::updated(before.as_deref(), row, now);
+            if before.as_deref() != Some(&after) {
+                ops.push((key::descendant(&after.id), Some(record::encode(&after))));
+                kept.push(Arc::new(after));
+            }
+        }
+        self.apply_durably(&ops)?;
+        self.descendants.keep(kept);
+        let told: HashSet<&ComputerId> = changes
+            .iter()
+            .filter(|(_, change)| *change == ComputerChange::Deleted)
+            .map(|(id, _)| id)
+            .collect();
+        lock(&self.descendants.deleted).retain(|id| !told.contains(id));
+        Ok(changes)
+    }
+
+    /// [MS-WSUSSS] 3.1.4.16: computers whose last number is another one than the sender says.
+    pub(super) fn out_of_sync(&self, parent: &ServerId, numbers: &[(ComputerId, i32)]) -> Vec<ComputerId> {
+        if self.servers.get(parent).is_none() {
+            return Vec::new();
+        }
+        let below = self.servers_below(parent);
+        let differs = |(id, number): &&(ComputerId, i32)| {
+            let known = self.descendants.get(id);
+            known.is_some_and(|known| below.contains(&known.parent) && known.number != *number)
+        };
+        numbers.iter().filter(differs).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// [MS-WSUSSS] 3.1.4.17. Computers that are not known below the sender are ignored.
+    pub(super) fn roll_up_status(
+        &self,
+        parent: &ServerId,
+        reports: Vec<StatusReport>,
+    ) -> Result<(), CatalogError> {
+        let below = self.servers_below(parent);
+        let _one = lock(&self.descendants.changing);
+        let (mut kept, mut ops) = (HashMap::new(), Vec::new());
+        let mut counted = Vec::new();
+        for report in reports {
+            let known =
+                kept.get(&report.computer).cloned().or_else(|| self.descendants.get(&report.computer));
+            let Some(known) = known.filter(|known| below.contains(&known.parent)) else { continue };
+            let before = self.states(&known.id)?;
+            let after = merged(&before, &report);
+            let mut computer = (*known).clone();
+            computer.number = report.number;
+            computer.effective_detection = report.effective_detection;
+            ops.push((key::descendant(&computer.id), Some(record::encode(&computer))));
+            if after != before {
+                ops.push((key::states(&computer.id), Some(record::encode(&after))));
+                counted.push((before, after));
+            }
+            kept.insert(computer.id.clone(), Arc::new(computer));
+        }
+        self.apply_durably(&ops)?;
+        for (before, after) in &counted {
+            self.count_states(before, after);
+        }
+        self.descendants.keep(kept.into_values().collect());
+        Ok(())
+    }
+
+    /// Forgets a computer below; its server is told when it speaks of it next.
+    pub(super) fn forget_descendant(&self, id: &ComputerId) -> Result<bool, CatalogError> {
+        let _one = lock(&self.descendants.changing);
+        let mut known = self.descendants.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.remove(id).is_none() {
+            return Ok(false);
+        }
+        drop(known);
+        self.count_states(&self.states(id)?, &[]);
+        self.apply_durably(&[(key::descendant(id), None), (key::states(id), None), (key::told(id), None)])?;
+        let mut deleted = lock(&self.descendants.deleted);
+        if deleted.len() >= MAX_DELETED {
+            deleted.pop_front();
+        }
+        deleted.push_back(id.clone());
+        Ok(true)
+    }
+}
+
+/// What a computer says after a report: everything anew when it is full, else update by update, the older of two words
+/// left out. What does not concern a computer is only kept where something else was known before.
+fn merged(before: &[Row], report: &StatusReport) -> Vec<Row> {
+    let mut rows: HashMap<_, Row> = HashMap::new();
+    if !report.full {
+        rows.extend(before.iter().map(|row| (row.0, *row)));
+    }
+    for status in &report.updates {
+        let row = row_of(status);
+        let known = rows.get(&row.0);
+        if known.is_some_and(|known| known.2 > row.2) || (known.is_none() && row.1 == 0) {
+            continue;
+        }
+        if known.is_some() || rows.len() < MAX_STATES {
+            rows.insert(row.0, row);
+        }
+    }
+    let mut rows: Vec<Row> = rows.into_values().collect();
+    rows.sort_unstable();
+    rows
+}

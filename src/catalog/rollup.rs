@@ -1,0 +1,184 @@
+//! What servers below say of themselves ([MS-WSUSSS] 3.1.4.14), and what computers installed since the upstream was
+//! told.
+//!
+//! **Invariant:** a server's parent is a known server, and servers never make a ring. What a call took is durable when
+//! it returns. It never lets a server in: that is the gate's.
+
+use std::collections::BTreeMap;
+
+use super::computers::cut;
+use super::decisions::entries;
+use super::descendant::os_of;
+use super::record::{self, key};
+use super::servers::MAX_NAME;
+use super::store::{Op, Store, lock};
+use super::{CatalogError, Event};
+use crate::domain::{Activity, ClientSummary, ComputerId, OsVersion, ServerId, ServerReport};
+
+/// The longest version of a server, in characters.
+const MAX_VERSION: usize = 32;
+/// The most operating systems that are told apart of one server.
+const MAX_SYSTEMS: usize = 2_000;
+/// The most updates that are counted of one operating system.
+const MAX_ACTIVITIES: usize = 5_000;
+/// The agents' own events.
+const NAMESPACE: i32 = 1;
+
+/// Whose activity is our own agents'.
+const OURS: ServerId = ServerId(uuid::Uuid::nil());
+
+/// A short name of an operating system, for keys.
+fn digest(os: &OsVersion) -> [u8; 16] {
+    let hash = blake3::hash(&postcard::to_allocvec(os).unwrap_or_default());
+    *hash.as_bytes().first_chunk().unwrap_or(&[0; 16])
+}
+
+/// Adds what was installed.
+fn add(sums: &mut Vec<Activity>, more: &[Activity]) {
+    for one in more {
+        let has_room = sums.len() < MAX_ACTIVITIES;
+        match sums.iter_mut().find(|sum| sum.update == one.update && sum.revision == one.revision) {
+            Some(sum) => {
+                sum.succeeded = sum.succeeded.saturating_add(one.succeeded);
+                sum.failed = sum.failed.saturating_add(one.failed);
+            }
+            None if has_room => sums.push(*one),
+            None => {}
+        }
+    }
+}
+
+/// What an event says of an installation.
+fn activity(event: &Event) -> Option<Activity> {
+    let update = event.update.filter(|_| event.namespace == NAMESPACE)?;
+    let (succeeded, failed) = match event.id {
+        183 | 190 | 191 | 197 | 199 => (1, 0),
+        182 | 195 | 198 => (0, 1),
+        _ => return None,
+    };
+    Some(Activity { update: update.update, revision: update.revision, succeeded, failed })
+}
+
+impl Store {
+    /// [MS-WSUSSS] 3.1.4.14, for reports whose senders the gate let in. `ours` is who this server is.
+    pub(super) fn roll_up_servers(
+        &self,
+        ours: &ServerId,
+        reports: Vec<ServerReport>,
+    ) -> Result<(), CatalogError> {
+        let mut ops = Vec::new();
+        for report in reports {
+            let parent = report.parent.filter(|parent| parent != ours);
+            let unknown = parent.filter(|parent| self.servers.get(parent).is_none());
+            let rings = parent.is_some_and(|parent| self.servers_below(&report.id).contains(&parent));
+            if unknown.is_some() || rings || report.id == *ours {
+                let named = report.parent.unwrap_or(report.id);
+                return Err(CatalogError::UnknownServer(named.to_string()));
+            }
+            if self.servers.get(&report.id).is_some_and(|known| known.last_rollup > report.last_rollup) {
+                continue;
+            }
+            ops.extend(self.add_activity(&report.id, &report.clients)?);
+            self.alter_server(&report.id, true, false, |server| {
+                server.name = cut(&report.name, MAX_NAME);
+                server.parent = parent;
+                server.version = cut(&report.version, MAX_VERSION);
+                server.is_replica = report.is_replica;
+                server.last_sync = report.last_sync;
+                server.last_rollup = report.last_rollup;
+                server.summary = report.summary;
+            })?;
+        }
+        self.apply_durably(&ops)?;
+        Ok(self.kv.flush()?)
+    }
+
+    fn add_activity(&self, server: &ServerId, clients: &[ClientSummary]) -> Result<Vec<Op>, CatalogError> {
+        let mut ops = Vec::new();
+        for client in clients.iter().take(MAX_SYSTEMS) {
+            let key = key::activity(server, &digest(&client.os));
+            let mut sum = match self.kv.get(&key)? {
+                Some(value) => record::decode('A', &value)?,
+                None => ClientSummary { os: client.os.clone(), ..ClientSummary::default() },
+            };
+            sum.count = client.count;
+            add(&mut sum.activity, &client.activity);
+            ops.push((key, Some(record::encode(&sum))));
+        }
+        Ok(ops)
+    }
+
+    /// Counts what an agent of ours installed.
+    pub(super) fn count_activity(&self, id: &ComputerId, events: &[Event]) -> Result<(), CatalogError> {
+        let installed: Vec<Activity> = events.iter().filter_map(activity).collect();
+        let info = self.computers.get(id).and_then(|computer| computer.info.clone());
+        let Some(info) = info.filter(|_| !installed.is_empty()) else { return Ok(()) };
+        let client = ClientSummary { os: os_of(&info), count: 0, activity: installed };
+        let _one = lock(&self.servers.changing);
+        let ops = self.add_activity(&OURS, &[client])?;
+        ops.into_iter().try_for_each(|op| self.put(op))
+    }
+
+    /// What the computers of a server installed since this was last cleared, by operating system; ours without one.
+    pub(super) fn client_summaries(&self, of: Option<&ServerId>) -> Result<Vec<ClientSummary>, CatalogError> {
+        let found = entries(&self.kv, &key::activities(of.unwrap_or(&OURS)))?;
+        let mut kept: Vec<ClientSummary> =
+            found.iter().map(|(_, value)| record::decode('A', value)).collect::<Result<_, _>>()?;
+        if of.is_none() {
+            let mut systems: BTreeMap<OsVersion, u32> = BTreeMap::new();
+            for computer in self.computers.all() {
+                *systems.entry(computer.info.as_ref().map(os_of).unwrap_or_default()).or_default() += 1;
+            }
+            for one in &mut kept {
+                one.count = systems.get(&one.os).copied().unwrap_or_default();
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The upstream was told this of a server's computers: only what came since then is left.
+    pub(super) fn clear_activity(
+        &self,
+        of: Option<&ServerId>,
+        told: &[ClientSummary],
+    ) -> Result<(), CatalogError> {
+        let _one = lock(&self.servers.changing);
+        let of = of.unwrap_or(&OURS);
+        let mut ops = Vec::new();
+        for client in told {
+            let key = key::activity(of, &digest(&client.os));
+            let Some(value) = self.kv.get(&key)? else { continue };
+            let mut left: ClientSummary = record::decode('A', &value)?;
+            for sum in &mut left.activity {
+                let same = |one: &&Activity| one.update == sum.update && one.revision == sum.revision;
+                if let Some(told) = client.activity.iter().find(same) {
+                    sum.succeeded = sum.succeeded.saturating_sub(told.succeeded);
+                    sum.failed = sum.failed.saturating_sub(told.failed);
+                }
+            }
+            left.activity.retain(|sum| sum.succeeded + sum.failed > 0);
+            ops.push((key, (!left.activity.is_empty()).then(|| record::encode(&left))));
+        }
+        self.apply_durably(&ops)
+    }
+
+    /// Forgets a server, those below it, and the computers of them all. Gives how many servers and computers.
+    pub(super) fn forget_server(&self, id: &ServerId) -> Result<(usize, usize), CatalogError> {
+        let below = self.servers_below(id);
+        let mut computers = 0;
+        for computer in self.descendants.all() {
+            if below.contains(&computer.parent) {
+                computers += usize::from(self.forget_descendant(&computer.id)?);
+            }
+        }
+        let mut servers = 0;
+        for id in &below {
+            servers += usize::from(self.servers.drop_one(id).is_some());
+            let mut ops: Vec<Op> =
+                entries(&self.kv, &key::activities(id))?.into_iter().map(|(key, _)| (key, None)).collect();
+            ops.push((key::server(id), None));
+            self.journal(ops)?;
+        }
+        Ok((servers, computers))
+    }
+}

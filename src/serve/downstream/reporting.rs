@@ -1,0 +1,252 @@
+//! Roll-ups of downstream servers ([MS-WSUSSS] 3.1.4.13 to 3.1.4.17).
+//!
+//! **Invariant:** a request changes nothing unless its sender passes the [`Gate`](super::Gate) and everything in it can
+//! be read; no more than a few large requests are in memory at once. It never believes what servers say of agents of
+//! ours.
+//! Deviates: the text's cookie is empty and names nobody, so the sender is who the request says it is; who must show a
+//! token shows it here too.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, HeaderValue};
+use http::request::Parts as Head;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::gate::{Denied, Proof};
+use super::{Exchange, Peer, Refusal, Request, Response, Service, Style};
+use crate::catalog::{Catalog, CatalogError};
+use crate::domain::{RolledComputer, ServerId, ServerReport, StatusReport};
+use crate::serve::cookie::lasting;
+use crate::serve::fault::Misdirected;
+use crate::serve::site::base_url;
+use crate::serve::soap;
+use crate::wire::server_reporting::{
+    self as reporting, NAMESPACE, OPERATIONS, Report, RollupConfiguration, SERVICE_PATH,
+};
+use crate::wire::soap::{SoapError, open};
+use crate::wire::xml::{Limits, XmlError};
+
+/// The largest roll-up, unpacked: 500 computers with 250 states each are 26 MB.
+const MAX_BODY: usize = 64 << 20;
+/// Roll-ups read, and in memory, at once.
+const MAX_BODIES: usize = 4;
+/// How long one waits for its turn before it is told that the server is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Clocks that differ by less are taken as equal ([MS-WSUSSS] note 50).
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
+/// Names what was told; another one makes downstream servers tell everything again.
+const RESET_KEY: &str = "downstream.rollup_reset";
+
+/// What all roll-ups share.
+pub(super) struct Desk {
+    configuration: RollupConfiguration,
+    turns: Semaphore,
+}
+
+impl Desk {
+    pub(super) fn open(server: ServerId, catalog: &Catalog) -> Result<Self, CatalogError> {
+        let reset = Uuid::from_bytes(lasting(catalog, RESET_KEY)?);
+        let configuration = RollupConfiguration::usual(server, reset);
+        Ok(Self { configuration, turns: Semaphore::new(MAX_BODIES) })
+    }
+}
+
+/// Whether an operation of the reporting service belongs to downstream servers; the others are agents'.
+pub fn is_rollup(operation: &str) -> bool {
+    OPERATIONS.contains(&operation)
+}
+
+impl Service {
+    /// Answers one roll-up whose body is still on the wire.
+    pub async fn report(&self, request: Request, from: Peer) -> Response {
+        let (parts, body) = request.into_parts();
+        let arrived = self.0.clock.now();
+        let turn = tokio::time::timeout(PATIENCE, self.0.reporting.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return self.exchange(&parts, from).refuse(&Refusal::Busy);
+        };
+        match soap::read_packed_body(&parts.headers, body, MAX_BODY).await {
+            Ok(body) => self.report_at(&parts, body, from, arrived).await,
+            Err(misdirected) => misdirected.answer(),
+        }
+    }
+
+    /// Answers one roll-up whose body is in memory.
+    pub async fn report_message(&self, parts: &Head, body: Bytes, from: Peer) -> Response {
+        let now = self.0.clock.now();
+        self.report_at(parts, body, from, now).await
+    }
+
+    async fn report_at(&self, parts: &Head, body: Bytes, from: Peer, arrived: Timestamp) -> Response {
+        if parts.method != http::Method::POST {
+            return Misdirected::Method.answer();
+        }
+        let mut exchange = self.exchange(parts, from);
+        let proof = Proof::of(parts, from);
+        let limits = self.0.reporting.configuration;
+        let read = tokio::task::spawn_blocking(move || read(&body, &limits)).await;
+        let answered = match read.map_err(Refusal::from).and_then(|read| read) {
+            Ok((version, operation, report)) => {
+                exchange.version = version;
+                if exchange.action.is_empty() {
+                    exchange.action = format!("\"{NAMESPACE}/{operation}\"");
+                }
+                match exchange.named_operation() {
+                    Some(named) if named != operation => Err(Refusal::OtherAction(operation)),
+                    _ => self.take(report, proof, arrived).await,
+                }
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match answered {
+            Ok(element) => {
+                let mut answer = exchange.answer(&element);
+                // who sent this may pack its requests from now on ([RFC9110] 12.5.3)
+                answer.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("zstd"));
+                answer
+            }
+            Err(refusal) => exchange.refuse(&refusal),
+        }
+    }
+
+    fn exchange(&self, parts: &Head, from: Peer) -> Exchange {
+        let base = base_url(self.0.config.public_url.as_deref(), parts, from);
+        Exchange::new(&parts.headers, Style::Server, format!("{base}{SERVICE_PATH}"))
+    }
+
+    /// Does what a report asks for; gives the answer's element.
+    async fn take(&self, report: Report, proof: Proof, arrived: Timestamp) -> Result<String, Refusal> {
+        let service = self.clone();
+        tokio::task::spawn_blocking(move || service.take_now(report, &proof, arrived)).await?
+    }
+
+    fn take_now(&self, report: Report, proof: &Proof, arrived: Timestamp) -> Result<String, Refusal> {
+        let catalog = &self.0.catalog;
+        let parent_of = |parent: Option<ServerId>| parent.ok_or(Refusal::Parameter("parentServerId"));
+        Ok(match report {
+            Report::Configuration => reporting::configuration_answer(&self.0.reporting.configuration),
+            Report::Servers { client_time, servers } => {
+                let mut servers = servers.ok_or(Refusal::Parameter("downstreamServers"))?;
+                shift(skew(client_time, arrived), servers.iter_mut().flat_map(server_times));
+                self.admit_reports(&servers, proof)?;
+                let ours = self.0.reporting.configuration.server;
+                catalog.roll_up_servers(&ours, servers).map_err(|error| refused(error, "ParentServerId"))?;
+                reporting::servers_answer()
+            }
+            Report::Computers { client_time, computers } => {
+                let mut computers = computers.ok_or(Refusal::Parameter("computers"))?;
+                shift(skew(client_time, arrived), computers.iter_mut().flat_map(computer_times));
+                let parents: BTreeSet<ServerId> = computers.iter().map(|row| row.parent).collect();
+                parents.iter().try_for_each(|parent| self.pass(parent, proof))?;
+                let changed = catalog.roll_up_computers(computers);
+                reporting::computers_answer(&changed.map_err(|error| refused(error, "ParentServerId"))?)
+            }
+            Report::OutOfSync { parent, numbers } => {
+                let parent = parent_of(parent)?;
+                let numbers = numbers.ok_or(Refusal::Parameter("lastRollupNumbers"))?;
+                if catalog.server(&parent).is_some() {
+                    self.pass(&parent, proof)?;
+                }
+                reporting::out_of_sync_answer(&catalog.out_of_sync(&parent, &numbers))
+            }
+            Report::Status { client_time, parent, computers } => {
+                let parent = parent_of(parent)?;
+                let mut computers = computers.ok_or(Refusal::Parameter("computers"))?;
+                shift(skew(client_time, arrived), computers.iter_mut().flat_map(status_times));
+                if catalog.server(&parent).is_some() {
+                    self.pass(&parent, proof)?;
+                    catalog.roll_up_status(&parent, computers)?;
+                }
+                reporting::status_answer(true)
+            }
+        })
+    }
+
+    /// The senders of reports about servers: those that say that this server is their parent. A direct child may be new
+    /// where the policy lets it in.
+    fn admit_reports(&self, servers: &[ServerReport], proof: &Proof) -> Result<(), Refusal> {
+        for server in servers.iter().filter(|server| server.parent.is_none()) {
+            self.0.gate.admit(&server.id, &server.name, proof).map_err(Denied::at_operation)?;
+        }
+        let told: BTreeSet<ServerId> = servers.iter().map(|server| server.id).collect();
+        let parents =
+            servers.iter().filter_map(|server| server.parent).filter(|parent| !told.contains(parent));
+        parents.collect::<BTreeSet<_>>().iter().try_for_each(|parent| self.pass(parent, proof))
+    }
+
+    /// Whether the direct child through which `server` is known may come. What is not known is for the catalog to say.
+    fn pass(&self, server: &ServerId, proof: &Proof) -> Result<(), Refusal> {
+        let chain = self.0.catalog.server_chain(server);
+        let Some(child) = chain.first() else { return Ok(()) };
+        self.0.gate.check(child, proof).map(|_| ()).map_err(Denied::at_operation)
+    }
+}
+
+/// An unknown parent is an `InternalServerError` in the text ([MS-WSUSSS] 3.1.4.15); it names the parameter here too.
+fn refused(error: CatalogError, parameter: &'static str) -> Refusal {
+    match error {
+        CatalogError::UnknownServer(_) => Refusal::UnknownParent(parameter),
+        other => other.into(),
+    }
+}
+
+type Opened = (crate::wire::soap::Version, String, Report);
+
+fn read(body: &[u8], limits: &RollupConfiguration) -> Result<Opened, Refusal> {
+    let mut message = open(body, Limits::ROLLUP).map_err(|error| match error {
+        SoapError::Xml(error) => Refusal::Malformed(error),
+        other => Refusal::Unreadable(other),
+    })?;
+    let operation = message.operation;
+    if message.namespace != NAMESPACE {
+        return Err(Refusal::UnknownOperation(operation));
+    }
+    let read = Report::decode(&operation, &mut message.decoder, limits).map_err(|error| match error {
+        XmlError::TooManyElements { .. } => Refusal::Parameter(list_of(&operation)),
+        other => Refusal::Malformed(other),
+    })?;
+    let report = read.ok_or_else(|| Refusal::UnknownOperation(operation.clone()))?;
+    Ok((message.version, operation, report))
+}
+
+/// The list of an operation, as faults name it.
+fn list_of(operation: &str) -> &'static str {
+    match operation {
+        "RollupDownstreamServers" => "downstreamServers",
+        "GetOutOfSyncComputers" => "lastRollupNumbers",
+        _ => "computers",
+    }
+}
+
+/// By how much the sender's clock is behind, when that matters ([MS-WSUSSS] notes 50, 54 and 61).
+fn skew(client_time: Option<Timestamp>, arrived: Timestamp) -> SignedDuration {
+    let behind = client_time.map_or(SignedDuration::ZERO, |client| arrived.duration_since(client));
+    if behind.abs() > CLOCK_SLACK { behind } else { SignedDuration::ZERO }
+}
+
+fn shift<'a>(by: SignedDuration, times: impl Iterator<Item = &'a mut Timestamp>) {
+    if by.is_zero() {
+        return;
+    }
+    for time in times {
+        *time = time.saturating_add(by).unwrap_or(*time);
+    }
+}
+
+fn server_times(server: &mut ServerReport) -> impl Iterator<Item = &mut Timestamp> {
+    [&mut server.last_sync, &mut server.last_rollup].into_iter().flatten()
+}
+
+fn computer_times(row: &mut RolledComputer) -> impl Iterator<Item = &mut Timestamp> {
+    [&mut row.last_sync, &mut row.last_reboot, &mut row.last_status, &mut row.last_inventory]
+        .into_iter()
+        .flatten()
+}
+
+fn status_times(report: &mut StatusReport) -> impl Iterator<Item = &mut Timestamp> {
+    report.effective_detection.iter_mut().chain(report.updates.iter_mut().map(|update| &mut update.changed))
+}
