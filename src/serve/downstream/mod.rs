@@ -5,6 +5,7 @@
 
 mod anchor;
 mod config;
+mod deployments;
 mod files;
 mod gate;
 mod reporting;
@@ -128,6 +129,7 @@ impl Service {
             (Authorization, "GetAuthorizationCookie") => self.get_authorization(asked).await?,
             (Sync, "GetCookie") => self.get_cookie(asked)?,
             (Sync, "GetConfigData") => self.get_config_data(asked)?,
+            (Sync, "GetDeployments") => self.get_deployments(asked).await?,
             (_, "Ping") => served::ping_answer(self.0.clock.now(), asked.from.tls),
             _ => return Err(Refusal::UnknownOperation(operation.to_owned())),
         };

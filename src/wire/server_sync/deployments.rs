@@ -1,12 +1,12 @@
-//! `GetDeployments` ([MS-WSUSSS] 3.1.4.10), both sides. Invariant: an answer without its groups is refused, for
+//! `GetDeployments` ([MS-WSUSSS] 3.1.4.10), the downstream server's side, and its values. Invariant: an answer without its groups is refused, for
 //! it would look like a server that has none; every other list may be absent and is then empty. It never
 //! looks into an anchor.
 
 use std::io::BufRead;
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use uuid::Uuid;
 
 use super::authorization::{Cookie, result};
@@ -15,10 +15,8 @@ use crate::domain::{Action, ApprovalId, Deadline, GroupId, UpdateId};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
 
-/// No deadline.
-const NEVER: &str = "9999-12-31T23:59:59.9999999";
 /// The parent of the group at the top.
-const NO_GROUP: GroupId = GroupId(Uuid::nil());
+pub(super) const NO_GROUP: GroupId = GroupId(Uuid::nil());
 
 /// What an upstream decided (`ServerSyncDeploymentResult`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -219,7 +217,7 @@ fn action_of(number: i64) -> Option<Action> {
         .find(|action| i64::from(number_of(*action)) == number)
 }
 
-fn number_of(action: Action) -> u8 {
+pub(super) fn number_of(action: Action) -> u8 {
     match action {
         Action::Install => 0,
         Action::Uninstall => 1,
@@ -251,50 +249,4 @@ fn read_go_live<R: BufRead>(decoder: &mut Decoder<R>) -> Result<Timestamp, XmlEr
 
 fn refuse(element: &str, text: &str) -> XmlError {
     XmlError::Value { element: element.to_owned(), text: text.chars().take(80).collect() }
-}
-
-/// As WSUS writes it: UTC without saying so, and no finer than 100 nanoseconds.
-fn time_text(time: Timestamp) -> String {
-    let grain = TimestampRound::new().smallest(Unit::Nanosecond).increment(100).mode(RoundMode::Trunc);
-    let time = time.round(grain).unwrap_or(time);
-    Offset::UTC.to_datetime(time).to_string()
-}
-
-impl Deployments {
-    /// The content of `GetDeploymentsResponse`, in the order of the schema.
-    pub fn encode(&self, xml: &mut Encoder) {
-        xml.open("GetDeploymentsResult").text("Anchor", &self.anchor).open("Groups");
-        for group in &self.groups {
-            xml.open("ServerSyncTargetGroup").value("TargetGroupID", group.id);
-            xml.value("ParentGroupId", group.parent.unwrap_or(NO_GROUP)).text("Name", &group.name);
-            xml.value("IsBuiltin", group.is_builtin).close("ServerSyncTargetGroup");
-        }
-        xml.close("Groups").open("Deployments");
-        self.deployments.iter().for_each(|deployment| deployment.encode(xml));
-        xml.close("Deployments");
-        encode_guids(xml, "DeadDeployments", self.dead.iter().map(|id| &id.0));
-        encode_guids(xml, "HiddenUpdates", self.hidden.iter().map(|id| &id.0));
-        encode_guids(xml, "AcceptedEulas", self.accepted_eulas.iter());
-        xml.close("GetDeploymentsResult");
-    }
-}
-
-impl Deployment {
-    fn encode(&self, xml: &mut Encoder) {
-        let deadline = self.deadline.map_or_else(|| NEVER.to_owned(), time_text);
-        xml.open("ServerSyncDeployment").value("UpdateId", self.update);
-        xml.value("RevisionNumber", self.revision).value("Action", number_of(self.action));
-        xml.text("AdminName", &self.admin_name).value("Deadline", deadline);
-        xml.value("IsAssigned", self.is_assigned).value("GoLiveTime", time_text(self.go_live));
-        xml.value("DeploymentGuid", self.id).value("TargetGroupId", self.group);
-        xml.value("DownloadPriority", self.priority.clamp(1, 3)).close("ServerSyncDeployment");
-    }
-}
-
-fn encode_guids<'a>(xml: &mut Encoder, name: &str, guids: impl Iterator<Item = &'a Uuid>) {
-    xml.open(name);
-    guids.for_each(|guid| {
-        xml.value("guid", guid);
-    });
-    xml.close(name);
 }

@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::path::PathBuf;
 
 use super::*;
-use crate::domain::UpdateIdentity;
+use crate::domain::{Action, ApprovalId, GroupId, UpdateIdentity};
 use crate::wire::soap::{SoapError, Style, Version, envelope};
 
 const ID: &str = "8c3fcc84-7410-4a95-8b89-a166a0190486";
@@ -213,4 +213,104 @@ fn recorded_faults_are_told_by_their_code() {
         assert_eq!((fault.code.as_deref(), fault.message.as_str()), (Some(code), message));
         assert!(fault.actor.is_some());
     }
+}
+
+fn deployments() -> Deployments {
+    let group = |number: u128| GroupId(uuid::Uuid::from_u128(number));
+    let deployment = Deployment {
+        update: ID.parse().unwrap(),
+        revision: 202,
+        action: Action::Uninstall,
+        admin_name: "A & B".to_owned(),
+        deadline: None,
+        is_assigned: true,
+        go_live: "2006-05-24T15:37:08.887Z".parse().unwrap(),
+        id: ApprovalId(uuid::Uuid::from_u128(9)),
+        group: group(7),
+        priority: 3,
+    };
+    let timed = Deployment {
+        action: Action::Block,
+        deadline: Some("2027-01-01T00:00:00Z".parse().unwrap()),
+        ..deployment.clone()
+    };
+    let all = GroupId::ALL_COMPUTERS;
+    Deployments {
+        anchor: "4742,2006-05-26 18:59:26.192".to_owned(),
+        groups: vec![
+            TargetGroup { id: all, parent: None, name: "All Computers".to_owned(), is_builtin: true },
+            TargetGroup { id: group(7), parent: Some(all), name: "<Test>".to_owned(), is_builtin: false },
+        ],
+        deployments: vec![deployment, timed],
+        dead: vec![ApprovalId(uuid::Uuid::from_u128(3))],
+        hidden: vec![ID.parse().unwrap()],
+        accepted_eulas: vec![uuid::Uuid::from_u128(4)],
+    }
+}
+
+#[test]
+fn deployments_are_read_as_they_were_written_and_written_as_wsus_does() {
+    let told = deployments();
+    let body = served::deployments_answer(&told);
+    for part in [
+        "<ParentGroupId>00000000-0000-0000-0000-000000000000</ParentGroupId><Name>All Computers</Name>\
+         <IsBuiltin>true</IsBuiltin></ServerSyncTargetGroup>",
+        "<RevisionNumber>202</RevisionNumber><Action>1</Action><AdminName>A &amp; B</AdminName>\
+         <Deadline>9999-12-31T23:59:59.9999999</Deadline><IsAssigned>true</IsAssigned>\
+         <GoLiveTime>2006-05-24T15:37:08.887</GoLiveTime>",
+        "<Action>3</Action><AdminName>A &amp; B</AdminName><Deadline>2027-01-01T00:00:00</Deadline>",
+        "<DownloadPriority>3</DownloadPriority></ServerSyncDeployment>",
+    ] {
+        assert!(body.contains(part), "{part} in {body}");
+    }
+    let answer = envelope(Version::V11, Style::Server, &body);
+    assert_eq!(read_deployments(answer.as_bytes()).unwrap(), told);
+    let none = Deployments { anchor: "1,x".to_owned(), ..Deployments::default() };
+    let empty = "<Groups></Groups><Deployments></Deployments><DeadDeployments></DeadDeployments>\
+                 <HiddenUpdates></HiddenUpdates><AcceptedEulas></AcceptedEulas>";
+    assert!(served::deployments_answer(&none).contains(empty), "every list is there, even empty");
+}
+
+#[test]
+fn deployments_of_other_servers_are_read_with_what_they_leave_out() {
+    let group = "<Groups><ServerSyncTargetGroup><TargetGroupID>b73ca6ed-5727-47f3-84de-015e03f6a88a</TargetGroupID>\
+                 <Name>Unassigned Computers</Name><IsBuiltin>true</IsBuiltin></ServerSyncTargetGroup></Groups>";
+    let deployment = |action: i32| {
+        format!(
+            "<ServerSyncDeployment><DownloadPriority>1</DownloadPriority><UpdateId>{ID}</UpdateId>\
+             <RevisionNumber>100</RevisionNumber><Action>{action}</Action><Deadline>9999-12-31T23:59:59.9999999Z</Deadline>\
+             <IsAssigned>1</IsAssigned><GoLiveTime>2006-05-24T15:37:08.887</GoLiveTime>\
+             <DeploymentGuid>C2F2CA62-5413-419a-bdee-275a23087758</DeploymentGuid>\
+             <TargetGroupId>b73ca6ed-5727-47f3-84de-015e03f6a88a</TargetGroupId></ServerSyncDeployment>"
+        )
+    };
+    let list = format!("<Deployments>{}{}</Deployments>", deployment(0), deployment(5));
+    let told = answer("GetDeployments", &format!("{group}{list}<Anchor>1,x</Anchor>"));
+    let told = read_deployments(&told[..]).unwrap();
+    assert_eq!(
+        (told.groups[0].parent, told.deployments.len()),
+        (None, 1),
+        "an unknown action is passed over"
+    );
+    let one = &told.deployments[0];
+    assert_eq!((one.deadline, one.is_assigned, one.admin_name.as_str()), (None, true, ""));
+    assert!(told.dead.is_empty() && told.hidden.is_empty() && told.accepted_eulas.is_empty());
+    for bad in [list.clone(), format!("<Groups />{list}"), format!("{group}<Deployments>")] {
+        assert!(
+            read_deployments(&answer("GetDeployments", &format!("<Anchor>1,x</Anchor>{bad}"))[..]).is_err(),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn deployments_are_asked_for_with_both_anchors() {
+    let request = get_deployments(&cookie(), Some("2,b"), "1,a");
+    let anchors = "<deploymentAnchor>2,b</deploymentAnchor><syncAnchor>1,a</syncAnchor></GetDeployments>";
+    assert!(request.body.contains(anchors), "{}", request.body);
+    let first = get_deployments(&cookie(), None, "1,a");
+    assert!(!first.body.contains("deploymentAnchor"));
+    let mut message = soap::open(request.body.as_bytes(), crate::wire::xml::Limits::REQUEST).unwrap();
+    let read = served::deployments_request(&mut message.decoder).unwrap();
+    assert_eq!((read.since.as_deref(), read.sync_anchor.as_deref()), (Some("2,b"), Some("1,a")));
 }

@@ -5,6 +5,7 @@
 //! apart only where the protocol does; every list has a limit. Nothing here knows a catalog, or checks what is true.
 
 mod config;
+mod deployments;
 mod documents;
 mod files;
 mod handshake;
@@ -19,6 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 pub use config::{ConfigAnswer, ConfigRequest, LanguageRow, MOST_UPDATES, config_answer, config_request};
+pub use deployments::{DeploymentsRequest, deployments_answer, deployments_request};
 pub use documents::{
     UPDATE_DATA, UpdateDataRequest, UpdateFrame, decryption_answer, file_url, update_data_request,
     update_frame,
