@@ -126,6 +126,7 @@ fn facts(number: u32, numbers: &mut Numbers) -> Facts {
         severity: Some("Critical".to_owned()),
         drivers: Vec::new(),
         uninstallable: true,
+        languages: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::CatalogError;
 use super::kv::{Batch, Kv, MAX_BATCH};
-use super::manifest::Block;
+use super::manifest::{Block, decode_block};
 use super::record::{self, Active, Generation, Journal, Location, key};
 use super::segment::Segments;
 use super::segment::codec::Codec;
@@ -128,7 +128,7 @@ fn blocks(
     for place in places {
         let (number, place) = place?;
         match segments.record(place, codec) {
-            Ok(bytes) => visit(number, record::decode('m', &bytes)?),
+            Ok(bytes) => visit(number, decode_block(&bytes)?),
             Err(error @ CatalogError::Damaged { .. }) => {
                 tracing::error!(block = number, %error, "passed over a damaged block of manifests");
             }

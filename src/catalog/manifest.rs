@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::store::Staged;
-use super::{PartKind, PartRef, StoredFacts};
+use super::{CatalogError, PartKind, PartRef, StoredFacts, record};
 use crate::domain::{
     CategoryKind, Facts, PublicationState, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
 };
@@ -40,6 +40,8 @@ pub(super) struct Manifest {
     pub offset: u32,
     /// The texts in their order there. The facts come first.
     pub parts: Vec<StoredPart>,
+    /// The languages it is made for, lower case; none when it is for all. Since version 2 of blocks.
+    pub languages: Vec<String>,
 }
 
 /// One text of a revision.
@@ -62,6 +64,77 @@ pub(super) enum StoredKind {
 /// The blocks' content: as many manifests as were stored together.
 pub(super) type Block = Vec<Manifest>;
 
+/// Version of blocks: the second knows languages.
+const BLOCK_VERSION: u8 = 2;
+
+/// A manifest of the first version: all fields of the second but the last, in the same order.
+#[derive(Deserialize)]
+struct First {
+    id: u32,
+    identity: UpdateIdentity,
+    update_type: UpdateType,
+    category: Option<CategoryKind>,
+    explicitly_deployable: bool,
+    expired: bool,
+    uninstallable: bool,
+    arrived: i64,
+    prerequisites: Vec<Vec<UpdateId>>,
+    bundled: Vec<Vec<UpdateIdentity>>,
+    supersedes: Vec<UpdateId>,
+    files: Vec<Sha1Digest>,
+    kb_articles: Vec<u32>,
+    hardware: Vec<u64>,
+    segment: u32,
+    offset: u32,
+    parts: Vec<StoredPart>,
+}
+
+impl From<First> for Manifest {
+    fn from(first: First) -> Self {
+        Self {
+            id: first.id,
+            identity: first.identity,
+            update_type: first.update_type,
+            category: first.category,
+            explicitly_deployable: first.explicitly_deployable,
+            expired: first.expired,
+            uninstallable: first.uninstallable,
+            arrived: first.arrived,
+            prerequisites: first.prerequisites,
+            bundled: first.bundled,
+            supersedes: first.supersedes,
+            files: first.files,
+            kb_articles: first.kb_articles,
+            hardware: first.hardware,
+            segment: first.segment,
+            offset: first.offset,
+            parts: first.parts,
+            // they were not looked at: such a revision is taken to be for all
+            languages: Vec::new(),
+        }
+    }
+}
+
+/// A block as it is stored.
+pub(super) fn encode_block(block: &Block) -> Vec<u8> {
+    // writing into memory cannot fail: every record's serializer knows its lengths
+    postcard::to_extend(block, vec![BLOCK_VERSION]).unwrap_or_default()
+}
+
+/// Reads a block of either version.
+pub(super) fn decode_block(bytes: &[u8]) -> Result<Block, CatalogError> {
+    let fail = |source| CatalogError::Record { kind: 'm', source };
+    match bytes.split_first() {
+        Some((&record::VERSION, rest)) => {
+            let first: Vec<First> = postcard::from_bytes(rest).map_err(fail)?;
+            Ok(first.into_iter().map(Manifest::from).collect())
+        }
+        Some((&BLOCK_VERSION, rest)) => postcard::from_bytes(rest).map_err(fail),
+        Some((&found, _)) => Err(CatalogError::Newer { found, known: BLOCK_VERSION }),
+        None => Err(fail(postcard::Error::DeserializeUnexpectedEnd)),
+    }
+}
+
 impl Manifest {
     /// All but number and place.
     pub(super) fn of(facts: &Facts, arrived: i64) -> Self {
@@ -83,6 +156,7 @@ impl Manifest {
             segment: 0,
             offset: 0,
             parts: Vec::new(),
+            languages: facts.languages.clone(),
         }
     }
 }

@@ -76,7 +76,7 @@ pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
 pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
-pub use snapshot::{Revision, Snapshot};
+pub use snapshot::{ListQuery, Listed, Revision, Snapshot};
 pub use staging::{Activated, Activation, Held, Staging, Summary};
 
 use crate::domain::{

@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use super::kv::{Batch, Kv, MAX_BATCH};
-use super::manifest::Block;
+use super::manifest::decode_block;
 use super::record::{self, ActivationRecord, Committed, Generation, Journal, Meta, key};
 use super::segment::Segments;
 use super::segment::codec::Codec;
@@ -57,7 +57,7 @@ impl Index<'_> {
                 None => Ok(()),
             },
             Kind::Manifest => {
-                let block: Block = record::decode('m', content)?;
+                let block = decode_block(content)?;
                 let next = block.iter().map(|manifest| manifest.id + 1);
                 self.committed.next_id = next.fold(self.committed.next_id, u32::max);
                 self.block += 1;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ingest::{self, Prepared};
 use super::kv::{Batch, MAX_BATCH};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, encode_block};
 use super::record::{self, ActivationRecord, Active, Generation, key};
 use super::segment::frame::Kind;
 use super::snapshot::View;
@@ -158,7 +158,7 @@ impl Staging {
             }
             if block.len() == BLOCK || prepared.peek().is_none() && !block.is_empty() {
                 let mut bytes = Vec::new();
-                encoder.record(&mut bytes, Kind::Manifest, &record::encode(&block))?;
+                encoder.record(&mut bytes, Kind::Manifest, &encode_block(&block))?;
                 log.writer.make_room(&store.segments, bytes.len() as u64)?;
                 let place = log.writer.append(&store.segments, &bytes)?;
                 let number = log.next_block;

@@ -33,6 +33,7 @@ pub(super) fn facts(number: u32, revision: u32, update_type: UpdateType) -> Fact
         severity: None,
         drivers: Vec::new(),
         uninstallable: false,
+        languages: Vec::new(),
     }
 }
 

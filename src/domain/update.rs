@@ -181,6 +181,10 @@ pub struct Facts {
     pub drivers: Vec<DriverFacts>,
     /// Whether it can be uninstalled (`UninstallationBehavior` present).
     pub uninstallable: bool,
+    /// The languages it is made for (`Properties/Language`), lower case; none when it is for all. Only the index
+    /// keeps them.
+    #[serde(skip)]
+    pub languages: Vec<String>,
 }
 
 #[cfg(test)]

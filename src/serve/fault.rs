@@ -7,7 +7,7 @@ use http::StatusCode;
 use uuid::Uuid;
 
 use crate::catalog::CatalogError;
-use crate::domain::UpdateIdentity;
+use crate::domain::{RevisionId, UpdateIdentity};
 use crate::wire::soap::{Blame, Fault, SoapError};
 use crate::wire::xml::XmlError;
 
@@ -62,6 +62,15 @@ pub enum Refusal {
     /// A server names a parent that nobody heard of.
     #[error("{0} names a server that is not known here")]
     UnknownParent(&'static str),
+    /// A document could not be packed.
+    #[error("the document of revision {revision} cannot be packed")]
+    Document {
+        /// Whose document.
+        revision: RevisionId,
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
     /// More than this server can do now.
     #[error("the server has too much to do")]
     Busy,
@@ -95,9 +104,11 @@ impl Refusal {
             Self::IncompatibleProtocolVersion(_) => "IncompatibleProtocolVersion",
             Self::FileDigestsMissing(_) => "FileDigestsMissing",
             Self::Busy | Self::Catalog(CatalogError::TooManyComputers { .. }) => "ServerBusy",
-            Self::UnknownParent(_) | Self::UnknownRevision(_) | Self::Catalog(_) | Self::Worker(_) => {
-                "InternalServerError"
-            }
+            Self::UnknownParent(_)
+            | Self::UnknownRevision(_)
+            | Self::Document { .. }
+            | Self::Catalog(_)
+            | Self::Worker(_) => "InternalServerError",
         }
     }
 

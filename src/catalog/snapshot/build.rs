@@ -12,6 +12,9 @@ use crate::domain::{Sha1Digest, UpdateId, UpdateType};
 /// The most revisions that can be numbered; the number is a positive `xs:int` on the wire.
 const MAX_ID: u32 = 1 << 30;
 
+/// The most different sets of languages; what has another one is taken to be for all languages.
+const MAX_LANGUAGE_SETS: usize = 1_000;
+
 /// Gathers manifests.
 pub(in super::super) struct Builder {
     world: World,
@@ -40,6 +43,7 @@ const ABSENT: Rev = Rev {
     flags: 0,
     update_type: UpdateType::Detectoid,
     category: None,
+    made_for: 0,
 };
 
 fn index(len: usize) -> u32 {
@@ -50,6 +54,7 @@ impl Builder {
     pub(in super::super) fn new() -> Self {
         let mut world = World::default();
         world.requirements.push([]);
+        world.made_for.push(Vec::new());
         Self {
             world,
             clause_numbers: HashMap::new(),
@@ -118,6 +123,20 @@ impl Builder {
         (start, u8::try_from(manifest.parts.len()).unwrap_or(u8::MAX))
     }
 
+    /// The number of a set of languages. There are a few dozen sets; what no number is left for is for all.
+    fn made_for(&mut self, languages: &[String]) -> u16 {
+        let sets = &mut self.world.made_for;
+        let known = sets.iter().position(|set| set[..] == *languages);
+        let number = known.unwrap_or_else(|| {
+            let new = sets.len();
+            if new < MAX_LANGUAGE_SETS {
+                sets.push(languages.to_vec());
+            }
+            new
+        });
+        u16::try_from(number).ok().filter(|number| usize::from(*number) < MAX_LANGUAGE_SETS).unwrap_or(0)
+    }
+
     fn files(&mut self, id: u32, files: &[Sha1Digest]) -> (u32, u16) {
         let start = index(self.world.rev_files.len());
         let world = &mut self.world;
@@ -152,6 +171,7 @@ impl Builder {
         let bundle = if children.is_empty() { NONE } else { self.world.bundles.push(children) };
         let (parts, part_count) = self.parts(manifest);
         let (files, file_count) = self.files(id, &manifest.files);
+        let made_for = self.made_for(&manifest.languages);
         for superseded in &manifest.supersedes {
             let superseded = self.update(*superseded);
             self.supersedes.push((id, superseded));
@@ -180,6 +200,7 @@ impl Builder {
                 | set(manifest.uninstallable, flag::UNINSTALLABLE),
             update_type: manifest.update_type,
             category: manifest.category,
+            made_for,
         };
     }
 

@@ -6,6 +6,7 @@
 mod bits;
 mod build;
 mod drivers;
+mod listing;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use super::{Offer, PartKind, PartRef, ScanAnswer, ScanQuery};
 use crate::domain::{CategoryKind, GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
 pub(super) use build::Builder;
+pub use listing::{ListQuery, Listed};
 pub(super) use view::View;
 pub(super) use world::{Rev, Upd, World, flag};
 

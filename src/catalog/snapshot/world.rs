@@ -47,6 +47,8 @@ pub(in super::super) struct Rev {
     pub flags: u8,
     pub update_type: UpdateType,
     pub category: Option<CategoryKind>,
+    /// Which set of languages it is made for; 0 is for all.
+    pub made_for: u16,
 }
 
 impl Rev {
@@ -153,6 +155,8 @@ pub(in super::super) struct World {
     pub(super) bundles: Lists<Child>,
     pub(super) parts: Vec<Part>,
     pub(super) languages: Vec<String>,
+    /// Sets of languages that revisions are made for; the first, empty one means all.
+    pub(super) made_for: Vec<Vec<String>>,
     pub(super) rev_files: Vec<u32>,
     pub(super) digests: Vec<Sha1Digest>,
     /// Indexes of `digests`, by digest.

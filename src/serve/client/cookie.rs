@@ -43,8 +43,8 @@ impl Claims {
     ///
     /// # Errors
     /// When this server did not seal it.
-    pub(super) fn open(sealer: &Sealer, kind: Kind, sealed: &[u8]) -> Result<Self, CookieError> {
-        sealer.open(kind, sealed, |mut says| {
+    pub(super) fn open(sealer: &Sealer, kind: Kind, cookie: &[u8]) -> Result<Self, CookieError> {
+        sealer.open(kind, cookie, |mut says| {
             let (issued, expires, config) = (says.time()?, says.time()?, says.time()?);
             let change_number = u64::from_le_bytes(says.bytes()?);
             let major = u16::from_le_bytes(says.bytes()?);

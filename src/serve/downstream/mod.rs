@@ -4,10 +4,14 @@
 //! the [`Gate`]. It never waits for the upstream, and never asks it for anything that no metadata of ours names.
 
 mod anchor;
+mod blob;
+mod body;
 mod config;
 mod deployments;
+mod documents;
 mod files;
 mod gate;
+mod listing;
 mod reporting;
 mod session;
 
@@ -22,6 +26,8 @@ pub use files::WantedFiles;
 pub use gate::{Denied, Gate, Policy, Proof};
 pub use reporting::is_rollup;
 
+use self::documents::Documents;
+use self::listing::Lists;
 use self::session::Session;
 use super::fault::{Misdirected, Refusal};
 use super::site::{Peer, Request, Response, base_url};
@@ -46,6 +52,8 @@ struct Inner {
     gate: Gate,
     files: Arc<dyn WantedFiles>,
     reporting: reporting::Desk,
+    lists: Lists,
+    documents: Documents,
 }
 
 /// What a service is made of.
@@ -81,7 +89,9 @@ impl Service {
         let Parts { config, server, catalog, clock, gate, files } = parts;
         let session = Session::open(&config, server, &catalog, &clock)?;
         let reporting = reporting::Desk::open(server, &catalog)?;
-        Ok(Self(Arc::new(Inner { config, catalog, clock, session, gate, files, reporting })))
+        let (lists, documents) = (Lists::new(), Documents::new());
+        let inner = Inner { config, catalog, clock, session, gate, files, reporting, lists, documents };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Answers one request below `/ServerSyncWebService` or `/DssAuthWebService`.
@@ -130,6 +140,13 @@ impl Service {
             (Sync, "GetCookie") => self.get_cookie(asked)?,
             (Sync, "GetConfigData") => self.get_config_data(asked)?,
             (Sync, "GetDeployments") => self.get_deployments(asked).await?,
+            (Sync, "GetRevisionIdList") => return self.get_revision_ids(exchange, asked).await,
+            (Sync, "GetUpdateData") => return self.get_update_data(exchange, asked).await,
+            (Sync, "GetUpdateDecryptionData") => self.get_decryption_data(asked)?,
+            (Sync, "GetRelatedRevisionsForUpdates") => self.get_related_revisions(asked)?,
+            (Sync, "GetDriverIdList") => self.get_driver_ids(asked)?,
+            (Sync, "GetDriverSetData") => self.get_driver_sets(asked)?,
+            (Sync, "DownloadFiles") => self.download_files(asked).await?,
             (_, "Ping") => served::ping_answer(self.0.clock.now(), asked.from.tls),
             _ => return Err(Refusal::UnknownOperation(operation.to_owned())),
         };

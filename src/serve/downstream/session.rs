@@ -70,8 +70,8 @@ impl Claims {
         sealer.seal(kind, &says)
     }
 
-    fn open(sealer: &Sealer, kind: Kind, sealed: &[u8]) -> Result<Self, CookieError> {
-        sealer.open(kind, sealed, |mut says| {
+    fn open(sealer: &Sealer, kind: Kind, cookie: &[u8]) -> Result<Self, CookieError> {
+        sealer.open(kind, cookie, |mut says| {
             let (issued, expires) = (says.time()?, says.time()?);
             let version = (u16::from_le_bytes(says.bytes()?), u16::from_le_bytes(says.bytes()?));
             let server = ServerId(says.id()?);
@@ -149,8 +149,8 @@ impl Service {
         }
         let sealer = &self.0.session.sealer;
         let now = self.0.clock.now();
-        let sealed = authorization.as_deref().unwrap_or_default();
-        let authorized = Claims::open(sealer, Kind::ServerAuthorization, sealed)
+        let shown = authorization.as_deref().unwrap_or_default();
+        let authorized = Claims::open(sealer, Kind::ServerAuthorization, shown)
             .ok()
             .filter(|claims| now < claims.expires)
             .ok_or(Refusal::InvalidAuthorizationCookie)?;
@@ -212,7 +212,6 @@ impl Service {
         Ok(served::config_answer(&served::ConfigAnswer {
             catalog_only: self.0.config.catalog_only,
             hosts_psf: self.0.files.hosts_psf(),
-            most_hardware_ids: 0,
             anchor: &self.anchor(change),
             languages: &languages,
         }))
@@ -227,7 +226,7 @@ mod tests {
 
     #[test]
     fn cookies_of_servers_are_no_cookies_of_agents_and_kinds_stay_apart() {
-        let sealer = Sealer::new(&[3; KEY_LEN], Uuid::from_u128(1));
+        let ours = Sealer::new(&[3; KEY_LEN], Uuid::from_u128(1));
         let claims = Claims {
             issued: Timestamp::from_second(10).unwrap(),
             expires: Timestamp::from_second(20).unwrap(),
@@ -235,15 +234,15 @@ mod tests {
             server: ServerId(Uuid::from_u128(5)),
             name: "branch.example".to_owned(),
         };
-        let sealed = claims.seal(&sealer, Kind::ServerService);
-        assert_eq!(Claims::open(&sealer, Kind::ServerService, &sealed), Ok(claims));
+        let sealed = claims.seal(&ours, Kind::ServerService);
+        assert_eq!(Claims::open(&ours, Kind::ServerService, &sealed), Ok(claims));
         for kind in [Kind::ServerAuthorization, Kind::Service, Kind::Authorization] {
-            assert_eq!(Claims::open(&sealer, kind, &sealed), Err(CookieError::Forged));
+            assert_eq!(Claims::open(&ours, kind, &sealed), Err(CookieError::Forged));
         }
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(Claims::open(&sealer, Kind::ServerService, &changed).is_err(), "bit {bit}");
+            assert!(Claims::open(&ours, Kind::ServerService, &changed).is_err(), "bit {bit}");
         }
     }
 

@@ -2,15 +2,17 @@
 //! stored, MSZIP or LZX, whose content is the document in UTF-16LE.
 //!
 //! **Invariant:** the document is given as UTF-8, a block at a time, whatever its size; nothing past
-//! [`LIMIT`] is decompressed. It never looks at the file's name, and never writes one.
+//! [`LIMIT`] is decompressed. It never looks at the file's name.
 
 mod utf16;
+mod write;
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use cab::Cabinet;
 
 use utf16::Utf16;
+pub use write::Writer;
 
 /// The most a cabinet may decompress to. Real documents reach 47 MB, which is 94 MB in UTF-16.
 pub const LIMIT: u64 = 256 << 20;
@@ -91,6 +93,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_however_it_was_cut() {
+        let mut state = 1_u32;
+        let noise: String = (0..60_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                char::from_u32(state >> 12).unwrap_or('\u{1f512}')
+            })
+            .collect();
+        let long = "<upd:Update xmlns:upd=\"urn:x\">\u{e9}\u{1f512}</upd:Update>".repeat(3_000);
+        for text in ["", "a", "<a>\u{1f600}</a>", noise.as_str(), long.as_str()] {
+            for step in [1, 7, 4_096, usize::MAX] {
+                let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
+                for piece in text.as_bytes().chunks(step) {
+                    writer.write(piece).unwrap();
+                }
+                let cabinet = writer.finish().unwrap().into_inner();
+                assert_eq!(read(&cabinet).unwrap().unwrap(), text);
+                assert_eq!(cabinet[8..12], u32::try_from(cabinet.len()).unwrap().to_le_bytes());
+            }
+        }
+        let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
+        assert!(writer.write(b"\xff").is_err());
+        let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
+        writer.write(b"\xc3").unwrap();
+        assert!(writer.finish().is_err(), "ends inside a character");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) struct Collector {
     bulletins: Vec<String>,
     drivers: Vec<DriverFacts>,
     uninstallable: bool,
+    languages: Vec<String>,
 }
 
 impl Collector {
@@ -76,6 +77,7 @@ impl Collector {
         match place {
             Place::KbArticle => self.kb_articles.extend(digits(text)),
             Place::Bulletin => self.bulletins.push(text.trim().to_owned()),
+            Place::MadeFor => self.made_for(text.trim()),
             Place::Sha256 => {
                 let digest = Sha256Digest::from_base64(text)
                     .map_err(|_parse| MetadataError::bad("AdditionalDigest", text))?;
@@ -91,6 +93,15 @@ impl Collector {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A language that the update is made for; what is for all languages names none ([MS-WSUSSS] 2.2.5.2).
+    fn made_for(&mut self, language: &str) {
+        let neutral =
+            language.eq_ignore_ascii_case("all") || language.eq_ignore_ascii_case("NeutralLanguage");
+        if !language.is_empty() && !neutral {
+            self.languages.push(language.to_lowercase());
+        }
     }
 
     /// A title in a language that is kept.
@@ -163,6 +174,7 @@ impl Collector {
             severity: self.severity,
             drivers: self.drivers,
             uninstallable: self.uninstallable,
+            languages: self.languages,
         })
     }
 }

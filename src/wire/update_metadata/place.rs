@@ -15,6 +15,7 @@ pub(super) enum Place {
     Uninstallation,
     KbArticle,
     Bulletin,
+    MadeFor,
     Localizations,
     Localized,
     Language,
@@ -58,6 +59,7 @@ impl Place {
             (Self::Properties, "UninstallationBehavior") => Self::Uninstallation,
             (Self::Properties, "KBArticleID") => Self::KbArticle,
             (Self::Properties, "SecurityBulletinID") => Self::Bulletin,
+            (Self::Properties, "Language") => Self::MadeFor,
             (Self::Localizations, "LocalizedProperties") => Self::Localized,
             (Self::Localizations, "EulaFile") => Self::Eula,
             (Self::Localized, "Language") => Self::Language,
@@ -104,6 +106,7 @@ impl Place {
             self,
             Self::KbArticle
                 | Self::Bulletin
+                | Self::MadeFor
                 | Self::Language
                 | Self::Title
                 | Self::Sha256

@@ -56,8 +56,6 @@ pub struct ConfigAnswer<'a> {
     pub catalog_only: bool,
     /// Express payloads are had here.
     pub hosts_psf: bool,
-    /// Hardware identities in one `GetDriverIdList`.
-    pub most_hardware_ids: usize,
     /// What to send next time.
     pub anchor: &'a str,
     /// Languages whose settings changed.
@@ -70,7 +68,7 @@ pub fn config_answer(answer: &ConfigAnswer<'_>) -> String {
     xml.open("GetConfigDataResult").value("CatalogOnlySync", answer.catalog_only).value("LazySync", true);
     xml.value("ServerHostsPsfFiles", answer.hosts_psf).value("MaxNumberOfComputerIdsInRequest", 0);
     xml.value("MaxNumberOfDriverSetsPerRequest", 0);
-    xml.value("MaxNumberOfPnpHardwareIdsInRequest", answer.most_hardware_ids);
+    xml.value("MaxNumberOfPnpHardwareIdsInRequest", 0);
     xml.value("MaxNumberOfUpdatesPerRequest", MOST_UPDATES).text("NewConfigAnchor", answer.anchor);
     xml.text("ProtocolVersion", PROTOCOL_VERSION);
     if answer.languages.is_empty() {

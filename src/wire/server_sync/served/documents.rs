@@ -31,7 +31,7 @@ pub fn update_data_request<R: BufRead>(decoder: &mut Decoder<R>) -> Result<Updat
         match name {
             "cookie" => once(&mut sealed, "cookie", cookie(decoder)?)?,
             "updateIds" => {
-                once(&mut revisions, "updateIds", rows(decoder, "UpdateIdentity", read_identity)?)?
+                once(&mut revisions, "updateIds", rows(decoder, "UpdateIdentity", read_identity)?)?;
             }
             _ => decoder.skip()?,
         }

@@ -33,7 +33,7 @@ pub use handshake::{
 pub use revisions::{
     DriverIdsRequest, DriverSetsRequest, FilterRequest, RevisionIdsRequest, driver_ids_answer,
     driver_ids_request, driver_sets_answer, driver_sets_request, related_revisions_answer,
-    related_revisions_request, revision_ids_answer, revision_ids_request,
+    related_revisions_request, revision_ids_head, revision_ids_request, revision_ids_rest,
 };
 
 use super::NAMESPACE;

@@ -117,7 +117,7 @@ fn identities(name: &str, revisions: &[UpdateIdentity], out: &mut String) {
         let _ = write!(out, "<{name} />");
         return;
     }
-    out.reserve(revisions.len() * ENTRY);
+    out.reserve(revisions.len() * ENTRY + 128);
     let _ = write!(out, "<{name}>");
     let mut id = [0; 36];
     for revision in revisions {
@@ -130,12 +130,20 @@ fn identities(name: &str, revisions: &[UpdateIdentity], out: &mut String) {
     let _ = write!(out, "</{name}>");
 }
 
-/// The body of a `GetRevisionIdList` answer.
-pub fn revision_ids_answer(anchor: &str, revisions: &[UpdateIdentity]) -> String {
-    let mut out = format!("<GetRevisionIdListResult><Anchor>{}</Anchor>", escape(anchor));
+/// The beginning of a `GetRevisionIdList` answer's body; [`revision_ids_rest`] goes on.
+pub fn revision_ids_head(anchor: &str) -> String {
+    format!(
+        "<GetRevisionIdListResponse xmlns=\"{NAMESPACE}\"><GetRevisionIdListResult><Anchor>{}</Anchor>",
+        escape(anchor)
+    )
+}
+
+/// The list, and the end of the body.
+pub fn revision_ids_rest(revisions: &[UpdateIdentity]) -> String {
+    let mut out = String::new();
     identities("NewRevisions", revisions, &mut out);
-    out.push_str("</GetRevisionIdListResult>");
-    response(NAMESPACE, "GetRevisionIdList", &out)
+    out.push_str("</GetRevisionIdListResult></GetRevisionIdListResponse>");
+    out
 }
 
 /// The body of a `GetRelatedRevisionsForUpdates` answer: an operation that the protocol does not use.
@@ -143,7 +151,7 @@ pub fn related_revisions_answer() -> String {
     response(NAMESPACE, "GetRelatedRevisionsForUpdates", "<GetRelatedRevisionsForUpdatesResult />")
 }
 
-/// `GetDriverIdList`.
+/// `GetDriverIdList`, as far as it matters to a server that takes no hardware identities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DriverIdsRequest {
     /// The sealed cookie.
@@ -152,12 +160,10 @@ pub struct DriverIdsRequest {
     pub has_filter: bool,
     /// As it came; `None` when absent or empty.
     pub anchor: Option<String>,
-    /// Categories; empty ones restrict nothing.
-    pub categories: Vec<IdAndDelta>,
     /// How many `ComputerIds`.
     pub computer_ids: usize,
-    /// Hardware identities, and whether only what changed since the anchor is wanted of each.
-    pub hardware_ids: Vec<(String, bool)>,
+    /// How many `PnpHardwareIds`.
+    pub hardware_ids: usize,
 }
 
 /// Reads `GetDriverIdList`.
@@ -186,14 +192,12 @@ fn driver_filter<R: BufRead>(
     while let Some(name) = decoder.child()? {
         match name {
             "Anchor" => request.anchor = decoder.optional_text()?.filter(|anchor| !anchor.is_empty()),
-            "Categories" => {
-                request.categories = rows(decoder, "IdAndDelta", id_and_delta)?.unwrap_or_default();
-            }
             "ComputerIds" => {
                 request.computer_ids = rows(decoder, "IdAndDelta", Decoder::skip)?.map_or(0, |ids| ids.len());
             }
             "PnpHardwareIds" => {
-                request.hardware_ids = rows(decoder, "HardwareIdAndDelta", hardware_id)?.unwrap_or_default();
+                let ids = rows(decoder, "HardwareIdAndDelta", Decoder::skip)?;
+                request.hardware_ids = ids.map_or(0, |ids| ids.len());
             }
             _ => decoder.skip()?,
         }
@@ -201,24 +205,14 @@ fn driver_filter<R: BufRead>(
     Ok(())
 }
 
-fn hardware_id<R: BufRead>(decoder: &mut Decoder<R>) -> Result<(String, bool), XmlError> {
-    let (mut id, mut delta) = (String::new(), false);
-    while let Some(name) = decoder.child()? {
-        match name {
-            "Id" => id = decoder.text()?,
-            "Delta" => delta = decoder.boolean()?,
-            _ => decoder.skip()?,
-        }
-    }
-    Ok((id, delta))
-}
-
-/// The body of a `GetDriverIdList` answer. There are no driver sets.
-pub fn driver_ids_answer(anchor: &str, revisions: &[UpdateIdentity]) -> String {
-    let mut out = format!("<GetDriverIdListResult><Anchor>{}</Anchor>", escape(anchor));
-    identities("NewRevisions", revisions, &mut out);
-    out.push_str("<NewDriverSets /><RemovedDriverSets /></GetDriverIdListResult>");
-    response(NAMESPACE, "GetDriverIdList", &out)
+/// The body of a `GetDriverIdList` answer: no driver is listed this way, and there are no driver sets.
+pub fn driver_ids_answer(anchor: &str) -> String {
+    let inside = format!(
+        "<GetDriverIdListResult><Anchor>{}</Anchor><NewRevisions /><NewDriverSets /><RemovedDriverSets />\
+         </GetDriverIdListResult>",
+        escape(anchor)
+    );
+    response(NAMESPACE, "GetDriverIdList", &inside)
 }
 
 /// `GetDriverSetData`.
