@@ -21,7 +21,9 @@ pub use error::AppError;
 pub use lock::{DataDir, Holder};
 pub use run::{Running, start, stop_signal};
 
-use crate::bandwidth::{ClientCertificate, Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
+use crate::bandwidth::{
+    Calendar, ClientCertificate, Exception, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Timetable,
+};
 use crate::catalog::{self, Catalog};
 use crate::config::{ContentFrom, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings};
 use crate::content::{self, Store};
@@ -54,6 +56,7 @@ impl App {
         let (catalog, content) = open_stores(&settings, &dir, &clock).await?;
         content.start(&tasks);
         let limiter = Limiter::new(settings.rate, &clock, &tasks);
+        let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
         let meter = Meter::new(&clock);
         let link_config = link_config(&settings);
         let link =
@@ -81,6 +84,7 @@ impl App {
             content: content.clone(),
             transfers: transfers.clone(),
             limiter,
+            timetable,
             meter,
             sync,
             clock: clock.clone(),
@@ -124,6 +128,26 @@ pub async fn close(app: App, drain: Duration) {
         Ok(Err(error)) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
         Err(error) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
     }
+}
+
+/// The calendar over the limiter, with the exception that an administrator made before a restart.
+fn timetable(
+    settings: &Settings,
+    catalog: &Catalog,
+    limiter: &Limiter,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Timetable {
+    let kept = catalog.setting(admin::EXCEPTION_KEY).ok().flatten();
+    let exception: Option<Exception> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let calendar = Calendar::new(settings.rate, settings.windows.clone());
+    Timetable::start(
+        calendar,
+        exception.filter(|exception| exception.holds(clock.now())),
+        limiter,
+        clock,
+        tasks,
+    )
 }
 
 async fn open_stores(

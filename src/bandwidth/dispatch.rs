@@ -15,6 +15,9 @@ use super::quota::Quota;
 use super::shape::Shape;
 use crate::domain::Rate;
 
+/// Between two looks at a closed link; a new rate is told at once.
+const BARRED: Duration = Duration::from_hours(1);
+
 /// The name of a lane.
 pub(super) type LaneId = u64;
 
@@ -46,6 +49,8 @@ pub(super) struct Dispatch {
     next_id: LaneId,
     /// Lanes that wait, in the order of their turns.
     ring: VecDeque<LaneId>,
+    /// The rate is that of a closed link.
+    barred: bool,
     /// No more grants: the server is stopping.
     pub(super) closed: bool,
 }
@@ -59,6 +64,7 @@ impl Dispatch {
             lanes: HashMap::new(),
             next_id: 0,
             ring: VecDeque::new(),
+            barred: false,
             closed: false,
         };
         dispatch.set_rate(rate);
@@ -68,6 +74,7 @@ impl Dispatch {
     /// The next turn already follows the new rate; what was given back under the old one is forgotten.
     pub(super) fn set_rate(&mut self, rate: Rate) {
         self.shape = Shape::of(rate);
+        self.barred = rate == Rate::Closed;
         self.quota = rate.bytes_per_second().map(|bytes| Quota::new(bytes, self.shape.quantum));
         self.spare = 0;
     }
@@ -174,6 +181,9 @@ impl Dispatch {
 
     /// Pays for `bytes` out of what is spare and what the quota allows.
     fn afford(&mut self, bytes: u64) -> Result<(), Duration> {
+        if self.barred {
+            return Err(BARRED);
+        }
         let Some(quota) = &self.quota else { return Ok(()) };
         if self.spare < bytes {
             self.spare += quota.take(bytes - self.spare)?;

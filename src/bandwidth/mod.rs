@@ -5,6 +5,7 @@
 //! and is counted by [`Meter`] at the socket, below TLS. It never decides what is worth fetching.
 
 mod body;
+mod calendar;
 mod class;
 mod client;
 mod config;
@@ -19,12 +20,15 @@ mod proxy;
 mod quota;
 mod shape;
 mod socket;
+mod timetable;
 mod tls;
 
 pub use body::LinkBody;
+pub use calendar::{Because, Calendar, Days, Exception, InForce, ParseDaysError, Window};
 pub use class::Class;
 pub use client::LinkClient;
 pub use config::{ClientCertificate, LinkConfig, ProxySetting};
 pub use error::{Blame, LinkError};
 pub use limiter::{Lane, Limiter, LimiterStatus};
 pub use meter::{Meter, MeterReading};
+pub use timetable::Timetable;

@@ -1,13 +1,12 @@
 //! `bandwidth`: the rate, and what crosses the link.
 //!
-//! **Invariant:** a rate set here holds until the server restarts, and says so. It never edits the
-//! configuration file.
+//! **Invariant:** whatever is shown or set says until when it holds. It never edits the configuration file.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::arguments::BandwidthCommand;
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, bytes, field, list, number};
+use crate::cli::output::{self, Outcome, bytes, field, list, number, time};
 
 /// A number of bits a second, for people.
 pub(super) fn rate(bits: u64) -> String {
@@ -17,6 +16,23 @@ pub(super) fn rate(bits: u64) -> String {
         1_000_000.. => one(1_000_000, "Mbit/s"),
         1_000.. => one(1_000, "kbit/s"),
         _ => format!("{bits} bit/s"),
+    }
+}
+
+/// Why the rate holds, until when, and what comes then.
+fn until_when(reading: &Value) -> String {
+    let because = match reading.get("because").and_then(Value::as_str) {
+        Some("exception") => "as set by an administrator",
+        Some("base") => "as configured",
+        _ => "by the calendar",
+    };
+    let then = || format!("until {}, then {}", time(reading, "until"), field(reading, "then"));
+    match reading.get("until").filter(|until| !until.is_null()) {
+        Some(_) => format!("{because} {}", then()),
+        None if because.ends_with("administrator") => {
+            format!("{because} until `tailwater bandwidth set --calendar`")
+        }
+        None => because.to_owned(),
     }
 }
 
@@ -34,8 +50,9 @@ pub(super) async fn run(
                 return Ok(Outcome::Done);
             }
             output::text(&format!(
-                "Rate      {}\nNow       {}\nReceived  {} since start\nSent      {} since start\n\n",
+                "Rate      {}, {}\nNow       {}\nReceived  {} since start\nSent      {} since start\n\n",
                 field(&reading, "rate"),
+                until_when(&reading),
                 rate(number(&reading, "bits_per_second")),
                 bytes(&reading, "received"),
                 bytes(&reading, "sent"),
@@ -45,22 +62,42 @@ pub(super) async fn run(
                 .map(|class| vec![field(class, "class"), bytes(class, "received"), bytes(class, "sent")])
                 .collect();
             output::table(&["PURPOSE", "RECEIVED", "SENT"], &rows);
+            let windows: Vec<Vec<String>> = list(&reading, "windows")
+                .iter()
+                .map(|window| {
+                    ["days", "from", "to", "rate", "time_zone"].map(|key| field(window, key)).to_vec()
+                })
+                .collect();
+            if !windows.is_empty() {
+                output::text("\n");
+                output::table(&["DAYS", "FROM", "TO", "RATE", "TIME ZONE"], &windows);
+            }
         }
-        BandwidthCommand::Set { rate } => {
+        BandwidthCommand::Set { rate, until, .. } => {
             if !connection.is_server() {
                 return Err(super::usage(
                     "no server runs, so there is no rate to change; set bandwidth.rate in the configuration",
                 ));
             }
-            let answer = connection.send("PUT", "/bandwidth", Some(json!({ "rate": rate }))).await?;
+            let answer = match rate {
+                Some(rate) => {
+                    let mut order = json!({ "rate": rate });
+                    if let Some(until) = until {
+                        order["until"] = json!(until);
+                    }
+                    connection.send("PUT", "/bandwidth", Some(order)).await?
+                }
+                None => connection.send("DELETE", "/bandwidth", None).await?,
+            };
             if json {
                 output::json(&answer)?;
                 return Ok(Outcome::Done);
             }
             output::text(&format!(
-                "The link's rate is now {} (was {}), until the server restarts; bandwidth.rate holds for good.",
+                "The link's rate is now {} (was {}), {}.\n",
                 field(&answer, "rate"),
-                field(&answer, "before")
+                field(&answer, "before"),
+                until_when(&answer)
             ));
         }
     }

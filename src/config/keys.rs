@@ -12,7 +12,26 @@ pub(super) enum Kind {
     List,
     /// A whole number.
     Number,
+    /// A list of tables, each with these keys.
+    Tables(&'static [Field]),
 }
+
+/// One key of a table in a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    pub name: &'static str,
+    /// A list of texts, or one text.
+    pub list: bool,
+}
+
+/// What a window of the calendar says.
+const WINDOW: &[Field] = &[
+    Field { name: "days", list: true },
+    Field { name: "from", list: false },
+    Field { name: "to", list: false },
+    Field { name: "rate", list: false },
+    Field { name: "time_zone", list: false },
+];
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +94,8 @@ pub(super) const KEYS: &[Key] = &[
     text("content.max_size", "\"200 GB\""),
     text("content.min_free", "\"5 GB\""),
     text("bandwidth.rate", "\"unlimited\""),
+    unset("bandwidth.time_zone"),
+    Key { path: "bandwidth.window", kind: Kind::Tables(WINDOW), default: None },
     text("admin.listen", "\"127.0.0.1:8532\""),
     list("admin.names", "[]"),
     text("log.filter", "\"info\""),
@@ -83,8 +104,6 @@ pub(super) const KEYS: &[Key] = &[
 
 /// Keys that users may read about and that this version cannot honour yet, with the reason.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
-    ("bandwidth.window", "rates by the hour are not built yet, bandwidth.rate holds at all times"),
-    ("bandwidth.time_zone", "rates by the hour are not built yet, bandwidth.rate holds at all times"),
     ("bandwidth.budget", "daily and monthly budgets are not built yet"),
     ("bandwidth.downstream", "rates towards clients are not built yet"),
     ("bandwidth.adaptive", "yielding to other traffic is not built yet"),

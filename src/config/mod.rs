@@ -18,6 +18,7 @@ use serde::Serialize;
 pub use error::ConfigError;
 pub use source::{Origin, Raw};
 
+use crate::bandwidth::Window;
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub content: ContentSettings,
     /// `bandwidth.rate`
     pub rate: Rate,
+    /// `[[bandwidth.window]]`
+    pub windows: Vec<Window>,
     /// `admin.listen`
     pub admin_listen: SocketAddr,
     /// `admin.names`

@@ -2,14 +2,17 @@
 //!
 //! **Invariant:** a [`Settings`] that exists is fit to run with. It never opens a socket or creates a file.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Time;
+use jiff::tz::TimeZone;
 
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
+use crate::bandwidth::{Days, Window};
 use crate::config::{
     AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, Fetch, Mode, OfferPolicy, Proxy,
     ServerSettings, TlsSettings,
@@ -19,6 +22,9 @@ use crate::telemetry;
 
 /// How many entries a list may have.
 const MAX_LIST: usize = 1_000;
+
+/// How many windows a calendar may have: every one is looked at each second.
+const MAX_WINDOWS: usize = 100;
 
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 512;
@@ -189,6 +195,7 @@ impl<'a> Checked<'a> {
             )?,
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
+            windows: self.windows()?,
             admin_listen: self.needed_address("admin.listen")?,
             admin_names: self.list("admin.names")?.to_vec(),
             log: self.log()?,
@@ -339,6 +346,44 @@ impl<'a> Checked<'a> {
             max_size,
             min_free: self.parsed("content.min_free")?,
         })
+    }
+
+    fn windows(&self) -> Result<Vec<Window>, ConfigError> {
+        let key = "bandwidth.window";
+        let of_all = self.text("bandwidth.time_zone").map(|name| self.zone("bandwidth.time_zone", name));
+        let of_all = of_all.transpose()?.unwrap_or_else(TimeZone::system);
+        let Some((Raw::Tables(tables), _)) = self.values.get(key) else { return Ok(Vec::new()) };
+        if tables.len() > MAX_WINDOWS {
+            return Err(self.refuse(key, format!("at most {MAX_WINDOWS} windows")));
+        }
+        let window = |table: &BTreeMap<String, Vec<String>>| {
+            let text = |name: &str| table.get(name).and_then(|values| values.first()).map(|text| text.trim());
+            let needed =
+                |name: &str| text(name).ok_or_else(|| self.refuse(key, format!("a window needs {name}")));
+            let time = |name: &str| {
+                let wanted = format!("{name}: expected a time of day such as \"08:00\"");
+                let text = needed(name)?;
+                // the end of a day is written 24:00 by many
+                let text = if text == "24:00" { "00:00" } else { text };
+                Time::strptime("%H:%M", text).map_err(|_e| self.refuse(key, wanted))
+            };
+            let rate =
+                needed("rate")?.parse::<Rate>().map_err(|error| self.refuse(key, error.to_string()))?;
+            let days = table.get("days").map_or(Ok(Days::ALL), |names| Days::parse(names));
+            Ok(Window {
+                days: days.map_err(|error| self.refuse(key, error.to_string()))?,
+                from: time("from")?,
+                to: time("to")?,
+                rate,
+                zone: text("time_zone").map_or(Ok(of_all.clone()), |name| self.zone(key, name))?,
+            })
+        };
+        tables.iter().map(window).collect()
+    }
+
+    fn zone(&self, key: &str, name: &str) -> Result<TimeZone, ConfigError> {
+        let wanted = "expected a time zone such as \"Europe/Berlin\" or \"UTC\"";
+        TimeZone::get(name).map_err(|_e| self.refuse(key, wanted))
     }
 
     fn log(&self) -> Result<telemetry::Config, ConfigError> {

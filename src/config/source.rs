@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::keys::{self, KEYS, Key, Kind};
+use super::keys::{self, Field, KEYS, Key, Kind};
 
 /// A configuration is a page or two; more is a wrong file.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -59,6 +59,8 @@ pub enum Raw {
     List(Vec<String>),
     /// A whole number.
     Number(i64),
+    /// Tables, each a text or a list of texts by name.
+    Tables(Vec<BTreeMap<String, Vec<String>>>),
 }
 
 impl fmt::Display for Raw {
@@ -67,6 +69,14 @@ impl fmt::Display for Raw {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::List(items) => write!(f, "{items:?}"),
             Self::Number(number) => number.fmt(f),
+            Self::Tables(tables) => {
+                for (index, table) in tables.iter().enumerate() {
+                    f.write_str(if index == 0 { "" } else { "; " })?;
+                    let fields = table.iter().map(|(name, values)| format!("{name} {}", values.join(",")));
+                    f.write_str(&fields.collect::<Vec<_>>().join(" "))?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -143,6 +153,7 @@ impl Reader<'_> {
             return Err(ConfigError::NotYet { origin, key: key.to_owned(), reason });
         }
         if let Some(key) = keys::find(path) {
+            self.known_fields(key, value, &origin)?;
             let raw = of_kind(key, value.get_ref()).ok_or_else(|| {
                 let written = self.text.get(value.span()).unwrap_or_default();
                 wrong_kind(key, written, origin.clone())
@@ -160,6 +171,38 @@ impl Reader<'_> {
             }
             _ => Err(unknown(path, origin)),
         }
+    }
+}
+
+impl Reader<'_> {
+    /// Each table of a list may hold only the keys it is said to hold.
+    fn known_fields(
+        &self,
+        key: &Key,
+        value: &Spanned<DeValue<'_>>,
+        origin: &Origin,
+    ) -> Result<(), ConfigError> {
+        let (Kind::Tables(fields), DeValue::Array(items)) = (key.kind, value.get_ref()) else {
+            return Ok(());
+        };
+        for item in items {
+            let DeValue::Table(table) = item.get_ref() else { continue };
+            for name in table.keys() {
+                let found = name.get_ref().to_string();
+                if fields.iter().any(|field| field.name == found) {
+                    continue;
+                }
+                let near = |field: &&Field| strsim::jaro_winkler(field.name, &found);
+                let nearest = fields.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
+                let Origin::File { path, .. } = origin else { continue };
+                return Err(ConfigError::UnknownKey {
+                    origin: Origin::File { path: path.clone(), line: line_of(self.text, name.span().start) },
+                    key: format!("{}.{found}", key.path).chars().take(120).collect(),
+                    nearest: nearest.map(|field| format!("{}.{}", key.path, field.name)),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -181,8 +224,31 @@ fn of_kind(key: &Key, value: &DeValue<'_>) -> Option<Raw> {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<Vec<_>>>().map(Raw::List)
         }
+        (Kind::Tables(fields), DeValue::Array(items)) => {
+            let tables = items.iter().map(|item| match item.get_ref() {
+                DeValue::Table(table) => fields_of(fields, table),
+                _ => None,
+            });
+            tables.collect::<Option<Vec<_>>>().map(Raw::Tables)
+        }
         _ => None,
     }
+}
+
+fn fields_of(fields: &[Field], table: &DeTable<'_>) -> Option<BTreeMap<String, Vec<String>>> {
+    let mut found = BTreeMap::new();
+    for (name, value) in table {
+        let field = fields.iter().find(|field| field.name == name.get_ref().as_ref())?;
+        let values = match value.get_ref() {
+            DeValue::String(text) => vec![text.to_string()],
+            DeValue::Array(items) if field.list => {
+                items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<_>>()?
+            }
+            _ => return None,
+        };
+        found.insert(field.name.to_owned(), values);
+    }
+    Some(found)
 }
 
 fn wrong_kind(key: &Key, written: &str, origin: Origin) -> ConfigError {
@@ -190,6 +256,7 @@ fn wrong_kind(key: &Key, written: &str, origin: Origin) -> ConfigError {
         Kind::Text => "expected a text in quotation marks",
         Kind::List => "expected a list of texts, such as [\"one\", \"two\"]",
         Kind::Number => "expected a whole number",
+        Kind::Tables(_) => "expected tables such as [[bandwidth.window]] with texts in quotation marks",
     };
     ConfigError::Value {
         origin,
@@ -228,6 +295,7 @@ where
             Kind::Number => {
                 Raw::Number(text.trim().parse().map_err(|_e| wrong_kind(key, &text, origin.clone()))?)
             }
+            Kind::Tables(_) => from_toml(key, &text, &origin)?,
             Kind::List if text.trim_start().starts_with('[') => from_toml(key, &text, &origin)?,
             Kind::List => Raw::List(
                 text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect(),

@@ -65,9 +65,35 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
 
 #[test]
 fn what_cannot_work_yet_says_so() {
-    for text in ["[[bandwidth.window]]\nrate = \"1 Mbit/s\"", "[bandwidth.budget]\ndaily = \"10 GB\""] {
+    for text in ["[bandwidth]\nadaptive = true", "[bandwidth.budget]\ndaily = \"10 GB\""] {
         let error = refusal(text, &[]);
         assert!(error.contains("not built yet"), "{error}");
+    }
+}
+
+#[test]
+fn a_calendar_has_windows() {
+    let text = "[bandwidth]\ntime_zone = \"Europe/Berlin\"\n\n[[bandwidth.window]]\ndays = [\"mon-fri\"]\nfrom = \"08:00\"\n\
+                to = \"18:00\"\nrate = \"1 Mbit/s\"\n[[bandwidth.window]]\nfrom = \"22:00\"\nto = \"24:00\"\nrate = \"closed\"\n";
+    let loaded = read(text, &[]).unwrap();
+    assert_eq!(loaded.settings.windows.len(), 2);
+    assert_eq!(loaded.settings.windows[1].rate, Rate::Closed);
+    let shown = loaded.shown().into_iter().find(|shown| shown.key == "bandwidth.window").unwrap();
+    assert!(shown.value.unwrap().to_string().contains("rate 1 Mbit/s"));
+    let one = "[{ from = \"1:00\", to = \"2:00\", rate = \"2 MB/s\" }]";
+    assert_eq!(read("", &[("TAILWATER_BANDWIDTH__WINDOW", one)]).unwrap().settings.windows.len(), 1);
+    let table = [
+        ("form = \"08:00\"", "bandwidth.window.from"),
+        ("from = \"08:00\"\nto = \"25:00\"\nrate = \"closed\"", "08:00"),
+        ("from = \"08:00\"\nrate = \"closed\"", "needs to"),
+        ("from = \"08:00\"\nto = \"09:00\"\nrate = \"fast\"", "8 Mbit/s"),
+        ("days = [\"funday\"]\nfrom = \"08:00\"\nto = \"09:00\"\nrate = \"closed\"", "mon-fri"),
+        ("from = \"08:00\"\nto = \"09:00\"\nrate = \"closed\"\ntime_zone = \"Mars\"", "Europe/Berlin"),
+        ("from = 8", "[[bandwidth.window]]"),
+    ];
+    for (text, wanted) in table {
+        let error = refusal(&format!("[[bandwidth.window]]\n{text}\n"), &[]);
+        assert!(error.contains(wanted), "{text}: {error}");
     }
 }
 

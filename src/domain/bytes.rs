@@ -37,7 +37,7 @@ impl ByteRange {
     }
 }
 
-/// How fast bytes may pass: a number of bits a second, or no limit.
+/// How fast bytes may pass: a number of bits a second, no limit, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Rate {
     /// No limit.
@@ -45,13 +45,16 @@ pub enum Rate {
     Unlimited,
     /// This many bits each second.
     BitsPerSecond(NonZeroU64),
+    /// Nothing.
+    Closed,
 }
 
 impl Rate {
-    /// Bytes a second, rounded down but at least 1; `None` when unlimited.
+    /// Bytes a second, rounded down but at least 1 where any may pass; `None` when unlimited.
     pub fn bytes_per_second(self) -> Option<u64> {
         match self {
             Self::Unlimited => None,
+            Self::Closed => Some(0),
             Self::BitsPerSecond(bits) => Some((bits.get() / 8).max(1)),
         }
     }
@@ -64,7 +67,9 @@ pub struct ParseByteCountError(pub String);
 
 /// A text that is no rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a rate; write it like \"8 Mbit/s\", \"500 kbit/s\", \"2 MB/s\" or \"unlimited\"")]
+#[error(
+    "{0:?} is not a rate; write it like \"8 Mbit/s\", \"500 kbit/s\", \"2 MB/s\", \"unlimited\" or \"closed\""
+)]
 pub struct ParseRateError(pub String);
 
 /// Splits `12.5 GB` into the number and the unit.
@@ -115,6 +120,9 @@ impl FromStr for Rate {
         if text.trim().eq_ignore_ascii_case("unlimited") {
             return Ok(Self::Unlimited);
         }
+        if text.trim().eq_ignore_ascii_case("closed") {
+            return Ok(Self::Closed);
+        }
         let (number, unit) = number_and_unit(text).ok_or_else(refuse)?;
         // letter case tells bits from bytes where the unit is one letter: Mb/s is bits, MB/s is bytes
         let factor = match unit {
@@ -159,6 +167,7 @@ impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unlimited => f.write_str("unlimited"),
+            Self::Closed => f.write_str("closed"),
             Self::BitsPerSecond(bits) => {
                 let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s")];
                 with_unit(f, bits.get(), &units, "bit/s")

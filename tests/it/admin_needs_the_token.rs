@@ -60,4 +60,14 @@ fn a_rate_set_by_command_is_in_force_at_once() {
     let server = Server::started("");
     assert!(server.run(&["bandwidth", "set", "--rate", "2 Mbit/s"]).status.success());
     assert_eq!(server.api("GET", "/bandwidth", None).json()["rate"], "2 Mbit/s");
+    assert!(server.run(&["bandwidth", "set", "--rate", "closed", "--until", "06:00"]).status.success());
+    let answer = server.api("GET", "/bandwidth", None).json();
+    assert_eq!((&answer["rate"], &answer["because"]), (&json!("closed"), &json!("exception")));
+    assert_eq!(answer["then"], "unlimited");
+    assert!(server.run(&["bandwidth", "set", "--calendar"]).status.success());
+    assert_eq!(server.api("GET", "/bandwidth", None).json()["rate"], "unlimited");
+    assert_eq!(
+        server.run(&["bandwidth", "set", "--rate", "1 MB/s", "--until", "soon"]).status.code(),
+        Some(1)
+    );
 }

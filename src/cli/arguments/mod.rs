@@ -216,11 +216,23 @@ pub(super) enum ContentCommand {
 pub(super) enum BandwidthCommand {
     /// The rate, and what crosses the link now
     Show,
-    /// Another rate, at once, until the server restarts
+    /// Another rate, at once, over the calendar
+    ///
+    /// Examples:
+    ///   tailwater bandwidth set --rate unlimited --until 06:00
+    ///   tailwater bandwidth set --rate "2 Mbit/s"
+    ///   tailwater bandwidth set --calendar
+    #[command(verbatim_doc_comment)]
     Set {
-        /// "8 Mbit/s", "500 kbit/s", "2 MB/s" or "unlimited"
-        #[arg(long)]
-        rate: Rate,
+        /// "8 Mbit/s", "500 kbit/s", "2 MB/s", "unlimited" or "closed"
+        #[arg(long, required_unless_present = "calendar")]
+        rate: Option<Rate>,
+        /// "06:00", "2026-12-24T18:00" or RFC 3339; without it, until it is taken back
+        #[arg(long, requires = "rate")]
+        until: Option<String>,
+        /// What the configuration says holds again
+        #[arg(long, conflicts_with = "rate")]
+        calendar: bool,
     },
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::error::ApiError;
-use crate::bandwidth::{Limiter, Meter};
+use crate::bandwidth::{Limiter, Meter, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
@@ -54,6 +54,8 @@ pub struct Parts {
     pub transfers: transfer::Handle,
     /// The link's rate.
     pub limiter: Limiter,
+    /// Which rate holds when.
+    pub timetable: Timetable,
     /// The link's counts.
     pub meter: Meter,
     /// Synchronisation.

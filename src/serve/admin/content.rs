@@ -1,4 +1,4 @@
-//! `/api/v1/content`, `/transfers` and `/bandwidth`: what is held, what is on its way, and how fast.
+//! `/api/v1/content` and `/transfers`: what is held, and what is on its way.
 //!
 //! **Invariant:** a verification or a collection runs once at a time. Nothing here drops a file that an agent
 //! can still ask for.
@@ -15,7 +15,7 @@ use super::api::{Result, Services, blocking};
 use super::error::{ApiError, causes};
 use super::names::resolve;
 use crate::bandwidth::Class;
-use crate::domain::{FileDeclaration, Rate, Sha1Digest};
+use crate::domain::{FileDeclaration, Sha1Digest};
 
 /// Files shown in one answer unless more are asked for.
 const FILES: usize = 200;
@@ -141,50 +141,4 @@ pub(super) async fn cancel(
     }
     let name = sha1.chars().take(60).collect();
     Err(ApiError::NotFound { kind: "transfer", name, next: "it may have ended; see `content status`" })
-}
-
-/// `GET /bandwidth`.
-pub(super) async fn bandwidth(State(services): State<Services>) -> Json<Value> {
-    Json(reading(&services))
-}
-
-pub(super) fn reading(services: &Services) -> Value {
-    let reading = services.meter.reading();
-    let by_class: Vec<Value> = reading
-        .by_class
-        .iter()
-        .map(|(class, received, sent)| json!({ "class": class, "received": received, "sent": sent }))
-        .collect();
-    let limiter = services.limiter.status();
-    let waiting: Vec<Value> = limiter
-        .waiting
-        .iter()
-        .map(|(class, streams)| json!({ "class": class, "streams": streams }))
-        .collect();
-    json!({
-        "rate": limiter.rate, "bits_per_second": reading.bits_per_second, "received": reading.received,
-        "sent": reading.sent, "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
-    })
-}
-
-/// `PUT /bandwidth`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewRate {
-    rate: String,
-}
-
-/// Changes the rate of everything that runs, until the server restarts.
-pub(super) async fn set_bandwidth(
-    State(services): State<Services>,
-    Json(body): Json<NewRate>,
-) -> Result<Json<Value>> {
-    let rate: Rate = body.rate.parse().map_err(|error: crate::domain::ParseRateError| ApiError::Invalid {
-        field: "rate",
-        reason: error.to_string(),
-    })?;
-    let before = services.limiter.rate();
-    services.limiter.set_rate(rate);
-    tracing::info!(%before, now = %rate, "the link's rate was changed");
-    Ok(Json(json!({ "rate": rate, "before": before })))
 }

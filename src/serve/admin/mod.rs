@@ -4,6 +4,7 @@
 //! anything answers without it. It never speaks to agents, and agents' listeners never lead here.
 
 mod api;
+mod bandwidth;
 mod content;
 mod error;
 mod groups;
@@ -29,6 +30,7 @@ use tower::ServiceExt as _;
 use super::{Answer, Peer, Request, Response};
 
 pub use api::{About, Parts, Services};
+pub use bandwidth::EXCEPTION_KEY;
 pub use error::ApiError;
 pub use guard::Names;
 pub use sync::Control;
@@ -80,8 +82,9 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("post", "/content/collect") => post(content::collect),
         ("get", "/transfers") => get(content::transfers),
         ("delete", "/transfers/{sha1}") => delete(content::cancel),
-        ("get", "/bandwidth") => get(content::bandwidth),
-        ("put", "/bandwidth") => put(content::set_bandwidth),
+        ("get", "/bandwidth") => get(bandwidth::show),
+        ("put", "/bandwidth") => put(bandwidth::set),
+        ("delete", "/bandwidth") => delete(bandwidth::clear),
         _ => return None,
     })
 }

@@ -80,7 +80,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     reading("/transfers", "What is on its way", &[]),
     operation("delete", "/transfers/{sha1}", "Give a transfer up"),
     reading("/bandwidth", "The rate, and what crosses the link", &[]),
-    writing("put", "/bandwidth", "Change the rate until the server restarts", &["*rate"]),
+    writing("put", "/bandwidth", "Let a rate hold over the calendar", &["*rate", "until"]),
+    operation("delete", "/bandwidth", "Let the calendar hold again"),
 ];
 
 fn parameters(operation: &Operation) -> Vec<Value> {

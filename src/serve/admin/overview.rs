@@ -9,7 +9,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::api::{Result, Services, blocking};
-use super::content::reading;
+use super::bandwidth::reading;
 use crate::catalog::CategoryRow;
 use crate::domain::CategoryKind;
 

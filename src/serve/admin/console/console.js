@@ -87,9 +87,16 @@ function signIn(why = "") {
 async function statusPage() {
   const [status, link] = await Promise.all([api("/status"), api("/bandwidth")]);
   const input = make("input", { value: link.rate, size: 14 });
-  const change = act(async () => { await api("/bandwidth", "PUT", { rate: input.value }); say("The rate is changed."); await draw(); });
+  const until = make("input", { size: 16, placeholder: "06:00" });
+  const change = act(async () => {
+    await api("/bandwidth", "PUT", until.value ? { rate: input.value, until: until.value } : { rate: input.value });
+    say("The rate is changed."); await draw();
+  });
+  const back = act(async () => { await api("/bandwidth", "DELETE"); say("The calendar holds again."); await draw(); });
+  const why = { exception: "set by an administrator", base: "as configured" }[link.because] ?? "by the calendar";
+  const next = link.until ? `${why} until ${time(link.until)}, then ${link.then}` : why;
   const last = status.last_sync;
-  main.replaceChildren(
+  main.replaceChildren(...[
     make("div", { className: "cards" },
       card("Upstream", status.upstream, last ? `${last.outcome}, ${time(last.ended_at)}` : "never synchronised"),
       card("Catalog", `${status.catalog.updates} updates`, `${status.catalog.revisions} revisions, ${status.catalog.approved} approved, ${status.catalog.declined} declined`),
@@ -98,12 +105,14 @@ async function statusPage() {
       card("Served to agents", bytes(status.served.bytes), `${bytes(status.served.bytes - link.by_class.filter((c) => c.class !== "metadata").reduce((sum, c) => sum + c.received, 0))} more than crossed the link for it`),
       card("Computers", status.computers, `server ${status.version}, up since ${time(status.started_at)}`)),
     make("h2", {}, "Rate of the link"),
-    make("form", { className: "row", onsubmit: change }, field("Everything taken from upstream, metadata included", input), make("button", {}, "Change now")),
-    make("p", { className: "faint" }, "Holds until the server restarts; bandwidth.rate in the configuration holds for good."),
+    make("form", { className: "row", onsubmit: change }, field("Everything taken from upstream, metadata included", input), field("Until (optional)", until), make("button", {}, "Change now"),
+      link.because === "exception" ? make("button", { type: "button", className: "quiet", onclick: back }, "Back to the calendar") : null),
+    make("p", { className: "faint" }, `${link.rate}, ${next}.`),
+    link.windows.length ? table(["Days", "From", "To", "Rate", "Time zone"], link.windows.map((w) => make("tr", {}, cell(w.days), cell(w.from), cell(w.to), cell(w.rate), cell(w.time_zone)))) : null,
     make("h2", {}, "By purpose"),
     table(["Purpose", "Received", "Sent"], link.by_class.map((c) => make("tr", {}, cell(c.class), cell(bytes(c.received)), cell(bytes(c.sent))))),
     make("h2", {}, "Workers"),
-    table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running)))));
+    table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running))))].filter(Boolean));
 }
 
 async function syncPage() {

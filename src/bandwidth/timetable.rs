@@ -1,0 +1,146 @@
+//! Keeps the limiter at the rate that the calendar and an administrator's exception say.
+//!
+//! **Invariant:** a change of the rate, by the clock or by an exception, is in force within a second on everything
+//! that runs. It never remembers anything over a restart: whoever sets an exception keeps it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Limiter;
+use super::calendar::{Calendar, Exception, InForce, Window};
+use crate::runtime::{Clock, Tasks};
+
+/// The longest sleep while something is to come: the machine's clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The calendar in force. Cheap to clone.
+#[derive(Clone)]
+pub struct Timetable(Arc<Inner>);
+
+struct Inner {
+    calendar: Calendar,
+    exception: Mutex<Option<Exception>>,
+    changed: Notify,
+    limiter: Limiter,
+    clock: Clock,
+}
+
+impl Timetable {
+    /// Sets the limiter's rate now, and follows the calendar until shutdown.
+    pub fn start(
+        calendar: Calendar,
+        exception: Option<Exception>,
+        limiter: &Limiter,
+        clock: &Clock,
+        tasks: &Tasks,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            calendar,
+            exception: Mutex::new(exception),
+            changed: Notify::new(),
+            limiter: limiter.clone(),
+            clock: clock.clone(),
+        });
+        inner.apply();
+        let (worker, stopping) = (Arc::clone(&inner), tasks.stopping());
+        tasks.spawn("link-calendar", async move {
+            tokio::select! {
+                () = worker.follow() => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        Self(inner)
+    }
+
+    /// What holds now, and what comes next.
+    pub fn in_force(&self) -> InForce {
+        self.0.in_force()
+    }
+
+    /// The windows of the calendar.
+    pub fn windows(&self) -> &[Window] {
+        self.0.calendar.windows()
+    }
+
+    /// Lets a rate hold over the calendar, or the calendar hold again.
+    pub fn set_exception(&self, exception: Option<Exception>) {
+        *self.0.exception.lock().unwrap_or_else(PoisonError::into_inner) = exception;
+        self.0.apply();
+        self.0.changed.notify_one();
+    }
+}
+
+impl Inner {
+    fn in_force(&self) -> InForce {
+        let exception = *self.exception.lock().unwrap_or_else(PoisonError::into_inner);
+        self.calendar.at(self.clock.now(), exception)
+    }
+
+    fn apply(&self) -> InForce {
+        let found = self.in_force();
+        let before = self.limiter.rate();
+        if before != found.rate {
+            self.limiter.set_rate(found.rate);
+            tracing::info!(%before, now = %found.rate, because = ?found.because, until = ?found.until, "the link's rate changed");
+        }
+        found
+    }
+
+    async fn follow(&self) {
+        loop {
+            let left = self.apply().until.map(|until| until.duration_since(self.clock.now()));
+            let wait = left.map(|left| Duration::try_from(left).unwrap_or_default().min(LOOK_AGAIN));
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::super::calendar::Days;
+    use super::*;
+    use crate::domain::Rate;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limiter_follows_the_clock_and_the_exception() {
+        let clock = Clock::manual("2026-11-25T07:59:58Z".parse::<Timestamp>().unwrap());
+        let tasks = Tasks::new();
+        let limiter = Limiter::new(Rate::Unlimited, &clock, &tasks);
+        let window = Window {
+            days: Days::ALL,
+            from: "08:00".parse().unwrap(),
+            to: "18:00".parse().unwrap(),
+            rate: "closed".parse().unwrap(),
+            zone: TimeZone::UTC,
+        };
+        let base: Rate = "20 Mbit/s".parse().unwrap();
+        let timetable = Timetable::start(Calendar::new(base, vec![window]), None, &limiter, &clock, &tasks);
+        assert_eq!(limiter.rate(), base);
+        clock.advance(Duration::from_secs(3));
+        tokio::time::sleep(Duration::from_millis(2_100)).await;
+        assert_eq!(limiter.rate(), Rate::Closed);
+        let mut lane = limiter.lane(super::super::Class::Interactive);
+        let nothing = tokio::time::timeout(Duration::from_mins(10), lane.take(1)).await;
+        assert!(nothing.is_err(), "a closed link carries nothing");
+        let until = clock.now() + jiff::SignedDuration::from_secs(60);
+        timetable.set_exception(Some(Exception { rate: Rate::Unlimited, until: Some(until) }));
+        assert_eq!(limiter.rate(), Rate::Unlimited);
+        assert_eq!(lane.take(7).await.unwrap(), 7);
+        clock.advance(Duration::from_secs(61));
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(limiter.rate(), Rate::Closed);
+        timetable.set_exception(Some(Exception { rate: base, until: None }));
+        timetable.set_exception(None);
+        assert_eq!(limiter.rate(), Rate::Closed);
+        drop(lane);
+        assert!(tasks.shut_down(Duration::from_secs(1)).await);
+    }
+}

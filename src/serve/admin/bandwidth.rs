@@ -1,0 +1,141 @@
+//! `/api/v1/bandwidth`: how fast the link is, why, until when, and what crossed it.
+//!
+//! **Invariant:** an exception that was answered with success holds after a restart too. It never changes the
+//! configuration.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::api::{Result, Services, blocking};
+use crate::bandwidth::{Exception, Window};
+use crate::domain::Rate;
+
+/// Where the exception is kept.
+pub const EXCEPTION_KEY: &str = "bandwidth.exception";
+
+/// `GET /bandwidth`.
+pub(super) async fn show(State(services): State<Services>) -> Json<Value> {
+    let mut answer = reading(&services);
+    let windows: Vec<Value> = services.timetable.windows().iter().map(window).collect();
+    answer["windows"] = windows.into();
+    Json(answer)
+}
+
+fn window(window: &Window) -> Value {
+    json!({
+        "days": window.days.to_string(), "from": window.from.strftime("%H:%M").to_string(),
+        "to": window.to.strftime("%H:%M").to_string(), "rate": window.rate,
+        "time_zone": window.zone.iana_name().unwrap_or("this machine's"),
+    })
+}
+
+/// What the link does now.
+pub(super) fn reading(services: &Services) -> Value {
+    let reading = services.meter.reading();
+    let by_class: Vec<Value> = reading
+        .by_class
+        .iter()
+        .map(|(class, received, sent)| json!({ "class": class, "received": received, "sent": sent }))
+        .collect();
+    let limiter = services.limiter.status();
+    let waiting: Vec<Value> = limiter
+        .waiting
+        .iter()
+        .map(|(class, streams)| json!({ "class": class, "streams": streams }))
+        .collect();
+    let in_force = services.timetable.in_force();
+    json!({
+        "rate": limiter.rate, "because": in_force.because, "until": in_force.until, "then": in_force.then,
+        "bits_per_second": reading.bits_per_second, "received": reading.received, "sent": reading.sent,
+        "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
+    })
+}
+
+/// `PUT /bandwidth`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    rate: String,
+    until: Option<String>,
+}
+
+impl Order {
+    fn exception(&self, now: Timestamp) -> Result<Exception> {
+        let invalid = |field, reason: String| ApiError::Invalid { field, reason };
+        let rate: Rate = self
+            .rate
+            .parse()
+            .map_err(|error: crate::domain::ParseRateError| invalid("rate", error.to_string()))?;
+        let until = self.until.as_deref().map(|text| moment(text, now));
+        let wanted = "expected a time to come, such as \"06:00\", \"2026-12-24T18:00\" or RFC 3339";
+        match until {
+            None => Ok(Exception { rate, until: None }),
+            Some(Some(until)) if until > now => Ok(Exception { rate, until: Some(until) }),
+            Some(_) => Err(invalid("until", wanted.to_owned())),
+        }
+    }
+}
+
+/// A time of day that comes next on this machine's clocks, a local date and time, or RFC 3339.
+fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let zone = TimeZone::system();
+    if let Ok(time) = jiff::civil::Time::strptime("%H:%M", text) {
+        let today = zone.to_datetime(now).date();
+        let at = |date: jiff::civil::Date| zone.to_timestamp(date.to_datetime(time)).ok();
+        return at(today).filter(|at| *at > now).or_else(|| at(today.tomorrow().ok()?));
+    }
+    let local = || zone.to_timestamp(text.parse::<jiff::civil::DateTime>().ok()?).ok();
+    text.parse().ok().or_else(local)
+}
+
+/// Lets a rate hold over the calendar, at once on everything that runs.
+pub(super) async fn set(State(services): State<Services>, Json(order): Json<Order>) -> Result<Json<Value>> {
+    let exception = order.exception(services.clock.now())?;
+    change(services, Some(exception)).await
+}
+
+/// Lets the calendar hold again.
+pub(super) async fn clear(State(services): State<Services>) -> Result<Json<Value>> {
+    change(services, None).await
+}
+
+async fn change(services: Services, exception: Option<Exception>) -> Result<Json<Value>> {
+    blocking(move || {
+        let kept = exception.map(|exception| serde_json::to_vec(&exception).unwrap_or_default());
+        services.catalog.set_setting(EXCEPTION_KEY, kept.as_deref())?;
+        let before = services.limiter.rate();
+        services.timetable.set_exception(exception);
+        let now = services.timetable.in_force();
+        tracing::info!(%before, now = %now.rate, until = ?now.until, "an administrator changed the link's rate");
+        Ok(Json(json!({
+            "rate": now.rate, "before": before, "because": now.because, "until": now.until, "then": now.then,
+        })))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_exception_lies_ahead() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
+        let order = |until: &str| Order { rate: "unlimited".to_owned(), until: Some(until.to_owned()) };
+        let until = |text: &str| order(text).exception(now).map(|exception| exception.until.unwrap());
+        for text in ["00:00", "11:59", "12:01", "2026-11-26T06:00", "2026-11-25T13:00:00+01:00"] {
+            match until(text) {
+                Ok(until) => assert!(until > now && until.duration_since(now).as_hours() <= 30, "{text}"),
+                Err(error) => assert_eq!(text, "2026-11-25T13:00:00+01:00", "{error}"),
+            }
+        }
+        for wrong in ["soon", "2026-11-24T06:00", "25:00"] {
+            assert!(until(wrong).is_err(), "{wrong}");
+        }
+    }
+}
