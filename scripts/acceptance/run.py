@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The product's promises, each seen on the real binary against the independent probes.
 
-run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate bad
+run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate bad replica chain
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import clients, documents
+import chains, clients, documents
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -388,8 +388,18 @@ def bad():
         check("and agents are still served", post(envelope % config)[0] == 200, tw.resident())
 
 
+def replica():
+    """Issue 3: decisions of an upstream hold on a replica, whatever happens, and only they."""
+    chains.replica(catalog_of(2000, mean_size=200000, seed=1), check)
+
+
+def chain():
+    """Issue 3: four levels are equal, decisions reach the last, and content crosses each hop once."""
+    chains.chain(catalog_of(500, mean_size=100000, seed=11), check)
+
+
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "bad"]
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "bad", "replica", "chain"]
     for name in names:
         print(f"== {name}", flush=True)
         try:

@@ -99,7 +99,7 @@ class Upstream:
 class Tailwater:
     """One data directory, its configuration, and the server while it runs."""
 
-    def __init__(self, upstream, rate="unlimited", products=(), classifications=(), languages=("en",), extra="", keep=None, content=""):
+    def __init__(self, upstream, rate="unlimited", products=(), classifications=(), languages=("en",), extra="", keep=None, content="", mode="autonomous"):
         self.home = pathlib.Path(keep or tempfile.mkdtemp(prefix="tailwater-acceptance-"))
         self.port, self.admin_port = free_port(), free_port()
         self.url, self.admin = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
@@ -112,6 +112,7 @@ listen = "127.0.0.1:{self.port}"
 data_dir = "{self.data}"
 [upstream]
 url = "{upstream}"
+mode = "{mode}"
 products = {json.dumps(list(products))}
 classifications = {json.dumps(list(classifications))}
 languages = {json.dumps(list(languages))}
@@ -141,6 +142,16 @@ listen = "127.0.0.1:{self.admin_port}"
         if code not in (0, 3):
             raise RuntimeError(f"{arguments}: exit {code}: {err[-500:]}")
         return json.loads(out)
+
+    def change(self, before, after):
+        """Edits the configuration; a restart takes it up."""
+        text = self.config.read_text()
+        assert before in text, before
+        self.config.write_text(text.replace(before, after))
+
+    def restart(self):
+        self.stop()
+        return self.start()
 
     def token(self):
         for path in self.data.glob("*token*"):

@@ -63,7 +63,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &["*updates", "until", "reason", "all_matches", "by"],
     ),
     writing("post", "/updates/release", "Let held updates go", &["*updates", "all_matches"]),
-    reading("/revisions", "Every revision held, with the payloads it declares", &[]),
+    reading("/revisions", "Every revision held, with the payloads it declares", &["documents"]),
     reading("/categories", "Products and classifications, with what is selected", &[]),
     reading("/groups", "All groups", &[]),
     writing("post", "/groups", "Create a group", &["*name", "parent"]),

@@ -9,12 +9,13 @@ use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::api::{Result, Services, blocking, decisions_by};
 use super::error::{ApiError, causes};
 use super::names::{Names, resolve, unknown};
-use crate::catalog::{Catalog, CatalogError, MAX_PAGE, UpdateQuery, UpdateState};
-use crate::domain::{Action, GroupId, UpdateId};
+use crate::catalog::{Catalog, CatalogError, MAX_PAGE, PartKind, PartRef, UpdateQuery, UpdateState};
+use crate::domain::{Action, GroupId, Sha256Digest, UpdateId};
 
 /// Updates named in one request.
 const MAX_NAMED: usize = 1_000;
@@ -266,24 +267,46 @@ pub(super) async fn release(
     body.apply(services, Catalog::release).await
 }
 
-/// `GET /revisions`: every revision held, with the payloads it declares; for audits and comparisons.
-pub(super) async fn revisions(State(services): State<Services>) -> Result<Json<Value>> {
+/// `GET /revisions`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RevisionsQuery {
+    /// Hash documents too.
+    #[serde(default)]
+    documents: bool,
+}
+
+/// Every revision held, with the payloads it declares; for audits and comparisons.
+pub(super) async fn revisions(
+    State(services): State<Services>,
+    Query(query): Query<RevisionsQuery>,
+) -> Result<Json<Value>> {
     blocking(move || {
-        let snapshot = services.catalog.snapshot();
-        let rows: Vec<Value> = services
-            .catalog
-            .staging()?
-            .active()
-            .iter()
-            .map(|identity| {
-                let files = snapshot.find(identity).map(|id| snapshot.files(id)).unwrap_or_default();
-                let files: Vec<String> = files.iter().map(crate::domain::Sha1Digest::hex).collect();
-                json!({ "update_id": identity.update, "revision": identity.revision, "files": files })
-            })
-            .collect();
+        let catalog = &services.catalog;
+        let snapshot = catalog.snapshot();
+        let mut rows = Vec::new();
+        for identity in catalog.staging()?.active() {
+            let id = snapshot.find(&identity);
+            let files = id.map(|id| snapshot.files(id)).unwrap_or_default();
+            let files: Vec<String> = files.iter().map(crate::domain::Sha1Digest::hex).collect();
+            let mut row =
+                json!({ "update_id": identity.update, "revision": identity.revision, "files": files });
+            let document = id.and_then(|id| snapshot.part(id, &PartKind::Document));
+            if let Some(document) = document.filter(|_| query.documents) {
+                merge(&mut row, json!({ "document_sha256": hash(catalog, &document)? }));
+            }
+            rows.push(row);
+        }
         Ok(Json(json!({ "revisions": rows })))
     })
     .await
+}
+
+fn hash(catalog: &Catalog, document: &PartRef) -> Result<String> {
+    let mut hasher = Sha256::new();
+    for chunk in catalog.chunks(document) {
+        hasher.update(&chunk?);
+    }
+    Ok(Sha256Digest(hasher.finalize().into()).hex())
 }
 
 #[cfg(test)]
