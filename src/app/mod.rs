@@ -25,7 +25,7 @@ use crate::bandwidth::{
     Calendar, ClientCertificate, Exception, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Timetable,
 };
 use crate::catalog::{self, Catalog};
-use crate::config::{ContentFrom, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings};
+use crate::config::{ContentFrom, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, Tailwater};
 use crate::content::{self, Store};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::admin;
@@ -216,6 +216,8 @@ fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upst
             ContentFrom::Upstream => upstream::ContentFrom::Upstream,
             ContentFrom::Microsoft => upstream::ContentFrom::Microsoft,
         },
+        peer: wanted.tailwater != Tailwater::Off,
+        follow: wanted.tailwater == Tailwater::Follow,
         dir: dir.path().join("upstream"),
         link,
     }

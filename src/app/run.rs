@@ -15,7 +15,7 @@ use super::{App, AppError, DataDir, close, glue, workers};
 use crate::config::{DownstreamPolicy, Fetch, Loaded};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
-use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, files};
+use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, files, peer};
 
 /// How long running answers and workers may take to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -53,10 +53,12 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
+    let (downstream, files) = (downstream_service(&app, &clock)?, files_service(&app));
     let site = Site {
         client: client_service(&app, &clock)?,
-        downstream: downstream_service(&app, &clock)?,
-        files: files_service(&app),
+        peer: peer_service(&app, &clock, downstream.clone(), files.clone())?,
+        downstream,
+        files,
     };
     let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served) });
     for listener in sockets.agents {
@@ -73,6 +75,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
 
     app.upstream.start_schedule();
     workers::bring_due(&tasks, app.catalog.clone(), clock.clone(), Arc::clone(&app.decisions));
+    app.upstream.start_following();
     workers::hold_ahead(
         &tasks,
         app.catalog.clone(),
@@ -150,9 +153,27 @@ fn downstream_service(app: &App, clock: &Clock) -> Result<downstream::Service, A
     downstream::Service::new(parts).map_err(AppError::Catalog)
 }
 
+fn peer_service(
+    app: &App,
+    clock: &Clock,
+    downstream: downstream::Service,
+    files: files::Service,
+) -> Result<peer::Service, AppError> {
+    Ok(peer::Service::new(peer::Parts {
+        server: app.upstream.identity().map_err(AppError::Upstream)?,
+        catalog: app.catalog.clone(),
+        content: app.content.clone(),
+        files,
+        downstream,
+        transfers: app.settings.downstream.transfers,
+        clock: clock.clone(),
+        tasks: app.tasks.clone(),
+    }))
+}
+
 /// Who may synchronise from here.
 fn gate(app: &App) -> downstream::Gate {
-    let policy = match app.settings.downstream_policy {
+    let policy = match app.settings.downstream.policy {
         DownstreamPolicy::Open => downstream::Policy::Open,
         DownstreamPolicy::Enrolled => downstream::Policy::Enrolled,
     };

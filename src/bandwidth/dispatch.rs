@@ -1,11 +1,10 @@
-//! Whose turn it is on the link: the most urgent class that waits, and within it deficit round robin over lanes,
-//! each turn worth one quantum.
+//! Whose turn it is on the link: deficit round robin over lanes, each turn worth one quantum.
 //!
-//! **Invariant:** grants never exceed what the quota allowed plus what was given back; a class that waits behind
-//! another still gets one turn in [`TURNS_FOR_OTHERS`], so that nothing of it times out. It never sleeps and never
-//! looks at a socket; [`super::limiter`] drives it.
+//! **Invariant:** grants never exceed what the quota allowed plus what was given back. It never sleeps and
+//! never looks at a socket; [`super::limiter`] drives it.
 //!
-//! The place for what comes later: a budget sits beside the quota in [`Dispatch::afford`].
+//! The place for what comes later: a calendar sets the rate, a budget sits beside the quota in
+//! [`Dispatch::afford`], priorities choose another lane in [`Dispatch::next`].
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -15,9 +14,6 @@ use super::Class;
 use super::quota::Quota;
 use super::shape::Shape;
 use crate::domain::Rate;
-
-/// One turn in so many goes to a class behind the most urgent one.
-const TURNS_FOR_OTHERS: u32 = 16;
 
 /// Between two looks at a closed link; a new rate is told at once.
 const BARRED: Duration = Duration::from_hours(1);
@@ -51,10 +47,8 @@ pub(super) struct Dispatch {
     spare: u64,
     lanes: HashMap<LaneId, LaneState>,
     next_id: LaneId,
-    /// Lanes that wait, in the order of their turns, by class.
-    rings: [VecDeque<LaneId>; Class::ALL.len()],
-    /// Turns given.
-    turns: u32,
+    /// Lanes that wait, in the order of their turns.
+    ring: VecDeque<LaneId>,
     /// The rate is that of a closed link.
     barred: bool,
     /// No more grants: the server is stopping.
@@ -69,8 +63,7 @@ impl Dispatch {
             spare: 0,
             lanes: HashMap::new(),
             next_id: 0,
-            rings: Default::default(),
-            turns: 0,
+            ring: VecDeque::new(),
             barred: false,
             closed: false,
         };
@@ -94,11 +87,8 @@ impl Dispatch {
     }
 
     pub(super) fn set_class(&mut self, lane: LaneId, class: Class) {
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
-        let before = std::mem::replace(&mut state.class, class);
-        if state.queued && before != class {
-            self.rings[before.index()].retain(|other| *other != lane);
-            self.rings[class.index()].push_back(lane);
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.class = class;
         }
     }
 
@@ -118,7 +108,7 @@ impl Dispatch {
         }
         if !state.queued {
             state.queued = true;
-            self.rings[state.class.index()].push_back(lane);
+            self.ring.push_back(lane);
         }
         if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
             state.waker = Some(waker.clone());
@@ -133,13 +123,12 @@ impl Dispatch {
 
     /// Serves the ring as far as the quota allows; wakes whom it served.
     pub(super) fn serve(&mut self, wake: &mut Vec<Waker>) -> Turn {
-        while let Some((ring, lane)) = self.next() {
+        while let Some(lane) = self.next() {
             let quantum = self.portion();
             if let Err(wait) = self.afford(quantum) {
                 return Turn::After(wait);
             }
-            self.rings[ring].pop_front();
-            self.turns = self.turns.wrapping_add(1);
+            self.ring.pop_front();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.queued = false;
                 state.granted += quantum;
@@ -166,33 +155,23 @@ impl Dispatch {
 
     /// Whether nobody waits before this lane: then the dispatcher may be asleep.
     pub(super) fn leads(&self, lane: LaneId) -> bool {
-        let mut waiting = self.rings.iter().flatten();
-        waiting.next() == Some(&lane) && waiting.next().is_none()
+        self.ring.front() == Some(&lane)
     }
 
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.rings.iter().all(VecDeque::is_empty)
+        self.ring.is_empty()
     }
 
-    /// The lane whose turn it is, and its ring.
-    fn next(&mut self) -> Option<(usize, LaneId)> {
-        let Self { rings, lanes, .. } = self;
-        for ring in rings.iter_mut() {
-            while ring.front().is_some_and(|lane| !lanes.contains_key(lane)) {
-                ring.pop_front();
+    /// The lane whose turn it is. All classes take turns alike.
+    fn next(&mut self) -> Option<LaneId> {
+        while let Some(&lane) = self.ring.front() {
+            if self.lanes.contains_key(&lane) {
+                return Some(lane);
             }
+            self.ring.pop_front();
         }
-        let mut waiting = (0..rings.len()).filter(|ring| !rings[*ring].is_empty());
-        let first = waiting.next()?;
-        let others: Vec<usize> = waiting.collect();
-        let round = self.turns / TURNS_FOR_OTHERS;
-        let ring = match others.len() {
-            0 => first,
-            _ if self.turns % TURNS_FOR_OTHERS != TURNS_FOR_OTHERS - 1 => first,
-            count => others[round as usize % count],
-        };
-        rings[ring].front().map(|lane| (ring, *lane))
+        None
     }
 
     /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes.

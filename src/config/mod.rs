@@ -34,8 +34,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// `[agents]`
     pub agents: AgentsSettings,
-    /// `downstream.policy`
-    pub downstream_policy: DownstreamPolicy,
+    /// `[downstream]`
+    pub downstream: DownstreamSettings,
     /// `[content]`
     pub content: ContentSettings,
     /// `bandwidth.rate`
@@ -101,6 +101,8 @@ pub struct UpstreamSettings {
     pub jitter: Duration,
     /// What this server calls itself upstream; its host name when unset.
     pub account_name: Option<String>,
+    /// What an upstream that is a tailwater is asked for.
+    pub tailwater: Tailwater,
     /// What the upstream's administrator made for this server.
     pub token: Option<String>,
     /// PEM roots to trust besides the system's.
@@ -137,6 +139,17 @@ pub enum Mode {
     Replica,
 }
 
+/// `upstream.tailwater`: what an upstream that is a tailwater as well is asked for beside MS-WSUSSS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tailwater {
+    /// Lists and documents the short way, and notice of changes.
+    Follow,
+    /// Lists and documents.
+    Sync,
+    /// Nothing.
+    Off,
+}
+
 /// `upstream.content_from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentFrom {
@@ -164,6 +177,15 @@ pub enum OfferPolicy {
     All,
     /// Only what is approved and what leads there.
     Approved,
+}
+
+/// `[downstream]`: servers that synchronise from here.
+#[derive(Debug, Clone, Copy)]
+pub struct DownstreamSettings {
+    /// Which may.
+    pub policy: DownstreamPolicy,
+    /// Transfers of tailwaters that run at once.
+    pub transfers: usize,
 }
 
 /// `downstream.policy`.

@@ -14,8 +14,8 @@ use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
 use crate::bandwidth::{Days, Window};
 use crate::config::{
-    AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, Fetch, Mode, OfferPolicy, Proxy,
-    ServerSettings, TlsSettings,
+    AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
+    OfferPolicy, Proxy, ServerSettings, Tailwater, TlsSettings,
 };
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
@@ -189,10 +189,13 @@ impl<'a> Checked<'a> {
                     .word("agents.targeting", &[("server", false), ("client", true)])?,
                 max_computers: self.number("agents.max_computers", 1, 10_000_000)?,
             },
-            downstream_policy: self.word(
-                "downstream.policy",
-                &[("open", DownstreamPolicy::Open), ("enrolled", DownstreamPolicy::Enrolled)],
-            )?,
+            downstream: DownstreamSettings {
+                policy: self.word(
+                    "downstream.policy",
+                    &[("open", DownstreamPolicy::Open), ("enrolled", DownstreamPolicy::Enrolled)],
+                )?,
+                transfers: self.number("downstream.transfers", 1, 10_000)?,
+            },
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
             windows: self.windows()?,
@@ -266,6 +269,10 @@ impl<'a> Checked<'a> {
             content_from: self.word(
                 "upstream.content_from",
                 &[("upstream", ContentFrom::Upstream), ("microsoft", ContentFrom::Microsoft)],
+            )?,
+            tailwater: self.word(
+                "upstream.tailwater",
+                &[("follow", Tailwater::Follow), ("sync", Tailwater::Sync), ("off", Tailwater::Off)],
             )?,
             hold_removals_above: self.share("upstream.hold_removals_above")?,
         })

@@ -16,6 +16,9 @@ pub const PIECE: u64 = 64 * 1024;
 /// Bytes of hash kept for a piece.
 pub(super) const HASH: usize = 16;
 
+/// What a piece is known by: the first 16 bytes of its BLAKE3.
+pub type PieceHash = [u8; HASH];
+
 /// Where the entries begin.
 const HEADER: usize = 128;
 
@@ -38,7 +41,7 @@ pub(super) struct Header {
 }
 
 /// The hash of a piece, never all zeros in practice (1 in 2^128).
-pub(super) fn hash(piece: &[u8]) -> [u8; HASH] {
+pub fn hash(piece: &[u8]) -> PieceHash {
     let mut short = [0; HASH];
     short.copy_from_slice(&blake3::hash(piece).as_bytes()[..HASH]);
     short
@@ -107,6 +110,14 @@ impl Header {
 /// Writes the entry of one piece.
 pub(super) fn write_entry(map: &File, index: u64, entry: [u8; HASH]) -> io::Result<()> {
     map.write_all_at(&entry, HEADER as u64 + index * HASH as u64)
+}
+
+/// Reads the entries `first..end`.
+pub(super) fn read_entries(map: &File, first: u64, end: u64) -> io::Result<Vec<PieceHash>> {
+    let count = usize::try_from(end.saturating_sub(first)).unwrap_or_default();
+    let mut entries = vec![[0; HASH]; count];
+    map.read_exact_at(entries.as_flattened_mut(), HEADER as u64 + first * HASH as u64)?;
+    Ok(entries)
 }
 
 /// Calls `each` with every piece that is held, in order.

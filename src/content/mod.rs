@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::domain::{ByteCount, Sha1Digest, Sha256Digest};
 
 pub use error::ContentError;
-pub use map::PIECE;
+pub use map::{PIECE, PieceHash, hash as piece_hash};
 pub use room::Room;
 pub use scrub::{CollectReport, Damage, VerifyReport};
 pub use sparse::SparseFile;

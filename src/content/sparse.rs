@@ -281,6 +281,15 @@ impl SparseFile {
         Ok(self.mark(index) && self.is_complete())
     }
 
+    /// The hashes of pieces `first..end` as the map has them: zeros for a piece that is not held.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn piece_hashes(&self, first: u64, end: u64) -> Result<Vec<map::PieceHash>, ContentError> {
+        let end = end.min(map::pieces(self.size));
+        map::read_entries(&self.map, first, end).map_err(io_error("read", &self.path))
+    }
+
     /// Makes what was written durable: the bytes first, then the map.
     pub(super) fn sync(&self) -> Result<(), ContentError> {
         if self.unsynced.swap(false, Ordering::Relaxed) {

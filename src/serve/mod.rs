@@ -12,6 +12,7 @@ pub mod downstream;
 pub mod fault;
 pub mod files;
 pub mod listener;
+pub mod peer;
 mod site;
 pub mod soap;
 

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
-use super::{client, downstream, files, soap};
+use super::{client, downstream, files, peer, soap};
 use crate::wire::xml::Limits;
 
 /// A request as it came in; its body is still on the wire.
@@ -70,6 +70,8 @@ pub struct Site {
     pub downstream: downstream::Service,
     /// `Content`, `selfupdate`.
     pub files: files::Service,
+    /// `tailwater`.
+    pub peer: peer::Service,
 }
 
 impl Site {
@@ -119,6 +121,8 @@ impl Answer for Site {
             Box::pin(self.client.answer(request, from)).await
         } else if is("ServerSyncWebService") || is("DssAuthWebService") {
             Box::pin(self.downstream.answer(request, from)).await
+        } else if is("tailwater") {
+            Box::pin(self.peer.answer(request, from)).await
         } else {
             body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n")
         }

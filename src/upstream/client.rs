@@ -128,7 +128,7 @@ impl SoapClient {
         if head.status != StatusCode::OK && head.status != StatusCode::INTERNAL_SERVER_ERROR {
             return Err(refusal(operation, head.status, &head.headers));
         }
-        let stored = self.receive(body, operation).await?;
+        let stored = self.receive(body, operation, LONGEST_ANSWER).await?;
         let stored = stored.map_err(broken)?;
         let compressed = is_xpress(&head.headers);
         let read = tokio::task::spawn_blocking(move || read(stored.open(compressed)));
@@ -149,10 +149,11 @@ impl SoapClient {
     }
 
     /// Takes a body in. The outer error is ours, the inner one the link's.
-    async fn receive(
+    pub(super) async fn receive(
         &self,
         mut body: LinkBody,
         operation: &'static str,
+        limit: u64,
     ) -> Result<Result<Stored, crate::bandwidth::LinkError>, SyncError> {
         let (mut memory, mut spooled) = (Vec::new(), None);
         let mut length = 0;
@@ -162,12 +163,12 @@ impl SoapClient {
                 Err(error) => return Ok(Err(error)),
             };
             length += chunk.len() as u64;
-            if length > LONGEST_ANSWER {
-                return Err(SyncError::AnswerTooLong { operation, limit: LONGEST_ANSWER });
+            if length > limit {
+                return Err(SyncError::AnswerTooLong { operation, limit });
             }
             memory.extend_from_slice(&chunk);
-            let limit = if spooled.is_some() { IN_MEMORY / 8 } else { IN_MEMORY };
-            if memory.len() > limit {
+            let enough = if spooled.is_some() { IN_MEMORY / 8 } else { IN_MEMORY };
+            if memory.len() > enough {
                 (memory, spooled) = self.spool(memory, spooled).await?;
             }
         }
@@ -201,13 +202,13 @@ impl SoapClient {
 }
 
 /// A body that was received whole.
-enum Stored {
+pub(super) enum Stored {
     Memory(Vec<u8>),
     File(File),
 }
 
 impl Stored {
-    fn open(self, compressed: bool) -> Answer {
+    pub(super) fn open(self, compressed: bool) -> Answer {
         let plain: Answer = match self {
             Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
             Self::File(mut file) => match file.rewind() {

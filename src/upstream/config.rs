@@ -28,6 +28,10 @@ pub struct Config {
     pub mode: Mode,
     /// Where payloads come from first.
     pub content_from: ContentFrom,
+    /// Whether an upstream that is a tailwater may be asked as one.
+    pub peer: bool,
+    /// Whether such an upstream is waited for: a change there starts a synchronisation here.
+    pub follow: bool,
     /// Holds answers too long for memory, and the trust root of Microsoft's service. Made when absent.
     pub dir: PathBuf,
     /// How the link was set up: Microsoft's service needs a client with one more trust root.

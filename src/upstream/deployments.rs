@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::peer::Trouble;
 use super::session::SessionError;
 use super::sync::{Run, blocking};
 use super::{Mode, Phase, SyncError};
 use crate::catalog::{Catalog, DecisionSet, Group, SharedApproval, SharedDecline};
 use crate::domain::{Approval, GroupId};
+use crate::wire::peer::unsqueeze;
 use crate::wire::server_sync::{Deployment, Deployments, TargetGroup, get_deployments, read_deployments};
 
 /// The setting that holds the anchor.
@@ -58,7 +60,25 @@ impl Run {
         };
         let kept = Kept { url: self.config.url.clone(), anchor: told.anchor.clone() };
         let settings = vec![(KEY.to_owned(), serde_json::to_vec(&kept).ok())];
-        let (catalog, set) = (self.catalog.clone(), decisions(told, since.is_none()));
+        self.make_so(decisions(told, since.is_none()), settings).await?;
+        Ok(())
+    }
+
+    /// The same where the upstream is a tailwater and told it with its list. Gives the number up to which it told.
+    pub(super) async fn take_told_decisions(&mut self, told: &[u8]) -> Result<u64, Trouble> {
+        self.phase(Phase::Decisions);
+        let set: DecisionSet = unsqueeze(told, "the decisions")?;
+        let change = set.change;
+        self.make_so(set, Vec::new()).await?;
+        Ok(change)
+    }
+
+    async fn make_so(
+        &mut self,
+        set: DecisionSet,
+        settings: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<(), SyncError> {
+        let catalog = self.catalog.clone();
         let replaced = blocking(move || catalog.replace_decisions(set, settings)).await?;
         let replaced = replaced.map_err(SyncError::Catalog)?;
         self.tally.decided = Some(replaced.updates + replaced.groups);

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::client::delay;
 use super::ingest::{Ingested, Related, ingest};
+use super::peer::{Line, Trouble};
 use super::session::{Session, SessionError};
 use super::{Missing, SyncError, SyncProgress};
 use crate::catalog::Staging;
@@ -48,6 +49,8 @@ struct Batch {
 #[derive(Clone)]
 pub(super) struct Fetcher {
     pub(super) session: Arc<Session>,
+    /// The shorter way, where the upstream is a tailwater.
+    pub(super) line: Option<Arc<Line>>,
     pub(super) staging: Staging,
     pub(super) languages: Arc<Languages>,
     /// The upstream's limit of one request.
@@ -83,8 +86,7 @@ impl Fetcher {
             return Ok(Fetched::default());
         }
         self.progress.send_modify(|progress| progress.to_fetch += wanted.len());
-        let workers = WORKERS.min(self.batch).max(1);
-        let size = (self.batch / workers).max(1);
+        let (workers, size) = self.shape();
         let batches = wanted.chunks(size).map(|part| Batch { revisions: part.to_vec(), tries: 0 });
         let shared = Arc::new(Shared {
             queue: Mutex::new(batches.collect()),
@@ -111,6 +113,20 @@ impl Fetcher {
         Ok(std::mem::take(&mut *lock(&shared.fetched)))
     }
 
+    fn line(&self) -> Option<&Arc<Line>> {
+        self.line.as_ref().filter(|line| line.is_good())
+    }
+
+    /// How many requests at once, and for how many revisions each. A pack is one request: what is in flight is lost
+    /// with a kill.
+    fn shape(&self) -> (usize, usize) {
+        if let Some(line) = self.line() {
+            return (1, line.batch());
+        }
+        let workers = WORKERS.min(self.batch).max(1);
+        (workers, (self.batch / workers).max(1))
+    }
+
     async fn work(&self, shared: &Shared, listed: bool) -> Result<(), SessionError> {
         loop {
             let Some(batch) = lock(&shared.queue).pop_front() else { return Ok(()) };
@@ -126,6 +142,26 @@ impl Fetcher {
         let Batch { revisions, tries } = batch;
         let asked: Arc<[UpdateIdentity]> = revisions.into();
         let lenient = tries + 1 >= MOST_TRIES;
+        if let Some(line) = self.line() {
+            let pack = line.pack(Arc::clone(&asked), Arc::clone(&self.languages), lenient);
+            let packed = tokio::select! {
+                packed = pack => packed,
+                () = shared.stop.cancelled() => return Err(SyncError::Cancelled.into()),
+            };
+            match packed {
+                Ok(ingested) => return self.settle(shared, &asked, tries, ingested).await,
+                Err(Trouble::Failed(error)) => return Err(error),
+                Err(Trouble::Strange(reason)) => line.distrust(&reason),
+            }
+        }
+        // a batch that was meant for packs may be larger than the upstream takes
+        if asked.len() > self.batch {
+            let mut queue = lock(&shared.queue);
+            for part in asked.chunks(self.batch) {
+                queue.push_back(Batch { revisions: part.to_vec(), tries: 0 });
+            }
+            return Ok(());
+        }
         let read = {
             let (asked, languages) = (Arc::clone(&asked), Arc::clone(&self.languages));
             move |answer| ingest(answer, &asked, &languages, lenient)

@@ -10,7 +10,8 @@ use std::io::BufRead;
 
 use crate::catalog::{FileUrl, NewPart, NewRevision, PartKind};
 use crate::domain::{Facts, Sha1Digest, UpdateId, UpdateIdentity};
-use crate::wire::server_sync::{self, Received, read_update_data};
+use crate::wire::peer::Record;
+use crate::wire::server_sync::{self, Received, UpdateData, read_update_data};
 use crate::wire::soap::SoapError;
 use crate::wire::update_metadata::{Cut, Languages, MetadataError, Spool, cut};
 
@@ -55,13 +56,37 @@ pub(super) fn ingest(
     lenient: bool,
 ) -> Result<Ingested, SoapError> {
     let data = read_update_data(answer, |document| cut(document, languages))?;
+    Ok(taken(data, |identity| asked.contains(identity), lenient))
+}
+
+/// The same for what came in a pack, which has only what was asked for.
+pub(super) fn packed(records: Vec<Record<Result<Cut, MetadataError>>>, lenient: bool) -> Ingested {
+    let mut file_urls = Vec::new();
+    let updates = records.into_iter().map(|record| {
+        let files = record.document.as_ref().map_or(&[][..], |cut| &cut.facts.files[..]);
+        let addresses = record.addresses.iter().filter_map(|address| {
+            let sha1 = files.get(address.file)?.sha1;
+            Some(server_sync::FileUrl { sha1, mu_url: Some(address.text(&sha1)), uss_url: None })
+        });
+        file_urls.extend(addresses);
+        Received { id: record.identity, digests: None, document: Ok(record.document) }
+    });
+    let updates = updates.collect();
+    taken(UpdateData { updates, file_urls }, |_| true, lenient)
+}
+
+fn taken(
+    data: UpdateData<Result<Cut, MetadataError>>,
+    was_asked: impl Fn(&UpdateIdentity) -> bool,
+    lenient: bool,
+) -> Ingested {
     let urls: HashMap<Sha1Digest, &server_sync::FileUrl> =
         data.file_urls.iter().map(|url| (url.sha1, url)).collect();
     let mut ingested = Ingested::default();
     let mut seen = BTreeSet::new();
     for received in data.updates {
         let identity = received.id;
-        if !asked.contains(&identity) || !seen.insert(identity) {
+        if !was_asked(&identity) || !seen.insert(identity) {
             continue;
         }
         match checked(received, lenient).and_then(|cut| revision(cut, &urls)) {
@@ -72,7 +97,7 @@ pub(super) fn ingest(
             Err(reason) => ingested.damaged.push((identity, reason)),
         }
     }
-    Ok(ingested)
+    ingested
 }
 
 /// The document, when it is what its envelope says.

@@ -13,6 +13,7 @@ mod deployments;
 mod error;
 mod fetch;
 mod ingest;
+mod peer;
 mod related;
 mod report;
 mod root;
@@ -40,7 +41,8 @@ use crate::catalog::{self, Catalog};
 use crate::domain::ServerId;
 use crate::runtime::{Clock, Tasks};
 use client::SoapClient;
-use session::Session;
+use peer::{Acquaintance, Line, Mark};
+use session::{Session, SessionError};
 use state::State;
 use sync::{Run, Tally};
 
@@ -61,6 +63,10 @@ struct Inner {
     next_run: watch::Sender<Option<Timestamp>>,
     manner: Mutex<Manner>,
     questions: Mutex<sources::Questions>,
+    /// Whether the upstream is a tailwater.
+    acquaintance: Mutex<Acquaintance>,
+    /// How far its lists were read.
+    mark: watch::Sender<Option<Mark>>,
 }
 
 /// How the upstream deals with payloads.
@@ -103,6 +109,7 @@ impl Upstream {
         if config.mode == Mode::Autonomous {
             deployments::forget(&catalog)?;
         }
+        let acquaintance = Acquaintance::load(&catalog, &config.url)?;
         Ok(Self(Arc::new(Inner {
             config: Arc::new(config),
             catalog,
@@ -115,6 +122,8 @@ impl Upstream {
             next_run: watch::Sender::new(None),
             manner: Mutex::new(Manner::of(&state)),
             questions: Mutex::default(),
+            acquaintance: Mutex::new(acquaintance),
+            mark: watch::Sender::new(state.peer),
         })))
     }
 
@@ -245,6 +254,53 @@ impl Inner {
             .map_err(|source| SyncError::Link { operation: "preparing the link", source })
     }
 
+    fn acquaintance(&self) -> std::sync::MutexGuard<'_, Acquaintance> {
+        self.acquaintance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the upstream is a tailwater that may be asked as one.
+    fn is_peer(&self) -> bool {
+        self.config.peer && self.acquaintance().known().is_some()
+    }
+
+    /// The line to an upstream that is a tailwater; asks whether it is one when that is due.
+    async fn line(&self, session: &Arc<Session>) -> Result<Option<Arc<Line>>, SyncError> {
+        if !self.config.peer {
+            return Ok(None);
+        }
+        let now = self.clock.now().as_second();
+        let mut known = self.acquaintance().clone();
+        if known.is_due(now) {
+            // nothing but an upstream that lets us in is asked anything else
+            session.cookie().await.map_err(SessionError::into_sync_error)?;
+            if known.ask(&session.client().link, now).await {
+                self.acquainted(known.clone()).await?;
+            }
+        }
+        Ok(known.known().map(|hello| {
+            let (catalog, languages) = (self.catalog.clone(), self.config.languages.clone());
+            let session = Arc::clone(session);
+            Arc::new(Line::new(session, hello.clone(), catalog, languages))
+        }))
+    }
+
+    async fn acquainted(&self, known: Acquaintance) -> Result<(), SyncError> {
+        *self.acquaintance() = known.clone();
+        let catalog = self.catalog.clone();
+        sync::blocking(move || known.save(&catalog)).await?.map_err(SyncError::Catalog)
+    }
+
+    /// What a synchronisation taught about the upstream.
+    async fn learn(&self, line: &Line, went_well: bool) -> Result<(), SyncError> {
+        let mut known = self.acquaintance().clone();
+        if !line.is_good() {
+            known.was_strange(self.clock.now().as_second());
+        } else if !went_well || !known.went_well() {
+            return Ok(());
+        }
+        self.acquainted(known).await
+    }
+
     /// One synchronisation with its report in history and log.
     async fn synchronise(
         &self,
@@ -318,10 +374,15 @@ impl Inner {
             Ok::<_, SyncError>((catalog.staging()?, State::load(&catalog, &url)?))
         });
         let (staging, state) = opened.await.map_err(|_e| SyncError::Worker)??;
+        let line = tokio::select! {
+            line = self.line(&session) => line?,
+            () = cancel.cancelled() => return Err(SyncError::Cancelled),
+        };
         let mut run = Run {
             config: Arc::clone(&self.config),
             catalog: self.catalog.clone(),
             session,
+            line: line.clone(),
             staging,
             progress: Arc::clone(&self.progress),
             cancel: cancel.clone(),
@@ -345,6 +406,12 @@ impl Inner {
             Ok(()) => run.activate().await,
             Err(error) => Err(error),
         };
+        if let Some(line) = line {
+            self.learn(&line, ended.is_ok()).await?;
+        }
+        if ended.is_ok() {
+            self.mark.send_replace(run.state.peer.clone());
+        }
         *tally = run.tally;
         ended
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::SyncError;
 use super::fetch::Fetcher;
 use super::ingest::Related;
+use super::peer::Trouble;
 use super::session::SessionError;
 use super::sync::{Run, blocking};
 use crate::catalog::Staging;
@@ -49,7 +50,7 @@ impl Run {
         Ok(())
     }
 
-    /// Looks for prerequisites that no list named. Their revision numbers are only in the whole list.
+    /// Looks for prerequisites that no list named.
     async fn prerequisites(
         &mut self,
         fetcher: &Fetcher,
@@ -82,14 +83,7 @@ impl Run {
             return Ok(Related::default());
         }
         tracing::info!(count = absent.len(), "looking for prerequisites that the selection left out");
-        let mut found: BTreeMap<UpdateId, UpdateIdentity> = BTreeMap::new();
-        for get_config in [true, false] {
-            let list = self.list(Filter { get_config, ..Filter::default() }).await?;
-            for identity in list.revisions.into_iter().filter(|identity| absent.contains(&identity.update)) {
-                let newest = found.entry(identity.update).or_insert(identity);
-                *newest = (*newest).max(identity);
-            }
-        }
+        let found = self.newest(&absent).await?;
         absent.retain(|id| !found.contains_key(id));
         self.tally.absent_prerequisites = absent.len();
         if !recent {
@@ -100,6 +94,38 @@ impl Run {
         self.state.absent_prerequisites.truncate(MOST_ABSENT);
         let wanted: Vec<UpdateIdentity> = found.into_values().collect();
         self.fetch(fetcher, &wanted, true).await
+    }
+
+    /// The newest revisions of updates, as far as the upstream has them.
+    async fn newest(
+        &self,
+        updates: &BTreeSet<UpdateId>,
+    ) -> Result<BTreeMap<UpdateId, UpdateIdentity>, SessionError> {
+        let mut found: BTreeMap<UpdateId, UpdateIdentity> = BTreeMap::new();
+        let mut note = |identity: UpdateIdentity| {
+            let newest = found.entry(identity.update).or_insert(identity);
+            *newest = (*newest).max(identity);
+        };
+        if let Some(line) = self.line.as_ref().filter(|line| line.is_good()) {
+            let named: Vec<UpdateId> = updates.iter().copied().collect();
+            match line.newest(&named).await {
+                Ok(newest) => {
+                    newest.into_iter().for_each(note);
+                    return Ok(found);
+                }
+                Err(Trouble::Failed(error)) => return Err(error),
+                Err(Trouble::Strange(reason)) => line.distrust(&reason),
+            }
+        }
+        // over MS-WSUSSS revision numbers are only in the whole list
+        for get_config in [true, false] {
+            let list = self.list(Filter { get_config, ..Filter::default() }).await?;
+            list.revisions
+                .into_iter()
+                .filter(|identity| updates.contains(&identity.update))
+                .for_each(&mut note);
+        }
+        Ok(found)
     }
 }
 

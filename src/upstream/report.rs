@@ -25,6 +25,8 @@ pub enum Trigger {
     Demand,
     /// The schedule.
     Schedule,
+    /// The upstream, which told that something changed.
+    Notice,
 }
 
 /// What a synchronisation is doing.

@@ -116,6 +116,16 @@ impl Session {
         })
     }
 
+    /// The way to the upstream.
+    pub(super) fn client(&self) -> &SoapClient {
+        &self.client
+    }
+
+    /// Its address as configured, without a slash at its end.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Asks the synchronisation service something that needs a cookie.
     pub(super) async fn call<T, F>(
         &self,
@@ -171,7 +181,7 @@ impl Session {
         }
     }
 
-    async fn forget(&self, cookie: &Cookie) {
+    pub(super) async fn forget(&self, cookie: &Cookie) {
         let mut current = self.cookie.lock().await;
         if current.as_ref() == Some(cookie) {
             *current = None;
@@ -179,7 +189,7 @@ impl Session {
     }
 
     /// The cookie in force; a new one when there is none or it ends soon. Calls wait for one handshake.
-    async fn cookie(&self) -> Result<Cookie, SessionError> {
+    pub(super) async fn cookie(&self) -> Result<Cookie, SessionError> {
         let mut current = self.cookie.lock().await;
         let now = self.clock.now().as_second();
         // without a readable expiration the server will say when it is over

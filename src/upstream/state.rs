@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::peer::Mark;
 use super::{Missing, SyncError, SyncReport};
 use crate::catalog::Catalog;
 use crate::domain::UpdateId;
@@ -47,6 +48,9 @@ pub(super) struct State {
     pub(super) update_anchor: Option<String>,
     /// What `update_anchor` was got with.
     pub(super) selection: Selection,
+    /// How far the lists of an upstream that is a tailwater were read; anchors stay what they were.
+    #[serde(default)]
+    pub(super) peer: Option<Mark>,
     /// Revisions to ask for again.
     pub(super) missing: Vec<Missing>,
     /// Prerequisites that the upstream does not have at all.
@@ -68,6 +72,7 @@ impl State {
     pub(super) fn forget_anchors(&mut self) {
         self.category_anchor = None;
         self.update_anchor = None;
+        self.peer = None;
         self.config = None;
         self.absent_prerequisites.clear();
         self.looked_up_at = 0;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::fetch::Fetcher;
 use super::ingest::Related;
+use super::peer::{Line, Trouble};
 use super::select::{self, Category};
 use super::session::{Session, SessionError};
 use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
@@ -20,7 +21,8 @@ use crate::catalog::{Activated, Activation, Catalog, Staging};
 use crate::domain::UpdateIdentity;
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::{
-    Filter, RevisionIds, get_config_data, get_revision_id_list, read_config_data, read_revision_ids,
+    ConfigData, Filter, RevisionIds, get_config_data, get_revision_id_list, read_config_data,
+    read_revision_ids,
 };
 use crate::wire::update_metadata::Languages;
 
@@ -36,6 +38,8 @@ pub(super) struct Run {
     pub(super) config: Arc<Config>,
     pub(super) catalog: Catalog,
     pub(super) session: Arc<Session>,
+    /// Where the upstream is a tailwater.
+    pub(super) line: Option<Arc<Line>>,
     pub(super) staging: Staging,
     pub(super) progress: Arc<watch::Sender<SyncProgress>>,
     pub(super) cancel: CancellationToken,
@@ -94,9 +98,31 @@ impl Run {
 
     async fn round(&mut self) -> Result<(), SessionError> {
         self.phase(Phase::Connecting);
-        let batch = self.configuration().await?;
-        let fetcher = Fetcher {
+        let Some(line) = self.line.clone().filter(|line| line.is_good()) else {
+            let batch = self.configuration().await?;
+            return self.soap_round(&self.fetcher(batch, None)).await;
+        };
+        // asked once: the rest of the lists comes with its changes
+        let batch = match &self.state.config {
+            Some(config) => batch(config),
+            None => self.configuration().await?,
+        };
+        let fetcher = self.fetcher(batch, Some(Arc::clone(&line)));
+        match self.peer_round(&line, &fetcher).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Failed(error)) => Err(error),
+            Err(Trouble::Strange(reason)) => {
+                line.distrust(&reason);
+                self.tally = Tally { fetched: self.tally.fetched, ..Tally::default() };
+                self.soap_round(&fetcher).await
+            }
+        }
+    }
+
+    fn fetcher(&self, batch: usize, line: Option<Arc<Line>>) -> Fetcher {
+        Fetcher {
             session: Arc::clone(&self.session),
+            line,
             staging: self.staging.clone(),
             languages: Arc::new(self.languages()),
             batch,
@@ -105,14 +131,18 @@ impl Run {
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
             workers: self.workers.clone(),
-        };
+        }
+    }
+
+    /// Lists and fetches over MS-WSUSSS.
+    async fn soap_round(&mut self, fetcher: &Fetcher) -> Result<(), SessionError> {
         self.phase(Phase::Categories);
         let asked =
             Filter { anchor: self.state.category_anchor.clone(), get_config: true, ..Filter::default() };
         let list = self.list(asked).await?;
         let retried: Vec<UpdateIdentity> =
             self.state.missing.iter().map(|missing| missing.identity).chain(self.catalog.damaged()).collect();
-        let mut related = self.take(&fetcher, &list.revisions).await?;
+        let mut related = self.take(fetcher, &list.revisions).await?;
         let category_anchor = list.anchor;
         let selection = self.selection().await?;
 
@@ -120,11 +150,11 @@ impl Run {
         let filter = select::filter(&selection, &self.state.selection, self.state.update_anchor.as_deref());
         let list = self.list(filter).await?;
         self.phase(Phase::Updates);
-        related.merge(self.take(&fetcher, &list.revisions).await?);
-        related.merge(self.retry(&fetcher, retried).await?);
+        related.merge(self.take(fetcher, &list.revisions).await?);
+        related.merge(self.retry(fetcher, retried).await?);
         self.phase(Phase::Related);
         let unfiltered = selection.products.is_empty();
-        self.related(&fetcher, related, unfiltered).await?;
+        self.related(fetcher, related, unfiltered).await?;
         self.take_decisions(&list.anchor).await?;
 
         // what could not be had is asked for by name next time; too much of it, by list
@@ -163,10 +193,7 @@ impl Run {
         {
             config.languages.clone_from(&before.languages);
         }
-        let batch = match usize::try_from(config.max_updates_per_request) {
-            Ok(0) | Err(_) => USUAL_BATCH,
-            Ok(most) => most.min(LARGEST_BATCH),
-        };
+        let batch = batch(&config);
         self.state.config = Some(config);
         Ok(batch)
     }
@@ -198,7 +225,11 @@ impl Run {
     }
 
     /// Fetches what is not held of a list.
-    async fn take(&mut self, fetcher: &Fetcher, listed: &[UpdateIdentity]) -> Result<Related, SessionError> {
+    pub(super) async fn take(
+        &mut self,
+        fetcher: &Fetcher,
+        listed: &[UpdateIdentity],
+    ) -> Result<Related, SessionError> {
         let unique: BTreeSet<UpdateIdentity> = listed.iter().copied().collect();
         let wanted: Vec<UpdateIdentity> =
             unique.iter().filter(|identity| !self.staging.holds(identity)).copied().collect();
@@ -234,7 +265,7 @@ impl Run {
     }
 
     /// What to ask for, out of the names that are configured and the categories that are known by now.
-    async fn selection(&mut self) -> Result<Selection, SessionError> {
+    pub(super) async fn selection(&mut self) -> Result<Selection, SessionError> {
         let known = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
         let languages = select::languages(&self.config.languages, known);
         let (catalog, staging) = (self.catalog.clone(), self.staging.clone());
@@ -267,6 +298,14 @@ impl Run {
             staging.activate(Activation { settings, withdraw: Vec::new(), force }).map(Some)
         });
         activated.await?.map_err(SyncError::Catalog)
+    }
+}
+
+/// How many documents the upstream hands out at once.
+fn batch(config: &ConfigData) -> usize {
+    match usize::try_from(config.max_updates_per_request) {
+        Ok(0) | Err(_) => USUAL_BATCH,
+        Ok(most) => most.min(LARGEST_BATCH),
     }
 }
 

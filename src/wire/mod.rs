@@ -6,6 +6,7 @@
 
 pub mod cabinet;
 pub mod client_update;
+pub mod peer;
 pub mod server_reporting;
 pub mod server_sync;
 pub mod soap;

@@ -32,6 +32,8 @@ impl Replica {
             account_name: Some("replica.example.invalid".to_owned()),
             mode: Mode::Autonomous,
             content_from: ContentFrom::Upstream,
+            peer: true,
+            follow: false,
             dir: dir.join("tmp"),
             link: link_config,
         };

@@ -6,6 +6,7 @@
 mod bits;
 mod build;
 mod drivers;
+mod kin;
 mod listing;
 mod scan;
 #[cfg(test)]

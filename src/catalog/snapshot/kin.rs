@@ -1,0 +1,38 @@
+//! What tailwaters that synchronise from here are told beside lists.
+//!
+//! **Invariant:** kin are named in the order of revision numbers. It never looks at decisions: what a downstream
+//! server makes of a revision is its own.
+
+use std::collections::HashMap;
+
+use super::Snapshot;
+use super::world::flag;
+use crate::domain::{RevisionId, UpdateIdentity};
+
+impl Snapshot {
+    /// Change number of the last activation; [`Snapshot::change_number`] counts decisions as well.
+    pub fn updates_number(&self) -> u64 {
+        self.view.world.change
+    }
+
+    /// Revisions that are probably much like these, because they have the same prerequisites, and that were there at
+    /// `since` or have a number up to `after`: one for each list of prerequisites, the newest, at most `most`.
+    pub fn kin(&self, of: &[RevisionId], since: u64, after: u32, most: usize) -> Vec<UpdateIdentity> {
+        let world = &self.view.world;
+        let mut wanted: HashMap<u32, Option<u32>> = HashMap::new();
+        for rev in of.iter().filter_map(|id| world.rev(id.0)) {
+            if wanted.len() < most || wanted.contains_key(&rev.requirement) {
+                wanted.insert(rev.requirement, None);
+            }
+        }
+        for (id, rev) in (0..).zip(&world.revs).filter(|(_, rev)| rev.has(flag::PRESENT)) {
+            let known = (since > 0 && u64::from(rev.appeared) <= since) || id <= after;
+            if let Some(newest) = wanted.get_mut(&rev.requirement).filter(|_| known) {
+                *newest = Some(id);
+            }
+        }
+        let mut found: Vec<u32> = wanted.into_values().flatten().collect();
+        found.sort_unstable();
+        found.iter().filter_map(|id| world.rev(*id)).map(|rev| world.identity(rev)).collect()
+    }
+}

@@ -1,0 +1,203 @@
+//! What this server tells tailwaters that synchronise from it, below `/tailwater/v1/`: lists, packs of documents,
+//! notices of changes, payloads with the hashes of their pieces.
+//!
+//! **Invariant:** nothing but the greeting is answered without a cookie that the server role made and that the
+//! gate still lets in; transfers never exceed their slots; what is told is what MS-WSUSSS would tell. It never
+//! waits for the upstream but for payloads, as everywhere.
+
+mod changes;
+mod content;
+mod list;
+mod pack;
+mod slots;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::request::Parts as Head;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::Semaphore;
+
+pub use slots::Turns;
+
+use self::slots::Slots;
+use super::body;
+use super::downstream::{self, Proof};
+use super::files;
+use super::site::{Peer, Request, Response};
+use crate::catalog::{Catalog, CatalogError};
+use crate::content::Store;
+use crate::domain::ServerId;
+use crate::runtime::{Clock, Tasks};
+use crate::wire::peer::{BASE, COOKIE_HEADER, Hello, MAX_REQUEST, MEDIA_TYPE, PeerError};
+
+/// How long a request's body may take to arrive.
+const BODY_TIME: std::time::Duration = std::time::Duration::from_mins(1);
+/// Children that wait for a change at once; a further one asks again later.
+const MOST_WAITING: usize = 4_096;
+/// Packs that are made at once: each takes a core and up to 30 MB.
+const MOST_MAKING: usize = 2;
+/// What a child is told to wait that meets a limit, in seconds.
+const LATER: &str = "30";
+
+/// What the service is made of.
+pub struct Parts {
+    /// Who this server is.
+    pub server: ServerId,
+    /// What is known.
+    pub catalog: Catalog,
+    /// What is held.
+    pub content: Store,
+    /// Answers for payloads.
+    pub files: files::Service,
+    /// The server role, which made the cookies and knows who may come.
+    pub downstream: downstream::Service,
+    /// Transfers of children that run at once.
+    pub transfers: usize,
+    /// The time.
+    pub clock: Clock,
+    /// For knowing when to stop.
+    pub tasks: Tasks,
+}
+
+/// Answers tailwaters. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    server: ServerId,
+    catalog: Catalog,
+    content: Store,
+    files: files::Service,
+    downstream: downstream::Service,
+    slots: Slots,
+    waiting: Semaphore,
+    making: Semaphore,
+    clock: Clock,
+    tasks: Tasks,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("There is no such thing.")]
+    NotFound,
+    #[error("This address is asked in another way.")]
+    Method,
+    #[error("Authorize first: the cookie is missing, too old, or no longer good.")]
+    Cookie,
+    #[error("The request cannot be read: {0}.")]
+    Message(#[from] PeerError),
+    #[error("The request is too long or did not arrive.")]
+    Body,
+    #[error("There is too much to do; come again.")]
+    Busy { retry_after: &'static str },
+    #[error("The catalog could not answer.")]
+    Catalog(#[from] CatalogError),
+    #[error("A worker ended before its answer.")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
+impl Refused {
+    fn answer(&self) -> Response {
+        let status = match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Cookie => StatusCode::FORBIDDEN,
+            Self::Message(_) | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Catalog(_) | Self::Worker(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() && !matches!(self, Self::Busy { .. }) {
+            tracing::error!(error = %self, cause = ?std::error::Error::source(self), "a downstream tailwater got no answer");
+        }
+        let mut answer = body::text(status, format!("{self}\n"));
+        if let Self::Busy { retry_after } = self {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after));
+        }
+        if matches!(self, Self::Body) {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+/// An answer that is a message.
+fn message(bytes: impl Into<Bytes>) -> Response {
+    let mut answer = Response::new(body::full(bytes));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    answer
+}
+
+impl Service {
+    /// The service over a catalog and a store.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { server, catalog, content, files, downstream, transfers, clock, tasks } = parts;
+        Self(Arc::new(Inner {
+            server,
+            catalog,
+            content,
+            files,
+            downstream,
+            slots: Slots::new(transfers, clock.clone()),
+            waiting: Semaphore::new(MOST_WAITING),
+            making: Semaphore::new(MOST_MAKING),
+            clock,
+            tasks,
+        }))
+    }
+
+    /// What the slots are doing.
+    pub fn turns(&self) -> Turns {
+        self.0.slots.turns()
+    }
+
+    /// Answers one request below `/tailwater`.
+    pub async fn answer(&self, request: Request, from: Peer) -> Response {
+        self.route(request, from).await.unwrap_or_else(|refused| refused.answer())
+    }
+
+    async fn route(&self, request: Request, from: Peer) -> Result<Response, Refused> {
+        let path = request.uri().path();
+        let below = path.get(..BASE.len()).filter(|start| start.eq_ignore_ascii_case(BASE));
+        let below = below.and_then(|_| path[BASE.len()..].strip_prefix('/')).ok_or(Refused::NotFound)?;
+        let (what, name) = below.split_once('/').unwrap_or((below, ""));
+        let (what, name) = (what.to_ascii_lowercase(), name.to_owned());
+        let method = match what.as_str() {
+            "list" | "pack" => Method::POST,
+            "" | "changes" | "content" | "pieces" => Method::GET,
+            _ => return Err(Refused::NotFound),
+        };
+        if *request.method() != method {
+            return Err(Refused::Method);
+        }
+        if what.is_empty() {
+            return Ok(message(Hello::new(self.0.server.0).encode()));
+        }
+        let (head, incoming) = request.into_parts();
+        let child = self.child(&head, from)?;
+        match what.as_str() {
+            "list" => self.list(&read(incoming).await?).await,
+            "pack" => self.pack(child, &read(incoming).await?).await,
+            "changes" => self.changes(head.uri.query().unwrap_or_default()).await,
+            "pieces" => self.pieces(&name).await,
+            _ => self.content(child, Request::from_parts(head, incoming), &name, from).await,
+        }
+    }
+
+    /// Who asks. The one place where the cookie is looked at.
+    fn child(&self, head: &Head, from: Peer) -> Result<ServerId, Refused> {
+        let cookie = head.headers.get(COOKIE_HEADER).and_then(|cookie| STANDARD.decode(cookie).ok());
+        let proof = Proof::of(head, from);
+        let admitted = self.0.downstream.admitted(cookie.as_deref(), &proof);
+        admitted.map(|claims| claims.server).map_err(|_told| Refused::Cookie)
+    }
+}
+
+async fn read(incoming: hyper::body::Incoming) -> Result<Bytes, Refused> {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(incoming, MAX_REQUEST).collect()).await;
+    Ok(collected.map_err(|_elapsed| Refused::Body)?.map_err(|_broken| Refused::Body)?.to_bytes())
+}

@@ -1,0 +1,132 @@
+//! Waiting for the upstream to change: one request that it answers when it does, and a small synchronisation then.
+//!
+//! **Invariant:** at most one request waits, over the limited link like everything else; an upstream that does not
+//! answer is asked less and less often, up to [`LONGEST_PAUSE`]. It never starts a first synchronisation: that is for
+//! the schedule or a person.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::exchange::Trouble;
+use super::line::numbers;
+use super::round::Mark;
+use crate::upstream::client::chance;
+use crate::upstream::{Mode, Outcome, SyncError, SyncOptions, Trigger, Upstream};
+
+/// How long the upstream may let us wait, in seconds.
+const WAIT_SECONDS: u32 = 50;
+/// The wait before a request that failed is sent again; doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+/// Children that hear of a change at once begin within this time.
+const SPREAD: Duration = Duration::from_millis(1_500);
+/// The pause after a synchronisation that brought nothing; doubles with each in a row.
+const FIRST_REST: Duration = Duration::from_millis(500);
+/// The longest: it is what a change waits at most at each level.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// How a round of following ended.
+enum Round {
+    /// The wait was over without news.
+    Quiet,
+    /// There was news, and it brought something here.
+    Brought,
+    /// There was news, of nothing that concerns us.
+    Nothing,
+    /// It could not be asked, or what it has could not be had.
+    Failed,
+}
+
+impl Upstream {
+    /// Starts the worker that waits for the upstream to change. It does nothing while the upstream is no tailwater.
+    pub fn start_following(&self) {
+        if !self.0.config.follow {
+            return;
+        }
+        let upstream = self.clone();
+        self.0.tasks.spawn("waiting for changes upstream", async move { upstream.follow().await });
+    }
+
+    async fn follow(&self) {
+        let stopping = self.0.tasks.stopping();
+        let mut marks = self.0.mark.subscribe();
+        let (mut failures, mut nothings) = (0, 0);
+        loop {
+            let mark = marks.borrow_and_update().clone();
+            let round = match mark.filter(|_| self.0.is_peer()) {
+                None => tokio::select! {
+                    // told by the next synchronisation
+                    _ = marks.changed() => continue,
+                    () = stopping.cancelled() => return,
+                },
+                Some(mark) => tokio::select! {
+                    round = self.wait(&mark) => round,
+                    () = stopping.cancelled() => return,
+                },
+            };
+            failures = if matches!(round, Round::Failed) { failures + 1 } else { 0 };
+            nothings = if matches!(round, Round::Nothing) { nothings + 1 } else { 0 };
+            let pause = match round {
+                Round::Quiet | Round::Brought => Duration::ZERO,
+                Round::Nothing => doubled(FIRST_REST, nothings, LONGEST_REST),
+                Round::Failed => doubled(FIRST_PAUSE, failures, LONGEST_PAUSE).mul_f64(0.5 + chance()),
+            };
+            tokio::select! {
+                () = self.0.clock.sleep(pause) => {}
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits for news of what is not known yet, and fetches it.
+    async fn wait(&self, mark: &Mark) -> Round {
+        let Ok(session) = self.0.session().await else { return Round::Failed };
+        let known = mark.numbers;
+        let replica = self.0.config.mode == Mode::Replica;
+        let mut path = format!("/changes?updates={}&wait={WAIT_SECONDS}", known.updates);
+        if replica {
+            let _ = write!(path, "&decisions={}", mark.decisions.unwrap_or_default());
+        }
+        let now = match numbers(&session, &path).await {
+            Ok(now) => now,
+            Err(Trouble::Strange(reason)) => {
+                tracing::debug!(reason, "the upstream cannot be waited for");
+                return Round::Failed;
+            }
+            Err(Trouble::Failed(_)) => return Round::Failed,
+        };
+        if known.updates == now.updates && (!replica || mark.decisions == Some(now.decisions)) {
+            return Round::Quiet;
+        }
+        self.0.clock.sleep(SPREAD.mul_f64(chance())).await;
+        match self.run(SyncOptions::default(), Trigger::Notice).await {
+            Ok(report) => match report.outcome {
+                Outcome::Complete | Outcome::Partial | Outcome::Held
+                    if report.activated.is_some() || report.decided.is_some_and(|decided| decided > 0) =>
+                {
+                    Round::Brought
+                }
+                _ => Round::Nothing,
+            },
+            // it may have begun before the news
+            Err(SyncError::AlreadyRunning) => Round::Nothing,
+            Err(_) => Round::Failed,
+        }
+    }
+}
+
+fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let seconds = |times| doubled(FIRST_PAUSE, times, LONGEST_PAUSE).as_secs();
+        assert_eq!([1, 2, 3, 7, 8, 99].map(seconds), [1, 2, 4, 64, 120, 120]);
+    }
+}

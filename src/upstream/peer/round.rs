@@ -1,0 +1,217 @@
+//! One round of a synchronisation with a tailwater: what `Run` does over MS-WSUSSS, in its messages.
+//!
+//! **Invariant:** the mark moves in the batch that makes what it stands for visible, and pages that were stored are not
+//! listed again after a kill. It asks for nothing when the server has not moved.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::exchange::Trouble;
+use super::line::Line;
+use crate::domain::{UpdateId, UpdateIdentity};
+use crate::upstream::fetch::Fetcher;
+use crate::upstream::ingest::Related;
+use crate::upstream::state::{MOST_MISSING, Selection};
+use crate::upstream::sync::{Run, blocking};
+use crate::upstream::{Mode, Phase, SyncError, select};
+use crate::wire::peer::{MOST_ENTRIES, Numbers, Question};
+
+const PAGE_KEY: &str = "upstream.peer.page";
+
+/// How far the lists of a tailwater were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::upstream) struct Mark {
+    /// Whose numbers these are.
+    pub(in crate::upstream) server: Uuid,
+    pub(in crate::upstream) numbers: Numbers,
+    /// The number up to which decisions were taken over, by a replica.
+    #[serde(default)]
+    pub(in crate::upstream) decisions: Option<u64>,
+    /// What was selected.
+    pub(in crate::upstream) selection: Selection,
+}
+
+/// How far a list of several pages was read.
+#[derive(Serialize, Deserialize)]
+struct Page {
+    server: Uuid,
+    /// BLAKE3 of the question for the first page.
+    question: [u8; 32],
+    /// What the first page's answer said.
+    numbers: Numbers,
+    after: u32,
+}
+
+/// How an upstream stands to what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// As it was.
+    Quiet,
+    /// Something else was decided there.
+    Decided,
+    /// There are other revisions, or others are wanted of it.
+    News,
+}
+
+/// What the pages of a list said beside their entries.
+#[derive(Debug, Default)]
+struct Told {
+    /// Those of the first page: what came while the others were read comes again.
+    numbers: Numbers,
+    decisions: Option<Vec<u8>>,
+}
+
+impl Run {
+    /// Everything up to the activation.
+    pub(in crate::upstream) async fn peer_round(
+        &mut self,
+        line: &Line,
+        fetcher: &Fetcher,
+    ) -> Result<(), Trouble> {
+        let mark = self.state.peer.clone().filter(|mark| mark.server == line.hello.server);
+        let retried: Vec<UpdateIdentity> =
+            self.state.missing.iter().map(|missing| missing.identity).chain(self.catalog.damaged()).collect();
+        let mut related = Related::default();
+        let stand = self.stand(line, mark.as_ref()).await?;
+        let before = mark.unwrap_or_default();
+        let mut reached = Mark { server: line.hello.server, ..before.clone() };
+        let mut decided = None;
+        if stand != Stand::Quiet {
+            self.phase(Phase::Categories);
+            let asked = Question {
+                server: Some(line.hello.server),
+                since: before.numbers.updates,
+                config: true,
+                decisions: self.wants_decisions().then(|| before.decisions.unwrap_or_default()),
+                ..Question::default()
+            };
+            let told = self.pages(line, fetcher, asked, &mut related).await?;
+            (reached.numbers, decided) = (told.numbers, told.decisions);
+        }
+        if stand == Stand::News {
+            reached.selection = self.selection().await?;
+            self.phase(Phase::Listing);
+            let asked = self.question(line, &before, &reached.selection);
+            self.phase(Phase::Updates);
+            self.pages(line, fetcher, asked, &mut related).await?;
+        }
+        related.merge(self.retry(fetcher, retried).await?);
+        self.phase(Phase::Related);
+        let unfiltered = reached.selection.products.is_empty();
+        self.related(fetcher, related, unfiltered).await?;
+        reached.decisions = match decided {
+            Some(told) => Some(self.take_told_decisions(&told).await?),
+            None => before.decisions.filter(|_| self.wants_decisions()),
+        };
+        if self.tally.missing.len() <= MOST_MISSING {
+            self.state.peer = Some(reached);
+            self.state.missing.clone_from(&self.tally.missing);
+        }
+        Ok(())
+    }
+
+    fn wants_decisions(&self) -> bool {
+        self.config.mode == Mode::Replica
+    }
+
+    /// Compares what is known with where the server is.
+    async fn stand(&mut self, line: &Line, mark: Option<&Mark>) -> Result<Stand, Trouble> {
+        let Some(mark) = mark else { return Ok(Stand::News) };
+        let now = line.numbers().await?;
+        if now.updates != mark.numbers.updates || self.selection().await? != mark.selection {
+            return Ok(Stand::News);
+        }
+        // decisions are none of an autonomous server's business
+        let decided = self.wants_decisions() && mark.decisions != Some(now.decisions);
+        Ok(if decided { Stand::Decided } else { Stand::Quiet })
+    }
+
+    /// Asks what is to be installed, as `GetRevisionIdList` would be asked.
+    fn question(&self, line: &Line, before: &Mark, selection: &Selection) -> Question {
+        // the anchor only says that there is one: a number stands for it here
+        let known = (before.numbers.updates > 0).then_some("");
+        let filter = select::filter(selection, &before.selection, known);
+        let tags = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
+        let languages = filter.languages.iter().filter_map(|entry| {
+            let tag = tags.iter().find(|language| language.id == entry.id)?.short_name.clone();
+            Some((tag, entry.delta))
+        });
+        Question {
+            server: Some(line.hello.server),
+            since: if filter.anchor.is_some() { before.numbers.updates } else { 0 },
+            languages: languages.collect(),
+            products: filter.products,
+            classifications: filter.classifications,
+            ..Question::default()
+        }
+    }
+
+    /// Reads a list page by page, and fetches what each names.
+    async fn pages(
+        &mut self,
+        line: &Line,
+        fetcher: &Fetcher,
+        mut question: Question,
+        related: &mut Related,
+    ) -> Result<Told, Trouble> {
+        let hash = *blake3::hash(&question.encode()).as_bytes();
+        let (mut first, mut told) = (None, Told::default());
+        if let Some(page) = self.page().await?
+            && (page.server, page.question) == (line.hello.server, hash)
+        {
+            question.after = page.after;
+            first = Some(page.numbers);
+        }
+        loop {
+            let list = line.list(&question).await?;
+            let numbers = *first.get_or_insert(list.numbers);
+            told.numbers = numbers;
+            told.decisions = list.decisions.or(told.decisions);
+            let listed: Vec<UpdateIdentity> = list.entries.iter().map(|entry| entry.identity).collect();
+            related.merge(self.take(fetcher, &listed).await?);
+            let last = list.entries.last().map(|entry| entry.number).filter(|_| list.more);
+            let Some(last) = last else {
+                self.keep_page(None).await?;
+                return Ok(told);
+            };
+            question.after = last;
+            // what could not be had of a page is only known to this run: then the pages are read again
+            if self.tally.missing.is_empty() {
+                let page = Page { server: line.hello.server, question: hash, numbers, after: last };
+                self.keep_page(Some(page)).await?;
+            }
+        }
+    }
+
+    async fn page(&self) -> Result<Option<Page>, SyncError> {
+        let catalog = self.catalog.clone();
+        let kept = blocking(move || catalog.setting(PAGE_KEY)).await?.map_err(SyncError::Catalog)?;
+        Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    async fn keep_page(&self, page: Option<Page>) -> Result<(), SyncError> {
+        let catalog = self.catalog.clone();
+        let bytes = page.map(|page| serde_json::to_vec(&page).unwrap_or_default());
+        let kept = blocking(move || match bytes {
+            None if catalog.setting(PAGE_KEY)?.is_none() => Ok(()),
+            bytes => catalog.set_setting(PAGE_KEY, bytes.as_deref()),
+        });
+        kept.await?.map_err(SyncError::Catalog)
+    }
+}
+
+impl Line {
+    /// The newest revisions of updates, as far as the server has them.
+    pub(in crate::upstream) async fn newest(
+        &self,
+        updates: &[UpdateId],
+    ) -> Result<Vec<UpdateIdentity>, Trouble> {
+        let mut found = Vec::new();
+        for named in updates.chunks(MOST_ENTRIES) {
+            let question = Question { named: named.to_vec(), ..Question::default() };
+            let list = self.list(&question).await?;
+            found.extend(list.entries.iter().map(|entry| entry.identity));
+        }
+        Ok(found)
+    }
+}
