@@ -208,6 +208,7 @@ fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upst
             time_zone: jiff::tz::TimeZone::system(),
         },
         account_name: wanted.account_name.clone(),
+        token: wanted.token.clone(),
         mode: match wanted.mode {
             Mode::Autonomous => upstream::Mode::Autonomous,
             Mode::Replica => upstream::Mode::Replica,

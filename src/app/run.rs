@@ -74,6 +74,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     tracing::info!(?agents, console = %format!("http://{admin_address}/"), upstream = %app.services.about.upstream, "ready");
 
     app.upstream.start_schedule();
+    app.upstream.start_rollups();
     workers::bring_due(&tasks, app.catalog.clone(), clock.clone(), Arc::clone(&app.decisions));
     app.upstream.start_following();
     workers::hold_ahead(

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::{Catalog, CatalogError, Descendant, Invitation, Permission, Refused, Server, Took};
 use crate::domain::{
-    ClientSummary, ComputerChange, ComputerId, RolledComputer, ServerId, ServerReport, StatusReport,
+    ClientSummary, ComputerChange, ComputerId, RolledComputer, ServerId, ServerReport, ServerSummary,
+    StatusReport,
 };
 
 /// Which telling of the upstream: another upstream, or one that lost what it was told, begins another one.
@@ -126,6 +127,11 @@ impl Catalog {
     /// Forgets a server, those below it and the computers of them all; gives how many of each.
     pub fn forget_server(&self, id: &ServerId) -> Result<(usize, usize), CatalogError> {
         self.0.forget_server(id)
+    }
+
+    /// This server's own numbers. Reads what every agent reported.
+    pub fn server_summary(&self) -> Result<ServerSummary, CatalogError> {
+        self.0.summary()
     }
 
     // --- what the upstream is told ----------------------------------------------------------------------

@@ -143,6 +143,10 @@ impl Refusal {
             Blame::Server if matches!(self, Self::UnknownRevision(_)) => {
                 tracing::info!(fault = %id, code, method, error = %self, "a request was refused");
             }
+            // whoever asks can name what is not here: no failure of ours
+            Blame::Server if matches!(self, Self::UnknownParent(_)) => {
+                tracing::debug!(fault = %id, code, method, error = %self, "a request was refused");
+            }
             Blame::Server => {
                 let cause = std::error::Error::source(self).map(ToString::to_string);
                 tracing::error!(fault = %id, code, method, error = %self, cause, "a request failed");

@@ -6,16 +6,19 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 
 use super::SyncError;
 use crate::bandwidth::{Class, LinkBody, LinkClient};
 use crate::runtime::Clock;
+use crate::wire::server_reporting;
 use crate::wire::server_sync::Request;
 use crate::wire::soap::{Fault, SoapError, Version};
 use crate::wire::xpress;
@@ -26,6 +29,10 @@ const IN_MEMORY: usize = 8 << 20;
 const LONGEST_ANSWER: u64 = 1 << 30;
 /// Nor longer than this once decompressed.
 const LONGEST_DECODED: u64 = 4 << 30;
+/// Shorter requests gain nothing from packing.
+const LEAST_TO_PACK: usize = 1_024;
+/// Roll-ups are small and links slow: this level packs them twice as well as the usual one.
+const PACKING_LEVEL: i32 = 12;
 /// How often one request is tried before its synchronisation gives up; the schedule tries again later.
 const MOST_ATTEMPTS: u32 = 5;
 /// Wait before the second attempt; doubles with each.
@@ -79,6 +86,53 @@ pub(super) struct SoapClient {
     pub(super) link: LinkClient,
     pub(super) clock: Clock,
     pub(super) dir: PathBuf,
+    /// What the link counts its bytes as.
+    pub(super) class: Class,
+    /// `Authorization`, where the upstream's administrator made a token for this server.
+    pub(super) token: Option<HeaderValue>,
+    pub(super) packing: Packing,
+}
+
+/// Whether the upstream takes packed requests, and what was sent.
+#[derive(Clone, Default)]
+pub(super) struct Packing(Arc<PackingState>);
+
+#[derive(Default)]
+struct PackingState {
+    /// Its last answer said that it takes zstd.
+    taken: AtomicBool,
+    /// Bytes of requests' bodies, as they went.
+    sent: AtomicU64,
+}
+
+impl Packing {
+    /// Whether requests are packed now.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.taken.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of requests' bodies so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// What an answer says about requests ([RFC9110] 12.5.3).
+    fn learn(&self, headers: &HeaderMap) {
+        let said = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let takes = said.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("zstd"));
+        self.0.taken.store(takes, Ordering::Relaxed);
+    }
+
+    /// The body as it goes, and whether it is packed.
+    fn pack(&self, body: &str) -> (Bytes, bool) {
+        let packed = (self.is_on() && body.len() >= LEAST_TO_PACK)
+            .then(|| zstd::bulk::compress(body.as_bytes(), PACKING_LEVEL).ok())
+            .flatten();
+        let is_packed = packed.is_some();
+        let body = packed.map_or_else(|| Bytes::from(body.to_owned()), Bytes::from);
+        self.0.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
+        (body, is_packed)
+    }
 }
 
 impl SoapClient {
@@ -116,14 +170,26 @@ impl SoapClient {
             again: Again::soon_if(source.retry_may_help()),
             error: CallError::Failed(SyncError::Link { operation, source }),
         };
-        let message = http::Request::post(url.clone())
+        let mut message = http::Request::post(url.clone())
             .header(CONTENT_TYPE, Version::V11.content_type())
             .header("SOAPAction", &request.action)
-            .header(ACCEPT_ENCODING, "xpress")
-            .body(Full::new(Bytes::from(request.body.clone())))
-            .map_err(|_e| SyncError::Url { url: url.to_string() })?;
-        let response = self.link.send(message, Class::Metadata).await.map_err(broken)?;
+            .header(ACCEPT_ENCODING, "xpress");
+        let (body, packed) = self.packing.pack(&request.body);
+        if packed {
+            message = message.header(CONTENT_ENCODING, "zstd");
+        }
+        if let Some(token) = &self.token {
+            message = message.header(AUTHORIZATION, token);
+        }
+        let message = message.body(Full::new(body)).map_err(|_e| SyncError::Url { url: url.to_string() })?;
+        let response = self.link.send(message, self.class).await.map_err(broken)?;
         let (head, body) = response.into_parts();
+        self.packing.learn(&head.headers);
+        if packed && head.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // something between took the promise back
+            let error = refusal(operation, head.status, &head.headers).error;
+            return Err(Failure { error, again: Again::SOON });
+        }
         // a fault travels with status 500; anything else is no answer of the service
         if head.status != StatusCode::OK && head.status != StatusCode::INTERNAL_SERVER_ERROR {
             return Err(refusal(operation, head.status, &head.headers));
@@ -231,10 +297,15 @@ fn refused(operation: &'static str, fault: Box<Fault>) -> Failure {
         // Deviates: a fault without a code stops Windows; it comes of machinery in between, and passes
         None | Some("ServerBusy") => Again::SOON,
         // documents are asked for in smaller batches instead
-        Some("InternalServerError") if operation != "GetUpdateData" => Again::SOON,
+        Some("InternalServerError") if operation != "GetUpdateData" && !is_rollup(operation) => Again::SOON,
         Some(_) => Again::Never,
     };
     Failure { error: CallError::Fault(fault), again }
+}
+
+/// Roll-ups that were refused stop ([MS-WSUSSS] 3.1.4.15); the schedule tries again.
+fn is_rollup(operation: &str) -> bool {
+    server_reporting::OPERATIONS.contains(&operation)
 }
 
 /// What a status means that comes with no answer of the service.

@@ -24,6 +24,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// What this server calls itself, a DNS name; the machine's name when unset.
     pub account_name: Option<String>,
+    /// What the upstream's administrator made for this server, where it lets in only whom it knows.
+    pub token: Option<String>,
     /// Who decides.
     pub mode: Mode,
     /// Where payloads come from first.

@@ -76,6 +76,11 @@ pub enum SyncError {
         /// What is configured.
         url: String,
     },
+    /// It said that it was busy, again and again.
+    #[error(
+        "the upstream was too busy to hear of computers; what was not told is told with the next roll-up"
+    )]
+    Busy,
     /// Products or classifications that the upstream does not know.
     #[error("the upstream does not know {}; see `tailwater categories list`", list(names))]
     UnknownCategories {

@@ -16,6 +16,7 @@ mod ingest;
 mod peer;
 mod related;
 mod report;
+mod rollup;
 mod root;
 mod schedule;
 mod select;
@@ -26,6 +27,7 @@ mod sync;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderValue;
 use jiff::Timestamp;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
@@ -35,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use config::{Config, ContentFrom, Mode, Schedule};
 pub use error::{SyncError, UnknownCategory};
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
+pub use rollup::RollupReport;
 
 use crate::bandwidth::{Class, LinkClient, LinkConfig};
 use crate::catalog::{self, Catalog};
@@ -67,6 +70,10 @@ struct Inner {
     acquaintance: Mutex<Acquaintance>,
     /// How far its lists were read.
     mark: watch::Sender<Option<Mark>>,
+    /// Held while a roll-up runs.
+    rolling: tokio::sync::Mutex<()>,
+    /// Tells the worker that rolls up.
+    wishes: watch::Sender<rollup::Wish>,
 }
 
 /// How the upstream deals with payloads.
@@ -124,6 +131,8 @@ impl Upstream {
             questions: Mutex::default(),
             acquaintance: Mutex::new(acquaintance),
             mark: watch::Sender::new(state.peer),
+            rolling: tokio::sync::Mutex::default(),
+            wishes: watch::Sender::default(),
         })))
     }
 
@@ -211,6 +220,13 @@ impl Upstream {
     }
 }
 
+/// The token as a header that nothing prints.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// Ends the synchronisation for everybody, however it ends.
 struct Running(Arc<Inner>);
 
@@ -233,6 +249,9 @@ impl Inner {
                 link: self.client().await?,
                 clock: self.clock.clone(),
                 dir: self.config.dir.clone(),
+                class: Class::Metadata,
+                token: self.config.token.as_deref().and_then(bearer),
+                packing: client::Packing::default(),
             };
             let (catalog, config) = (self.catalog.clone(), Arc::clone(&self.config));
             let made = tokio::task::spawn_blocking(move || {
@@ -340,11 +359,14 @@ impl Inner {
             report.activated = Some((*summary).into());
         }
         tell(&report);
+        let wish = rollup::Wish::of(trigger, report.outcome);
         let (catalog, kept) = (self.catalog.clone(), report.clone());
         let remembered = tokio::task::spawn_blocking(move || state::remember(&catalog, &kept)).await;
         if let Ok(Err(error)) = remembered {
             tracing::error!(%error, "the history of synchronisations could not be written");
         }
+        // after the history is written: the roll-up tells when this server last synchronised
+        self.wishes.send_replace(wish);
         ended.map(|_| report)
     }
 

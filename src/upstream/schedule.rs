@@ -45,7 +45,7 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// When to try again after `failures` in a row, unless the schedule comes first.
-fn retry_at(now: Timestamp, failures: u32) -> Timestamp {
+pub(super) fn retry_at(now: Timestamp, failures: u32) -> Timestamp {
     let wait = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_RETRY);
     later(now, wait.mul_f64(0.75 + 0.5 * chance()))
 }
@@ -89,7 +89,7 @@ impl Upstream {
         }
     }
 
-    async fn sleep_until(&self, due: Timestamp) {
+    pub(super) async fn sleep_until(&self, due: Timestamp) {
         loop {
             let left = due.duration_since(self.0.clock.now());
             match Duration::try_from(left) {

@@ -9,9 +9,11 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::SyncError;
-use super::client::{Answer, CallError, SoapClient};
+use super::client::{Answer, CallError, Packing, SoapClient};
+use crate::bandwidth::Class;
 use crate::catalog::Catalog;
 use crate::runtime::Clock;
+use crate::wire::server_reporting;
 use crate::wire::server_sync::{
     self, AUTH_PATH, AuthConfig, Cookie, Request, SERVICE_PATH, get_auth_config, get_authorization_cookie,
     get_cookie,
@@ -76,6 +78,7 @@ struct KeptCookie {
 /// One upstream, and our standing with it.
 pub(super) struct Session {
     client: SoapClient,
+    reporting: SoapClient,
     catalog: Catalog,
     clock: Clock,
     /// As configured; the origin of all requests.
@@ -105,6 +108,7 @@ impl Session {
             .map(|kept| Cookie { expiration: kept.expiration, encrypted_data: kept.encrypted_data });
         let account_name = account_name.map_or_else(machine_name, str::to_owned);
         Ok(Self {
+            reporting: SoapClient { class: Class::Background, packing: Packing::default(), ..client.clone() },
             client,
             catalog,
             clock,
@@ -163,6 +167,33 @@ impl Session {
             }
             return Err(self.meaning(request.operation, fault, &cookie).await);
         }
+    }
+
+    /// Tells the reporting service something; it knows no cookie.
+    pub(super) async fn report<T: Send + 'static>(
+        &self,
+        request: &Request,
+        read: fn(Answer) -> Result<T, SoapError>,
+    ) -> Result<T, SyncError> {
+        let url = address(&self.url, server_reporting::SERVICE_PATH)?;
+        match self.reporting.call(&url, request, read).await {
+            Ok(answer) => Ok(answer),
+            Err(CallError::Failed(error)) => Err(error),
+            Err(CallError::Fault(fault)) => {
+                let advice = "what was not told is told with the next roll-up; look at the upstream's log";
+                Err(SyncError::Fault { operation: request.operation, fault, advice })
+            }
+        }
+    }
+
+    /// Whether the reporting service takes packed requests, and what it was sent.
+    pub(super) fn packing(&self) -> &Packing {
+        &self.reporting.packing
+    }
+
+    /// What this server calls itself.
+    pub(super) fn account_name(&self) -> &str {
+        &self.account_name
     }
 
     /// What a fault means that is no matter of an old cookie.

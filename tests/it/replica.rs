@@ -30,6 +30,7 @@ impl Replica {
             languages: vec!["en".to_owned()],
             schedule: Schedule::on_demand(),
             account_name: Some("replica.example.invalid".to_owned()),
+            token: None,
             mode: Mode::Autonomous,
             content_from: ContentFrom::Upstream,
             peer: true,

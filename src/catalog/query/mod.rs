@@ -5,6 +5,7 @@
 
 mod computers;
 mod files;
+mod summary;
 mod updates;
 
 use jiff::Timestamp;

@@ -34,7 +34,7 @@ pub(super) fn title(facts: &Facts, language: Option<&str>) -> String {
 }
 
 /// The categories that an update names itself, of some kind.
-fn categories_of(snapshot: &Snapshot, rev: &Rev, kind: CategoryKind) -> Vec<UpdateId> {
+pub(super) fn categories_of(snapshot: &Snapshot, rev: &Rev, kind: CategoryKind) -> Vec<UpdateId> {
     let world = snapshot.world();
     let named = world.named_by(rev).filter_map(|update| {
         let update = &world.updates[update as usize];

@@ -1,0 +1,166 @@
+//! Telling the upstream of this server, those below it, and all their computers ([MS-WSUSSS] 3.2.4.5).
+//!
+//! Invariant: only what changed since the upstream took it travels, within the batches it asks for; what it took is
+//! written down before the next request, so that a kill costs one request again. It never fails a synchronisation.
+
+mod computers;
+mod schedule;
+mod servers;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(super) use schedule::Wish;
+
+use super::session::Session;
+use super::sync::blocking;
+use super::{Outcome, SyncError, state};
+use crate::catalog::{Catalog, CatalogError, Epoch};
+use crate::domain::ServerId;
+use crate::runtime::Clock;
+use crate::wire::server_reporting::{self as wire, RollupConfiguration};
+
+const STATE_KEY: &str = "upstream.rollup";
+/// Computers that are looked at, at a time.
+const CHUNK: usize = 1_000;
+/// How often it is asked whether it still has everything it was told.
+const CHECK_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 7);
+
+/// What is remembered between roll-ups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    url: String,
+    /// `ServerId` and `RollupResetGuid` of the upstream when it was last told.
+    server: Uuid,
+    reset: Uuid,
+    epoch: Epoch,
+    /// When everything was last compared.
+    checked_at: Option<Timestamp>,
+    /// The last that succeeded.
+    pub(super) last: Option<RollupReport>,
+}
+
+/// What a roll-up told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollupReport {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Servers told of, this one included.
+    pub servers: usize,
+    /// Rows of computers told.
+    pub computers: usize,
+    /// Reports of what computers have.
+    pub statuses: usize,
+    /// Bytes of requests' bodies, as they went.
+    pub sent: u64,
+}
+
+impl Kept {
+    pub(super) fn load(catalog: &Catalog, url: &str) -> Self {
+        let kept: Option<Self> =
+            catalog.setting(STATE_KEY).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        match kept {
+            Some(kept) if kept.url == url => kept,
+            // another upstream was told nothing
+            Some(kept) => Self { url: url.to_owned(), epoch: kept.epoch.wrapping_add(1), ..Self::default() },
+            None => Self { url: url.to_owned(), epoch: 1, ..Self::default() },
+        }
+    }
+
+    fn store(&self, catalog: &Catalog) -> Result<(), CatalogError> {
+        catalog.set_setting(STATE_KEY, Some(&serde_json::to_vec(self).unwrap_or_default()))
+    }
+}
+
+/// One roll-up.
+pub(super) struct Rollup {
+    pub(super) session: Arc<Session>,
+    pub(super) catalog: Catalog,
+    pub(super) clock: Clock,
+    pub(super) ours: ServerId,
+    pub(super) is_replica: bool,
+    pub(super) url: String,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Rollup {
+    /// Runs what may block on the disk.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, SyncError> {
+        let catalog = self.catalog.clone();
+        Ok(blocking(move || work(&catalog)).await??)
+    }
+
+    /// Whether computers say something that the upstream was not told.
+    pub(super) async fn has_news(&self) -> Result<bool, SyncError> {
+        let (url, ours) = (self.url.clone(), self.ours);
+        self.ask(move |catalog| {
+            let epoch = Kept::load(catalog, &url).epoch;
+            for some in catalog.told_computers().chunks(CHUNK) {
+                if !catalog.computers_to_tell(epoch, ours, some)?.is_empty()
+                    || !catalog.statuses_to_tell(epoch, some, false)?.is_empty()
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    /// Tells everything there is to tell.
+    pub(super) async fn run(&self) -> Result<RollupReport, SyncError> {
+        let sent_before = self.session.packing().sent();
+        let request = wire::get_rollup_configuration();
+        let configuration = self.session.report(&request, wire::read_configuration).await?;
+        let mut kept = self.begin(&configuration).await?;
+        let servers = self.tell_servers(&configuration).await?;
+        let (mut computers, mut statuses) = (0, 0);
+        if configuration.detailed {
+            let ids = self.ask(|catalog| Ok(catalog.told_computers())).await?;
+            computers = self.tell_computers(&configuration, kept.epoch, &ids).await?;
+            let now = self.clock.now();
+            let every = kept.checked_at.is_none_or(|at| now.duration_since(at) >= CHECK_EVERY);
+            statuses = self.tell_statuses(&configuration, kept.epoch, &ids, every).await?;
+            if every {
+                kept.checked_at = Some(now);
+            }
+        }
+        let sent = self.session.packing().sent() - sent_before;
+        let report = RollupReport { at: self.clock.now(), servers, computers, statuses, sent };
+        kept.last = Some(report.clone());
+        self.ask(move |catalog| kept.store(catalog)).await?;
+        Ok(report)
+    }
+
+    /// Takes up what was told before, unless the upstream says that it lost it.
+    async fn begin(&self, configuration: &RollupConfiguration) -> Result<Kept, SyncError> {
+        let (url, server, reset) = (self.url.clone(), configuration.server.0, configuration.reset);
+        self.ask(move |catalog| {
+            let mut kept = Kept::load(catalog, &url);
+            if (kept.server, kept.reset) != (server, reset) {
+                if !kept.server.is_nil() {
+                    kept.epoch = kept.epoch.wrapping_add(1);
+                }
+                (kept.server, kept.reset, kept.checked_at) = (server, reset, None);
+                kept.store(catalog)?;
+            }
+            Ok(kept)
+        })
+        .await
+    }
+}
+
+/// When this server synchronised, as far as the history goes.
+fn synchronised(catalog: &Catalog) -> Vec<Timestamp> {
+    let history = state::history(catalog);
+    let good = |outcome: Outcome| matches!(outcome, Outcome::Complete | Outcome::Partial);
+    history.iter().filter(|report| good(report.outcome)).map(|report| report.ended_at).collect()
+}

@@ -1,0 +1,156 @@
+//! When roll-ups start by themselves: after a synchronisation, and daily.
+//!
+//! Invariant: a roll-up that fails is tried again and fails nothing else; what there is to tell after a synchronisation
+//! that nobody asked for waits until the last roll-up is an hour old. It never runs two at once.
+//! Deviates: Windows rolls up after every synchronisation, even when there is nothing to tell.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Kept, Rollup, RollupReport};
+use crate::domain::ServerId;
+use crate::upstream::client::chance;
+use crate::upstream::ingest::chain;
+use crate::upstream::schedule::retry_at;
+use crate::upstream::sync::blocking;
+use crate::upstream::{Inner, Mode, Outcome, SyncError, Trigger, Upstream, root, session};
+
+/// How old the last roll-up may become.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How far the daily one is put off by chance, so that a thousand sites do not tell at once.
+const JITTER: SignedDuration = SignedDuration::from_mins(30);
+/// How old the last one must be for another one that nobody asked for.
+const PAUSE: SignedDuration = SignedDuration::from_hours(1);
+
+/// What asks for a roll-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::upstream) enum Wish {
+    /// Nothing so far.
+    #[default]
+    None,
+    /// A synchronisation on schedule ended.
+    Scheduled,
+    /// A synchronisation that somebody asked for ended.
+    Demanded,
+}
+
+impl Wish {
+    /// What the end of a synchronisation wishes.
+    pub(in crate::upstream) fn of(trigger: Trigger, outcome: Outcome) -> Self {
+        match (outcome, trigger) {
+            (Outcome::Failed | Outcome::Cancelled, _) => Self::None,
+            (_, Trigger::Schedule) => Self::Scheduled,
+            _ => Self::Demanded,
+        }
+    }
+}
+
+impl Upstream {
+    /// Tells the upstream what there is to tell, now.
+    ///
+    /// # Errors
+    /// When it cannot be reached or refuses; what it took before is not told again.
+    pub async fn roll_up(&self) -> Result<RollupReport, SyncError> {
+        let _one = self.0.rolling.lock().await;
+        self.0.rollup().await?.run().await
+    }
+
+    /// The last roll-up that succeeded.
+    pub fn last_rollup(&self) -> Option<RollupReport> {
+        Kept::load(&self.0.catalog, &self.0.config.url).last
+    }
+
+    /// Starts the worker that rolls up. Microsoft's own service takes none.
+    pub fn start_rollups(&self) {
+        if root::is_needed(&self.0.config.url) {
+            return;
+        }
+        let upstream = self.clone();
+        self.0.tasks.spawn("roll-ups", async move { upstream.keep_rolling_up().await });
+    }
+
+    async fn keep_rolling_up(&self) {
+        let inner = &self.0;
+        let (stopping, mut wishes) = (inner.tasks.stopping(), inner.wishes.subscribe());
+        let mut failures = 0;
+        let mut last = self.last_rollup().map(|report| report.at);
+        loop {
+            let now = inner.clock.now();
+            // nobody knows this server upstream before it synchronised once
+            let daily = last.map(|last| after(last, DAY + JITTER.mul_f64(chance())));
+            let due = if failures > 0 { Some(retry_at(now, failures)) } else { daily };
+            let told = tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = wishes.changed() => match changed {
+                    Ok(()) => Some(*wishes.borrow_and_update()),
+                    Err(_gone) => return,
+                },
+                () = self.wait_until(due) => None,
+            };
+            let recent = last.is_some_and(|last| inner.clock.now().duration_since(last) < PAUSE);
+            let start = match told {
+                Some(Wish::None) => false,
+                Some(Wish::Scheduled) => !recent && self.has_news(last).await,
+                Some(Wish::Demanded) => self.has_news(last).await,
+                None => true,
+            };
+            if !start {
+                continue;
+            }
+            tokio::select! {
+                told = self.roll_up() => match told {
+                    Ok(report) => {
+                        (last, failures) = (Some(report.at), 0);
+                        tell(&report);
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        tracing::warn!(error = %chain(&error), "the upstream was not told of everything; tried again later");
+                    }
+                },
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    /// Whether there is something to tell; always when the upstream was told nothing yet, or nothing for a day.
+    async fn has_news(&self, last: Option<Timestamp>) -> bool {
+        let old = last.is_none_or(|last| self.0.clock.now().duration_since(last) >= DAY);
+        if old {
+            return true;
+        }
+        let asked = async { self.0.rollup().await?.has_news().await };
+        asked.await.unwrap_or(true)
+    }
+
+    async fn wait_until(&self, due: Option<Timestamp>) {
+        match due {
+            Some(due) => self.sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(at)
+}
+
+fn tell(report: &RollupReport) {
+    let RollupReport { servers, computers, statuses, sent, .. } = *report;
+    tracing::info!(servers, computers, statuses, sent, "told the upstream");
+}
+
+impl Inner {
+    async fn rollup(&self) -> Result<Rollup, SyncError> {
+        let catalog = self.catalog.clone();
+        let ours = blocking(move || session::account_id(&catalog)).await??;
+        Ok(Rollup {
+            session: self.session().await?,
+            catalog: self.catalog.clone(),
+            clock: self.clock.clone(),
+            ours: ServerId(ours),
+            is_replica: self.config.mode == Mode::Replica,
+            url: self.config.url.clone(),
+            stopping: self.tasks.stopping(),
+        })
+    }
+}
