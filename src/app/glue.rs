@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a file that no metadata names is never asked for. It holds no state of its own.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use http_body_util::BodyExt as _;
 use crate::bandwidth::Class;
 use crate::catalog::Catalog;
 use crate::domain::{FileDeclaration, Sha1Digest};
-use crate::serve::downstream::WantedFiles;
+use crate::serve::downstream::{Gate, WantedFiles};
 use crate::serve::files::KnownFiles;
 use crate::serve::{Answer, Body, Peer, Request, Response, Site};
 use crate::transfer::{self, Source, Sources, SourcesFuture};
@@ -64,6 +65,7 @@ impl WantedFiles for ForDownstream {
 pub(super) struct Counted {
     pub(super) site: Site,
     pub(super) served: Arc<AtomicU64>,
+    pub(super) gate: Gate,
 }
 
 impl Answer for Counted {
@@ -75,14 +77,23 @@ impl Answer for Counted {
         if !is_payload || !answer.status().is_success() {
             return answer;
         }
-        let served = Arc::clone(&self.served);
-        answer.map(|body| CountedBody { body, served }.boxed_unsync())
+        let (served, gate) = (Arc::clone(&self.served), self.gate.clone());
+        answer.map(|body| CountedBody { body, served, gate, to: from.address.ip(), sent: 0 }.boxed_unsync())
     }
 }
 
 struct CountedBody {
     body: Body,
     served: Arc<AtomicU64>,
+    gate: Gate,
+    to: IpAddr,
+    sent: u64,
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        self.gate.count_content(self.to, self.sent);
+    }
 }
 
 impl http_body::Body for CountedBody {
@@ -97,7 +108,9 @@ impl http_body::Body for CountedBody {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.served.fetch_add(u64::try_from(data.len()).unwrap_or_default(), Ordering::Relaxed);
+            let bytes = u64::try_from(data.len()).unwrap_or_default();
+            self.served.fetch_add(bytes, Ordering::Relaxed);
+            self.sent += bytes;
         }
         polled
     }

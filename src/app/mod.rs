@@ -25,7 +25,9 @@ use crate::bandwidth::{
     Calendar, ClientCertificate, Exception, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Timetable,
 };
 use crate::catalog::{self, Catalog};
-use crate::config::{ContentFrom, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, Tailwater};
+use crate::config::{
+    ContentFrom, DownstreamPolicy, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, Tailwater,
+};
 use crate::content::{self, Store};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::admin;
@@ -247,6 +249,10 @@ fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
         replica: settings.upstream.mode == Mode::Replica,
         listen: Mutex::new(Vec::new()),
         fetch: fetch.to_owned(),
+        downstream_policy: match settings.downstream_policy {
+            DownstreamPolicy::Open => "open".to_owned(),
+            DownstreamPolicy::Enrolled => "enrolled".to_owned(),
+        },
         max_size: settings.content.max_size.to_string(),
         products: settings.upstream.products.clone(),
         classifications: settings.upstream.classifications.clone(),

@@ -53,14 +53,15 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
-    let (downstream, files) = (downstream_service(&app, &clock)?, files_service(&app));
+    let gate = gate(&app);
+    let (downstream, files) = (downstream_service(&app, &clock, gate.clone())?, files_service(&app));
     let site = Site {
         client: client_service(&app, &clock)?,
         peer: peer_service(&app, &clock, downstream.clone(), files.clone())?,
         downstream,
         files,
     };
-    let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served) });
+    let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate });
     for listener in sockets.agents {
         let run = listener.run(Arc::clone(&site), clock.clone(), tasks.clone());
         tasks.spawn("agents' listener", run);
@@ -136,7 +137,11 @@ fn client_service(app: &App, clock: &Clock) -> Result<client::Service, AppError>
     client::Service::new(config, app.catalog.clone(), clock.clone()).map_err(AppError::Catalog)
 }
 
-fn downstream_service(app: &App, clock: &Clock) -> Result<downstream::Service, AppError> {
+fn downstream_service(
+    app: &App,
+    clock: &Clock,
+    gate: downstream::Gate,
+) -> Result<downstream::Service, AppError> {
     let files = glue::ForDownstream { transfers: app.transfers.clone(), upstream: app.upstream.clone() };
     let config = downstream::Config {
         public_url: app.settings.server.public_url.clone(),
@@ -148,7 +153,7 @@ fn downstream_service(app: &App, clock: &Clock) -> Result<downstream::Service, A
         server: app.upstream.identity().map_err(AppError::Upstream)?,
         catalog: app.catalog.clone(),
         clock: clock.clone(),
-        gate: gate(app),
+        gate,
         files: Arc::new(files),
     };
     downstream::Service::new(parts).map_err(AppError::Catalog)

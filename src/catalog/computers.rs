@@ -277,7 +277,8 @@ impl Store {
         let _one = lock(&self.computers.changing);
         let mut known = self.computers.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.remove(id).is_none() {
-            return Ok(false);
+            drop(known);
+            return self.forget_descendant(id);
         }
         drop(known);
         self.computers.count(&self.status(id)?, &Status::default());

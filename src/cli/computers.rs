@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::arguments::ComputersCommand;
 use crate::cli::connection::{Connection, encoded};
+use crate::cli::downstreams::via;
 use crate::cli::output::{self, Outcome, field, list, time};
 
 /// Lists, shows or changes.
@@ -16,10 +17,12 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<Outcome> {
     let (answer, print): (Value, fn(&Value)) = match command {
-        ComputersCommand::List { text, group } => {
+        ComputersCommand::List { text, group, through, ours } => {
             let mut query = Vec::new();
             query.extend(text.map(|text| format!("text={}", encoded(&text))));
             query.extend(group.map(|group| format!("group={}", encoded(&group))));
+            query.extend(through.map(|server| format!("through={}", encoded(&server))));
+            query.extend(ours.then(|| "whose=ours".to_owned()));
             (connection.get(&format!("/computers?{}", query.join("&"))).await?, print_list)
         }
         ComputersCommand::Show { computer } => {
@@ -50,14 +53,17 @@ fn print_list(answer: &Value) {
     let rows: Vec<Vec<String>> = list(answer, "computers")
         .iter()
         .map(|computer| {
-            ["name", "groups", "os", "last_contact", "needed", "installed", "failed", "computer_id"]
-                .iter()
-                .map(|name| field(computer, name))
-                .collect()
+            let mut cells: Vec<String> =
+                ["name", "groups", "os", "last_contact", "needed", "installed", "failed"]
+                    .iter()
+                    .map(|name| field(computer, name))
+                    .collect();
+            cells.extend([via(computer), field(computer, "computer_id")]);
+            cells
         })
         .collect();
     output::table(
-        &["COMPUTER", "GROUPS", "SYSTEM", "LAST CONTACT", "NEEDED", "INSTALLED", "FAILED", "ID"],
+        &["COMPUTER", "GROUPS", "SYSTEM", "LAST CONTACT", "NEEDED", "INSTALLED", "FAILED", "VIA", "ID"],
         &rows,
     );
 }
@@ -65,13 +71,14 @@ fn print_list(answer: &Value) {
 fn print_one(computer: &Value) {
     let of = |name: &str| field(computer, name);
     output::text(&format!(
-        "{}\n  id            {}\n  groups        {}\n  system        {}\n  last contact  {}\n  last report   {}\n",
+        "{}\n  id            {}\n  groups        {}\n  system        {}\n  last contact  {}\n  last report   {}\n  via           {}\n",
         of("name"),
         of("computer_id"),
         of("groups"),
         of("os"),
         time(computer, "last_contact"),
         time(computer, "last_report"),
+        via(computer),
     ));
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();

@@ -12,6 +12,7 @@ mod computers;
 mod connection;
 mod content;
 mod demo;
+mod downstreams;
 mod groups;
 mod output;
 mod serve;
@@ -114,6 +115,7 @@ async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::R
         Command::Categories(command) => categories::run(connection, &command, json).await,
         Command::Groups(command) => groups::run(connection, command, json).await,
         Command::Computers(command) => computers::run(connection, command, json).await,
+        Command::Downstreams(command) => downstreams::run(connection, command, json).await,
         Command::Content(command) => content::run(connection, command, json).await,
         Command::Bandwidth(command) => bandwidth::run(connection, &command, json).await,
         // these need no store and were dispatched before

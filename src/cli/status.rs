@@ -59,7 +59,10 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
             bytes(&status, "served/bytes")
         ),
     );
-    line("Computers", number(&status, "computers").to_string());
+    let (below, servers) = (number(&status, "computers_below"), number(&status, "servers_below"));
+    let through =
+        if servers > 0 { format!(", and {below} through {servers} servers below") } else { String::new() };
+    line("Computers", format!("{}{through}", number(&status, "computers")));
     for warning in list(&status, "warnings") {
         line("Warning", warning.as_str().unwrap_or_default().to_owned());
     }

@@ -65,6 +65,9 @@ pub(super) enum Command {
     /// Computers and what they reported
     #[command(subcommand)]
     Computers(ComputersCommand),
+    /// Servers that synchronise from this one
+    #[command(subcommand)]
+    Downstreams(DownstreamsCommand),
     /// Payloads: held, partial, wanted
     #[command(subcommand)]
     Content(ContentCommand),
@@ -168,6 +171,12 @@ pub(super) enum ComputersCommand {
         /// Only of this group (name or GUID)
         #[arg(long)]
         group: Option<String>,
+        /// Only those that came through this downstream server (name or identity)
+        #[arg(long, value_name = "SERVER")]
+        through: Option<String>,
+        /// Only agents of this server, none of servers below
+        #[arg(long, conflicts_with = "through")]
+        ours: bool,
     },
     /// What a computer is and what it reported
     Show {
@@ -185,6 +194,44 @@ pub(super) enum ComputersCommand {
     Remove {
         /// Name or id
         computer: String,
+    },
+}
+
+const DOWNSTREAMS_EXAMPLES: &str = "Examples:
+  tailwater downstreams list
+  tailwater downstreams allow branch1.example                  by name, and a token for a Tailwater
+  tailwater downstreams allow branch1.example --require-token  only with the token
+  tailwater downstreams revoke branch1.example
+
+With downstream.policy \"open\" whoever is not revoked may synchronise; with \"enrolled\" only who was allowed,
+and who shows a client certificate.";
+
+/// `downstreams …`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = DOWNSTREAMS_EXAMPLES)]
+pub(super) enum DownstreamsCommand {
+    /// All servers below: what each took and what it lacks; who waits to be let in, who was refused
+    List,
+    /// One server, with its own numbers
+    Show {
+        /// Name or identity
+        server: String,
+    },
+    /// Let a server in, and print a token for it
+    Allow {
+        /// Name or identity (the GUID it authorizes with)
+        server: String,
+        /// Its name and identity are not enough: it must show the token
+        #[arg(long)]
+        require_token: bool,
+    },
+    /// Shut a server out; what it told of its computers stays
+    Revoke {
+        /// Name or identity
+        server: String,
+        /// Forget it instead, with the servers below it and all their computers
+        #[arg(long)]
+        forget: bool,
     },
 }
 

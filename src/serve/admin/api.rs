@@ -34,6 +34,8 @@ pub struct About {
     pub listen: Mutex<Vec<String>>,
     /// `content.fetch`, as configured.
     pub fetch: String,
+    /// `downstream.policy`, as configured.
+    pub downstream_policy: String,
     /// `content.max_size`, as configured.
     pub max_size: String,
     /// Products asked for, by name or GUID; empty means all.
@@ -149,6 +151,15 @@ impl From<CatalogError> for ApiError {
             CatalogError::UnknownGroup(id) => Self::NotFound { kind: "group", name: id.to_string(), next },
             CatalogError::UnknownComputer(id) => {
                 Self::NotFound { kind: "computer", name: id.to_string(), next }
+            }
+            CatalogError::UnknownServer(name) => Self::NotFound {
+                kind: "downstream server",
+                name: name.clone(),
+                next: "`tailwater downstreams list` shows them",
+            },
+            CatalogError::ServerName(_) => Self::Invalid { field: "server", reason: error.to_string() },
+            CatalogError::AmbiguousServer { .. } | CatalogError::TooManyServers { .. } => {
+                Self::Conflict { reason: error.to_string() }
             }
             CatalogError::GroupName(_) => Self::Invalid { field: "name", reason: error.to_string() },
             CatalogError::HoldIsOver => Self::Invalid { field: "until", reason: error.to_string() },

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Result, Services, blocking};
+use super::downstreams;
 use super::error::ApiError;
 use super::names::Names;
-use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_PAGE};
+use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_PAGE, Whose};
 use crate::domain::{ComputerId, GroupId, UpdateId};
 
 /// Computers in one answer.
@@ -41,8 +42,9 @@ pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>
             .groups()
             .iter()
             .map(|group| {
-                let query = ComputerQuery { group: Some(group.id), limit: 1, ..ComputerQuery::default() };
-                Ok(row(group, &names, services.catalog.computers(&query)?.total))
+                let ours = ComputerQuery { group: Some(group.id), limit: 1, ..ComputerQuery::default() };
+                let ours = ComputerQuery { whose: Whose::Ours, ..ours };
+                Ok(row(group, &names, services.catalog.computers(&ours)?.total))
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Json(json!({ "groups": rows })))
@@ -110,6 +112,8 @@ pub(super) async fn remove(
 pub(super) struct ComputersQuery {
     text: Option<String>,
     group: Option<String>,
+    whose: Option<Whose>,
+    through: Option<String>,
 }
 
 fn system(computer: &Computer) -> String {
@@ -121,6 +125,8 @@ fn system(computer: &Computer) -> String {
 fn computer_row(row: &ComputerRow, names: &Names) -> Value {
     let computer = &row.computer;
     let groups: Vec<String> = computer.groups.iter().map(|group| names.group(group)).collect();
+    let via: Vec<Value> =
+        row.via.iter().map(|server| json!({ "server_id": server, "name": names.server(server) })).collect();
     let groups = if groups.is_empty() { vec![names.group(&GroupId::UNASSIGNED_COMPUTERS)] } else { groups };
     json!({
         "computer_id": computer.id, "name": computer.dns_name, "groups": groups,
@@ -128,6 +134,7 @@ fn computer_row(row: &ComputerRow, names: &Names) -> Value {
         "registered": computer.is_registered(), "first_seen": computer.first_seen,
         "last_contact": computer.last_contact, "last_report": computer.last_report,
         "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed,
+        "via": via,
     })
 }
 
@@ -154,8 +161,10 @@ pub(super) async fn computers(
         let catalog = &services.catalog;
         let group =
             query.group.as_deref().map(|name| find(catalog, name).map(|group| group.id)).transpose()?;
-        let (rows, total) =
-            all(catalog, ComputerQuery { text: query.text, group, ..ComputerQuery::default() })?;
+        let through = query.through.as_deref().map(|name| downstreams::find(catalog, name)).transpose()?;
+        let whose = query.whose.unwrap_or_default();
+        let query = ComputerQuery { text: query.text, group, whose, through, ..ComputerQuery::default() };
+        let (rows, total) = all(catalog, query)?;
         let names = Names::of(catalog)?;
         let rows: Vec<Value> = rows.iter().map(|row| computer_row(row, &names)).collect();
         Ok(Json(json!({ "total": total, "computers": rows })))
@@ -166,7 +175,7 @@ pub(super) async fn computers(
 /// A computer by id, or by a name that only one has.
 fn resolve(catalog: &Catalog, name: &str) -> Result<ComputerId> {
     let id = ComputerId(name.trim().to_lowercase());
-    if catalog.computer(&id).is_some() {
+    if catalog.computer(&id).is_some() || catalog.descendant(&id).is_some() {
         return Ok(id);
     }
     let query = ComputerQuery { text: Some(name.trim().to_owned()), ..ComputerQuery::default() };

@@ -6,6 +6,7 @@
 mod api;
 mod bandwidth;
 mod content;
+mod downstreams;
 mod error;
 mod groups;
 mod guard;
@@ -76,6 +77,10 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("get", "/computers/{computer}") => get(groups::computer),
         ("put", "/computers/{computer}/group") => put(groups::assign),
         ("delete", "/computers/{computer}") => delete(groups::forget),
+        ("get", "/downstreams") => get(downstreams::list),
+        ("get", "/downstreams/{server}") => get(downstreams::show),
+        ("post", "/downstreams/allow") => post(downstreams::allow),
+        ("post", "/downstreams/revoke") => post(downstreams::revoke),
         ("get", "/content") => get(content::status),
         ("post", "/content/verify") => post(content::verify),
         ("post", "/content/fetch") => post(content::fetch),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::api::Result;
 use super::error::ApiError;
 use crate::catalog::{Catalog, MAX_PAGE, UpdateQuery, UpdateRow};
-use crate::domain::{GroupId, UpdateId};
+use crate::domain::{GroupId, ServerId, UpdateId};
 
 /// Rows shown of those that fit an ambiguous name.
 const CANDIDATES: usize = 10;
@@ -61,6 +61,7 @@ pub(super) fn resolve(catalog: &Catalog, name: &str, all: bool) -> Result<Vec<Up
 pub(super) struct Names {
     categories: std::collections::HashMap<UpdateId, String>,
     groups: std::collections::HashMap<GroupId, String>,
+    servers: std::collections::HashMap<ServerId, String>,
 }
 
 impl Names {
@@ -68,11 +69,16 @@ impl Names {
         Ok(Self {
             categories: catalog.categories(None)?.into_iter().map(|row| (row.id, row.title)).collect(),
             groups: catalog.groups().into_iter().map(|group| (group.id, group.name)).collect(),
+            servers: catalog.servers().iter().map(|server| (server.id, server.name.clone())).collect(),
         })
     }
 
     pub(super) fn group(&self, id: &GroupId) -> String {
         self.groups.get(id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    pub(super) fn server(&self, id: &ServerId) -> String {
+        self.servers.get(id).cloned().unwrap_or_else(|| id.to_string())
     }
 
     pub(super) fn category(&self, field: &'static str, name: Option<&str>) -> Result<Option<UpdateId>> {

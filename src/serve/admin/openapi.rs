@@ -69,10 +69,19 @@ pub(super) const OPERATIONS: &[Operation] = &[
     writing("post", "/groups", "Create a group", &["*name", "parent"]),
     writing("patch", "/groups/{group}", "Rename a group", &["*name"]),
     operation("delete", "/groups/{group}", "Remove a group and those below it"),
-    reading("/computers", "All computers, by name", &["text", "group"]),
+    reading("/computers", "All computers, by name", &["text", "group", "whose", "through"]),
     reading("/computers/{computer}", "One computer and what it reported", &[]),
     writing("put", "/computers/{computer}/group", "Put a computer into a group", &["*group"]),
     operation("delete", "/computers/{computer}", "Forget a computer"),
+    reading("/downstreams", "Servers that synchronise from here, directly or not, and those refused", &[]),
+    reading("/downstreams/{server}", "One server: what it took, what it lacks, what it says of itself", &[]),
+    writing(
+        "post",
+        "/downstreams/allow",
+        "Let a server in and make a token for it",
+        &["*server", "needs_token"],
+    ),
+    writing("post", "/downstreams/revoke", "Shut a server out, or forget it", &["*server", "forget"]),
     reading("/content", "What is held", &["limit"]),
     operation("post", "/content/verify", "Hash what is held again"),
     writing("post", "/content/fetch", "Fetch files now", &["updates", "approved"]),
@@ -100,7 +109,10 @@ fn field_schema(name: &str) -> Value {
         "updates" => {
             json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs, KB numbers or parts of titles" })
         }
-        "all_matches" | "approved" | "metadata_only" | "accept_removals" => json!({ "type": "boolean" }),
+        "whose" => json!({ "type": "string", "enum": ["all", "ours", "below"] }),
+        "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only" | "accept_removals" => {
+            json!({ "type": "boolean" })
+        }
         "action" => json!({ "type": "string", "enum": ["install", "uninstall"] }),
         "deadline" => json!({ "type": "string", "description": "RFC 3339, or local time without an offset" }),
         "rate" => json!({ "type": "string", "examples": ["8 Mbit/s", "unlimited"] }),

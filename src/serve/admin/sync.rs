@@ -121,6 +121,11 @@ impl Control {
         self.0.upstream.history().first().map(shown).or_else(|| self.state().last.clone())
     }
 
+    /// The last roll-up that the upstream took.
+    pub(super) fn last_rollup(&self) -> Option<Value> {
+        self.0.upstream.last_rollup().map(|report| json!(report))
+    }
+
     /// Where the one that runs stands.
     pub(super) fn progress(&self) -> Option<Value> {
         let progress = self.0.upstream.progress().borrow().clone();

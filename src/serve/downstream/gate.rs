@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use crate::catalog::{Catalog, CatalogError, Server, Standing};
+use crate::catalog::{Catalog, CatalogError, Server, Standing, Took};
 use crate::domain::ServerId;
 use crate::serve::Peer;
 use crate::serve::fault::Refusal;
@@ -38,6 +38,8 @@ pub struct Proof {
     pub token: Option<String>,
     /// Whether the listener verified a client certificate.
     pub certificate: bool,
+    /// Who that is, once the gate let it pass.
+    who: Arc<OnceLock<ServerId>>,
 }
 
 impl Proof {
@@ -48,7 +50,7 @@ impl Proof {
             let (scheme, token) = text.trim().split_once(' ')?;
             scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim().to_owned())
         });
-        Self { address: from.address.ip(), token: bearer, certificate: from.certificate }
+        Self { address: from.address.ip(), token: bearer, certificate: from.certificate, who: Arc::default() }
     }
 }
 
@@ -179,7 +181,30 @@ impl Gate {
         }
     }
 
+    /// Counts the bytes of an answer about updates for who passed with this proof; `told` is the change number up to
+    /// which it was told what there is.
+    pub fn count_metadata(&self, proof: &Proof, bytes: u64, told: Option<u64>) {
+        if let Some(id) = proof.who.get() {
+            self.count(id, Took { metadata: bytes, change: told, ..Took::default() });
+        }
+    }
+
+    /// Counts the bytes of a payload for the server that comes from this address, when only one does.
+    pub fn count_content(&self, address: IpAddr, bytes: u64) {
+        if let Some(id) = self.server_at(address) {
+            self.count(&id, Took { content: bytes, ..Took::default() });
+        }
+    }
+
+    fn count(&self, id: &ServerId, took: Took) {
+        if let Err(error) = self.0.catalog.server_took(id, took) {
+            tracing::warn!(server = %id, %error, "what a downstream server took could not be counted");
+        }
+    }
+
     fn came(&self, id: &ServerId, proof: &Proof) {
+        // the first that one request is about
+        let _again = proof.who.set(*id);
         let mut addresses = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(&proof.address) {
             return;
@@ -214,7 +239,12 @@ mod tests {
     }
 
     fn shown(token: Option<&str>) -> Proof {
-        Proof { address: IpAddr::from([192, 0, 2, 7]), token: token.map(str::to_owned), certificate: false }
+        Proof {
+            address: IpAddr::from([192, 0, 2, 7]),
+            token: token.map(str::to_owned),
+            certificate: false,
+            who: Arc::default(),
+        }
     }
 
     fn server(number: u128) -> ServerId {

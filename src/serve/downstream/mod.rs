@@ -114,15 +114,23 @@ impl Service {
         };
         let base = base_url(self.0.config.public_url.as_deref(), parts, from);
         let mut exchange = Exchange::new(&parts.headers, Style::Server, format!("{base}{}", service.path()));
+        let proof = Proof::of(parts, from);
+        let change = self.0.catalog.snapshot().change_number();
+        let mut listed = false;
         let answered = match open(service, &mut exchange, &body) {
             Ok((operation, mut decoder)) => {
+                listed = operation == "GetRevisionIdList";
                 // the decoder borrows the body, so both live until the answer is there
-                let asked = Asked { decoder: &mut decoder, proof: Proof::of(parts, from), from };
+                let asked = Asked { decoder: &mut decoder, proof: proof.clone(), from };
                 self.dispatch(service, &exchange, &operation, asked).await
             }
             Err(refusal) => Err(refusal),
         };
-        answered.unwrap_or_else(|refusal| exchange.refuse(&refusal))
+        let told = answered.is_ok() && listed;
+        let answer = answered.unwrap_or_else(|refusal| exchange.refuse(&refusal));
+        let bytes = http_body::Body::size_hint(answer.body()).lower();
+        self.0.gate.count_metadata(&proof, bytes, told.then_some(change));
+        answer
     }
 
     async fn dispatch(

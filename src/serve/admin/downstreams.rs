@@ -1,0 +1,177 @@
+//! `/api/v1/downstreams`: servers that synchronise from here, directly or through others.
+//!
+//! **Invariant:** a token is told once, in the answer that made it. What servers say of themselves is passed on as text,
+//! never interpreted.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api::{Result, Services, blocking};
+use super::error::ApiError;
+use super::names::Names;
+use crate::catalog::{Catalog, ComputerQuery, Server, Standing};
+use crate::domain::ServerId;
+
+/// A server that did not take anything for so long is behind, whatever the counts say.
+const LONG_AGO: SignedDuration = SignedDuration::from_hours(48);
+
+/// The server that an identity or a name means.
+pub(super) fn find(catalog: &Catalog, name: &str) -> Result<ServerId> {
+    let wanted = name.trim();
+    let id = wanted.parse::<ServerId>().ok();
+    let servers = catalog.servers();
+    let mut fits = servers.iter().filter(|one| Some(one.id) == id || one.name.eq_ignore_ascii_case(wanted));
+    match (fits.next(), fits.next()) {
+        (Some(one), None) => Ok(one.id),
+        _ => Err(ApiError::NotFound {
+            kind: "single downstream server",
+            name: wanted.chars().take(120).collect(),
+            next: "`tailwater downstreams list` shows names and identities",
+        }),
+    }
+}
+
+/// What a server lacks, as far as can be told: revisions that appeared since it last listed, and when it last took
+/// anything.
+fn lacks(catalog: &Catalog, server: &Server, last_sync: Option<Timestamp>, now: Timestamp) -> Value {
+    if server.parent.is_some() {
+        // it synchronises from another server: what is known is when it last did
+        let behind = server.last_sync.zip(last_sync).is_some_and(|(its, ours)| its < ours);
+        return json!({ "revisions": null, "behind": behind });
+    }
+    let revisions = server.took.change.map(|change| catalog.revisions_after(change));
+    let silent = server.took.at.is_none_or(|at| now.duration_since(at) > LONG_AGO);
+    json!({ "revisions": revisions, "behind": silent || revisions.is_none_or(|count| count > 0) })
+}
+
+fn row(services: &Services, names: &Names, server: &Server) -> Result<Value> {
+    let catalog = &services.catalog;
+    let chain = catalog.server_chain(&server.id);
+    let above = &chain[..chain.len().saturating_sub(1)];
+    let via: Vec<Value> =
+        above.iter().map(|id| json!({ "server_id": id, "name": names.server(id) })).collect();
+    let query = ComputerQuery { through: Some(server.id), limit: 1, ..ComputerQuery::default() };
+    let last_sync = services.sync.last().and_then(|report| report["ended_at"].as_str()?.parse().ok());
+    Ok(json!({
+        "server_id": server.id, "name": server.name, "state": server.standing, "direct": server.parent.is_none(),
+        "via": via, "needs_token": server.needs_token, "version": server.version, "replica": server.is_replica,
+        "first_seen": server.first_seen, "last_seen": server.last_seen, "last_sync": server.last_sync,
+        "last_rollup": server.last_rollup, "computers": catalog.computers(&query)?.total,
+        "took": { "metadata_bytes": server.took.metadata, "content_bytes": server.took.content, "at": server.took.at },
+        "lacks": lacks(catalog, server, last_sync, services.clock.now()),
+    }))
+}
+
+/// `GET /downstreams`.
+pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
+    blocking(move || {
+        let catalog = &services.catalog;
+        let names = Names::of(catalog)?;
+        let servers = catalog.servers();
+        let rows: Vec<Value> =
+            servers.iter().map(|server| row(&services, &names, server)).collect::<Result<_>>()?;
+        let invited: Vec<Value> = catalog
+            .invitations()
+            .iter()
+            .map(|one| json!({ "name": one.name, "needs_token": one.needs_token, "at": one.at }))
+            .collect();
+        let refused: Vec<Value> = catalog
+            .refused_servers()
+            .iter()
+            .map(|one| {
+                json!({ "server_id": one.id, "name": one.name, "reason": one.reason, "at": one.at, "times": one.times })
+            })
+            .collect();
+        Ok(Json(json!({
+            "policy": services.about.downstream_policy, "total": rows.len(), "servers": rows, "invited": invited,
+            "refused": refused,
+        })))
+    })
+    .await
+}
+
+/// `GET /downstreams/{server}`.
+pub(super) async fn show(State(services): State<Services>, Path(name): Path<String>) -> Result<Json<Value>> {
+    blocking(move || {
+        let catalog = &services.catalog;
+        let id = find(catalog, &name)?;
+        let gone =
+            || ApiError::NotFound { kind: "downstream server", name: name.clone(), next: "it was removed" };
+        let server = catalog.server(&id).ok_or_else(gone)?;
+        let names = Names::of(catalog)?;
+        let children: Vec<Value> = catalog
+            .servers()
+            .iter()
+            .filter(|one| one.parent == Some(id))
+            .map(|one| json!({ "server_id": one.id, "name": one.name }))
+            .collect();
+        let mut answer = row(&services, &names, &server)?;
+        if let Value::Object(fields) = &mut answer {
+            fields.insert("summary".to_owned(), json!(server.summary));
+            fields.insert("children".to_owned(), Value::Array(children));
+            fields.insert("installations".to_owned(), json!(catalog.client_summaries(Some(&id))?));
+        }
+        Ok(Json(answer))
+    })
+    .await
+}
+
+/// `POST /downstreams/allow`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Allow {
+    server: String,
+    #[serde(default)]
+    needs_token: bool,
+}
+
+/// Lets a server in; the answer has its token.
+pub(super) async fn allow(State(services): State<Services>, Json(body): Json<Allow>) -> Result<Json<Value>> {
+    blocking(move || {
+        let permission = services.catalog.allow_server(&body.server, body.needs_token)?;
+        let state = if permission.server.is_some() { "allowed" } else { "invited" };
+        tracing::info!(name = permission.name, server = ?permission.server, state, "a downstream server was allowed");
+        Ok(Json(json!({
+            "server_id": permission.server, "name": permission.name, "state": state, "token": permission.token,
+            "needs_token": body.needs_token,
+        })))
+    })
+    .await
+}
+
+/// `POST /downstreams/revoke`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Revoke {
+    server: String,
+    #[serde(default)]
+    forget: bool,
+}
+
+/// Shuts a server out, or forgets it with all below it.
+pub(super) async fn revoke(
+    State(services): State<Services>,
+    Json(body): Json<Revoke>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        let catalog = &services.catalog;
+        if body.forget {
+            let id = find(catalog, &body.server)?;
+            let (servers, computers) = catalog.forget_server(&id)?;
+            tracing::info!(server = %id, servers, computers, "a downstream server was forgotten");
+            return Ok(Json(
+                json!({ "server_id": id, "state": "forgotten", "servers": servers, "computers": computers }),
+            ));
+        }
+        let revoked = catalog.revoke_server(&body.server)?;
+        let (id, name) = revoked
+            .as_ref()
+            .map_or((None, body.server.trim().to_owned()), |one| (Some(one.id), one.name.clone()));
+        tracing::info!(name, server = ?id, "a downstream server was revoked");
+        Ok(Json(json!({ "server_id": id, "name": name, "state": Standing::Revoked })))
+    })
+    .await
+}
