@@ -249,7 +249,7 @@ fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
         replica: settings.upstream.mode == Mode::Replica,
         listen: Mutex::new(Vec::new()),
         fetch: fetch.to_owned(),
-        downstream_policy: match settings.downstream_policy {
+        downstream_policy: match settings.downstream.policy {
             DownstreamPolicy::Open => "open".to_owned(),
             DownstreamPolicy::Enrolled => "enrolled".to_owned(),
         },

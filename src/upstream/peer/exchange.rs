@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 
@@ -105,7 +105,10 @@ impl Session {
             let again = source.retry_may_help().then_some(Next::Again(Duration::ZERO));
             (again, Trouble::from(SyncError::Link { operation: ask.what, source }))
         };
-        let request = self.peer_request(ask, cookie).map_err(fatal)?;
+        let mut request = self.peer_request(ask, cookie).map_err(fatal)?;
+        if let Some(token) = &self.client().token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
         let response = self.client().link.send(request, Class::Metadata).await.map_err(broken)?;
         let (head, body) = response.into_parts();
         let strange = |next, what: String| Err((next, Trouble::Strange(format!("{}: {what}", ask.what))));
