@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The product's promises, each seen on the real binary against the independent probes.
 
-run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate bad replica chain
+run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
@@ -339,6 +339,46 @@ def rate():
                     stop.set()
 
 
+def calendar():
+    """Issue 4, 3: three windows of the calendar on the real clock, counted at the upstream's sockets."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = documents.site(folder, [60_000_000] * 6)
+        with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:
+            relay = Relay(up.port)
+            start = (int(time.time()) // 60 + 2) * 60
+            wall = lambda minute: time.strftime("%H:%M", time.gmtime(start + 60 * minute))
+            plan = [("8 Mbit/s", 8e6), ("2 Mbit/s", 2e6), ("closed", 0.0)]
+            windows_of = "".join(f'\n[[bandwidth.window]]\nfrom = "{wall(n)}"\nto = "{wall(n + 1)}"\nrate = "{text}"\ntime_zone = "UTC"' for n, (text, _) in enumerate(plan))
+            with Tailwater(relay.url, rate="4 Mbit/s") as tw:
+                tw.change('rate = "4 Mbit/s"', 'rate = "4 Mbit/s"' + windows_of)
+                tw.start()
+                check("sync", tw.run("sync")[0] == 0)
+                stop = threading.Event()
+                def pull(f):
+                    while not stop.is_set():
+                        for r in clients.shuffled(f["size"], f["hex"]):
+                            if stop.is_set():
+                                return
+                            try:
+                                clients.fetch_ranges(tw.port, f"/Content/{f['hex'][-2:]}/{f['hex']}.cab", [r], None, [])
+                            except Exception:
+                                time.sleep(0.2)
+                for f in files:
+                    threading.Thread(target=pull, args=(f,), daemon=True).start()
+                began = time.time()
+                rows = [(t + began - start, b) for t, b in relay.sample(start + 190 - began)]
+                stop.set()
+                of = lambda a, b: [(t, n) for t, n in rows if a <= t < b]
+                for n, (text, bits) in enumerate(plan + [("4 Mbit/s", 4e6)]):
+                    part = of(60 * n + 2, min(60 * n + 60, 189))
+                    mean = (part[-1][1] - part[0][1]) * 8 / (part[-1][0] - part[0][0])
+                    peaks = [b * 8 for t, b in windows(part, 1)]
+                    if bits == 0:
+                        check("closed: nothing crosses", mean < 2000, f"{mean:.0f} bit/s")
+                    else:
+                        check(f"{text}: mean 95-100 % of it within 2 s of its beginning, no second above 105 %", (n == 3 or 0.95 * bits <= mean) and mean <= bits and max(peaks) <= 1.05 * bits, f"mean {100 * mean / bits:.2f} %, highest {100 * max(peaks) / bits:.2f} %")
+
+
 def bad():
     """10: bad input gets a clear error with the next step."""
     with Upstream("--catalog", catalog_of(50, mean_size=20000, seed=9)) as up, Tailwater(up.url) as tw:
@@ -399,7 +439,7 @@ def chain():
 
 
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "bad", "replica", "chain"]
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain"]
     for name in names:
         print(f"== {name}", flush=True)
         try:
