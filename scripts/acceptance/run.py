@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The product's promises, each seen on the real binary against the independent probes.
 
-run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain
+run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain peer
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, clients, documents
+import chains, clients, documents, peers
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -438,8 +438,14 @@ def chain():
     chains.chain(catalog_of(500, mean_size=100000, seed=11), check)
 
 
+def peer():
+    """Issue 3: what two tailwaters cost each other, and how news travel."""
+    peers.bytes_of_both_ways(catalog_of(int(os.environ.get("TAILWATER_PEER_UPDATES", "7700")), mean_size=1000, seed=3), check)
+    peers.news_travel(catalog_of(2000, mean_size=200000, seed=1), check)
+
+
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain"]
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain", "peer"]
     for name in names:
         print(f"== {name}", flush=True)
         try:
