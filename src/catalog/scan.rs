@@ -45,6 +45,8 @@ pub struct Deployment {
     pub action: DeploymentAction,
     /// By when.
     pub deadline: Deadline,
+    /// Whether agents do it by themselves.
+    pub is_assigned: bool,
     /// When this last changed; on the wire only its date (UTC).
     pub last_change: Timestamp,
 }

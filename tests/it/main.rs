@@ -10,6 +10,7 @@ mod agent_requests_are_validated;
 mod agents;
 mod bad_upstreams_do_no_harm;
 mod commands_with_and_without_a_server;
+mod decisions_travel_down;
 mod fragments_equal_captures;
 mod held_pieces_survive;
 mod huge_fragments_are_streamed;

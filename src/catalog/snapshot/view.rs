@@ -184,6 +184,7 @@ impl View {
             id: IMPLICIT | id,
             action,
             deadline: None,
+            is_assigned: true,
             last_change: jiff::Timestamp::from_second(changed_at).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         };
         if matches!(rev.update_type, UpdateType::Category | UpdateType::Detectoid) {
@@ -202,6 +203,7 @@ impl View {
                     Action::Detect | Action::Block => DeploymentAction::PreDeploymentCheck,
                 },
                 deadline: approval.deadline,
+                is_assigned: approval.is_assigned,
                 last_change: approval.made_at,
             },
             None if dependency || reach.offered.is_some() => plain(DeploymentAction::Evaluate),

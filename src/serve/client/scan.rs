@@ -190,6 +190,7 @@ pub(super) fn deployment_view(offer: &Offer) -> DeploymentView<'_> {
         id: offer.deployment.id,
         action: offer.deployment.action.as_str(),
         deadline: offer.deployment.deadline,
+        is_assigned: offer.deployment.is_assigned,
         last_change: offer.deployment.last_change,
         hardware_ids: &offer.hardware_ids,
     }

@@ -1,4 +1,5 @@
-//! `GetRevisionIdList`, and the operations beside it that list nothing ([MS-WSUSSS] 3.1.4.5, 3.1.4.7 to 3.1.4.9).
+//! `GetRevisionIdList`, and the operations beside it that list nothing ([MS-WSUSSS] 3.1.4.5, 3.1.4.7 to 3.1.4.9); and
+//! the memory of finished lists, in which deployments are as well.
 //!
 //! Servers of one kind ask with one filter, so a list is made once and remembered as it goes out.
 //!
@@ -48,6 +49,23 @@ impl Lists {
         Self {
             finished: Cache::with_weighter(256, REMEMBERED_BYTES, ByBytes),
             making: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// What is remembered under this key, else what `make` makes, on a thread that may wait.
+    pub(super) async fn get<F>(&self, key: &blake3::Hash, make: F) -> Result<Bytes, Refusal>
+    where
+        F: FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
+    {
+        match self.finished.get_value_or_guard_async(key).await {
+            Ok(list) => Ok(list),
+            Err(place) => {
+                let _permit = self.making.acquire().await.ok();
+                let list = tokio::task::spawn_blocking(make).await??;
+                // a list that outlived its snapshot is simply not remembered
+                let _ = place.insert(list.clone());
+                Ok(list)
+            }
         }
     }
 }
@@ -127,7 +145,7 @@ impl Filter {
     }
 }
 
-fn coded(text: String, xpress: bool) -> Bytes {
+pub(super) fn coded(text: String, xpress: bool) -> Bytes {
     if xpress { xpress::encode(text.as_bytes()).into() } else { text.into() }
 }
 
@@ -147,20 +165,10 @@ impl Service {
         let anchor = wanted.anchor.as_deref().map(|text| self.read_anchor(text, change, "filter"));
         let since = anchor.transpose()?.map(|anchor| anchor.change);
         let filter = Filter::of(&wanted, config, since);
-        let lists = &self.0.lists;
-        let list =
-            match lists.finished.get_value_or_guard_async(&filter.key(&snapshot, exchange.xpress)).await {
-                Ok(list) => list,
-                Err(place) => {
-                    let _permit = lists.making.acquire().await.ok();
-                    let (xpress, closing) = (exchange.xpress, exchange.closing());
-                    let make = move || coded(filter.list(&snapshot) + closing, xpress);
-                    let list = tokio::task::spawn_blocking(make).await?;
-                    // a list that outlived its snapshot is simply not remembered
-                    let _ = place.insert(list.clone());
-                    list
-                }
-            };
+        let (key, xpress) = (filter.key(&snapshot, exchange.xpress), exchange.xpress);
+        let closing = exchange.closing();
+        let make = move || Ok(coded(filter.list(&snapshot) + closing, xpress));
+        let list = self.0.lists.get(&key, make).await?;
         let head = exchange.opening() + &served::revision_ids_head(&self.anchor(change));
         let body = Joined::new([coded(head, exchange.xpress), list]).boxed_unsync();
         let answer = exchange.with_body(StatusCode::OK, body, exchange.xpress);

@@ -147,7 +147,7 @@ impl Service {
             (Authorization, "GetAuthorizationCookie") => self.get_authorization(asked).await?,
             (Sync, "GetCookie") => self.get_cookie(asked)?,
             (Sync, "GetConfigData") => self.get_config_data(asked)?,
-            (Sync, "GetDeployments") => self.get_deployments(asked).await?,
+            (Sync, "GetDeployments") => return self.get_deployments(exchange, asked).await,
             (Sync, "GetRevisionIdList") => return self.get_revision_ids(exchange, asked).await,
             (Sync, "GetUpdateData") => return self.get_update_data(exchange, asked).await,
             (Sync, "GetUpdateDecryptionData") => self.get_decryption_data(asked)?,

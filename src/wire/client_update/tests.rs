@@ -111,6 +111,7 @@ fn deployment(hardware_ids: &[String]) -> DeploymentView<'_> {
         id: 8059,
         action: "Evaluate",
         deadline: None,
+        is_assigned: true,
         last_change: parse_date_time("2026-10-04T23:00:00Z").unwrap(),
         hardware_ids,
     }

@@ -251,7 +251,7 @@ fn deployments() -> Deployments {
 #[test]
 fn deployments_are_read_as_they_were_written_and_written_as_wsus_does() {
     let told = deployments();
-    let body = served::deployments_answer(&told);
+    let body = served::deployments_head(&told.anchor) + &served::deployments_rest(&told);
     for part in [
         "<ParentGroupId>00000000-0000-0000-0000-000000000000</ParentGroupId><Name>All Computers</Name>\
          <IsBuiltin>true</IsBuiltin></ServerSyncTargetGroup>",
@@ -268,7 +268,7 @@ fn deployments_are_read_as_they_were_written_and_written_as_wsus_does() {
     let none = Deployments { anchor: "1,x".to_owned(), ..Deployments::default() };
     let empty = "<Groups></Groups><Deployments></Deployments><DeadDeployments></DeadDeployments>\
                  <HiddenUpdates></HiddenUpdates><AcceptedEulas></AcceptedEulas>";
-    assert!(served::deployments_answer(&none).contains(empty), "every list is there, even empty");
+    assert!(served::deployments_rest(&none).contains(empty), "every list is there, even empty");
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub struct DeploymentView<'a> {
     pub action: &'static str,
     /// `Deadline`.
     pub deadline: Option<Timestamp>,
+    /// `IsAssigned`.
+    pub is_assigned: bool,
     /// `LastChangeTime`.
     pub last_change: Timestamp,
     /// `HardwareIds`.
@@ -58,7 +60,7 @@ impl DeploymentView<'_> {
         if let Some(deadline) = self.deadline {
             xml.value("Deadline", date_time(deadline));
         }
-        xml.value("IsAssigned", true).value("LastChangeTime", date(self.last_change));
+        xml.value("IsAssigned", self.is_assigned).value("LastChangeTime", date(self.last_change));
         if version.knows_hardware_ids() && !self.hardware_ids.is_empty() {
             xml.open("HardwareIds");
             for id in self.hardware_ids {

@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use uuid::Uuid;
 
-use super::{cookie, response};
+use super::cookie;
 use crate::wire::server_sync::deployments::{NO_GROUP, number_of};
 use crate::wire::server_sync::{Deployment, Deployments, NAMESPACE};
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
@@ -50,10 +50,17 @@ pub fn deployments_request<R: BufRead>(decoder: &mut Decoder<R>) -> Result<Deplo
     })
 }
 
-/// The body of a `GetDeployments` answer.
-pub fn deployments_answer(told: &Deployments) -> String {
+/// The body of a `GetDeployments` answer up to its anchor.
+pub fn deployments_head(anchor: &str) -> String {
+    let mut xml = Encoder::with_capacity(256);
+    xml.open_in("GetDeploymentsResponse", NAMESPACE).open("GetDeploymentsResult").text("Anchor", anchor);
+    xml.finish()
+}
+
+/// The rest of it, which is the same for everybody who asks since the same time; `anchor` is not looked at.
+pub fn deployments_rest(told: &Deployments) -> String {
     let mut xml = Encoder::with_capacity(4_096 + DEPLOYMENT_BYTES * told.deployments.len());
-    xml.open("GetDeploymentsResult").text("Anchor", &told.anchor).open("Groups");
+    xml.open("Groups");
     for group in &told.groups {
         xml.open("ServerSyncTargetGroup").value("TargetGroupID", group.id);
         xml.value("ParentGroupId", group.parent.unwrap_or(NO_GROUP)).text("Name", &group.name);
@@ -65,8 +72,8 @@ pub fn deployments_answer(told: &Deployments) -> String {
     guids(&mut xml, "DeadDeployments", told.dead.iter().map(|id| &id.0));
     guids(&mut xml, "HiddenUpdates", told.hidden.iter().map(|id| &id.0));
     guids(&mut xml, "AcceptedEulas", told.accepted_eulas.iter());
-    xml.close("GetDeploymentsResult");
-    response(NAMESPACE, "GetDeployments", xml.as_str())
+    xml.close("GetDeploymentsResult").close("GetDeploymentsResponse");
+    xml.finish()
 }
 
 fn deployment(xml: &mut Encoder, one: &Deployment) {

@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 pub use config::{ConfigAnswer, ConfigRequest, LanguageRow, MOST_UPDATES, config_answer, config_request};
-pub use deployments::{DeploymentsRequest, deployments_answer, deployments_request};
+pub use deployments::{DeploymentsRequest, deployments_head, deployments_request, deployments_rest};
 pub use documents::{
     UPDATE_DATA, UpdateDataRequest, UpdateFrame, decryption_answer, file_url, update_data_request,
     update_frame,
