@@ -28,7 +28,7 @@ use super::body;
 use super::downstream::{self, Proof};
 use super::files;
 use super::site::{Peer, Request, Response};
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Took};
 use crate::content::Store;
 use crate::domain::ServerId;
 use crate::runtime::{Clock, Tasks};
@@ -179,13 +179,22 @@ impl Service {
         }
         let (head, incoming) = request.into_parts();
         let child = self.child(&head, from)?;
-        match what.as_str() {
-            "list" => self.list(&read(incoming).await?).await,
-            "pack" => self.pack(child, &read(incoming).await?).await,
-            "changes" => self.changes(head.uri.query().unwrap_or_default()).await,
-            "pieces" => self.pieces(&name).await,
-            _ => self.content(child, Request::from_parts(head, incoming), &name, from).await,
-        }
+        let change = self.0.catalog.snapshot().change_number();
+        let answer = match what.as_str() {
+            "list" => self.list(&read(incoming).await?).await?,
+            "pack" => self.pack(child, &read(incoming).await?).await?,
+            "changes" => self.changes(head.uri.query().unwrap_or_default()).await?,
+            "pieces" => self.pieces(&name).await?,
+            _ => self.content(child, Request::from_parts(head, incoming), &name, from).await?,
+        };
+        let bytes = http_body::Body::size_hint(answer.body()).lower();
+        let took = match what.as_str() {
+            "content" => Took { content: bytes, ..Took::default() },
+            "list" => Took { metadata: bytes, change: Some(change), ..Took::default() },
+            _ => Took { metadata: bytes, ..Took::default() },
+        };
+        self.0.catalog.server_took(&child, took)?;
+        Ok(answer)
     }
 
     /// Who asks. The one place where the cookie is looked at.

@@ -102,6 +102,11 @@ impl Upstream {
                         (last, failures) = (Some(report.at), 0);
                         tell(&report);
                     }
+                    Err(SyncError::Status { status: 404, .. }) => {
+                        // not every upstream listens; the next day it may be another one
+                        (last, failures) = (Some(inner.clock.now()), 0);
+                        tracing::info!("the upstream has no reporting service: it is told nothing of computers");
+                    }
                     Err(error) => {
                         failures += 1;
                         tracing::warn!(error = %chain(&error), "the upstream was not told of everything; tried again later");
