@@ -41,7 +41,18 @@ pub(super) struct FromUpstream(pub Upstream);
 
 impl Sources for FromUpstream {
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
-        Box::pin(async move { self.0.sources(file).await.into_iter().map(|url| Source { url }).collect() })
+        Box::pin(async move {
+            {
+                let addresses = self.0.sources(file).await.into_iter();
+                addresses
+                    .map(|address| Source {
+                        url: address.url,
+                        headers: address.headers,
+                        last_resort: address.last_resort,
+                    })
+                    .collect()
+            }
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -123,6 +123,7 @@ impl LinkClient {
                 return Ok(response.map(|incoming| LinkBody::new(incoming, lease, idle_limit)));
             };
             permit = lease.abandon();
+            keep_secrets(&parts.uri, &target, &mut parts.headers);
             parts.uri = target;
             parts.headers.remove(HOST);
         }
@@ -264,6 +265,18 @@ fn whole_length(response: &Response<Incoming>, head_only: bool) -> Option<u64> {
     Some(body + (line + fields.sum::<usize>()) as u64)
 }
 
+/// What lets us in at one server is no other's business.
+fn keep_secrets(from: &Uri, to: &Uri, headers: &mut HeaderMap) {
+    let origin = |uri: &Uri| (uri.scheme().cloned(), uri.authority().cloned());
+    if origin(from) != origin(to) {
+        let secrets = headers.iter().filter(|(_, value)| value.is_sensitive());
+        let names: Vec<HeaderName> = secrets.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
 /// Where a redirect leads; `None` when the answer is no redirect.
 fn redirect(from: &Uri, response: &Response<Incoming>) -> Result<Option<Uri>, LinkError> {
     let status = response.status();
@@ -312,6 +325,25 @@ fn resolve(base: &Uri, location: &str) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_stay_with_the_server_they_are_for() {
+        let mut secret = HeaderValue::from_static("secret");
+        secret.set_sensitive(true);
+        let headers = HeaderMap::from_iter([
+            (HeaderName::from_static("tailwater-cookie"), secret),
+            (HeaderName::from_static("range"), HeaderValue::from_static("bytes=0-1")),
+        ]);
+        let here: Uri = "http://a.example:8530/x".parse().unwrap();
+        for (to, left) in
+            [("http://a.example:8530/y", 2), ("http://a.example/y", 1), ("http://b.example:8530/x", 1)]
+        {
+            let mut headers = headers.clone();
+            keep_secrets(&here, &to.parse().unwrap(), &mut headers);
+            assert_eq!(headers.len(), left, "{to}");
+            assert!(headers.contains_key("range"));
+        }
+    }
 
     #[test]
     fn redirects_lead_where_a_browser_would_go() {

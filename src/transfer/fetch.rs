@@ -10,13 +10,15 @@ use http::{Request, header};
 use http_body_util::{BodyExt as _, Full};
 
 use super::answer::{self, Brings, Refusal};
+use super::claims::Claims;
 use super::flow::Flow;
 use super::health::Blame;
 use super::intake::{Intake, Piece, Wanted};
 use super::plan::Run;
+use super::shared::locked;
 use super::{Source, TransferError};
 use crate::bandwidth::{self, LinkBody, LinkError};
-use crate::content::{ContentError, PIECE, Room, SparseFile};
+use crate::content::{ContentError, PIECE, Room, SparseFile, piece_hash};
 use crate::domain::Sha1Digest;
 
 /// Pieces written in one go when they arrive faster than they are written.
@@ -37,6 +39,8 @@ pub(super) enum Fault {
     OnItsWay,
     #[error("{0}")]
     Store(Arc<ContentError>),
+    #[error("{0} of its pieces came damaged")]
+    Damaged(usize),
     #[error("the server is stopping")]
     Stopping,
 }
@@ -49,7 +53,7 @@ impl Fault {
             Self::Link(error) if error.retry_may_help() => Some(Blame::Trouble),
             Self::Link(_) | Self::Address(_) => Some(Blame::Unfit),
             Self::Refused(refusal) => Some(refusal.blame()),
-            Self::Short => Some(Blame::Trouble),
+            Self::Short | Self::Damaged(_) => Some(Blame::Trouble),
             Self::OnItsWay | Self::Store(_) | Self::Stopping => None,
         }
     }
@@ -88,10 +92,11 @@ pub(super) async fn run(
     let room = tokio::task::spawn_blocking(move || store.make_room(bytes.len()));
     let room = room.await.map_err(|_join| Fault::Stopping)??;
 
-    let request = Request::get(&source.url)
+    let mut request = Request::get(&source.url)
         .header(header::RANGE, format!("bytes={}-{}", bytes.start, bytes.end - 1))
         .header(header::ACCEPT_ENCODING, "identity")
         .body(Full::<Bytes>::default())?;
+    request.headers_mut().extend(source.headers.clone());
     let response = flow.shared.link.send(request, run.class).await?;
     let (head, body) = response.into_parts();
     let brings = answer::read(head.status, &head.headers, (bytes.start, bytes.end), size)?;
@@ -115,7 +120,12 @@ pub(super) async fn run(
         Brings::Range { end } => end,
         Brings::Whole => size,
     };
-    receive(&mut Target { flow, file, index, room }, intake, body, end).await
+    let claims = match brings {
+        Brings::Range { end } => Claims::read(&head.headers, run.start, end.div_ceil(PIECE)),
+        Brings::Whole => Claims::read(&head.headers, 0, size.div_ceil(PIECE)),
+    };
+    let mut target = Target { flow, file, index, room, claims: Arc::new(claims), damaged: 0 };
+    receive(&mut target, intake, body, end).await
 }
 
 /// Where a run's bytes go.
@@ -125,6 +135,10 @@ struct Target<'a> {
     /// Which source they come from.
     index: usize,
     room: Room,
+    /// What the source says of the pieces.
+    claims: Arc<Claims>,
+    /// Pieces that were not taken.
+    damaged: usize,
 }
 
 /// Reads the body to its end, storing pieces as they become whole.
@@ -156,11 +170,36 @@ async fn receive(
         }
     }
     target.store(intake.take()).await?;
-    if intake.at() < end { Err(Fault::Short) } else { Ok(()) }
+    match target.damaged {
+        _ if intake.at() < end => Err(Fault::Short),
+        0 => Ok(()),
+        damaged => Err(Fault::Damaged(damaged)),
+    }
 }
 
 impl Target<'_> {
-    async fn store(&mut self, pieces: Vec<Piece>) -> Result<(), Fault> {
+    /// Leaves out the pieces that are not what the source says they are.
+    async fn whole(&mut self, pieces: Vec<Piece>) -> Result<Vec<Piece>, Fault> {
+        let hashed = tokio::task::spawn_blocking(move || {
+            pieces.into_iter().map(|(index, piece)| (piece_hash(&piece), (index, piece))).collect::<Vec<_>>()
+        });
+        let hashed = hashed.await.map_err(|_join| Fault::Stopping)?;
+        let count = hashed.len();
+        let mut state = locked(&self.flow.state);
+        let taken: Vec<Piece> = hashed
+            .into_iter()
+            .filter(|(hash, (index, _))| state.doubts.takes(*index, *hash, self.claims.of(*index)))
+            .map(|(_, piece)| piece)
+            .collect();
+        drop(state);
+        self.damaged += count - taken.len();
+        Ok(taken)
+    }
+
+    async fn store(&mut self, mut pieces: Vec<Piece>) -> Result<(), Fault> {
+        if !self.claims.is_empty() {
+            pieces = self.whole(pieces).await?;
+        }
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
         let landed = first.0..last.0 + 1;
         let bytes = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::claims::Doubts;
 use super::health::Health;
 use super::lane::REST;
 use super::plan::Plan;
@@ -36,6 +37,7 @@ pub(super) struct State {
     pub(super) waiters: BTreeMap<(u64, u64), oneshot::Sender<()>>,
     pub(super) waiter_id: u64,
     pub(super) health: Option<Health>,
+    pub(super) doubts: Doubts,
     pub(super) lanes: usize,
     pub(super) paused: bool,
     pub(super) verifying: bool,
@@ -56,6 +58,7 @@ impl Flow {
             waiters: BTreeMap::new(),
             waiter_id: 0,
             health: None,
+            doubts: Doubts::default(),
             lanes: 0,
             paused: false,
             verifying: false,

@@ -18,6 +18,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause that a source may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
+/// Failures in a row after which a last resort is used beside.
+const MAX_TROUBLE: u32 = 3;
+
 /// Sources kept for a file.
 const MAX_SOURCES: usize = 8;
 
@@ -51,6 +54,15 @@ struct Entry {
     unfit: bool,
     used: bool,
     lied: u32,
+    /// Failures in a row that nobody asked for.
+    trouble: u32,
+}
+
+impl Entry {
+    /// Whether it makes a last resort unnecessary.
+    fn is_good(&self) -> bool {
+        !self.unfit && !self.source.last_resort && self.lied == 0 && self.trouble < MAX_TROUBLE
+    }
 }
 
 /// The sources of one file.
@@ -59,13 +71,23 @@ pub(super) struct Health(Vec<Entry>);
 
 impl Health {
     pub(super) fn new(sources: Vec<Source>) -> Self {
-        let entry = |source| Entry { source, failures: 0, until: None, unfit: false, used: false, lied: 0 };
+        let entry = |source| Entry {
+            source,
+            failures: 0,
+            until: None,
+            unfit: false,
+            used: false,
+            lied: 0,
+            trouble: 0,
+        };
         Self(sources.into_iter().take(MAX_SOURCES).map(entry).collect())
     }
 
     /// The source to ask now.
     pub(super) fn pick(&self, now: Instant) -> Pick {
-        let fit = || self.0.iter().enumerate().filter(|(_, entry)| !entry.unfit);
+        let resort = !self.0.iter().any(Entry::is_good);
+        let usable = |entry: &Entry| !entry.unfit && (resort || !entry.source.last_resort);
+        let fit = || self.0.iter().enumerate().filter(|(_, entry)| usable(entry));
         let ready = fit().filter(|(_, entry)| entry.until.is_none_or(|until| until <= now));
         if let Some((index, _)) = ready.min_by_key(|(index, entry)| (entry.lied, *index)) {
             return Pick::Now(index);
@@ -81,7 +103,7 @@ impl Health {
     pub(super) fn delivered(&mut self, index: usize) {
         if let Some(entry) = self.0.get_mut(index) {
             entry.used = true;
-            entry.failures = 0;
+            (entry.failures, entry.trouble) = (0, 0);
             entry.until = None;
         }
     }
@@ -97,7 +119,10 @@ impl Health {
         let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
         entry.failures += 1;
         match blame {
-            Blame::Trouble => entry.until = Some(now + pause),
+            Blame::Trouble => {
+                entry.until = Some(now + pause);
+                entry.trouble += 1;
+            }
             Blame::Busy(asked) => {
                 entry.until = Some(now + asked.min(LONGEST_RETRY_AFTER) + pause);
             }
@@ -123,7 +148,7 @@ mod tests {
     use super::*;
 
     fn two() -> Health {
-        Health::new(["http://a/x", "http://b/x"].map(|url| Source { url: url.to_owned() }).to_vec())
+        Health::new(["http://a/x", "http://b/x"].map(|url| Source::from(url.to_owned())).to_vec())
     }
 
     #[test]
@@ -155,6 +180,30 @@ mod tests {
         assert_eq!(health.lied(), ["http://a/x"]);
         assert_eq!(health.pick(now), Pick::Now(1));
         assert!(health.lied().is_empty());
+    }
+
+    #[test]
+    fn a_last_resort_is_used_while_the_others_cannot_be() {
+        let now = Instant::now();
+        let mut sources = ["http://a/x", "http://b/x"].map(|url| Source::from(url.to_owned())).to_vec();
+        sources[1].last_resort = true;
+        let mut health = Health::new(sources.clone());
+        // a source that asks to be left alone is waited for
+        health.failed(0, Blame::Busy(Duration::from_secs(1)), now, 0.0);
+        assert!(matches!(health.pick(now), Pick::At(_)));
+        let mut at = now + Duration::from_mins(1);
+        for _ in 0..MAX_TROUBLE {
+            assert_eq!(health.pick(at), Pick::Now(0));
+            health.failed(0, Blame::Trouble, at, 1.0);
+            at += Duration::from_mins(1);
+        }
+        assert_eq!(health.pick(at - Duration::from_mins(1)), Pick::Now(1), "while the first rests");
+        health.delivered(0);
+        health.failed(0, Blame::Trouble, at, 1.0);
+        assert!(matches!(health.pick(at), Pick::At(_)));
+        let mut health = Health::new(sources);
+        health.failed(0, Blame::Unfit, now, 0.0);
+        assert_eq!(health.pick(now), Pick::Now(1));
     }
 
     #[test]

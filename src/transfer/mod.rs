@@ -5,6 +5,7 @@
 //! the link may carry: that is the limiter's part, below the connection.
 
 mod answer;
+mod claims;
 mod error;
 mod fetch;
 mod flow;
@@ -21,6 +22,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bandwidth::Class;
@@ -67,6 +69,10 @@ impl Default for Config {
 pub struct Source {
     /// `http://…` or `https://…`.
     pub url: String,
+    /// Sent with each request to it: what lets this server in there.
+    pub headers: HeaderMap,
+    /// Used only while the others cannot be.
+    pub last_resort: bool,
 }
 
 /// A boxed future, for the one seam that is a trait object.
@@ -122,6 +128,12 @@ pub enum TransferState {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.shown())
+    }
+}
+
+impl From<String> for Source {
+    fn from(url: String) -> Self {
+        Self { url, headers: HeaderMap::new(), last_resort: false }
     }
 }
 

@@ -38,6 +38,7 @@ pub use config::{Config, ContentFrom, Mode, Schedule};
 pub use error::{SyncError, UnknownCategory};
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 pub use rollup::RollupReport;
+pub use sources::Address;
 
 use crate::bandwidth::{Class, LinkClient, LinkConfig};
 use crate::catalog::{self, Catalog};

@@ -7,14 +7,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use super::session::SessionError;
 use super::{ContentFrom, SyncError, Upstream};
 use crate::catalog::KnownFile;
 use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::wire::peer::{BASE, COOKIE_HEADER};
 use crate::wire::server_sync::download_files;
 
+/// How long a payload waits for a cookie before it goes without.
+const COOKIE_TIME: Duration = Duration::from_secs(10);
 /// A payload that is asked for again within this time is taken to be missing at a lazy upstream.
 const SOON: Duration = Duration::from_hours(1);
 /// Payloads whose last question is remembered; with more, the memory begins anew.
@@ -40,6 +44,17 @@ impl Questions {
             }
         }
     }
+}
+
+/// An address of a payload. Never logged: its headers let this server in.
+#[derive(Debug, Clone, Default)]
+pub struct Address {
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// To be sent to it, and to nobody else.
+    pub headers: HeaderMap,
+    /// Only to be used while the others cannot be.
+    pub last_resort: bool,
 }
 
 /// The addresses of a payload, the one to try first first.
@@ -79,13 +94,42 @@ fn is_web(url: &str) -> bool {
 impl Upstream {
     /// The addresses of a payload, the one to try first first. Microsoft's addresses come first, or at all,
     /// when the upstream hands out only its catalog, or when the site prefers them.
-    pub async fn sources(&self, file: &FileDeclaration) -> Vec<String> {
+    pub async fn sources(&self, file: &FileDeclaration) -> Vec<Address> {
         let (catalog, sha1) = (self.0.catalog.clone(), file.sha1);
         let known = tokio::task::spawn_blocking(move || catalog.file(&sha1)).await;
         let known = known.ok().and_then(Result::ok).flatten();
         let manner = self.0.manner();
         self.remind(manner.lazy && !manner.catalog_only, sha1);
-        addresses(&self.0.config.url, file, known.as_ref(), manner.catalog_only, self.0.config.content_from)
+        let (url, prefer) = (&self.0.config.url, self.0.config.content_from);
+        let plain = addresses(url, file, known.as_ref(), manner.catalog_only, prefer);
+        let own = format!("{url}{}", file.content_path());
+        let peer = if plain.contains(&own) { self.peer_address(file).await } else { None };
+        let mut found = Vec::with_capacity(plain.len() + 1);
+        for url in plain {
+            // the same bytes without a turn: only when it does not give turns
+            let is_own = url == own && peer.is_some();
+            if is_own {
+                found.extend(peer.clone());
+            }
+            found.push(Address { url, last_resort: is_own, ..Address::default() });
+        }
+        found
+    }
+
+    /// Where an upstream that is a tailwater gives turns, and says what pieces are.
+    async fn peer_address(&self, file: &FileDeclaration) -> Option<Address> {
+        if !self.0.is_peer() {
+            return None;
+        }
+        let cookie = tokio::time::timeout(COOKIE_TIME, async {
+            let session = self.0.session().await.ok()?;
+            session.cookie().await.ok()
+        });
+        let mut cookie = HeaderValue::from_str(&cookie.await.ok()??.encrypted_data).ok()?;
+        cookie.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(COOKIE_HEADER), cookie)]);
+        let url = format!("{}{BASE}/content/{}", self.0.config.url, file.sha1.hex());
+        Some(Address { url, headers, last_resort: false })
     }
 
     /// Tells a lazy upstream of a payload that it does not seem to hold, beside everything else.

@@ -40,7 +40,7 @@ impl Sources for Known {
         Box::pin(async move {
             let known = self.0.lock().unwrap();
             let urls = known.iter().find(|(other, _)| other.sha1 == file.sha1).map(|(_, urls)| urls.clone());
-            urls.unwrap_or_default().into_iter().map(|url| Source { url }).collect()
+            urls.unwrap_or_default().into_iter().map(Source::from).collect()
         })
     }
 }
