@@ -30,7 +30,7 @@ use crate::config::{
 };
 use crate::content::{self, Store};
 use crate::runtime::{Clock, Tasks};
-use crate::serve::admin;
+use crate::serve::{admin, peer};
 use crate::telemetry;
 use crate::transfer;
 use crate::upstream::{self, Upstream};
@@ -46,6 +46,7 @@ pub struct App {
     decisions: Arc<Notify>,
     ready: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
+    slots: peer::Slots,
     tasks: Tasks,
     /// Last, so that it is let go last.
     _dir: DataDir,
@@ -81,6 +82,7 @@ impl App {
         let served = Arc::new(AtomicU64::new(0));
         let sync =
             admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
+        let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
         let services = admin::Services::new(admin::Parts {
             catalog: catalog.clone(),
             content: content.clone(),
@@ -94,6 +96,7 @@ impl App {
             about: about(loaded, &clock),
             decisions: Arc::clone(&decisions),
             served: Arc::clone(&served),
+            slots: slots.clone(),
             ready: Arc::clone(&ready),
             verification: Mutex::new(Value::Null),
         });
@@ -107,6 +110,7 @@ impl App {
             decisions,
             ready,
             served,
+            slots,
             tasks,
             _dir: dir,
         })

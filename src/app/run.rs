@@ -171,7 +171,7 @@ fn peer_service(
         content: app.content.clone(),
         files,
         downstream,
-        transfers: app.settings.downstream.transfers,
+        slots: app.slots.clone(),
         clock: clock.clone(),
         tasks: app.tasks.clone(),
     }))

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
@@ -121,13 +122,16 @@ impl Upstream {
         if !self.0.is_peer() {
             return None;
         }
-        let cookie = tokio::time::timeout(COOKIE_TIME, async {
+        let standing = tokio::time::timeout(COOKIE_TIME, async {
             let session = self.0.session().await.ok()?;
-            session.cookie().await.ok()
+            let cookie = session.cookie().await.ok()?;
+            Some((cookie.encrypted_data, session.client().token.clone()))
         });
-        let mut cookie = HeaderValue::from_str(&cookie.await.ok()??.encrypted_data).ok()?;
+        let (cookie, token) = standing.await.ok()??;
+        let mut cookie = HeaderValue::from_str(&cookie).ok()?;
         cookie.set_sensitive(true);
-        let headers = HeaderMap::from_iter([(HeaderName::from_static(COOKIE_HEADER), cookie)]);
+        let mut headers = HeaderMap::from_iter([(HeaderName::from_static(COOKIE_HEADER), cookie)]);
+        headers.extend(token.map(|token| (AUTHORIZATION, token)));
         let url = format!("{}{BASE}/content/{}", self.0.config.url, file.sha1.hex());
         Some(Address { url, headers, last_resort: false })
     }

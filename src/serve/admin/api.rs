@@ -72,6 +72,8 @@ pub struct Parts {
     pub decisions: Arc<Notify>,
     /// Bytes of payloads sent to agents.
     pub served: Arc<std::sync::atomic::AtomicU64>,
+    /// Turns of downstream tailwaters.
+    pub slots: crate::serve::peer::Slots,
     /// Whether agents can be answered.
     pub ready: Arc<AtomicBool>,
     /// The last verification.

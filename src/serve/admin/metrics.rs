@@ -35,6 +35,7 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
     link(&services, &mut registry);
     content(&services, &mut registry);
     catalog(&services, &mut registry);
+    downstream(&services, &mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
         .map_err(|error| ApiError::internal(&error))?;
@@ -93,6 +94,22 @@ fn content(services: &Services, registry: &mut Registry) {
     registry.register_with_unit("content_served", "Payload bytes sent to agents", Unit::Bytes, served);
     let running = u64::try_from(services.transfers.list().len()).unwrap_or(u64::MAX);
     registry.register("transfers", "Transfers that run, wait or failed lately", ConstGauge::new(running));
+}
+
+fn downstream(services: &Services, registry: &mut Registry) {
+    let turns = services.slots.turns();
+    let transfers: Counts<StateLabel> = Family::default();
+    let counts = [
+        ("running", turns.running),
+        ("waiting", turns.waiting),
+        ("most", turns.most),
+        ("slots", turns.slots),
+    ];
+    for (state, count) in counts {
+        transfers.get_or_create(&StateLabel { state }).set(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+    let help = "Transfers to downstream tailwaters: running, waiting for a turn, the most that ran at once, and how many may";
+    registry.register("downstream_transfers", help, transfers);
 }
 
 fn catalog(services: &Services, registry: &mut Registry) {

@@ -21,9 +21,8 @@ use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
-pub use slots::Turns;
+pub use slots::{Slots, Turns};
 
-use self::slots::Slots;
 use super::body;
 use super::downstream::{self, Proof};
 use super::files;
@@ -55,8 +54,8 @@ pub struct Parts {
     pub files: files::Service,
     /// The server role, which made the cookies and knows who may come.
     pub downstream: downstream::Service,
-    /// Transfers of children that run at once.
-    pub transfers: usize,
+    /// Their turns.
+    pub slots: Slots,
     /// The time.
     pub clock: Clock,
     /// For knowing when to stop.
@@ -135,24 +134,19 @@ fn message(bytes: impl Into<Bytes>) -> Response {
 impl Service {
     /// The service over a catalog and a store.
     pub fn new(parts: Parts) -> Self {
-        let Parts { server, catalog, content, files, downstream, transfers, clock, tasks } = parts;
+        let Parts { server, catalog, content, files, downstream, slots, clock, tasks } = parts;
         Self(Arc::new(Inner {
             server,
             catalog,
             content,
             files,
             downstream,
-            slots: Slots::new(transfers, clock.clone()),
+            slots,
             waiting: Semaphore::new(MOST_WAITING),
             making: Semaphore::new(MOST_MAKING),
             clock,
             tasks,
         }))
-    }
-
-    /// What the slots are doing.
-    pub fn turns(&self) -> Turns {
-        self.0.slots.turns()
     }
 
     /// Answers one request below `/tailwater`.

@@ -38,7 +38,7 @@ pub(super) struct ComeAgain;
 
 /// The slots. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Slots(Arc<Inner>);
+pub struct Slots(Arc<Inner>);
 
 struct Inner {
     limit: usize,
@@ -86,7 +86,8 @@ pub struct Turns {
 }
 
 impl Slots {
-    pub(super) fn new(limit: usize, clock: Clock) -> Self {
+    /// So many at once.
+    pub fn new(limit: usize, clock: Clock) -> Self {
         Self(Arc::new(Inner { limit: limit.max(1), clock, state: Mutex::default() }))
     }
 
@@ -187,7 +188,7 @@ impl Slots {
     }
 
     /// What goes on.
-    pub(super) fn turns(&self) -> Turns {
+    pub fn turns(&self) -> Turns {
         let state = self.state();
         let open = |place: &Place| place.waiting.iter().filter(|waiting| !waiting.is_closed()).count();
         Turns {
