@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The product's promises, each seen on the real binary against the independent probes.
 
-run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain peer
+run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain peer dss
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
@@ -438,6 +438,20 @@ def chain():
     chains.chain(catalog_of(500, mean_size=100000, seed=11), check)
 
 
+def dss():
+    """Issue 3: the probe of downstream servers, in both styles; TAILWATER_DSS_UPDATES names other sizes."""
+    for updates in os.environ.get("TAILWATER_DSS_UPDATES", "500,20000").split(","):
+        with Upstream("--catalog", catalog_of(int(updates), mean_size=20000, seed=1)) as up, Tailwater(up.url) as tw:
+            tw.start()
+            check(f"sync of {updates} updates", tw.run("sync", timeout=1800)[0] == 0)
+            for style in ("zeep", "wua"):
+                done = subprocess.run([PYTHON, str(PROBES / "dss_probe.py"), "--server", tw.url, "--replica", "--content", "20", "--style", style], capture_output=True, text=True)
+                lines = done.stdout.splitlines()
+                last = [line for line in lines if " passed, " in line][-1:]
+                check(f"dss_probe --style {style} over {updates} updates: 0 failed", done.returncode == 0, f"{last} {[l for l in lines if l.startswith('FAIL')][:8]}")
+                print("\n".join(l for l in lines if l.startswith("NOTE")))
+
+
 def peer():
     """Issue 3: what two tailwaters cost each other, and how news travel."""
     peers.bytes_of_both_ways(catalog_of(int(os.environ.get("TAILWATER_PEER_UPDATES", "7700")), mean_size=1000, seed=3), check)
@@ -445,7 +459,7 @@ def peer():
 
 
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain", "peer"]
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain", "peer", "dss"]
     for name in names:
         print(f"== {name}", flush=True)
         try:

@@ -254,6 +254,7 @@ pub(crate) struct Document {
     revision: u32,
     kind: &'static str,
     properties: String,
+    made_for: String,
     prerequisites: String,
     bundled: String,
     rules: String,
@@ -276,6 +277,7 @@ impl Document {
             revision: 1,
             kind,
             properties: deployable.to_owned(),
+            made_for: String::new(),
             prerequisites: String::new(),
             bundled: String::new(),
             rules: "<upd:IsInstalled><lar:True/></upd:IsInstalled>".to_owned(),
@@ -299,6 +301,18 @@ impl Document {
     /// A member of a bundle: not offered by itself.
     pub(crate) fn member(mut self) -> Self {
         self.properties.clear();
+        self
+    }
+
+    /// Only for this language.
+    pub(crate) fn made_for(mut self, language: &str) -> Self {
+        write!(self.made_for, "<upd:Language>{language}</upd:Language>").unwrap();
+        self
+    }
+
+    /// Withdrawn by its publisher.
+    pub(crate) fn expired(mut self) -> Self {
+        self.properties += " PublicationState=\"Expired\"";
         self
     }
 
@@ -348,13 +362,14 @@ impl Document {
              xmlns:lar=\"http://schemas.microsoft.com/msus/2002/12/LogicalApplicabilityRules\" \
              xmlns:drv=\"http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver\">\
              <upd:UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"{}\"/>\
-             <upd:Properties UpdateType=\"{}\" DefaultPropertiesLanguage=\"en\" PublicationState=\"Published\" \
-             CreationDate=\"2026-01-01T00:00:00Z\"{}/>\
+             <upd:Properties UpdateType=\"{}\" DefaultPropertiesLanguage=\"en\" \
+             CreationDate=\"2026-01-01T00:00:00Z\"{}>{}</upd:Properties>\
              <upd:LocalizedPropertiesCollection>{}</upd:LocalizedPropertiesCollection>{}{}{}{}</upd:Update>",
             self.id,
             self.revision,
             self.kind,
             self.properties,
+            self.made_for,
             self.titles,
             section("Relationships", &relationships),
             section("ApplicabilityRules", &self.rules),

@@ -144,6 +144,46 @@ impl View {
     }
 }
 
+/// A list in the making.
+struct List<'a> {
+    world: &'a World,
+    since: u64,
+    order: Vec<u32>,
+    /// Revisions that are in the list.
+    listed: Bits,
+    /// Bundles that are not, but were looked through for what is new in them.
+    passed: Bits,
+}
+
+impl<'a> List<'a> {
+    fn new(world: &'a World, since: u64) -> Self {
+        let none = || Bits::new(world.revs.len());
+        Self { world, since, order: Vec::new(), listed: none(), passed: none() }
+    }
+
+    /// Lists a revision if it is new or wanted whole, then what it bundles: all of that if the bundle is listed, else
+    /// what is new of it.
+    fn add(&mut self, id: u32, whole: bool, may: impl Fn(u32, &Rev) -> bool) {
+        let mut open = vec![(id, whole)];
+        while let Some((id, told)) = open.pop() {
+            let Some(rev) = self.world.rev(id) else { continue };
+            let told = told || u64::from(rev.appeared) > self.since;
+            let first = if told { self.listed.put(id) } else { self.passed.put(id) };
+            if !first {
+                continue;
+            }
+            if told {
+                self.order.push(id);
+            }
+            let children = self.world.children(rev).iter().rev().filter_map(|child| {
+                let update = &self.world.updates[child.update as usize];
+                self.world.revisions(update).find(|(id, rev)| rev.number == child.number && may(*id, rev))
+            });
+            open.extend(children.map(|(id, _)| (id, told)));
+        }
+    }
+}
+
 impl Snapshot {
     /// Categories and detectoids that became visible after a change number, oldest first.
     pub fn list_categories(&self, since: u64) -> Vec<UpdateIdentity> {
@@ -158,50 +198,26 @@ impl Snapshot {
         self.identities(found.into_iter())
     }
 
-    /// Software and drivers that a filter selects, oldest first.
+    /// Software and drivers that a filter selects. What a bundle names follows the bundle; otherwise oldest first.
     pub fn list_updates(&self, query: &ListQuery<'_>) -> Vec<UpdateIdentity> {
         if query.products.is_empty() != query.classifications.is_empty() {
             return Vec::new();
         }
         let world = &self.view.world;
         let filter = Filter::new(world, query);
-        let is_new = |rev: &Rev| u64::from(rev.appeared) > query.since;
-        let mut listed = Bits::new(world.revs.len());
-        let mut passed = Bits::new(world.revs.len());
-        let mut open = Vec::new();
-        for (id, rev) in self.view.newest() {
-            if !matches!(rev.update_type, UpdateType::Software | UpdateType::Driver) {
-                continue;
-            }
+        let selected = self.view.newest().filter_map(|(id, rev)| {
+            let installable = matches!(rev.update_type, UpdateType::Software | UpdateType::Driver);
             let choice = filter.choice(rev);
-            if !choice.fits {
-                continue;
-            }
-            let told = choice.whole || is_new(rev);
-            if told {
-                listed.put(id);
-            }
-            open.extend((rev.bundle != NONE).then_some((rev, told)));
+            (installable && choice.fits).then_some((world.update_of(rev).in_bundle, id, choice.whole))
+        });
+        let mut selected: Vec<(bool, u32, bool)> = selected.collect();
+        // what bundles name comes last, and by then most of it was listed with its bundle
+        selected.sort_unstable();
+        let mut list = List::new(world, query.since);
+        for (_, id, whole) in selected {
+            list.add(id, whole, |id, rev| self.view.is_whole(id) && filter.language(rev).fits);
         }
-        // what a bundle names: all of it when the bundle is told, else what is new of it
-        while let Some((bundle, told)) = open.pop() {
-            for child in world.children(bundle) {
-                let update = &world.updates[child.update as usize];
-                let Some((id, rev)) = world.revisions(update).find(|(_, rev)| rev.number == child.number)
-                else {
-                    continue;
-                };
-                if !self.view.is_whole(id) || !filter.language(rev).fits {
-                    continue;
-                }
-                let told = told || is_new(rev);
-                let first = if told { listed.put(id) } else { passed.put(id) };
-                if first && rev.bundle != NONE {
-                    open.push((rev, told));
-                }
-            }
-        }
-        self.identities(listed.iter())
+        self.identities(list.order.into_iter())
     }
 
     fn identities(&self, ids: impl Iterator<Item = u32>) -> Vec<UpdateIdentity> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, CatalogError};
-use crate::wire::server_sync::served::LanguageRow;
+use crate::wire::server_sync::served;
 
 /// Where it is remembered what was said of each language.
 const KEY: &str = "downstream.languages";
@@ -105,13 +105,13 @@ impl Languages {
     }
 
     /// What changed after a second; with `None` everything. English is first of all `all`.
-    pub(super) fn changed_since(&self, second: Option<i64>) -> Vec<LanguageRow<'static>> {
+    pub(super) fn changed_since(&self, second: Option<i64>) -> Vec<served::LanguageRow<'static>> {
         let names = [(0, "all", "all")].into_iter().chain(LANGUAGES);
         names
             .filter_map(|(id, short_name, long_name)| {
                 let said = self.0.get(&id)?;
                 let changed = second.is_none_or(|second| said.since > second);
-                changed.then_some(LanguageRow { id, short_name, long_name, enabled: said.enabled })
+                changed.then_some(served::LanguageRow { id, short_name, long_name, enabled: said.enabled })
             })
             .collect()
     }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::runtime::Clock;
 
-    fn tags(languages: &[LanguageRow<'_>]) -> Vec<String> {
+    fn tags(languages: &[served::LanguageRow<'_>]) -> Vec<String> {
         let enabled = languages.iter().filter(|row| row.enabled);
         enabled.map(|row| row.short_name.to_owned()).collect()
     }
