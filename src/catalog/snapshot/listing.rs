@@ -205,10 +205,14 @@ impl Snapshot {
         }
         let world = &self.view.world;
         let filter = Filter::new(world, query);
+        let mut bundled = Bits::new(world.updates.len());
+        for child in self.view.newest().flat_map(|(_, rev)| world.children(rev)) {
+            bundled.put(child.update);
+        }
         let selected = self.view.newest().filter_map(|(id, rev)| {
             let installable = matches!(rev.update_type, UpdateType::Software | UpdateType::Driver);
             let choice = filter.choice(rev);
-            (installable && choice.fits).then_some((world.update_of(rev).in_bundle, id, choice.whole))
+            (installable && choice.fits).then_some((bundled.has(rev.update), id, choice.whole))
         });
         let mut selected: Vec<(bool, u32, bool)> = selected.collect();
         // what bundles name comes last, and by then most of it was listed with its bundle

@@ -28,7 +28,7 @@ const PLAIN_LIMIT: usize = 5_120;
 /// A document up to this size is packed in memory.
 const LARGE: u64 = 1 << 20;
 /// Memory for finished blobs.
-const REMEMBERED_BYTES: u64 = 32 << 20;
+const REMEMBERED_BYTES: u64 = 16 << 20;
 
 /// A payload and where Microsoft has it.
 pub(super) type FileAddress = (Sha1Digest, Option<Box<str>>);

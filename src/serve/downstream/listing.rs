@@ -25,7 +25,7 @@ use crate::wire::server_sync::served::{self, FilterRequest};
 use crate::wire::xpress;
 
 /// Memory for finished lists; one of 25,000 revisions takes 3 MB, or 0.8 MB compressed.
-const REMEMBERED_BYTES: u64 = 24 << 20;
+const REMEMBERED_BYTES: u64 = 16 << 20;
 /// Lists in the making at once: one of 100,000 revisions takes 13 MB meanwhile.
 const AT_ONCE: usize = 2;
 

@@ -211,7 +211,9 @@ impl Service {
         let languages = self.0.session.languages.changed_since(known.map(|anchor| anchor.second));
         Ok(served::config_answer(&served::ConfigAnswer {
             catalog_only: self.0.config.catalog_only,
+            lazy: true,
             hosts_psf: self.0.files.hosts_psf(),
+            most_updates: served::MOST_UPDATES,
             anchor: &self.anchor(change),
             languages: &languages,
         }))

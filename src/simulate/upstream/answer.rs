@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::io::{self, Cursor, Write as _};
+use std::io::{self, Cursor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cab::{CabinetBuilder, CompressionType};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use uuid::Uuid;
@@ -22,11 +20,12 @@ use super::document::document;
 use super::payload::Payload;
 use super::world::LANGUAGES;
 use crate::bandwidth::Limiter;
-use crate::domain::{Sha1Digest, UpdateId, UpdateIdentity};
+use crate::domain::Sha1Digest;
 use crate::runtime::Clock;
-use crate::wire::server_sync::{AUTH_NAMESPACE, NAMESPACE};
+use crate::wire::cabinet;
+use crate::wire::server_sync::{IdAndDelta, served};
 use crate::wire::soap::{Blame, Fault, Message, SoapError, Style, Version, envelope, open};
-use crate::wire::xml::{Decoder, Encoder, Limits, XmlError, escape_into};
+use crate::wire::xml::{Decoder, Limits, XmlError, escape_into};
 
 /// How long cookies are good.
 const COOKIE_LIFE: Duration = Duration::from_hours(4);
@@ -36,12 +35,6 @@ const PLAIN_LIMIT: usize = 5_120;
 
 /// Bytes of documents after which an answer ends, with fewer updates than were asked for.
 const ANSWER_LIMIT: usize = 2_000_000;
-
-/// Digests of one `DownloadFiles`.
-const MAX_DIGESTS: usize = 100;
-
-/// Entries of a list in a request.
-const MAX_LIST: usize = 100_000;
 
 type Input<'a> = Decoder<&'a [u8]>;
 
@@ -126,15 +119,8 @@ impl Upstream {
         *self.count().operations.entry(message.operation.clone()).or_default() += 1;
         let version = message.version;
         match self.operation(&mut message) {
-            Ok(inside) => {
-                let operation = &message.operation;
-                let namespace =
-                    if operation == "GetAuthorizationCookie" { AUTH_NAMESPACE } else { NAMESPACE };
-                let mut out = Encoder::with_capacity(inside.len() + 512);
-                let response = format!("{operation}Response");
-                out.open_in(&response, namespace).raw(&inside).close(&response);
-                let text = envelope(version, Style::Server, out.as_str());
-                Answer { is_fault: false, version, text }
+            Ok(element) => {
+                Answer { is_fault: false, version, text: envelope(version, Style::Server, &element) }
             }
             Err(Refusal(code, text)) => self.fault(version, code, &text, action),
         }
@@ -156,7 +142,7 @@ impl Upstream {
     fn operation(&self, message: &mut Message<&[u8]>) -> Result<String, Refusal> {
         let input = &mut message.decoder;
         match message.operation.as_str() {
-            "GetAuthConfig" => Ok(AUTH_CONFIG.to_owned()),
+            "GetAuthConfig" => Ok(served::auth_config_answer(Timestamp::UNIX_EPOCH)),
             "GetAuthorizationCookie" => self.authorization(input),
             "GetCookie" => self.cookie(input),
             "GetConfigData" => self.config_data(input),
@@ -168,23 +154,14 @@ impl Upstream {
     }
 
     fn authorization(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
-        let (mut name, mut id) = (String::new(), None);
-        while let Some(element) = input.child()? {
-            match element {
-                "accountName" => name = input.text()?,
-                "accountGuid" => id = Uuid::try_parse(input.text()?.trim()).ok(),
-                _ => input.skip()?,
-            }
-        }
+        let request = served::authorization_request(input)?;
+        let name = request.account_name.unwrap_or_default();
         if name.is_empty() || name.len() > 255 {
             return Err(refusal("InvalidParameters", "machineName"));
         }
+        let id = request.account_id.and_then(|text| Uuid::try_parse(text.trim()).ok());
         let id = id.ok_or(refusal("InvalidParameters", "accountGuid"))?;
-        let mut out = Encoder::new();
-        out.open("GetAuthorizationCookieResult").text("PlugInId", "DssTargeting");
-        out.text("CookieData", &self.baker.bake('a', &id.to_string(), self.expiry()));
-        out.close("GetAuthorizationCookieResult");
-        Ok(out.finish())
+        Ok(served::authorization_answer(&self.baker.bake('a', &id.to_string(), self.expiry())))
     }
 
     fn expiry(&self) -> Timestamp {
@@ -192,14 +169,8 @@ impl Upstream {
     }
 
     fn cookie(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
-        let (mut data, mut version) = (String::new(), String::new());
-        while let Some(element) = input.child()? {
-            match element {
-                "authCookies" | "AuthorizationCookie" => while_inside(input, "CookieData", &mut data)?,
-                "protocolVersion" => version = input.text()?,
-                _ => input.skip()?,
-            }
-        }
+        let request = served::cookie_request(input)?;
+        let version = request.protocol_version.unwrap_or_default();
         let numbers =
             version.trim().split_once('.').map(|(major, minor)| (major.parse::<u32>(), minor.parse::<u32>()));
         match numbers {
@@ -207,99 +178,65 @@ impl Upstream {
             Some((Ok(_), Ok(_))) => return Err(refusal("IncompatibleProtocolVersion", "")),
             _ => return Err(refusal("InvalidParameters", "protocolVersion")),
         }
-        if data.is_empty() {
+        let [Some(authorization)] = &request.authorizations[..] else {
             return Err(refusal("InvalidParameters", "authCookies"));
-        }
-        let whose = self.baker.check('a', &data, self.clock.now());
+        };
+        let whose = self.baker.check('a', authorization, self.clock.now());
         let whose = whose.ok_or(refusal("InvalidAuthorizationCookie", ""))?;
         let expiry = self.expiry();
-        let mut out = Encoder::new();
-        out.open("GetCookieResult");
-        out.value("Expiration", expiry.strftime("%Y-%m-%dT%H:%M:%S.%7fZ"));
-        out.text("EncryptedData", &self.baker.bake('c', &whose, expiry)).close("GetCookieResult");
-        Ok(out.finish())
+        Ok(served::cookie_answer(expiry, &self.baker.bake('c', &whose, expiry)))
     }
 
     /// The cookie that a request carries must be good.
-    fn admit(&self, data: &str) -> Result<(), Refusal> {
-        let whose = self.baker.check('c', data, self.clock.now());
+    fn admit(&self, cookie: Option<&[u8]>) -> Result<(), Refusal> {
+        let whose = cookie.and_then(|cookie| self.baker.check('c', cookie, self.clock.now()));
         whose.map(|_| ()).ok_or(refusal("InvalidCookie", ""))
     }
 
     fn config_data(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
-        let (mut cookie, mut since) = (String::new(), None);
-        while let Some(element) = input.child()? {
-            match element {
-                "cookie" => while_inside(input, "EncryptedData", &mut cookie)?,
-                "configAnchor" => since = input.optional_text()?,
-                _ => input.skip()?,
-            }
-        }
-        self.admit(&cookie)?;
-        let since = since.filter(|text| !text.is_empty());
-        let known = since.as_deref().map(|text| sequence_of(text, "configAnchor")).transpose()?.is_some();
-        let mut out = Encoder::new();
-        out.open("GetConfigDataResult").value("CatalogOnlySync", false).value("LazySync", false);
-        out.value("ServerHostsPsfFiles", true).value("MaxNumberOfComputerIdsInRequest", 0);
-        out.value("MaxNumberOfDriverSetsPerRequest", 0).value("MaxNumberOfPnpHardwareIdsInRequest", 0);
-        out.value("MaxNumberOfUpdatesPerRequest", self.config.max_updates_per_request);
-        out.text("NewConfigAnchor", &anchor(1)).text("ProtocolVersion", "1.20");
-        out.open("LanguageUpdateList");
-        if !known {
-            let all = [("all", 0)].into_iter().chain(LANGUAGES.map(|(code, lcid, _)| (code, lcid)));
-            for (code, lcid) in all {
-                out.open("ServerSyncLanguageData").value("LanguageID", lcid).text("ShortLanguage", code);
-                out.text("LongLanguage", code).value("Enabled", true).close("ServerSyncLanguageData");
-            }
-        }
-        out.close("LanguageUpdateList").value("MaxUpdatesPerRequestInGetUpdateDecryptionData", 100);
-        out.close("GetConfigDataResult");
-        Ok(out.finish())
+        let request = served::config_request(input)?;
+        self.admit(request.cookie.as_deref())?;
+        let known = request.anchor.map(|text| sequence_of(&text, "configAnchor")).transpose()?.is_some();
+        let row =
+            |short_name, id| served::LanguageRow { id, short_name, long_name: short_name, enabled: true };
+        let all = [row("all", 0)]
+            .into_iter()
+            .chain(LANGUAGES.map(|(code, lcid, _)| row(code, i32::try_from(lcid).unwrap_or_default())));
+        let languages: Vec<_> = all.filter(|_| !known).collect();
+        Ok(served::config_answer(&served::ConfigAnswer {
+            catalog_only: false,
+            lazy: false,
+            hosts_psf: true,
+            most_updates: self.config.max_updates_per_request as usize,
+            anchor: &anchor(1),
+            languages: &languages,
+        }))
     }
 
     fn revision_ids(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
-        let mut cookie = String::new();
-        let mut selection = None;
-        while let Some(element) = input.child()? {
-            match element {
-                "cookie" => while_inside(input, "EncryptedData", &mut cookie)?,
-                "filter" => selection = Some(read_selection(input)?),
-                _ => input.skip()?,
-            }
-        }
-        self.admit(&cookie)?;
-        let selection = selection.ok_or(refusal("InvalidParameters", "filter"))?;
+        let request = served::revision_ids_request(input)?;
+        self.admit(request.cookie.as_deref())?;
+        let filter = request.filter.ok_or(refusal("InvalidParameters", "filter"))?;
+        let since = filter.anchor.map(|text| sequence_of(&text, "filter")).transpose()?;
+        let ids = |list: Vec<IdAndDelta>| {
+            let ids: HashMap<_, _> = list.into_iter().map(|entry| (entry.id, entry.delta)).collect();
+            (!ids.is_empty()).then_some(ids)
+        };
+        let selection = Selection {
+            configuration: filter.get_config.unwrap_or_default(),
+            since: since.unwrap_or_default(),
+            products: ids(filter.categories),
+            classifications: ids(filter.classifications),
+        };
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
-        let chosen = catalog.select(&selection);
-        let mut out = Encoder::with_capacity(chosen.len() * 130 + 256);
-        out.open("GetRevisionIdListResult").text("Anchor", &anchor(catalog.sequence)).open("NewRevisions");
-        for identity in chosen {
-            out.open("UpdateIdentity").value("UpdateID", identity.update);
-            out.value("RevisionNumber", identity.revision).close("UpdateIdentity");
-        }
-        out.close("NewRevisions").close("GetRevisionIdListResult");
-        Ok(out.finish())
+        let head = served::revision_ids_head(&anchor(catalog.sequence));
+        Ok(head + &served::revision_ids_rest(&catalog.select(&selection)))
     }
 
     fn update_data(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
-        let mut cookie = String::new();
-        let mut wanted = Vec::new();
-        while let Some(element) = input.child()? {
-            match element {
-                "cookie" => while_inside(input, "EncryptedData", &mut cookie)?,
-                "updateIds" => {
-                    while let Some(item) = input.child()? {
-                        if item == "UpdateIdentity" {
-                            wanted.push(read_identity(input)?);
-                        } else {
-                            input.skip()?;
-                        }
-                    }
-                }
-                _ => input.skip()?,
-            }
-        }
-        self.admit(&cookie)?;
+        let request = served::update_data_request(input)?;
+        self.admit(request.cookie.as_deref())?;
+        let wanted = request.revisions.unwrap_or_default();
         if wanted.is_empty() || wanted.len() > self.config.max_updates_per_request as usize {
             return Err(refusal("InvalidParameters", "updateIds"));
         }
@@ -314,147 +251,52 @@ impl Upstream {
             sent += 1;
         }
         self.count().documents += sent;
-        Ok(format!(
-            "<GetUpdateDataResult><updates>{updates}</updates><fileUrls>{urls}</fileUrls></GetUpdateDataResult>"
-        ))
+        let [before, between, behind] = served::UPDATE_DATA;
+        Ok([before, &updates, between, &urls, behind].concat())
     }
 
     fn add_update(&self, catalog: &Catalog, revision: &Revision, updates: &mut String, urls: &mut String) {
         let text = document(catalog, revision);
-        let identity = revision.identity;
-        let _ = write!(
-            updates,
-            "<ServerSyncUpdateData><Id><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber></Id>",
-            identity.update, identity.revision
-        );
         let compressed = (self.config.cabinets && text.len() * 2 > PLAIN_LIMIT).then(|| cabinet(&text).ok());
         let compressed = compressed.flatten();
-        // the schema has the plain document before the digests and the compressed one behind them
-        if compressed.is_none() {
-            updates.push_str("<XmlUpdateBlob>");
-            escape_into(updates, &text);
-            updates.push_str("</XmlUpdateBlob>");
+        let digests = self.add_files(catalog, revision, urls);
+        let frame = served::update_frame(&revision.identity, &digests, compressed.is_some());
+        updates.push_str(&frame.head);
+        match compressed {
+            Some(cabinet) => STANDARD.encode_string(cabinet, updates),
+            None => escape_into(updates, &text),
         }
-        self.add_files(catalog, revision, updates, urls);
-        if let Some(cabinet) = compressed {
-            let text = STANDARD.encode(cabinet);
-            let _ = write!(updates, "<XmlUpdateBlobCompressed>{text}</XmlUpdateBlobCompressed>");
-        }
-        updates.push_str("</ServerSyncUpdateData>");
+        updates.push_str(&frame.tail);
     }
 
-    fn add_files(&self, catalog: &Catalog, revision: &Revision, updates: &mut String, urls: &mut String) {
-        let files: Vec<_> = revision.files.iter().chain(&revision.eula).collect();
-        if files.is_empty() {
-            return;
-        }
-        updates.push_str("<FileDigestList>");
-        for &&index in &files {
+    /// Makes the payloads of a revision known, and gives their digests.
+    fn add_files(&self, catalog: &Catalog, revision: &Revision, urls: &mut String) -> Vec<Sha1Digest> {
+        let files = revision.files.iter().chain(&revision.eula);
+        let add = |&index: &usize| {
             let payload = &catalog.payloads[index];
             let sha1 = payload.digests().0;
-            let text = sha1.base64();
-            let _ = write!(updates, "<base64Binary>{text}</base64Binary>");
-            let _ = write!(
-                urls,
-                "<ServerSyncUrlData><FileDigest>{text}</FileDigest><UssUrl /></ServerSyncUrlData>"
-            );
+            served::file_url(urls, &sha1, None);
             let mut known = self.by_digest.write().unwrap_or_else(PoisonError::into_inner);
             known.entry(sha1).or_insert_with(|| Arc::clone(payload));
-        }
-        updates.push_str("</FileDigestList>");
+            sha1
+        };
+        files.map(add).collect()
     }
 
     fn download_files(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
-        let mut cookie = String::new();
-        let mut digests = Vec::new();
-        while let Some(element) = input.child()? {
-            match element {
-                "cookie" => while_inside(input, "EncryptedData", &mut cookie)?,
-                "fileDigestList" => digests = input.texts("base64Binary", MAX_LIST)?,
-                _ => input.skip()?,
-            }
-        }
-        self.admit(&cookie)?;
-        if digests.len() > MAX_DIGESTS {
-            return Err(refusal("InvalidParameters", "fileDigestList"));
-        }
+        let request = served::download_request(input)?;
+        self.admit(request.cookie.as_deref())?;
+        let digests = request.digests.filter(|digests| digests.len() <= served::MOST_DIGESTS);
+        let digests = digests.ok_or(refusal("InvalidParameters", "fileDigestList"))?;
         let known =
             |text: &String| Sha1Digest::from_base64(text).is_ok_and(|sha1| self.payload(&sha1).is_some());
         let missing: Vec<_> = digests.into_iter().filter(|text| !known(text)).collect();
         if missing.is_empty() {
-            Ok(String::new())
+            Ok(served::download_answer())
         } else {
             Err(Refusal("FileDigestsMissing", missing.join("|").into()))
         }
     }
-}
-
-const AUTH_CONFIG: &str = "<GetAuthConfigResult><LastChange>2024-01-01T00:00:00Z</LastChange><AuthInfo>\
-    <AuthPlugInInfo><PlugInID>DssTargeting</PlugInID><ServiceUrl>DssAuthWebService/DssAuthWebService.asmx\
-    </ServiceUrl><Parameter /></AuthPlugInInfo></AuthInfo></GetAuthConfigResult>";
-
-/// Keeps the text of the descendant `wanted`; leaves the element.
-fn while_inside(input: &mut Input<'_>, wanted: &str, found: &mut String) -> Result<(), XmlError> {
-    while let Some(element) = input.child()? {
-        if element == wanted {
-            *found = input.text()?;
-        } else if element == "AuthorizationCookie" {
-            while_inside(input, wanted, found)?;
-        } else {
-            input.skip()?;
-        }
-    }
-    Ok(())
-}
-
-fn read_identity(input: &mut Input<'_>) -> Result<UpdateIdentity, Refusal> {
-    let (mut update, mut revision) = (None, None);
-    while let Some(element) = input.child()? {
-        match element {
-            "UpdateID" => update = Some(input.value()?),
-            "RevisionNumber" => revision = Some(input.value()?),
-            _ => input.skip()?,
-        }
-    }
-    let identity = update.zip(revision).map(|(update, revision)| UpdateIdentity { update, revision });
-    identity.ok_or(refusal("InvalidParameters", "updateIds"))
-}
-
-fn read_selection(input: &mut Input<'_>) -> Result<Selection, Refusal> {
-    let mut selection = Selection::default();
-    while let Some(element) = input.child()? {
-        match element {
-            "Anchor" => {
-                let text = input.optional_text()?.filter(|text| !text.is_empty());
-                selection.since = text.map_or(Ok(0), |text| sequence_of(&text, "filter"))?;
-            }
-            "GetConfig" => selection.configuration = input.boolean()?,
-            "Categories" => selection.products = Some(read_ids(input)?),
-            "Classifications" => selection.classifications = Some(read_ids(input)?),
-            _ => input.skip()?,
-        }
-    }
-    Ok(selection)
-}
-
-fn read_ids(input: &mut Input<'_>) -> Result<HashMap<UpdateId, bool>, Refusal> {
-    let mut ids = HashMap::new();
-    while let Some(item) = input.child()? {
-        if item != "IdAndDelta" || ids.len() >= MAX_LIST {
-            input.skip()?;
-            continue;
-        }
-        let (mut id, mut delta) = (None, false);
-        while let Some(element) = input.child()? {
-            match element {
-                "Id" => id = Some(input.value()?),
-                "Delta" => delta = input.boolean()?,
-                _ => input.skip()?,
-            }
-        }
-        ids.insert(id.ok_or(refusal("InvalidParameters", "filter"))?, delta);
-    }
-    Ok(ids)
 }
 
 /// `counter,yyyy-mm-dd hh:mm:ss.fff`, as WSUS writes anchors; the time follows from the counter.
@@ -473,13 +315,8 @@ fn sequence_of(text: &str, parameter: &'static str) -> Result<u64, Refusal> {
 
 /// The document as real servers compress it: a cabinet with one file of UTF-16.
 fn cabinet(text: &str) -> io::Result<Vec<u8>> {
-    let mut builder = CabinetBuilder::new();
-    builder.add_folder(CompressionType::MsZip).add_file("blob");
-    let mut writer = builder.build(Cursor::new(Vec::new()))?;
-    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    while let Some(mut file) = writer.next_file()? {
-        file.write_all(&utf16)?;
-    }
+    let mut writer = cabinet::Writer::new(Cursor::new(Vec::new()))?;
+    writer.write(text.as_bytes())?;
     Ok(writer.finish()?.into_inner())
 }
 

@@ -54,8 +54,12 @@ pub struct LanguageRow<'a> {
 pub struct ConfigAnswer<'a> {
     /// Payloads are not had here but from `MUUrl`.
     pub catalog_only: bool,
+    /// Payloads are fetched when they are asked for.
+    pub lazy: bool,
     /// Express payloads are had here.
     pub hosts_psf: bool,
+    /// Revisions of one `GetUpdateData`.
+    pub most_updates: usize,
     /// What to send next time.
     pub anchor: &'a str,
     /// Languages whose settings changed.
@@ -65,11 +69,13 @@ pub struct ConfigAnswer<'a> {
 /// The body of a `GetConfigData` answer.
 pub fn config_answer(answer: &ConfigAnswer<'_>) -> String {
     let mut xml = Encoder::with_capacity(1_024 + 200 * answer.languages.len());
-    xml.open("GetConfigDataResult").value("CatalogOnlySync", answer.catalog_only).value("LazySync", true);
+    xml.open("GetConfigDataResult")
+        .value("CatalogOnlySync", answer.catalog_only)
+        .value("LazySync", answer.lazy);
     xml.value("ServerHostsPsfFiles", answer.hosts_psf).value("MaxNumberOfComputerIdsInRequest", 0);
     xml.value("MaxNumberOfDriverSetsPerRequest", 0);
     xml.value("MaxNumberOfPnpHardwareIdsInRequest", 0);
-    xml.value("MaxNumberOfUpdatesPerRequest", MOST_UPDATES).text("NewConfigAnchor", answer.anchor);
+    xml.value("MaxNumberOfUpdatesPerRequest", answer.most_updates).text("NewConfigAnchor", answer.anchor);
     xml.text("ProtocolVersion", PROTOCOL_VERSION);
     if answer.languages.is_empty() {
         xml.empty("LanguageUpdateList");
