@@ -22,7 +22,7 @@ use crate::runtime::Clock;
 /// for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// How long a child keeps its place while it is away.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_mins(1);
 /// A lease whose transfer did not move for so long is taken back.
 const STALLED: Duration = Duration::from_mins(2);
 /// How often stalled leases are looked for while somebody waits.
@@ -155,7 +155,7 @@ impl Slots {
                 Ok(()) => {
                     state.leases.push(held);
                     state.most = state.most.max(state.leases.len());
-                    state.to_the_end(child);
+                    state.put_last(child);
                 }
                 Err(lease) => refused.push(lease),
             }
@@ -214,7 +214,7 @@ impl State {
     }
 
     /// A child had its turn.
-    fn to_the_end(&mut self, child: ServerId) {
+    fn put_last(&mut self, child: ServerId) {
         let Some(at) = self.ring.iter().position(|place| place.child == child) else { return };
         if let Some(place) = self.ring.remove(at).filter(|place| !place.waiting.is_empty()) {
             self.ring.push_back(place);
@@ -306,7 +306,7 @@ mod tests {
         let slots = Slots::new(1, Clock::system());
         let vanished = slots.lease(child(1)).await.unwrap();
         assert!(vanished.moves());
-        tokio::time::advance(STALLED - LOOK).await;
+        tokio::time::advance(STALLED.saturating_sub(LOOK)).await;
         let next = slots.lease(child(2)).await.unwrap();
         assert!(!vanished.moves(), "it was taken back");
         drop(vanished);

@@ -169,15 +169,15 @@ impl Run {
             told.decisions = list.decisions.or(told.decisions);
             let listed: Vec<UpdateIdentity> = list.entries.iter().map(|entry| entry.identity).collect();
             related.merge(self.take(fetcher, &listed).await?);
-            let last = list.entries.last().map(|entry| entry.number).filter(|_| list.more);
-            let Some(last) = last else {
+            let reached = list.entries.last().map(|entry| entry.number).filter(|_| list.more);
+            let Some(reached) = reached else {
                 self.keep_page(None).await?;
                 return Ok(told);
             };
-            question.after = last;
+            question.after = reached;
             // what could not be had of a page is only known to this run: then the pages are read again
             if self.tally.missing.is_empty() {
-                let page = Page { server: line.hello.server, question: hash, numbers, after: last };
+                let page = Page { server: line.hello.server, question: hash, numbers, after: reached };
                 self.keep_page(Some(page)).await?;
             }
         }
