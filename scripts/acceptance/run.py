@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The product's promises, each seen on the real binary against the independent probes.
 
-run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain peer dss
+run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain peer dss family
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, clients, documents, peers
+import chains, children, clients, documents, peers
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -458,8 +458,14 @@ def peer():
     peers.news_travel(catalog_of(2000, mean_size=200000, seed=1), check)
 
 
+def family():
+    """Issue 3, 6: 200 children of one server take turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        children.turns(folder, check)
+
+
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain", "peer", "dss"]
+    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain", "peer", "dss", "family"]
     for name in names:
         print(f"== {name}", flush=True)
         try:

@@ -82,13 +82,17 @@ pub(super) struct Counted {
 impl Answer for Counted {
     async fn answer(&self, request: Request, from: Peer) -> Response {
         // case of paths does not matter anywhere on this listener
-        let is_payload =
-            request.uri().path().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("/content/"));
+        let path = request.uri().path();
+        let below =
+            |folder: &str| path.get(..folder.len()).is_some_and(|start| start.eq_ignore_ascii_case(folder));
+        let named = below("/tailwater/v1/content/");
+        let is_payload = named || below("/Content/");
         let answer = self.site.answer(request, from).await;
         if !is_payload || !answer.status().is_success() {
             return answer;
         }
-        let (served, gate) = (Arc::clone(&self.served), self.gate.clone());
+        // who names itself is counted by its name, the others by their address
+        let (served, gate) = (Arc::clone(&self.served), (!named).then(|| self.gate.clone()));
         answer.map(|body| CountedBody { body, served, gate, to: from.address.ip(), sent: 0 }.boxed_unsync())
     }
 }
@@ -96,14 +100,16 @@ impl Answer for Counted {
 struct CountedBody {
     body: Body,
     served: Arc<AtomicU64>,
-    gate: Gate,
+    gate: Option<Gate>,
     to: IpAddr,
     sent: u64,
 }
 
 impl Drop for CountedBody {
     fn drop(&mut self) {
-        self.gate.count_content(self.to, self.sent);
+        if let Some(gate) = &self.gate {
+            gate.count_content(self.to, self.sent);
+        }
     }
 }
 

@@ -142,18 +142,7 @@ impl Session {
     {
         let mut renewals = 0;
         loop {
-            let cookie = match self.cookie().await {
-                Ok(cookie) => cookie,
-                // an authorization cookie can be refused as well: begin again
-                Err(SessionError::Refused { fault, operation }) => {
-                    renewals += 1;
-                    if renewals == MOST_RENEWALS || !is_about_cookies(&fault) {
-                        return Err(SessionError::Refused { operation, fault });
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let cookie = self.cookie().await?;
             let request = build(&cookie);
             let fault = match self.client.call(&self.service, &request, read.clone()).await {
                 Ok(answer) => return Ok(answer),
@@ -230,7 +219,7 @@ impl Session {
             return Ok(cookie.clone());
         }
         *current = None;
-        let cookie = self.handshake().await?;
+        let cookie = self.authorized().await?;
         let kept = KeptCookie {
             url: self.url.clone(),
             expiration: cookie.expiration.clone(),
@@ -244,6 +233,21 @@ impl Session {
         }
         *current = Some(cookie.clone());
         Ok(cookie)
+    }
+
+    /// Begins again when what was just given is refused.
+    async fn authorized(&self) -> Result<Cookie, SessionError> {
+        let mut attempts = 1;
+        loop {
+            match self.handshake().await {
+                Err(SessionError::Refused { fault, .. })
+                    if is_about_cookies(&fault) && attempts < MOST_RENEWALS =>
+                {
+                    attempts += 1;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     async fn handshake(&self) -> Result<Cookie, SessionError> {

@@ -68,6 +68,6 @@ fn a_rate_set_by_command_is_in_force_at_once() {
     assert_eq!(server.api("GET", "/bandwidth", None).json()["rate"], "unlimited");
     assert_eq!(
         server.run(&["bandwidth", "set", "--rate", "1 MB/s", "--until", "soon"]).status.code(),
-        Some(1)
+        Some(2)
     );
 }
