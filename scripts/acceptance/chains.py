@@ -1,5 +1,5 @@
 """Chains of servers: replicas that do what their upstream decided, and content that crosses each hop once."""
-import hashlib, json, pathlib, random, time, urllib.error
+import hashlib, json, pathlib, random, re, time, urllib.error
 
 import clients
 from world import Tailwater, Upstream, fetch, wait_for
@@ -161,13 +161,11 @@ def interrupted(tw, up, check):
 
 def documents_of(folder):
     """SHA-256 of each document as upstream has it: {(update, revision): hash}."""
-    import re
     out = {}
     for path in (pathlib.Path(folder) / "docs").iterdir():
-        text = path.read_text(encoding="utf-8")
-        text = re.sub(r"\A\ufeff?\s*<\?xml[^>]*\?>\s*", "", text)
-        found = re.search(r'UpdateIdentity UpdateID="([0-9A-Fa-f-]{36})" RevisionNumber="(\d+)"', text)
-        out[(found.group(1).lower(), int(found.group(2)))] = hashlib.sha256(text.encode()).hexdigest().upper()
+        text = re.sub(rb"\A<\?xml[^>]*\?>", b"", path.read_bytes())
+        found = re.search(rb'UpdateIdentity UpdateID="([0-9A-Fa-f-]{36})" RevisionNumber="(\d+)"', text)
+        out[(found.group(1).decode().lower(), int(found.group(2)))] = hashlib.sha256(text).hexdigest().upper()
     return out
 
 
@@ -183,7 +181,7 @@ def chain(folder, check):
         for name, tw in zip(("second", "third", "fourth"), levels):
             tw.start()
             code, out, err = tw.run("sync")
-            check(f"the {name} level synchronises", code == 0, f"exit {code} {err.strip()[-200:]}")
+            check(f"the {name} level synchronises", code == 0, f"exit {code}" + (err.strip()[-200:] if code else ""))
         stored = [held(tw) for tw in levels]
         there = documents_of(folder)
         newest = {(r["id"], r["rev"]) for r in up.catalog()["revisions"] if r["latest"]}

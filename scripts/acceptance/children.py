@@ -69,8 +69,8 @@ def turns(folder, check, children=200, rounds=3):
             worker.join(300)
         check(f"{children} children took {rounds} ranges each", len(taken) == children * rounds, len(taken))
         metrics = fetch(tw.admin + "/metrics").decode()
-        most = max(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if "most" in line and "turn" in line.lower() and not line.startswith("#"))
-        slots = max(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if '"slots"' in line)
+        read = lambda what: max(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if f'"{what}"' in line)
+        most, slots = read("most"), read("slots")
         check("never more transfers at once than downstream.transfers", 0 < most <= slots == 16, f"at most {most:.0f} of {slots:.0f}")
         worst = 0
         for number, asked, begun, _ in taken:

@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-/// What a transfer is for, in the order of urgency.
-///
-/// Today every stream of every class gets an equal turn on the link; the order is the one that priorities
-/// will follow.
+/// What a transfer is for, in the order of urgency: the link serves the first that waits, and leaves the others one
+/// turn in 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {

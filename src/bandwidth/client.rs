@@ -44,6 +44,7 @@ struct Inner {
     pool: Arc<Pool>,
     clock: Clock,
     transfers: Arc<Semaphore>,
+    interactive: Arc<Semaphore>,
     metadata: Arc<Semaphore>,
 }
 
@@ -76,6 +77,7 @@ impl LinkClient {
             desk: Desk::new(limiter),
             pool,
             clock: clock.clone(),
+            interactive: Arc::new(Semaphore::new(ALL_TRANSFERS)),
             transfers: Arc::new(Semaphore::new(ALL_TRANSFERS)),
             metadata: Arc::new(Semaphore::new(MAX_METADATA)),
         })))
@@ -132,9 +134,12 @@ impl LinkClient {
 
     /// A place among the open exchanges. A transfer weighs the more the fewer the rate allows.
     async fn place(&self, class: Class) -> Result<OwnedSemaphorePermit, LinkError> {
+        let share = ALL_TRANSFERS / self.max_transfers().clamp(1, ALL_TRANSFERS);
         let (places, weight) = match class {
             Class::Metadata => (&self.0.metadata, 1),
-            _ => (&self.0.transfers, ALL_TRANSFERS / self.max_transfers().clamp(1, ALL_TRANSFERS)),
+            // what an agent waits for does not wait for the end of what can wait
+            Class::Interactive => (&self.0.interactive, share),
+            _ => (&self.0.transfers, share),
         };
         let weight = u32::try_from(weight).unwrap_or(1);
         let stopping = self.0.connector.tasks.stopping();

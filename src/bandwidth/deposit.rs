@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::{Class, Limiter, LinkError};
 
 /// Where deposits are paid. Everyone who waits takes their own turns on the link, and all turns together
-/// complete the deposit that was asked for first.
+/// complete the deposit of the most urgent class that was asked for first.
 #[derive(Clone)]
 pub(super) struct Desk {
     limiter: Limiter,
@@ -32,6 +32,7 @@ struct State {
 
 /// Someone who waits for so many bytes.
 struct Ticket {
+    class: Class,
     bytes: u64,
     ready: Arc<Notify>,
 }
@@ -58,7 +59,7 @@ impl Desk {
             return Ok(deposit);
         }
         let place = Place { desk: self, ready: Arc::default() };
-        self.state().line.push_back(Ticket { bytes, ready: Arc::clone(&place.ready) });
+        self.line_up(Ticket { class, bytes, ready: Arc::clone(&place.ready) });
         let mut lane = self.limiter.lane(class);
         loop {
             tokio::select! {
@@ -70,6 +71,14 @@ impl Desk {
                 taken = lane.take(bytes) => self.add(taken?),
             }
         }
+    }
+
+    /// Behind its own class and before those that can wait.
+    fn line_up(&self, ticket: Ticket) {
+        let mut state = self.state();
+        let behind = state.line.iter().position(|other| other.class > ticket.class);
+        let place = behind.unwrap_or(state.line.len());
+        state.line.insert(place, ticket);
     }
 
     /// Puts what a turn brought into the pot, and lets go whose deposit is complete.

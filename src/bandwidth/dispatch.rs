@@ -1,10 +1,11 @@
-//! Whose turn it is on the link: deficit round robin over lanes, each turn worth one quantum.
+//! Whose turn it is on the link: the most urgent class that waits, and within it deficit round robin over lanes,
+//! each turn worth one quantum.
 //!
-//! **Invariant:** grants never exceed what the quota allowed plus what was given back. It never sleeps and
-//! never looks at a socket; [`super::limiter`] drives it.
+//! **Invariant:** grants never exceed what the quota allowed plus what was given back; a class that waits behind
+//! another still gets one turn in [`TURNS_FOR_OTHERS`], so that nothing of it times out. It never sleeps and never
+//! looks at a socket; [`super::limiter`] drives it.
 //!
-//! The place for what comes later: a calendar sets the rate, a budget sits beside the quota in
-//! [`Dispatch::afford`], priorities choose another lane in [`Dispatch::next`].
+//! The place for what comes later: a budget sits beside the quota in [`Dispatch::afford`].
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -14,6 +15,9 @@ use super::Class;
 use super::quota::Quota;
 use super::shape::Shape;
 use crate::domain::Rate;
+
+/// One turn in so many goes to a class behind the most urgent one.
+const TURNS_FOR_OTHERS: u32 = 16;
 
 /// Between two looks at a closed link; a new rate is told at once.
 const BARRED: Duration = Duration::from_hours(1);
@@ -47,8 +51,10 @@ pub(super) struct Dispatch {
     spare: u64,
     lanes: HashMap<LaneId, LaneState>,
     next_id: LaneId,
-    /// Lanes that wait, in the order of their turns.
-    ring: VecDeque<LaneId>,
+    /// Lanes that wait, in the order of their turns, by class.
+    rings: [VecDeque<LaneId>; Class::ALL.len()],
+    /// Turns given.
+    turns: u32,
     /// The rate is that of a closed link.
     barred: bool,
     /// No more grants: the server is stopping.
@@ -63,7 +69,8 @@ impl Dispatch {
             spare: 0,
             lanes: HashMap::new(),
             next_id: 0,
-            ring: VecDeque::new(),
+            rings: Default::default(),
+            turns: 0,
             barred: false,
             closed: false,
         };
@@ -87,8 +94,11 @@ impl Dispatch {
     }
 
     pub(super) fn set_class(&mut self, lane: LaneId, class: Class) {
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.class = class;
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let before = std::mem::replace(&mut state.class, class);
+        if state.queued && before != class {
+            self.rings[before.index()].retain(|other| *other != lane);
+            self.rings[class.index()].push_back(lane);
         }
     }
 
@@ -108,7 +118,7 @@ impl Dispatch {
         }
         if !state.queued {
             state.queued = true;
-            self.ring.push_back(lane);
+            self.rings[state.class.index()].push_back(lane);
         }
         if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
             state.waker = Some(waker.clone());
@@ -123,12 +133,13 @@ impl Dispatch {
 
     /// Serves the ring as far as the quota allows; wakes whom it served.
     pub(super) fn serve(&mut self, wake: &mut Vec<Waker>) -> Turn {
-        while let Some(lane) = self.next() {
+        while let Some((ring, lane)) = self.next() {
             let quantum = self.portion();
             if let Err(wait) = self.afford(quantum) {
                 return Turn::After(wait);
             }
-            self.ring.pop_front();
+            self.rings[ring].pop_front();
+            self.turns = self.turns.wrapping_add(1);
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.queued = false;
                 state.granted += quantum;
@@ -155,23 +166,33 @@ impl Dispatch {
 
     /// Whether nobody waits before this lane: then the dispatcher may be asleep.
     pub(super) fn leads(&self, lane: LaneId) -> bool {
-        self.ring.front() == Some(&lane)
+        let mut waiting = self.rings.iter().flatten();
+        waiting.next() == Some(&lane) && waiting.next().is_none()
     }
 
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.ring.is_empty()
+        self.rings.iter().all(VecDeque::is_empty)
     }
 
-    /// The lane whose turn it is. All classes take turns alike.
-    fn next(&mut self) -> Option<LaneId> {
-        while let Some(&lane) = self.ring.front() {
-            if self.lanes.contains_key(&lane) {
-                return Some(lane);
+    /// The lane whose turn it is, and its ring.
+    fn next(&mut self) -> Option<(usize, LaneId)> {
+        let Self { rings, lanes, .. } = self;
+        for ring in rings.iter_mut() {
+            while ring.front().is_some_and(|lane| !lanes.contains_key(lane)) {
+                ring.pop_front();
             }
-            self.ring.pop_front();
         }
-        None
+        let mut waiting = (0..rings.len()).filter(|ring| !rings[*ring].is_empty());
+        let first = waiting.next()?;
+        let others: Vec<usize> = waiting.collect();
+        let round = self.turns / TURNS_FOR_OTHERS;
+        let ring = match others.len() {
+            0 => first,
+            _ if self.turns % TURNS_FOR_OTHERS != TURNS_FOR_OTHERS - 1 => first,
+            count => others[round as usize % count],
+        };
+        rings[ring].front().map(|lane| (ring, *lane))
     }
 
     /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes.

@@ -308,6 +308,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_urgent_go_first_and_nobody_starves() {
+        let link = Link::with_streams("4 Mbit/s", &[1 << 16; 6]);
+        assert!(link.total_after(5).await * 100 >= MBIT * 20 * 97);
+        let asked = Arc::new(AtomicU64::new(0));
+        let (counts, mut lane) = (Arc::clone(&asked), link.limiter.lane(Class::Interactive));
+        let agent = link.tasks.spawn("agent", async move {
+            while let Ok(bytes) = lane.take(1 << 16).await {
+                counts.fetch_add(bytes, Ordering::Relaxed);
+            }
+        });
+        let others = link.total_after(10).await;
+        let agents = asked.load(Ordering::Relaxed);
+        assert!(agents * 100 >= MBIT * 40 * 90, "{agents} of {}", MBIT * 40);
+        assert!(others * 100 >= MBIT * 40 * 4, "{others} of {}", MBIT * 40);
+        agent.abort();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(link.total_after(1).await * 100 >= MBIT * 4 * 95, "what is left is used at once");
+        assert!(link.tasks.shut_down(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn every_stream_gets_its_turn_however_much_it_asks_for() {
         let mut wants = vec![1 << 20; 16];
         wants.extend([1_000; 16]);
