@@ -1,5 +1,5 @@
 """Many downstream tailwaters of one server: their transfers take turns."""
-import base64, collections, http.client, random, re, threading, time, uuid
+import collections, http.client, random, re, socket, threading, time, uuid
 
 import documents
 from world import Tailwater, Upstream, fetch
@@ -32,6 +32,11 @@ class Child:
         asked = time.monotonic()
         while True:
             c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+            c.sock = socket.socket()
+            # a small window, so that a transfer lasts as long as it is read
+            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            c.sock.settimeout(120)
+            c.sock.connect(("127.0.0.1", self.port))
             c.request("GET", f"/tailwater/v1/content/{sha1}", headers={"Tailwater-Cookie": self.cookie, "Range": f"bytes={first}-{last}"})
             answer = c.getresponse()
             if answer.status == 503:
@@ -41,13 +46,13 @@ class Child:
             begun, size = time.monotonic(), 0
             while part := answer.read(65536):
                 size += len(part)
-                time.sleep(0.01)
+                time.sleep(0.04)
             c.close()
             assert size == last - first + 1
             return asked, begun, time.monotonic()
 
 
-def turns(folder, check, children=200, rounds=3):
+def turns(folder, check, children=200, rounds=2):
     files = documents.site(folder, [8_000_000])
     with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url) as tw:
         tw.start()
@@ -58,8 +63,8 @@ def turns(folder, check, children=200, rounds=3):
         def work(number, child):
             dice = random.Random(number)
             for _ in range(rounds):
-                first = dice.randrange(0, whole // 65536 - 8) * 65536
-                row = (number, *child.take(sha1, first, first + 262143))
+                first = dice.randrange(0, whole // 65536 - 33) * 65536
+                row = (number, *child.take(sha1, first, first + 2097151))
                 with lock:
                     taken.append(row)
         workers = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(family)]
