@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peer::Trouble;
 use super::session::SessionError;
+use super::state::{STATE_KEY, State};
 use super::sync::{Run, blocking};
 use super::{Mode, Phase, SyncError};
 use crate::catalog::{Catalog, DecisionSet, Group, SharedApproval, SharedDecline};
@@ -24,10 +25,13 @@ struct Kept {
     anchor: String,
 }
 
-/// Forgets how far decisions were read.
-pub(super) fn forget(catalog: &Catalog) -> Result<(), SyncError> {
+/// Forgets how far decisions were read, whichever way.
+pub(super) fn forget(catalog: &Catalog, state: &mut State) -> Result<(), SyncError> {
     if catalog.setting(KEY)?.is_some() {
         catalog.set_setting(KEY, None)?;
+    }
+    if state.peer.as_mut().and_then(|mark| mark.decisions.take()).is_some() {
+        catalog.set_setting(STATE_KEY, Some(&state.encode()))?;
     }
     Ok(())
 }

@@ -113,9 +113,9 @@ impl Upstream {
         config.url.truncate(config.url.trim_end_matches('/').len());
         std::fs::create_dir_all(&config.dir)
             .map_err(|source| SyncError::File { path: config.dir.clone(), source })?;
-        let state = State::load(&catalog, &config.url)?;
+        let mut state = State::load(&catalog, &config.url)?;
         if config.mode == Mode::Autonomous {
-            deployments::forget(&catalog)?;
+            deployments::forget(&catalog, &mut state)?;
         }
         let acquaintance = Acquaintance::load(&catalog, &config.url)?;
         Ok(Self(Arc::new(Inner {
