@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::body::{self, Body};
 use super::{client, downstream, files, peer, soap};
+use crate::bandwidth::Requester;
 use crate::wire::xml::Limits;
 
 /// A request as it came in; its body is still on the wire.
@@ -113,7 +114,7 @@ impl Answer for Site {
         let first = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
         let is = |name: &str| first.eq_ignore_ascii_case(name);
         if is("Content") || is("selfupdate") {
-            self.files.answer(request, from).await
+            self.files.answer(request, Requester::at(from.address.ip())).await
         } else if is("ReportingWebService") {
             // boxed, so that the many small answers for payloads do not carry its size along
             Box::pin(self.report(request, from)).await

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::claims::Doubts;
 use super::health::Health;
 use super::lane::REST;
-use super::plan::Plan;
+use super::plan::{Plan, Wish};
 use super::shared::{Shared, locked};
 use super::{TransferError, TransferState, TransferStatus};
 use crate::bandwidth::Class;
@@ -82,8 +82,7 @@ impl Flow {
         &self,
         file: &Arc<SparseFile>,
         range: ByteRange,
-        class: Class,
-        reader: bool,
+        wish: Wish,
     ) -> Result<u64, TransferError> {
         let mut state = locked(&self.state);
         let now = self.shared.clock.instant();
@@ -92,7 +91,7 @@ impl Flow {
             Some(_) => {
                 (state.failed, state.health, state.failures, state.trouble) = (None, None, 0, None);
             }
-            None if state.paused && reader => return Err(TransferError::Stopped { sha1: self.sha1() }),
+            None if state.paused && wish.reader => return Err(TransferError::Stopped { sha1: self.sha1() }),
             None => {}
         }
         if file.is_dropped() {
@@ -102,7 +101,7 @@ impl Flow {
             state.file = Arc::clone(file);
             state.plan.restart();
         }
-        Ok(state.plan.add(range, class, reader))
+        Ok(state.plan.add(range, wish))
     }
 
     /// Withdraws a wish.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::flow::Flow;
+use super::plan::Wish;
 use super::queue::Queue;
 use super::shared::{Shared, locked};
 use super::{Config, Policy, Sources, TransferError, TransferState, TransferStatus};
-use crate::bandwidth::{Class, LinkClient};
+use crate::bandwidth::{Class, LinkClient, Requester};
 use crate::content::{FileState, SparseFile, Store};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
 use crate::runtime::{Clock, Tasks};
@@ -76,13 +77,14 @@ impl Handle {
                 name: status.names.into_iter().next().unwrap_or_default(),
                 patching: None,
             };
-            if let Ok(want) = self.register(&declaration, None, Class::Background, false).await {
+            if let Ok(want) = self.register(&declaration, None, Wish::own(Class::Background)).await {
                 drop(want);
             }
         }
     }
 
-    /// Wants a range that a client reads. It begins to be fetched, if it is not held and not on its way.
+    /// Wants a range that a client reads. It begins to be fetched, if it is not held and not on its way, for
+    /// whoever asks: turns on the link are shared between requesters.
     ///
     /// # Errors
     /// When the file cannot be taken at all; what goes wrong later shows in [`Want::ready`].
@@ -91,8 +93,9 @@ impl Handle {
         file: &FileDeclaration,
         range: ByteRange,
         class: Class,
+        requester: Requester,
     ) -> Result<Want, TransferError> {
-        self.register(file, Some(range), class, true).await
+        self.register(file, Some(range), Wish { class, requester, reader: true }).await
     }
 
     /// `None` wants the whole file.
@@ -100,12 +103,11 @@ impl Handle {
         &self,
         declaration: &FileDeclaration,
         range: Option<ByteRange>,
-        class: Class,
-        reader: bool,
+        wish: Wish,
     ) -> Result<Want, TransferError> {
-        match self.try_register(declaration, range, class, reader).await {
+        match self.try_register(declaration, range, wish).await {
             // it was dropped between opening and joining; the file that takes its place is there already
-            Err(TransferError::Dropped { .. }) => self.try_register(declaration, range, class, reader).await,
+            Err(TransferError::Dropped { .. }) => self.try_register(declaration, range, wish).await,
             other => other,
         }
     }
@@ -114,8 +116,7 @@ impl Handle {
         &self,
         declaration: &FileDeclaration,
         range: Option<ByteRange>,
-        class: Class,
-        reader: bool,
+        wish: Wish,
     ) -> Result<Want, TransferError> {
         let shared = &self.0.shared;
         let sha1 = declaration.sha1;
@@ -130,11 +131,11 @@ impl Handle {
         if held && (want.file.is_verified() || !want.file.is_complete()) {
             return Ok(want);
         }
-        if !held && reader && shared.config.policy == Policy::None {
+        if !held && wish.reader && shared.config.policy == Policy::None {
             let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
             return Err(TransferError::Elsewhere { sha1, url });
         }
-        let (flow, id) = self.join(declaration, &want.file, range, class, reader)?;
+        let (flow, id) = self.join(declaration, &want.file, range, wish)?;
         if held {
             flow.verify_if_complete(&want.file);
         }
@@ -163,8 +164,7 @@ impl Handle {
         declaration: &FileDeclaration,
         file: &Arc<SparseFile>,
         range: ByteRange,
-        class: Class,
-        reader: bool,
+        wish: Wish,
     ) -> Result<(Arc<Flow>, u64), TransferError> {
         let shared = &self.0.shared;
         let mut flows = locked(&shared.flows);
@@ -177,7 +177,7 @@ impl Handle {
         }
         let begin = || Arc::new(Flow::new(Arc::clone(shared), declaration.clone(), Arc::clone(file)));
         let flow = Arc::clone(flows.entry(declaration.sha1).or_insert_with(begin));
-        let id = flow.join(file, range, class, reader)?;
+        let id = flow.join(file, range, wish)?;
         Ok((flow, id))
     }
 

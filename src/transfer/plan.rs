@@ -1,11 +1,12 @@
 //! Which bytes of one file to ask for next. Pure: no time, no input or output.
 //!
 //! **Invariant:** a run that is handed out overlaps neither a held piece nor another run that is under way.
-//! It never plans further ahead of a reader than [`AHEAD`].
+//! Of those who want equally urgent pieces nobody gets a second run before the others had one. It never plans further
+//! ahead of a reader than [`AHEAD`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::bandwidth::Class;
+use crate::bandwidth::{Class, Requester};
 use crate::content::{PIECE, SparseFile};
 use crate::domain::ByteRange;
 
@@ -23,6 +24,12 @@ const WINDOW_SECONDS: u64 = 2;
 /// fetched for a reader who leaves.
 const AHEAD: u64 = 64;
 
+/// Requesters remembered for their turns; more than wait for one file at once anywhere.
+const MAX_SERVED: usize = 4_096;
+
+/// Whose turn it is: class, runs under way for the requester, and when they had one last. The least goes first.
+type Rank = (Class, usize, u64);
+
 /// Pieces to ask for in one request at a rate in bytes a second (`None`: no limit), so that on a slow link
 /// nobody waits long behind another's window.
 pub(super) fn window(rate: Option<u64>) -> u64 {
@@ -35,12 +42,30 @@ pub(super) struct Run {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) class: Class,
+    /// Whose wish it fulfils.
+    pub(super) requester: Requester,
 }
 
 impl Run {
     /// The bytes of the run in a file of `size`.
     pub(super) fn bytes(&self, size: u64) -> ByteRange {
         ByteRange { start: self.start * PIECE, end: (self.end * PIECE).min(size) }
+    }
+}
+
+/// How somebody wants bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) class: Class,
+    pub(super) requester: Requester,
+    /// Whether a reader moves through the range; a background wish is not held to [`AHEAD`].
+    pub(super) reader: bool,
+}
+
+impl Wish {
+    /// This server's own, in the background.
+    pub(super) fn own(class: Class) -> Self {
+        Self { class, requester: Requester::Own, reader: false }
     }
 }
 
@@ -52,9 +77,7 @@ struct Interest {
     next: u64,
     /// One past the last piece.
     end: u64,
-    class: Class,
-    /// Whether a reader moves through the range; a background wish is not held to [`AHEAD`].
-    reader: bool,
+    wish: Wish,
 }
 
 /// Which pieces are there; a seam for tests.
@@ -74,15 +97,17 @@ pub(super) struct Plan {
     interests: BTreeMap<u64, Interest>,
     last_id: u64,
     under_way: Vec<(u64, Run)>,
+    /// When each requester had a run last, counted in runs.
+    served: HashMap<Requester, u64>,
     raised: Option<Class>,
 }
 
 impl Plan {
     /// Adds a wish and returns its number.
-    pub(super) fn add(&mut self, range: ByteRange, class: Class, reader: bool) -> u64 {
+    pub(super) fn add(&mut self, range: ByteRange, wish: Wish) -> u64 {
         self.last_id += 1;
         let (first, end) = (range.start / PIECE, range.end.div_ceil(PIECE));
-        self.interests.insert(self.last_id, Interest { first, next: first, end, class, reader });
+        self.interests.insert(self.last_id, Interest { first, next: first, end, wish });
         self.last_id
     }
 
@@ -95,7 +120,7 @@ impl Plan {
 
     /// The file was dropped and begins anew: what background wishes had passed is missing again.
     pub(super) fn restart(&mut self) {
-        for interest in self.interests.values_mut().filter(|interest| !interest.reader) {
+        for interest in self.interests.values_mut().filter(|interest| !interest.wish.reader) {
             interest.next = interest.first;
         }
     }
@@ -117,7 +142,7 @@ impl Plan {
 
     /// Whether there is anything to hand out.
     pub(super) fn has_work(&mut self, held: &impl Held) -> bool {
-        self.best(held, LEAST_WINDOW).is_some()
+        self.peek(held).is_some()
     }
 
     /// Whether nobody wants anything.
@@ -127,47 +152,63 @@ impl Plan {
 
     /// The most urgent class that is wanted.
     pub(super) fn class(&self) -> Option<Class> {
-        self.interests.values().map(|interest| interest.class).chain(self.raised).min()
+        self.interests.values().map(|interest| interest.wish.class).chain(self.raised).min()
     }
 
     fn is_under_way(&self, piece: u64) -> bool {
         self.under_way.iter().any(|(_, run)| (run.start..run.end).contains(&piece))
     }
 
-    /// Takes the next run out, under a number for [`Plan::ended`]: the most urgent class first, then who came
-    /// first.
+    /// Takes the next run out, under a number for [`Plan::ended`]: the most urgent class first, then the requester who
+    /// has the fewest under way and waits longest, then the wish that came first.
     pub(super) fn next(&mut self, held: &impl Held, window: u64) -> Option<(u64, Run)> {
         let run = self.best(held, window)?;
-        Some((self.begin(run), run))
+        let id = self.begin(run);
+        if self.served.len() >= MAX_SERVED {
+            self.served.clear();
+        }
+        self.served.insert(run.requester, id);
+        Some((id, run))
+    }
+
+    /// The run that [`Plan::next`] would hand out now.
+    pub(super) fn peek(&mut self, held: &impl Held) -> Option<Run> {
+        self.best(held, LEAST_WINDOW)
     }
 
     fn best(&mut self, held: &impl Held, window: u64) -> Option<Run> {
-        let mut best: Option<Run> = None;
+        let mut best: Option<(Rank, Run)> = None;
         let ids: Vec<u64> = self.interests.keys().copied().collect();
         for id in ids {
             let Some(interest) = self.interests.get(&id).copied() else { continue };
-            let class = self.raised.map_or(interest.class, |raised| raised.min(interest.class));
-            if best.is_some_and(|best| best.class <= class) {
+            let rank = self.rank(interest.wish);
+            if best.is_some_and(|(best, _)| best <= rank) {
                 continue;
             }
-            let limit = if interest.reader { interest.end.min(interest.next + AHEAD) } else { interest.end };
+            let reader = interest.wish.reader;
+            let limit = if reader { interest.end.min(interest.next + AHEAD) } else { interest.end };
             let mut start = interest.next;
             while start < limit && held.holds(start) {
                 start += 1;
             }
-            if !interest.reader
-                && let Some(interest) = self.interests.get_mut(&id)
-            {
+            if !reader && let Some(interest) = self.interests.get_mut(&id) {
                 interest.next = start;
             }
             while start < limit && (held.holds(start) || self.is_under_way(start)) {
                 start += 1;
             }
             if start < limit {
-                best = Some(Run { start, end: self.run_end(held, start, limit, window), class });
+                let end = self.run_end(held, start, limit, window);
+                best = Some((rank, Run { start, end, class: rank.0, requester: interest.wish.requester }));
             }
         }
-        best
+        best.map(|(_, run)| run)
+    }
+
+    fn rank(&self, wish: Wish) -> Rank {
+        let class = self.raised.map_or(wish.class, |raised| raised.min(wish.class));
+        let theirs = self.under_way.iter().filter(|(_, run)| run.requester == wish.requester).count();
+        (class, theirs, self.served.get(&wish.requester).copied().unwrap_or(0))
     }
 
     /// A run may be half a window longer when that ends it: a last small request would cost a round trip.
@@ -231,6 +272,15 @@ mod tests {
         ByteRange { start, end }
     }
 
+    fn reader() -> Wish {
+        agent(1)
+    }
+
+    fn agent(last: u8) -> Wish {
+        let requester = Requester::Agent(std::net::IpAddr::from([10, 0, 0, last]));
+        Wish { class: Class::Interactive, requester, reader: true }
+    }
+
     fn take(plan: &mut Plan, held: &Pieces) -> Option<(u64, u64)> {
         plan.next(held, WINDOW).map(|(_, run)| (run.start, run.end))
     }
@@ -238,7 +288,7 @@ mod tests {
     #[test]
     fn an_unaligned_range_is_one_run_of_its_pieces() {
         let mut plan = Plan::default();
-        plan.add(bytes(100, 100 + (1 << 20)), Class::Interactive, true);
+        plan.add(bytes(100, 100 + (1 << 20)), reader());
         assert_eq!(take(&mut plan, &Pieces::default()), Some((0, 17)));
         assert_eq!(take(&mut plan, &Pieces::default()), None);
     }
@@ -247,7 +297,7 @@ mod tests {
     fn a_whole_file_comes_in_windows_up_to_the_bound_ahead_of_its_reader() {
         let mut plan = Plan::default();
         let held = Pieces::default();
-        let id = plan.add(bytes(0, 1000 * PIECE), Class::Interactive, true);
+        let id = plan.add(bytes(0, 1000 * PIECE), reader());
         assert_eq!(take(&mut plan, &held), Some((0, 16)));
         assert_eq!(take(&mut plan, &held), Some((16, 32)));
         assert_eq!(take(&mut plan, &held), Some((32, 48)));
@@ -269,18 +319,41 @@ mod tests {
     fn nothing_held_or_under_way_is_asked_for_again() {
         let mut plan = Plan::default();
         let held = Pieces((4..8).collect());
-        plan.add(bytes(0, 20 * PIECE), Class::Interactive, true);
-        plan.add(bytes(2 * PIECE, 10 * PIECE), Class::Interactive, true);
+        plan.add(bytes(0, 20 * PIECE), reader());
+        plan.add(bytes(2 * PIECE, 10 * PIECE), reader());
         assert_eq!(take(&mut plan, &held), Some((0, 4)));
         assert_eq!(take(&mut plan, &held), Some((8, 20)));
         assert_eq!(take(&mut plan, &held), None);
     }
 
     #[test]
+    fn whoever_asks_for_more_gets_no_more_turns() {
+        let mut plan = Plan::default();
+        let held = Pieces::default();
+        for n in 0..50 {
+            plan.add(bytes(n * 10 * PIECE, (n * 10 + 10) * PIECE), agent(1));
+        }
+        plan.add(bytes(1_000 * PIECE, 1_100 * PIECE), agent(2));
+        plan.add(bytes(2_000 * PIECE, 2_100 * PIECE), agent(3));
+        let mut turns = [0; 4];
+        let mut under_way = Vec::new();
+        for _ in 0..9 {
+            let (id, run) = plan.next(&held, WINDOW).unwrap();
+            turns[usize::try_from(run.start / 1_000).unwrap()] += 1;
+            under_way.push(id);
+            if under_way.len() == 2 {
+                plan.ended(under_way.remove(0));
+            }
+        }
+        // a run that ended without its pieces is handed out again: only the turns count
+        assert_eq!(turns[..3], [3, 3, 3]);
+    }
+
+    #[test]
     fn a_failed_run_is_missing_again() {
         let mut plan = Plan::default();
         let mut held = Pieces::default();
-        plan.add(bytes(0, 8 * PIECE), Class::Interactive, true);
+        plan.add(bytes(0, 8 * PIECE), reader());
         let (id, _) = plan.next(&held, WINDOW).unwrap();
         held.0.extend(0..3);
         plan.ended(id);
@@ -290,7 +363,7 @@ mod tests {
     #[test]
     fn a_file_that_begins_anew_is_wanted_from_its_first_piece() {
         let mut plan = Plan::default();
-        plan.add(bytes(0, 8 * PIECE), Class::Background, false);
+        plan.add(bytes(0, 8 * PIECE), Wish::own(Class::Background));
         let held = Pieces((0..8).collect());
         assert_eq!(take(&mut plan, &held), None);
         plan.restart();
@@ -301,9 +374,9 @@ mod tests {
     fn the_more_urgent_goes_first_and_a_withdrawn_wish_not_at_all() {
         let mut plan = Plan::default();
         let held = Pieces::default();
-        plan.add(bytes(0, 100 * PIECE), Class::Background, false);
-        let gone = plan.add(bytes(200 * PIECE, 210 * PIECE), Class::Interactive, true);
-        plan.add(bytes(300 * PIECE, 310 * PIECE), Class::Interactive, true);
+        plan.add(bytes(0, 100 * PIECE), Wish::own(Class::Background));
+        let gone = plan.add(bytes(200 * PIECE, 210 * PIECE), reader());
+        plan.add(bytes(300 * PIECE, 310 * PIECE), reader());
         plan.remove(gone);
         assert_eq!(take(&mut plan, &held), Some((300, 310)));
         assert_eq!(take(&mut plan, &held), Some((0, 16)));
@@ -314,7 +387,7 @@ mod tests {
     fn a_source_without_ranges_gives_one_run_all_that_is_missing() {
         let mut plan = Plan::default();
         let held = Pieces([1].into());
-        plan.add(bytes(0, 4 * PIECE), Class::Interactive, true);
+        plan.add(bytes(0, 4 * PIECE), reader());
         let (id, run) = plan.next(&held, WINDOW).unwrap();
         assert_eq!((run.start, run.end), (0, 1));
         assert_eq!(plan.widen(id, &held, 100).iter().filter(|mine| **mine).count(), 99);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::TransferError;
 use super::handle::Handle;
+use super::plan;
 use super::shared::locked;
 use crate::bandwidth::Class;
 use crate::content::{FileState, Store};
@@ -163,7 +164,7 @@ async fn work(handle: &Handle) {
 
 /// Fetches a whole file and waits until it is verified.
 async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
-    let want = handle.register(&wish.file, None, wish.class, false).await?;
+    let want = handle.register(&wish.file, None, plan::Wish::own(wish.class)).await?;
     let mut offset = want.range().start;
     while offset < want.range().end {
         offset = want.ready(offset).await?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::TransferError;
 use super::flow::Flow;
 use super::health::Health;
+use super::plan::Wish;
 use super::shared::locked;
 use crate::bandwidth::Class;
 use crate::content::{SparseFile, Verdict};
@@ -98,7 +99,7 @@ impl Flow {
             state.verifying = false;
             state.trouble = Some("the bytes did not match the digest; fetching again".to_owned());
             if let (None, Some(whole)) = (state.refetch, ByteRange::new(0, self.declaration.size)) {
-                let id = state.plan.add(whole, Class::Normal, false);
+                let id = state.plan.add(whole, Wish::own(Class::Normal));
                 state.refetch = Some(id);
             }
         }

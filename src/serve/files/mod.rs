@@ -24,8 +24,8 @@ use self::multipart::Multipart;
 use self::selfupdate::Selfupdate;
 use self::stream::Stream;
 use super::body::{self, Body};
-use super::site::{Peer, Request, Response};
-use crate::bandwidth::Class;
+use super::site::{Request, Response};
+use crate::bandwidth::{Class, Requester};
 use crate::content::{SparseFile, Store};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
 use crate::transfer::{self, TransferError};
@@ -69,6 +69,7 @@ struct Asked {
     /// What is held of it, if anything.
     file: Option<Arc<SparseFile>>,
     sha1: Sha1Digest,
+    for_whom: Requester,
 }
 
 /// The strong entity tag of a digest, with its quotes: the SHA-1, which is known of every file from the start.
@@ -100,8 +101,8 @@ impl Service {
         Self(Arc::new(Inner { selfupdate, store, transfer, known, buffers: Buffers::default() }))
     }
 
-    /// Answers one request below `/Content` or `/selfupdate`.
-    pub async fn answer(&self, request: Request, _from: Peer) -> Response {
+    /// Answers one request below `/Content` or `/selfupdate`; what is missing is fetched for `for_whom`.
+    pub async fn answer(&self, request: Request, for_whom: Requester) -> Response {
         let (head, _) = request.into_parts();
         if head.method != Method::GET && head.method != Method::HEAD {
             let mut answer = body::text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n");
@@ -110,15 +111,21 @@ impl Service {
         }
         let path = head.uri.path();
         let answered = match address::read(path) {
-            Some(address) => self.content(&head.method, &head.headers, &address).await,
+            Some(address) => self.content(&head.method, &head.headers, &address, for_whom).await,
             None => Box::pin(self.selfupdate(path)).await,
         };
         answered.unwrap_or_else(not_found)
     }
 
     /// `None` when there is no such file.
-    async fn content(&self, method: &Method, headers: &HeaderMap, address: &Address<'_>) -> Option<Response> {
-        let asked = self.find(address).await?;
+    async fn content(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        address: &Address<'_>,
+        for_whom: Requester,
+    ) -> Option<Response> {
+        let asked = self.find(address, for_whom).await?;
         let wanted = conditions::decide(method, headers, asked.size, &asked.etag);
         let mut answer = match wanted {
             Wanted::Whole if method == Method::HEAD => {
@@ -145,7 +152,7 @@ impl Service {
     }
 
     /// What is held under a digest, or what metadata says of it.
-    async fn find(&self, address: &Address<'_>) -> Option<Asked> {
+    async fn find(&self, address: &Address<'_>, for_whom: Requester) -> Option<Asked> {
         let sha1 = address.sha1;
         let file = match self.0.store.cached(&sha1) {
             Some(file) => Some(file),
@@ -156,7 +163,7 @@ impl Service {
             None => self.0.known.declaration(&sha1)?.size,
         };
         let etag = etag(&sha1);
-        Some(Asked { address_type: address.content_type(), etag, size, file, sha1 })
+        Some(Asked { address_type: address.content_type(), etag, size, file, sha1, for_whom })
     }
 
     /// Opens a held file off the runtime's threads; the outer `None` when that failed.
@@ -217,7 +224,7 @@ impl Service {
     async fn fetch(&self, asked: &Asked, range: ByteRange) -> Result<Stream, TransferError> {
         let known = self.0.known.declaration(&asked.sha1);
         let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
-        let want = self.0.transfer.want(&declaration, range, Class::Interactive).await?;
+        let want = self.0.transfer.want(&declaration, range, Class::Interactive, asked.for_whom).await?;
         let readable = want.ready(range.start).await?;
         Ok(Stream::wanted(want, readable, self.0.buffers.clone()))
     }

@@ -16,7 +16,8 @@ use http_body_util::BodyExt as _;
 use tempfile::SpooledTempFile;
 
 use super::slots::Lease;
-use super::{Peer, Refused, Request, Response, Service, message};
+use super::{Refused, Request, Response, Service, message};
+use crate::bandwidth::Requester;
 use crate::content::{PIECE, SparseFile};
 use crate::domain::{ServerId, Sha1Digest};
 use crate::serve::body::Body;
@@ -50,14 +51,13 @@ impl Service {
         child: ServerId,
         mut request: Request,
         name: &str,
-        from: Peer,
     ) -> Result<Response, Refused> {
         let sha1 = digest(name)?;
         let hex = sha1.hex();
         let path = format!("/Content/{}/{hex}", &hex[38..]);
         *request.uri_mut() = path.parse::<Uri>().map_err(|_address| Refused::NotFound)?;
         let lease = self.0.slots.lease(child).await.map_err(|_again| Refused::Busy { retry_after: "0" })?;
-        let mut answer = self.0.files.answer(request, from).await;
+        let mut answer = self.0.files.answer(request, Requester::Server(child)).await;
         if !answer.status().is_success() {
             return Ok(answer);
         }

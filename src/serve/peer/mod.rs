@@ -179,7 +179,7 @@ impl Service {
             "pack" => self.pack(child, &read(incoming).await?).await?,
             "changes" => self.changes(head.uri.query().unwrap_or_default()).await?,
             "pieces" => self.pieces(&name).await?,
-            _ => self.content(child, Request::from_parts(head, incoming), &name, from).await?,
+            _ => self.content(child, Request::from_parts(head, incoming), &name).await?,
         };
         let bytes = http_body::Body::size_hint(answer.body()).lower();
         let took = match what.as_str() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
+use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Requester};
 use tailwater::content::{self, FileState, Store};
 use tailwater::domain::{ByteCount, FileDeclaration, Rate, Sha1Digest};
 use tailwater::runtime::{Clock, Tasks};
@@ -49,7 +49,7 @@ struct FilesOnly(files::Service);
 
 impl Answer for FilesOnly {
     async fn answer(&self, request: Request, from: Peer) -> Response {
-        self.0.answer(request, from).await
+        self.0.answer(request, Requester::at(from.address.ip())).await
     }
 }
 
