@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::decision::Decision;
 use super::snapshot::{Snapshot, World};
 use super::store::Store;
-use super::{CatalogError, Group};
+use super::{Catalog, CatalogError, Group};
 use crate::domain::{Action, Approval, ApprovalId, GroupId, UpdateId};
 
 /// What a server tells a replica of it.
@@ -90,8 +90,17 @@ fn changed(
     })
 }
 
+impl Catalog {
+    /// What a downstream server is to know that knows everything up to the change number `since` (0:
+    /// nothing), as far as it changed up to `until`. None when `since` is too long ago: ask from 0.
+    ///
+    /// Approvals of updates that are not in the catalog are left out until they are.
+    pub fn export_decisions(&self, since: u64, until: u64) -> Result<Option<DecisionSet>, CatalogError> {
+        self.0.export_decisions(since, until)
+    }
+}
+
 impl Store {
-    /// See [`super::Catalog::export_decisions`].
     pub(super) fn export_decisions(
         &self,
         since: u64,

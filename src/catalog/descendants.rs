@@ -17,6 +17,8 @@ use crate::domain::{ComputerChange, ComputerId, RolledComputer, ServerId, Status
 
 /// The most states that are kept of one computer.
 const MAX_STATES: usize = 20_000;
+/// The most updates that computers are counted by.
+const MAX_COUNTED: usize = 500_000;
 /// How many computers that an administrator removed are remembered, so that their servers hear of it.
 const MAX_DELETED: usize = 1_000;
 
@@ -85,6 +87,10 @@ impl Store {
     fn count_states(&self, before: &[Row], after: &[Row]) {
         let mut counts = self.computers.counts.write().unwrap_or_else(PoisonError::into_inner);
         for row in after {
+            // identities that nobody knows must not fill the memory
+            if counts.len() >= MAX_COUNTED && !counts.contains_key(&UpdateId(row.0)) {
+                continue;
+            }
             let (sum, more) = (counts.entry(UpdateId(row.0)).or_default(), counted(row.1));
             sum.installed += more.installed;
             sum.needed += more.needed;

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::computers::cut;
 use super::record::{self, key};
@@ -22,6 +22,8 @@ const MAX_INVITATIONS: usize = 1_000;
 const MAX_REFUSED: usize = 100;
 /// How often one refused server gets a line of the log.
 const TELL_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// How many refused servers get one in that time: whoever makes identities up must not fill the log.
+const MAX_TOLD: usize = 30;
 /// Bytes of chance in a token.
 const TOKEN_BYTES: usize = 24;
 
@@ -176,11 +178,13 @@ impl Store {
         let before = refused.iter().position(|one| one.id == *id).map(|at| refused.remove(at));
         let (times, told) =
             before.map_or((0, None), |one| (one.times, (one.reason == reason).then_some(one.told)));
-        let tell = told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        let recent = |told: Timestamp| now.duration_since(told) < TELL_EVERY;
+        let lines = refused.iter().filter(|one| recent(one.told)).count();
+        let tell = told.is_none_or(|told| !recent(told)) && lines < MAX_TOLD;
         if refused.len() >= MAX_REFUSED {
             refused.remove(0);
         }
-        let told = told.filter(|_| !tell).unwrap_or(now);
+        let told = if tell { now } else { told.unwrap_or(Timestamp::UNIX_EPOCH) };
         refused.push(Refused { id: *id, name: cut(name, MAX_NAME), reason, at: now, times: times + 1, told });
         tell
     }

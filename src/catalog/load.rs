@@ -1,14 +1,14 @@
 //! Reads the index: generations, manifests, dictionaries; and makes worlds of them.
 //!
 //! **Invariant:** blocks are read in the order in which they were stored, and a withdrawal counts for what was
-//! stored before it. It never writes, but for a change of many entries that a crash interrupted.
+//! stored before it. It never writes.
 
 use std::collections::HashMap;
 
 use super::CatalogError;
-use super::kv::{Batch, Kv, MAX_BATCH};
+use super::kv::Kv;
 use super::manifest::{Block, decode_block};
-use super::record::{self, Active, Generation, Journal, Location, key};
+use super::record::{self, Active, Generation, Location, key};
 use super::segment::Segments;
 use super::segment::codec::Codec;
 use super::snapshot::{Builder, World};
@@ -37,7 +37,7 @@ impl Store {
                 feed(&mut builder, number, &block, &generations, &mut withdrawn);
             }
         })?;
-        withdraw_all(&mut builder, &mut withdrawn);
+        withdraw_all(&mut builder, &generations, &mut withdrawn);
         Ok(builder.build(active.generation, active.change))
     }
 }
@@ -54,39 +54,6 @@ pub(super) fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> 
             codec.add(*number, bytes);
         }
     }
-    Ok(())
-}
-
-/// Finishes a change that had begun to reach the index when the process ended: its journal is durable.
-pub(super) fn finish_begun(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<(), CatalogError> {
-    let Some(value) = kv.get(key::BEGUN)? else { return Ok(()) };
-    let places: Vec<Location> = record::decode('j', &value)?;
-    for place in places {
-        let content = match segments.record(place, codec) {
-            Ok(content) => content,
-            Err(error @ CatalogError::Damaged { .. }) => {
-                tracing::error!(%error, "a change of many entries could not be finished; its source says it again");
-                break;
-            }
-            Err(error) => return Err(error),
-        };
-        let journal: Journal = record::decode('j', &content)?;
-        for ops in journal.ops.chunks(MAX_BATCH) {
-            let mut batch = Batch::default();
-            for (key, value) in ops {
-                match value {
-                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
-            }
-            kv.apply(&batch)?;
-        }
-    }
-    let mut done = Batch::default();
-    done.remove(key::BEGUN);
-    kv.apply(&done)?;
-    kv.flush()?;
-    tracing::info!("finished a change of many entries that was interrupted");
     Ok(())
 }
 
@@ -149,8 +116,9 @@ fn feed(
     withdrawn.retain(|(watermark, ids)| {
         let due = *watermark <= number;
         if due {
+            let change = changed_at(generations, *watermark);
             for id in ids {
-                builder.withdraw(*id);
+                builder.withdraw(*id, change);
             }
         }
         !due
@@ -162,9 +130,18 @@ fn feed(
     }
 }
 
-fn withdraw_all(builder: &mut Builder, withdrawn: &mut Vec<(u64, Vec<u32>)>) {
-    for id in withdrawn.drain(..).flat_map(|(_, ids)| ids) {
-        builder.withdraw(id);
+/// Change number of the last activation at a watermark: several that added nothing share it.
+fn changed_at(generations: &[Generation], watermark: u64) -> u64 {
+    let after = generations.partition_point(|generation| generation.watermark <= watermark);
+    after.checked_sub(1).and_then(|last| generations.get(last)).map_or(0, |generation| generation.change)
+}
+
+fn withdraw_all(builder: &mut Builder, generations: &[Generation], withdrawn: &mut Vec<(u64, Vec<u32>)>) {
+    for (watermark, ids) in withdrawn.drain(..) {
+        let change = changed_at(generations, watermark);
+        for id in ids {
+            builder.withdraw(id, change);
+        }
     }
 }
 
@@ -187,7 +164,7 @@ pub(super) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded
             staged.extend(entries);
         }
     })?;
-    withdraw_all(&mut builder, &mut withdrawn);
+    withdraw_all(&mut builder, &generations, &mut withdrawn);
     let world = builder.build(active.generation, active.change);
     Ok(Loaded { active, world, staged, next_id, next_block })
 }

@@ -24,11 +24,14 @@ mod decisions;
 mod deployments;
 mod descendant;
 mod descendants;
+#[cfg(test)]
+mod descendants_tests;
 mod downstream;
 mod enrolment;
 mod error;
 mod events;
 mod ingest;
+mod journal;
 mod load;
 mod manifest;
 mod overlay;
@@ -247,54 +250,6 @@ impl Catalog {
     /// Removes a group and those below it with their approvals; their computers become unassigned.
     pub fn remove_group(&self, group: &GroupId) -> Result<(), CatalogError> {
         self.0.remove_group(group)
-    }
-
-    // --- decisions that come from elsewhere, or go there ---------------------------------------------------
-
-    /// What a downstream server is to know that knows everything up to the change number `since` (0:
-    /// nothing), as far as it changed up to `until`. None when `since` is too long ago: ask from 0.
-    ///
-    /// Approvals of updates that are not in the catalog are left out until they are.
-    pub fn export_decisions(&self, since: u64, until: u64) -> Result<Option<DecisionSet>, CatalogError> {
-        self.0.export_decisions(since, until)
-    }
-
-    /// Makes groups, approvals and declines what another server says, durably and in one step, with these
-    /// settings (at most 30). What it says already changes nothing. Blocks; agents are answered meanwhile.
-    pub fn replace_decisions(
-        &self,
-        set: DecisionSet,
-        settings: Vec<(String, Option<Vec<u8>>)>,
-    ) -> Result<Replaced, CatalogError> {
-        self.0.replace_decisions(set, settings)
-    }
-
-    /// Holds an update back on this server and those below it, until a time or for good: it is offered to
-    /// nobody for installation, whatever was approved. An earlier hold is replaced.
-    pub fn hold(
-        &self,
-        update: &UpdateId,
-        until: Option<jiff::Timestamp>,
-        reason: &str,
-        by: &str,
-    ) -> Result<Hold, CatalogError> {
-        self.0.hold(update, until, reason, by)
-    }
-
-    /// Takes a hold back. False when there was none.
-    pub fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        self.0.release(update)
-    }
-
-    /// When something next comes into force by itself: a hold that ends, an approval for a later time. To be
-    /// followed by [`Catalog::bring_due`].
-    pub fn next_due(&self) -> Option<jiff::Timestamp> {
-        self.0.next_due()
-    }
-
-    /// Brings into force whatever is due. How many updates that concerned.
-    pub fn bring_due(&self) -> Result<usize, CatalogError> {
-        self.0.bring_due()
     }
 
     // --- computers ------------------------------------------------------------------------------------

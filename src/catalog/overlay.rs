@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::CatalogError;
 use super::approvals::{cut, deployable, known};
 use super::decision::{Decision, Hold};
 use super::record::key;
 use super::store::Store;
+use super::{Catalog, CatalogError};
 use crate::domain::UpdateId;
 
 /// The longest reason, in characters.
@@ -36,8 +36,37 @@ fn due(old: &Decision, now: Timestamp, number: u64) -> Option<Decision> {
     (new != *old).then_some(new)
 }
 
+impl Catalog {
+    /// Holds an update back on this server and those below it, until a time or for good: it is offered to
+    /// nobody for installation, whatever was approved. An earlier hold is replaced.
+    pub fn hold(
+        &self,
+        update: &UpdateId,
+        until: Option<Timestamp>,
+        reason: &str,
+        by: &str,
+    ) -> Result<Hold, CatalogError> {
+        self.0.hold(update, until, reason, by)
+    }
+
+    /// Takes a hold back. False when there was none.
+    pub fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
+        self.0.release(update)
+    }
+
+    /// When something next comes into force by itself: a hold that ends, an approval for a later time. To be
+    /// followed by [`Catalog::bring_due`].
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.0.next_due()
+    }
+
+    /// Brings into force whatever is due. How many updates that concerned.
+    pub fn bring_due(&self) -> Result<usize, CatalogError> {
+        self.0.bring_due()
+    }
+}
+
 impl Store {
-    /// See [`super::Catalog::hold`].
     pub(super) fn hold(
         &self,
         update: &UpdateId,
@@ -59,7 +88,6 @@ impl Store {
         made.ok_or(CatalogError::UnknownUpdate(*update))
     }
 
-    /// See [`super::Catalog::release`].
     pub(super) fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
         let done = self.decide(update, |snapshot, decision, change| {
             known(snapshot, update)?;

@@ -16,7 +16,7 @@ use super::deployments::{DecisionSet, SharedApproval, SharedDecline};
 use super::query::Decline;
 use super::record::{self, key};
 use super::store::Store;
-use super::{CatalogError, Group};
+use super::{Catalog, CatalogError, Group};
 use crate::domain::{Approval, ApprovalId, GroupId, UpdateId};
 
 /// The most approvals or declines taken over; a WSUS with everything approved for ten groups has a tenth.
@@ -31,8 +31,19 @@ pub struct Replaced {
     pub groups: usize,
 }
 
+impl Catalog {
+    /// Makes groups, approvals and declines what another server says, durably and in one step, with these
+    /// settings (at most 30). What it says already changes nothing. Blocks; agents are answered meanwhile.
+    pub fn replace_decisions(
+        &self,
+        set: DecisionSet,
+        settings: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<Replaced, CatalogError> {
+        self.0.replace_decisions(set, settings)
+    }
+}
+
 impl Store {
-    /// See [`super::Catalog::replace_decisions`].
     pub(super) fn replace_decisions(
         &self,
         set: DecisionSet,

@@ -18,7 +18,7 @@ use crate::domain::{Activity, ClientSummary, ComputerId, OsVersion, ServerId, Se
 /// The longest version of a server, in characters.
 const MAX_VERSION: usize = 32;
 /// The most operating systems that are told apart of one server.
-const MAX_SYSTEMS: usize = 2_000;
+const MAX_SYSTEMS: usize = 500;
 /// The most updates that are counted of one operating system.
 const MAX_ACTIVITIES: usize = 5_000;
 /// The agents' own events.
@@ -95,9 +95,18 @@ impl Store {
 
     fn add_activity(&self, server: &ServerId, clients: &[ClientSummary]) -> Result<Vec<Op>, CatalogError> {
         let mut ops = Vec::new();
+        if clients.is_empty() {
+            return Ok(ops);
+        }
+        let mut kept = entries(&self.kv, &key::activities(server))?.len();
         for client in clients.iter().take(MAX_SYSTEMS) {
             let key = key::activity(server, &digest(&client.os));
-            let mut sum = match self.kv.get(&key)? {
+            let known = self.kv.get(&key)?;
+            kept += usize::from(known.is_none());
+            if kept > MAX_SYSTEMS {
+                break;
+            }
+            let mut sum = match known {
                 Some(value) => record::decode('A', &value)?,
                 None => ClientSummary { os: client.os.clone(), ..ClientSummary::default() },
             };

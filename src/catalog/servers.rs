@@ -71,11 +71,13 @@ impl Servers {
         server
     }
 
-    /// The one that may go when there is no room: nobody decided about it, nothing hangs on it, longest not seen.
+    /// The one that may go when there is no room: nobody decided about it, it told nothing, longest not seen.
     fn least_wanted(&self) -> Option<ServerId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let plain = known.values().filter(|one| one.standing == Standing::Open && one.last_rollup.is_none());
-        plain.min_by_key(|one| one.last_seen.unwrap_or(one.first_seen)).map(|one| one.id)
+        let plain = known.values().filter(|one| one.standing == Standing::Open);
+        let wanted =
+            |one: &&Arc<Server>| (one.last_rollup.is_some(), one.last_seen.unwrap_or(one.first_seen));
+        plain.min_by_key(wanted).map(|one| one.id)
     }
 
     pub(super) fn drop_one(&self, id: &ServerId) -> Option<Arc<Server>> {

@@ -23,9 +23,10 @@ use tokio::sync::watch;
 use super::computers::Computers;
 use super::decisions::Decisions;
 use super::descendants::Descendants;
+use super::journal::finish_begun;
 use super::kv::{Batch, Kv, MAX_BATCH};
-use super::load::{finish_begun, load, load_dictionaries};
-use super::record::{self, Committed, Journal, key};
+use super::load::{load, load_dictionaries};
+use super::record::{self, Committed, key};
 use super::segment::codec::{Codec, plain_record};
 use super::segment::frame::Kind;
 use super::segment::{Segments, Writer};
@@ -37,11 +38,6 @@ use crate::runtime::Clock;
 
 /// How many decoded facts are remembered.
 const FACTS_CACHED: usize = 2_000;
-
-/// Bytes of operations in one record of the journal; a change of more takes several.
-const JOURNAL_BYTES: usize = 4 << 20;
-/// The most operations that go with a change and are not journaled.
-const MAX_ALSO: usize = 32;
 
 /// An index operation: a key and its value, or none to remove it.
 pub(super) type Op = (Vec<u8>, Option<Vec<u8>>);
@@ -275,65 +271,6 @@ impl Store {
     fn apply_with(&self, mut batch: Batch, committed: Committed) -> Result<(), CatalogError> {
         batch.put(key::COMMITTED, record::encode(&committed));
         Ok(self.kv.apply(&batch)?)
-    }
-
-    /// Writes index operations to the journal in the log and then to the index: for what administrators
-    /// decide, which nothing else could bring back.
-    pub(super) fn journal(&self, ops: Vec<Op>) -> Result<(), CatalogError> {
-        self.journal_with(ops, Vec::new())
-    }
-
-    /// As [`Store::journal`]. `also` goes into the index with them, without a journal.
-    ///
-    /// All of it or, when the process ends before, nothing: what does not fit one batch begins with a note of
-    /// where its journal lies, which goes with the last batch; see [`super::load::finish_begun`].
-    pub(super) fn journal_with(&self, ops: Vec<Op>, also: Vec<Op>) -> Result<(), CatalogError> {
-        if also.len() > MAX_ALSO {
-            return Err(super::kv::KvError::BatchTooLarge(also.len()).into());
-        }
-        let (records, ops) = self.journal_records(ops)?;
-        let mut log = self.log();
-        log.writer.make_room(&self.segments, records.iter().map(|record| record.len() as u64).sum())?;
-        let mut places = Vec::new();
-        for record in &records {
-            places.push(log.writer.append(&self.segments, record)?);
-        }
-        // the committed end takes one place in each batch, and the note one in the first and in the last
-        let room = MAX_BATCH - 2;
-        if ops.len() + also.len() <= room {
-            log.push(ops.into_iter().chain(also).collect());
-        } else {
-            let note = (key::BEGUN.to_vec(), Some(record::encode(&places)));
-            let mut ops = ops.into_iter();
-            log.push([note].into_iter().chain(ops.by_ref().take(room)).collect());
-            while ops.len() + also.len() > room {
-                log.push(ops.by_ref().take(room).collect());
-            }
-            log.push(ops.chain(also).chain([(key::BEGUN.to_vec(), None)]).collect());
-        }
-        let ticket = log.ticket();
-        drop(log);
-        self.settle(ticket)
-    }
-
-    /// Operations as records of the journal, and the operations again.
-    fn journal_records(&self, ops: Vec<Op>) -> Result<(Vec<Vec<u8>>, Vec<Op>), CatalogError> {
-        let mut encoder = self.codec.encoder()?;
-        let (mut records, mut done, mut open, mut size) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let mut ops = ops.into_iter().peekable();
-        while let Some(op) = ops.next() {
-            size += op.0.len() + op.1.as_ref().map_or(0, Vec::len) + 8;
-            open.push(op);
-            if size >= JOURNAL_BYTES || ops.peek().is_none() {
-                let journal = Journal { ops: std::mem::take(&mut open) };
-                let mut bytes = Vec::new();
-                encoder.record(&mut bytes, Kind::Journal, &record::encode(&journal))?;
-                records.push(bytes);
-                done.extend(journal.ops);
-                size = 0;
-            }
-        }
-        Ok((records, done))
     }
 
     /// Makes a new dictionary durable, then uses it.

@@ -204,10 +204,11 @@ impl Builder {
         };
     }
 
-    /// Takes a revision out again.
-    pub(in super::super) fn withdraw(&mut self, id: u32) {
+    /// Takes a revision away again; from then on its change number is that of the activation that did so.
+    pub(in super::super) fn withdraw(&mut self, id: u32, change: u64) {
         if let Some(rev) = self.world.revs.get_mut(id as usize) {
             rev.flags &= !flag::PRESENT;
+            rev.appeared = u32::try_from(change).unwrap_or(u32::MAX);
         }
     }
 

@@ -15,6 +15,17 @@ impl Snapshot {
         self.view.world.change
     }
 
+    /// Revisions that an activation after `since` took away, and that did not come back; at most `most`.
+    pub fn withdrawn_after(&self, since: u64, most: usize) -> Vec<UpdateIdentity> {
+        let world = &self.view.world;
+        let gone = world.retired.iter().filter(|(_, id)| {
+            world.revs.get(**id as usize).is_some_and(|rev| u64::from(rev.appeared) > since)
+        });
+        let mut found: Vec<UpdateIdentity> = gone.map(|(identity, _)| *identity).take(most).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Revisions that are probably much like these, because they have the same prerequisites, and that were there at
     /// `since` or have a number up to `after`: one for each list of prerequisites, the newest, at most `most`.
     pub fn kin(&self, of: &[RevisionId], since: u64, after: u32, most: usize) -> Vec<UpdateIdentity> {
