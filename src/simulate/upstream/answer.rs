@@ -25,7 +25,7 @@ use crate::runtime::Clock;
 use crate::wire::cabinet;
 use crate::wire::server_sync::{IdAndDelta, served};
 use crate::wire::soap::{Blame, Fault, Message, SoapError, Style, Version, envelope, open};
-use crate::wire::xml::{Decoder, Limits, XmlError, escape_into};
+use crate::wire::xml::{Decoder, Limits, XmlError, escape_text_into};
 
 /// How long cookies are good.
 const COOKIE_LIFE: Duration = Duration::from_hours(4);
@@ -251,8 +251,7 @@ impl Upstream {
             sent += 1;
         }
         self.count().documents += sent;
-        let [before, between, behind] = served::UPDATE_DATA;
-        Ok([before, &updates, between, &urls, behind].concat())
+        Ok(served::UPDATE_DATA.to_owned() + &updates + &served::update_data_end(&urls))
     }
 
     fn add_update(&self, catalog: &Catalog, revision: &Revision, updates: &mut String, urls: &mut String) {
@@ -264,7 +263,7 @@ impl Upstream {
         updates.push_str(&frame.head);
         match compressed {
             Some(cabinet) => STANDARD.encode_string(cabinet, updates),
-            None => escape_into(updates, &text),
+            None => escape_text_into(updates, &text),
         }
         updates.push_str(&frame.tail);
     }

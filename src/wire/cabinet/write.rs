@@ -5,6 +5,7 @@
 //! Deviates: WSUS compresses with LZX; every reader of cabinets reads MSZIP too, and it costs a tenth of the time.
 
 use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::{Mutex, PoisonError};
 
 use flate2::{Compress, Compression, FlushCompress};
 
@@ -18,6 +19,24 @@ const MSZIP: u16 = 1;
 const TERMINATOR: [u8; 2] = [3, 0];
 /// Documents shrink to a tenth; more effort would save a twentieth of that for several times the time.
 const EFFORT: u32 = 2;
+
+/// Compressors that rest: each has a third of a megabyte of tables, which take longer to make than a short document
+/// takes to pack.
+const MAX_RESTING: usize = 8;
+static RESTING: Mutex<Vec<Compress>> = Mutex::new(Vec::new());
+
+fn compressor() -> Compress {
+    let resting = RESTING.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    resting.unwrap_or_else(|| Compress::new(Compression::new(EFFORT), false))
+}
+
+fn rest(mut zip: Compress) {
+    zip.reset();
+    let mut resting = RESTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if resting.len() < MAX_RESTING {
+        resting.push(zip);
+    }
+}
 
 /// A cabinet in the making; [`Writer::finish`] completes it.
 pub struct Writer<W> {
@@ -50,7 +69,7 @@ impl<W: Write + Seek> Writer<W> {
         out.write_all(&[0; HEAD])?;
         Ok(Self {
             out,
-            zip: Compress::new(Compression::new(EFFORT), false),
+            zip: compressor(),
             block: Vec::with_capacity(BLOCK),
             torn: Vec::new(),
             packed: Vec::with_capacity(2 * BLOCK),
@@ -89,8 +108,25 @@ impl<W: Write + Seek> Writer<W> {
     }
 
     fn characters(&mut self, text: &str) -> io::Result<()> {
-        for unit in text.encode_utf16() {
-            self.block.extend_from_slice(&unit.to_le_bytes());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let room = (BLOCK - self.block.len()) / 2;
+            let ascii = rest.bytes().take(room).take_while(u8::is_ascii).count();
+            if ascii > 0 {
+                let start = self.block.len();
+                self.block.resize(start + 2 * ascii, 0);
+                let (units, _) = self.block[start..].as_chunks_mut::<2>();
+                units.iter_mut().zip(rest.as_bytes()).for_each(|(unit, byte)| unit[0] = *byte);
+                rest = &rest[ascii..];
+            } else {
+                for unit in first.encode_utf16(&mut [0; 2]) {
+                    if self.block.len() == BLOCK {
+                        self.write_block()?;
+                    }
+                    self.block.extend_from_slice(&unit.to_le_bytes());
+                }
+                rest = &rest[first.len_utf8()..];
+            }
             if self.block.len() == BLOCK {
                 self.write_block()?;
             }
@@ -160,6 +196,7 @@ impl<W: Write + Seek> Writer<W> {
         self.out.seek(SeekFrom::Start(0))?;
         self.out.write_all(&bytes)?;
         self.out.seek(SeekFrom::End(0))?;
+        rest(self.zip);
         Ok(self.out)
     }
 }

@@ -19,7 +19,7 @@ const KIN: u64 = 7;
 const DECISIONS: u64 = 8;
 
 /// Revisions withdrawn that one answer names.
-const MOST_WITHDRAWN: usize = 100_000;
+pub const MOST_WITHDRAWN: usize = 100_000;
 
 /// One revision and the server's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -131,6 +131,15 @@ fn replacement(byte: u8) -> Option<&'static str> {
 
 /// Appends `text` so that it can stand in text and in attribute values.
 pub fn escape_into(out: &mut String, text: &str) {
+    escape_with(out, text, replacement);
+}
+
+/// Appends `text` so that it can stand in text, quotation marks as they are: documents are full of them.
+pub fn escape_text_into(out: &mut String, text: &str) {
+    escape_with(out, text, |byte| if byte == b'"' { None } else { replacement(byte) });
+}
+
+fn escape_with(out: &mut String, text: &str, replacement: impl Fn(u8) -> Option<&'static str>) {
     let mut start = 0;
     for (at, byte) in text.bytes().enumerate() {
         if let Some(replacement) = replacement(byte) {

@@ -11,7 +11,7 @@ mod limits;
 mod text;
 
 pub use decode::{Decoder, once};
-pub use encode::{Encoder, escape, escape_into};
+pub use encode::{Encoder, escape, escape_into, escape_text_into};
 pub use limits::{Limits, XmlError};
 pub use text::TextReader;
 

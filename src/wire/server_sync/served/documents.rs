@@ -39,12 +39,14 @@ pub fn update_data_request<R: BufRead>(decoder: &mut Decoder<R>) -> Result<Updat
     Ok(UpdateDataRequest { cookie: sealed.flatten(), revisions: revisions.flatten() })
 }
 
-/// The parts of a `GetUpdateData` answer: before the updates, between them and the addresses, behind those.
-pub const UPDATE_DATA: [&str; 3] = [
-    "<GetUpdateDataResponse xmlns=\"http://www.microsoft.com/SoftwareDistribution\"><GetUpdateDataResult><updates>",
-    "</updates><fileUrls>",
-    "</fileUrls></GetUpdateDataResult></GetUpdateDataResponse>",
-];
+/// The beginning of a `GetUpdateData` answer's body, up to the first update; [`update_data_end`] ends it.
+pub const UPDATE_DATA: &str = "<GetUpdateDataResponse xmlns=\"http://www.microsoft.com/SoftwareDistribution\"><GetUpdateDataResult><updates>";
+
+/// What stands behind the last update: the addresses of payloads, made with [`file_url`].
+pub fn update_data_end(urls: &str) -> String {
+    let urls = if urls.is_empty() { "<fileUrls />" } else { &format!("<fileUrls>{urls}</fileUrls>") };
+    format!("</updates>{urls}</GetUpdateDataResult></GetUpdateDataResponse>")
+}
 
 /// One update of an answer, around its document.
 #[derive(Debug, Clone, PartialEq, Eq)]

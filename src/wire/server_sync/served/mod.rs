@@ -22,8 +22,8 @@ use base64::engine::general_purpose::STANDARD;
 pub use config::{ConfigAnswer, ConfigRequest, LanguageRow, MOST_UPDATES, config_answer, config_request};
 pub use deployments::{DeploymentsRequest, deployments_head, deployments_request, deployments_rest};
 pub use documents::{
-    UPDATE_DATA, UpdateDataRequest, UpdateFrame, decryption_answer, file_url, update_data_request,
-    update_frame,
+    UPDATE_DATA, UpdateDataRequest, UpdateFrame, decryption_answer, file_url, update_data_end,
+    update_data_request, update_frame,
 };
 pub use files::{DownloadRequest, MOST_DIGESTS, download_answer, download_request};
 pub use handshake::{
