@@ -132,23 +132,33 @@ pub async fn read_body(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Mis
     as_utf8(collect(body, MAX_REQUEST, BODY_TIME).await?)
 }
 
-/// Reads a request's body that may be packed with zstd, at most `limit` bytes of it unpacked, as UTF-8. Slow links may
-/// take a while for it.
-pub async fn read_packed_body(
-    headers: &HeaderMap,
-    body: Incoming,
-    limit: usize,
-) -> Result<Bytes, Misdirected> {
-    let coding = headers.get(header::CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
-    if coding.eq_ignore_ascii_case(b"identity") {
-        return as_utf8(collect(body, limit, SLOW_BODY_TIME).await?);
+/// A request's body as it came, perhaps packed.
+pub struct Packed {
+    bytes: Bytes,
+    packed: bool,
+}
+
+impl From<Bytes> for Packed {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, packed: false }
     }
-    if !coding.eq_ignore_ascii_case(b"zstd") {
-        return Err(Misdirected::MediaType);
+}
+
+impl Packed {
+    /// Reads at most `limit` bytes, plain or packed with zstd. Slow links may take a while for it.
+    pub async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Self, Misdirected> {
+        let coding = headers.get(header::CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+        let packed = coding.eq_ignore_ascii_case(b"zstd");
+        if !packed && !coding.eq_ignore_ascii_case(b"identity") {
+            return Err(Misdirected::MediaType);
+        }
+        Ok(Self { bytes: collect(body, limit, SLOW_BODY_TIME).await?, packed })
     }
-    let packed = collect(body, limit, SLOW_BODY_TIME).await?;
-    let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, limit)).await;
-    as_utf8(unpacked.map_err(|_panicked| Misdirected::Incomplete)??)
+
+    /// Unpacks at most `limit` bytes of UTF-8. Takes a while.
+    pub fn unpacked(self, limit: usize) -> Result<Bytes, Misdirected> {
+        as_utf8(if self.packed { unpack(&self.bytes, limit)? } else { self.bytes })
+    }
 }
 
 /// Unpacks at most `limit` bytes.

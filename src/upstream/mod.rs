@@ -285,7 +285,8 @@ impl Inner {
 
     /// The line to an upstream that is a tailwater; asks whether it is one when that is due.
     async fn line(&self, session: &Arc<Session>) -> Result<Option<Arc<Line>>, SyncError> {
-        if !self.config.peer {
+        // Microsoft's service is known to be none
+        if !self.config.peer || root::is_needed(&self.config.url) {
             return Ok(None);
         }
         let now = self.clock.now().as_second();
@@ -293,9 +294,11 @@ impl Inner {
         if known.is_due(now) {
             // nothing but an upstream that lets us in is asked anything else
             session.cookie().await.map_err(SessionError::into_sync_error)?;
-            if known.ask(&session.client().link, now).await {
-                self.acquainted(known.clone()).await?;
+            known.ask(&session.client().link, now).await;
+            if known.known().is_some() {
+                tracing::info!("the upstream is a tailwater: lists and documents come the short way");
             }
+            self.acquainted(known.clone()).await?;
         }
         Ok(known.known().map(|hello| {
             let (catalog, languages) = (self.catalog.clone(), self.config.languages.clone());
@@ -359,6 +362,10 @@ impl Inner {
         if let Ok(Some(catalog::Activated::Done(summary))) = &ended {
             report.activated = Some((*summary).into());
         }
+        if report.is_idle_notice() {
+            tracing::debug!("the upstream's change was none for this server");
+            return ended.map(|_| report);
+        }
         tell(&report);
         let wish = rollup::Wish::of(trigger, report.outcome);
         let (catalog, kept) = (self.catalog.clone(), report.clone());
@@ -414,6 +421,7 @@ impl Inner {
             decisions_afresh: options.full,
             options,
             state,
+            withdraw: Vec::new(),
             tally: Tally::default(),
             workers: TaskTracker::new(),
         };

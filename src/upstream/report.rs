@@ -128,6 +128,16 @@ pub struct SyncReport {
     pub error: Option<String>,
 }
 
+impl SyncReport {
+    /// Whether the upstream's notice led to nothing here: there may be many, and none is worth a line.
+    pub(super) fn is_idle_notice(&self) -> bool {
+        self.trigger == Trigger::Notice
+            && self.outcome == Outcome::Complete
+            && (self.fetched, self.activated) == (0, None)
+            && self.decided.is_none_or(|decided| decided == 0)
+    }
+}
+
 /// What became visible; see [`Summary`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activated {

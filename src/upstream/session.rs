@@ -50,7 +50,14 @@ impl SessionError {
         match self {
             Self::Failed(error) => error,
             Self::Refused { operation, fault } => {
-                SyncError::Fault { operation, fault, advice: "the next synchronisation tries again" }
+                let shut_out = operation == "GetAuthorizationCookie" || is_about_cookies(&fault);
+                let advice = if shut_out {
+                    "it does not let this server in; where it is a tailwater, `tailwater downstreams allow` there \
+                     helps, and upstream.token here"
+                } else {
+                    "the next synchronisation tries again"
+                };
+                SyncError::Fault { operation, fault, advice }
             }
             Self::ServerChanged => SyncError::Fault {
                 operation: "GetCookie",

@@ -51,6 +51,9 @@ pub(super) struct State {
     /// How far the lists of an upstream that is a tailwater were read; anchors stay what they were.
     #[serde(default)]
     pub(super) peer: Option<Mark>,
+    /// When a tailwater was asked for `config`, in seconds since 1970.
+    #[serde(default)]
+    pub(super) configured_at: i64,
     /// Revisions to ask for again.
     pub(super) missing: Vec<Missing>,
     /// Prerequisites that the upstream does not have at all.

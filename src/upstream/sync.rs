@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ use crate::wire::update_metadata::Languages;
 const USUAL_BATCH: usize = 100;
 /// No more, whatever an upstream says: they are in flight together.
 const LARGEST_BATCH: usize = 500;
+/// How the upstream works is asked again after this, where a tailwater would not tell it in passing.
+const CONFIG_AGAIN: Duration = Duration::from_hours(24);
 /// How often an upstream may change its identity within one synchronisation.
 const MOST_ROUNDS: usize = 3;
 
@@ -49,6 +52,8 @@ pub(super) struct Run {
     /// Ask for all decisions instead of what changed.
     pub(super) decisions_afresh: bool,
     pub(super) state: State,
+    /// Held revisions that the upstream says are gone.
+    pub(super) withdraw: Vec<UpdateIdentity>,
     pub(super) tally: Tally,
     pub(super) workers: TaskTracker,
 }
@@ -102,10 +107,15 @@ impl Run {
             let batch = self.configuration().await?;
             return self.soap_round(&self.fetcher(batch, None)).await;
         };
-        // asked once: the rest of the lists comes with its changes
+        let now = self.clock.now().as_second();
+        let recent =
+            now - self.state.configured_at < i64::try_from(CONFIG_AGAIN.as_secs()).unwrap_or(i64::MAX);
         let batch = match &self.state.config {
-            Some(config) => batch(config),
-            None => self.configuration().await?,
+            Some(config) if recent => batch(config),
+            _ => {
+                self.state.configured_at = now;
+                self.configuration().await?
+            }
         };
         let fetcher = self.fetcher(batch, Some(Arc::clone(&line)));
         match self.peer_round(&line, &fetcher).await {
@@ -114,6 +124,7 @@ impl Run {
             Err(Trouble::Strange(reason)) => {
                 line.distrust(&reason);
                 self.tally = Tally { fetched: self.tally.fetched, ..Tally::default() };
+                self.withdraw.clear();
                 self.soap_round(&fetcher).await
             }
         }
@@ -288,14 +299,14 @@ impl Run {
     pub(super) async fn activate(&mut self) -> Result<Option<Activated>, SyncError> {
         self.phase(Phase::Activating);
         let (catalog, staging, force) = (self.catalog.clone(), self.staging.clone(), self.options.force);
-        let state = self.state.encode();
+        let (state, withdraw) = (self.state.encode(), std::mem::take(&mut self.withdraw));
         let activated = blocking(move || {
-            if staging.staged().is_empty() {
+            if staging.staged().is_empty() && withdraw.is_empty() {
                 catalog.set_setting(STATE_KEY, Some(&state))?;
                 return Ok(None);
             }
             let settings = vec![(STATE_KEY.to_owned(), Some(state))];
-            staging.activate(Activation { settings, withdraw: Vec::new(), force }).map(Some)
+            staging.activate(Activation { settings, withdraw, force }).map(Some)
         });
         activated.await?.map_err(SyncError::Catalog)
     }

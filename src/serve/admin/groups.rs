@@ -283,6 +283,10 @@ pub(super) async fn assign(
         // All Computers has everyone already, and Unassigned Computers means: in none
         let everyone = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
         let groups = if everyone { Vec::new() } else { vec![group.id] };
+        if catalog.computer(&id).is_none() {
+            let reason = format!("computer {id} belongs to a downstream server; put it into a group there");
+            return Err(ApiError::Conflict { reason });
+        }
         let moved = catalog.assign(&id, &groups)?;
         Ok(Json(json!({ "computer_id": moved.id, "name": moved.dns_name, "group": group.name })))
     })

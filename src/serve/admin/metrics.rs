@@ -109,7 +109,7 @@ fn downstream(services: &Services, registry: &mut Registry) {
         transfers.get_or_create(&StateLabel { state }).set(u64::try_from(count).unwrap_or(u64::MAX));
     }
     let help = "Transfers to downstream tailwaters: running, waiting for a turn, the most that ran at once, and how many may";
-    registry.register("downstream_transfers", help, transfers);
+    registry.register("downstream_turns", help, transfers);
 }
 
 fn catalog(services: &Services, registry: &mut Registry) {

@@ -21,7 +21,7 @@ use crate::domain::{RevisionId, Sha1Digest, UpdateIdentity};
 use crate::serve::fault::Refusal;
 use crate::wire::cabinet;
 use crate::wire::server_sync::served::{self, UpdateFrame};
-use crate::wire::xml::escape_into;
+use crate::wire::xml::escape_text_into;
 
 /// Bytes of UTF-16 up to which a document is sent as it is.
 const PLAIN_LIMIT: usize = 5_120;
@@ -189,7 +189,7 @@ fn small(identity: &UpdateIdentity, digests: &[Sha1Digest], text: &[u8]) -> std:
     let mut out = String::with_capacity(head.len() + tail.len() + text.len() + text.len() / 4);
     out.push_str(&head);
     if let Some(text) = plain {
-        escape_into(&mut out, text);
+        escape_text_into(&mut out, text);
     } else {
         let mut writer = cabinet::Writer::new(Cursor::new(Vec::with_capacity(text.len())))?;
         writer.write(text)?;

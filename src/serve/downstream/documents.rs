@@ -100,7 +100,7 @@ impl Service {
         let found = self.0.find(wanted)?;
         let (mut parts, mut length) = (Vec::with_capacity(3 * found.len() + 2), 0);
         let mut urls = FileUrls::default();
-        parts.push(Part::from(exchange.opening() + UPDATE_DATA[0]));
+        parts.push(Part::from(exchange.opening() + UPDATE_DATA));
         for (id, identity) in found.into_iter().zip(wanted) {
             let blob = self.0.blob(id, identity)?;
             let added = blob.len() + 200 * blob.files.len() as u64;
@@ -111,8 +111,7 @@ impl Service {
             urls.add(&blob);
             parts.extend(blob.into_parts());
         }
-        parts.push(Part::from(format!("{}{}", UPDATE_DATA[1], urls.text)));
-        parts.push(Part::from(format!("{}{}", UPDATE_DATA[2], exchange.closing())));
+        parts.push(Part::from(served::update_data_end(&urls.text) + exchange.closing()));
         Ok(answer(exchange, parts, permits))
     }
 

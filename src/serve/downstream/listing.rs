@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
 use super::config::tag_of;
@@ -26,6 +26,8 @@ use crate::wire::xpress;
 
 /// Memory for finished lists; one of 25,000 revisions takes 3 MB, or 0.8 MB compressed.
 const REMEMBERED_BYTES: u64 = 16 << 20;
+/// How many lists are remembered, about.
+const MAX_LISTS: usize = 64;
 /// Lists in the making at once: one of 100,000 revisions takes 13 MB meanwhile.
 const AT_ONCE: usize = 2;
 
@@ -38,6 +40,12 @@ impl Weighter<blake3::Hash, Bytes> for ByBytes {
     }
 }
 
+/// One shard, so that a list may take all of the room.
+fn options() -> Option<Options> {
+    let mut options = OptionsBuilder::new();
+    options.estimated_items_capacity(MAX_LISTS).weight_capacity(REMEMBERED_BYTES).shards(1).build().ok()
+}
+
 /// Finished lists.
 pub(super) struct Lists {
     finished: Cache<blake3::Hash, Bytes, ByBytes>,
@@ -47,7 +55,15 @@ pub(super) struct Lists {
 impl Lists {
     pub(super) fn new() -> Self {
         Self {
-            finished: Cache::with_weighter(256, REMEMBERED_BYTES, ByBytes),
+            finished: match options() {
+                Some(options) => Cache::with_options(
+                    options,
+                    ByBytes,
+                    DefaultHashBuilder::default(),
+                    DefaultLifecycle::default(),
+                ),
+                None => Cache::with_weighter(MAX_LISTS, REMEMBERED_BYTES, ByBytes),
+            },
             making: Semaphore::new(AT_ONCE),
         }
     }

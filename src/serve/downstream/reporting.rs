@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http::request::Parts as Head;
+use http_body::Body as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use crate::domain::{RolledComputer, ServerId, ServerReport, StatusReport};
 use crate::serve::cookie::lasting;
 use crate::serve::fault::Misdirected;
 use crate::serve::site::base_url;
-use crate::serve::soap;
+use crate::serve::soap::Packed;
 use crate::wire::server_reporting::{
     self as reporting, NAMESPACE, OPERATIONS, Report, RollupConfiguration, SERVICE_PATH,
 };
@@ -32,8 +33,12 @@ use crate::wire::xml::{Limits, XmlError};
 
 /// The largest roll-up, unpacked: 500 computers with 250 states each are 26 MB.
 const MAX_BODY: usize = 64 << 20;
-/// Roll-ups read, and in memory, at once.
-const MAX_BODIES: usize = 4;
+/// Roll-ups unpacked and worked on at once.
+const MAX_TURNS: usize = 4;
+/// Memory for bodies that are on their way, in parts of this size: slow links take minutes for theirs.
+const UNIT: usize = 1 << 20;
+/// How many parts there are.
+const MAX_UNITS: usize = 128;
 /// How long one waits for its turn before it is told that the server is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Clocks that differ by less are taken as equal ([MS-WSUSSS] note 50).
@@ -45,13 +50,14 @@ const RESET_KEY: &str = "downstream.rollup_reset";
 pub(super) struct Desk {
     configuration: RollupConfiguration,
     turns: Semaphore,
+    memory: Semaphore,
 }
 
 impl Desk {
     pub(super) fn open(server: ServerId, catalog: &Catalog) -> Result<Self, CatalogError> {
         let reset = Uuid::from_bytes(lasting(catalog, RESET_KEY)?);
         let configuration = RollupConfiguration::usual(server, reset);
-        Ok(Self { configuration, turns: Semaphore::new(MAX_BODIES) })
+        Ok(Self { configuration, turns: Semaphore::new(MAX_TURNS), memory: Semaphore::new(MAX_UNITS) })
     }
 }
 
@@ -64,12 +70,18 @@ impl Service {
     /// Answers one roll-up whose body is still on the wire.
     pub async fn report(&self, request: Request, from: Peer) -> Response {
         let (parts, body) = request.into_parts();
+        if parts.method != http::Method::POST {
+            return Misdirected::Method.answer();
+        }
         let arrived = self.0.clock.now();
-        let turn = tokio::time::timeout(PATIENCE, self.0.reporting.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let size =
+            body.size_hint().exact().map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(MAX_BODY));
+        let parts_of_memory = u32::try_from(size.min(MAX_BODY) / UNIT + 1).unwrap_or(1);
+        let reading = self.0.reporting.memory.acquire_many(parts_of_memory);
+        let Ok(Ok(_reading)) = tokio::time::timeout(PATIENCE, reading).await else {
             return self.exchange(&parts, from).refuse(&Refusal::Busy);
         };
-        match soap::read_packed_body(&parts.headers, body, MAX_BODY).await {
+        match Packed::read(&parts.headers, body, MAX_BODY).await {
             Ok(body) => self.report_at(&parts, body, from, arrived).await,
             Err(misdirected) => misdirected.answer(),
         }
@@ -78,19 +90,22 @@ impl Service {
     /// Answers one roll-up whose body is in memory.
     pub async fn report_message(&self, parts: &Head, body: Bytes, from: Peer) -> Response {
         let now = self.0.clock.now();
-        self.report_at(parts, body, from, now).await
+        self.report_at(parts, body.into(), from, now).await
     }
 
-    async fn report_at(&self, parts: &Head, body: Bytes, from: Peer, arrived: Timestamp) -> Response {
-        if parts.method != http::Method::POST {
-            return Misdirected::Method.answer();
-        }
+    async fn report_at(&self, parts: &Head, body: Packed, from: Peer, arrived: Timestamp) -> Response {
         let mut exchange = self.exchange(parts, from);
+        let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.0.reporting.turns.acquire()).await else {
+            return exchange.refuse(&Refusal::Busy);
+        };
         let proof = Proof::of(parts, from);
         let limits = self.0.reporting.configuration;
-        let read = tokio::task::spawn_blocking(move || read(&body, &limits)).await;
-        let answered = match read.map_err(Refusal::from).and_then(|read| read) {
-            Ok((version, operation, report)) => {
+        let read = move || body.unpacked(MAX_BODY).map(|body| read(&body, &limits));
+        let answered = match tokio::task::spawn_blocking(read).await {
+            Err(ended) => Err(ended.into()),
+            Ok(Err(misdirected)) => return misdirected.answer(),
+            Ok(Ok(Err(refusal))) => Err(refusal),
+            Ok(Ok(Ok((version, operation, report)))) => {
                 exchange.version = version;
                 if exchange.action.is_empty() {
                     exchange.action = format!("\"{NAMESPACE}/{operation}\"");
@@ -100,7 +115,6 @@ impl Service {
                     _ => self.take(report, proof, arrived).await,
                 }
             }
-            Err(refusal) => Err(refusal),
         };
         match answered {
             Ok(element) => {

@@ -56,7 +56,7 @@ impl Service {
         let hex = sha1.hex();
         let path = format!("/Content/{}/{hex}", &hex[38..]);
         *request.uri_mut() = path.parse::<Uri>().map_err(|_address| Refused::NotFound)?;
-        let lease = self.0.slots.lease(child).await.map_err(|_again| Refused::Busy { retry_after: "0" })?;
+        let lease = self.0.slots.lease(child).await?;
         let mut answer = self.0.files.answer(request, Requester::Server(child)).await;
         if !answer.status().is_success() {
             return Ok(answer);
@@ -71,14 +71,15 @@ impl Service {
         Ok(answer.map(|body| Leased::new(body, lease).boxed_unsync()))
     }
 
-    pub(super) async fn pieces(&self, name: &str) -> Result<Response, Refused> {
+    pub(super) async fn pieces(&self, child: ServerId, name: &str) -> Result<Response, Refused> {
         let file = self.verified(digest(name)?).await?.ok_or(Refused::NotFound)?;
         let end = file.size().div_ceil(PIECE);
         if end > MOST_PIECES {
             return Err(Refused::NotFound);
         }
+        let lease = self.0.slots.lease(child).await?;
         let hashes = hashes(file, 0, end).await?.ok_or(Refused::NotFound)?;
-        Ok(message(hashes.into_flattened()))
+        Ok(message(hashes.into_flattened()).map(|body| Leased::new(body, lease).boxed_unsync()))
     }
 
     async fn verified(&self, sha1: Sha1Digest) -> Result<Option<Arc<SparseFile>>, Refused> {

@@ -4,10 +4,10 @@
 //! was given misses nothing and is told nothing twice. It selects what `GetRevisionIdList` selects.
 
 use super::changes::numbers;
-use super::{Refused, Response, Service, message};
+use super::{LATER, Refused, Response, Service, message};
 use crate::catalog::{Catalog, ListQuery, Listed, Snapshot};
 use crate::domain::{RevisionId, UpdateId, UpdateIdentity};
-use crate::wire::peer::{Entry, List, MOST_ENTRIES, Numbers, Question, squeeze};
+use crate::wire::peer::{Entry, List, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
 use crate::wire::server_sync::IdAndDelta;
 
 /// Documents that a list proposes to compress against.
@@ -16,8 +16,11 @@ const MOST_KIN: usize = 16;
 impl Service {
     pub(super) async fn list(&self, body: &[u8]) -> Result<Response, Refused> {
         let mut question = Question::decode(body)?;
-        if question.server.is_some_and(|server| server != self.0.server.0) {
-            // numbers of another server mean nothing here
+        let _making =
+            self.0.listing.acquire().await.map_err(|_closed| Refused::Busy { retry_after: LATER })?;
+        let now = numbers(&self.0.catalog.snapshot());
+        if question.server.is_some_and(|server| server != self.0.server.0) || question.since > now.updates {
+            // numbers of another server mean nothing here, nor those of this one before it was set back
             (question.since, question.after, question.decisions) = (0, 0, question.decisions.map(|_| 0));
         }
         let catalog = self.0.catalog.clone();
@@ -35,15 +38,11 @@ impl Service {
                 Some(known) if known != numbers.decisions => Some(decisions(&catalog, known, numbers)?),
                 _ => None,
             };
-            Ok::<_, Refused>(List {
-                server,
-                numbers,
-                entries: selected,
-                more,
-                kin,
-                decisions,
-                ..List::default()
-            })
+            let withdrawn = match question.after {
+                0 if question.config => snapshot.withdrawn_after(question.since, MOST_WITHDRAWN),
+                _ => Vec::new(),
+            };
+            Ok::<_, Refused>(List { withdrawn, server, numbers, entries: selected, more, kin, decisions })
         });
         Ok(message(list.await??.encode()))
     }

@@ -21,6 +21,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
+use slots::ComeAgain;
 pub use slots::{Slots, Turns};
 
 use super::body;
@@ -39,6 +40,8 @@ const BODY_TIME: std::time::Duration = std::time::Duration::from_mins(1);
 const MOST_WAITING: usize = 4_096;
 /// Packs that are made at once: each takes a core and up to 30 MB.
 const MOST_MAKING: usize = 2;
+/// Lists that are made at once: one of 100,000 revisions takes 13 MB meanwhile.
+const MOST_LISTING: usize = 2;
 /// What a child is told to wait that meets a limit, in seconds.
 const LATER: &str = "30";
 
@@ -75,6 +78,8 @@ struct Inner {
     slots: Slots,
     waiting: Semaphore,
     making: Semaphore,
+    listing: Semaphore,
+    packs: pack::Packs,
     clock: Clock,
     tasks: Tasks,
 }
@@ -124,6 +129,12 @@ impl Refused {
     }
 }
 
+impl From<ComeAgain> for Refused {
+    fn from(again: ComeAgain) -> Self {
+        Self::Busy { retry_after: if again == ComeAgain::Now { "0" } else { LATER } }
+    }
+}
+
 /// An answer that is a message.
 fn message(bytes: impl Into<Bytes>) -> Response {
     let mut answer = Response::new(body::full(bytes));
@@ -144,6 +155,8 @@ impl Service {
             slots,
             waiting: Semaphore::new(MOST_WAITING),
             making: Semaphore::new(MOST_MAKING),
+            listing: Semaphore::new(MOST_LISTING),
+            packs: pack::no_packs(),
             clock,
             tasks,
         }))
@@ -178,7 +191,7 @@ impl Service {
             "list" => self.list(&read(incoming).await?).await?,
             "pack" => self.pack(child, &read(incoming).await?).await?,
             "changes" => self.changes(head.uri.query().unwrap_or_default()).await?,
-            "pieces" => self.pieces(&name).await?,
+            "pieces" => self.pieces(child, &name).await?,
             _ => self.content(child, Request::from_parts(head, incoming), &name).await?,
         };
         let bytes = http_body::Body::size_hint(answer.body()).lower();

@@ -6,13 +6,17 @@
 
 use std::io::{Read, Seek as _};
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use tempfile::SpooledTempFile;
 
 use super::content::{FileBody, Leased};
-use super::{Refused, Response, Service, message};
+use super::{Refused, Response, Service, body, message};
 use crate::catalog::{Catalog, PartKind, PartRef, Snapshot};
 use crate::domain::{FileDeclaration, RevisionId, ServerId, UpdateIdentity};
+use crate::serve::body::Body;
 use crate::wire::peer::{
     Address, Context, Item, MAX_ADDRESSES, MAX_CONTEXT_BYTES, Order, Pack, PeerError, short_hash,
 };
@@ -24,8 +28,12 @@ const RAW: u64 = 2 << 20;
 const LONE: u64 = 1 << 20;
 /// A pack should not be larger, once compressed: one that comes out so is made again with half of its documents.
 const COMPRESSED: usize = 256 << 10;
-/// Finished packs up to this size stay in memory.
+/// Finished packs up to this size stay in memory while they are made.
 const IN_MEMORY: usize = 1 << 20;
+/// Finished packs up to this size are remembered: children with one filter order the very same packs.
+const REMEMBERED: u64 = 512 << 10;
+/// Memory for these.
+const REMEMBERED_BYTES: u64 = 24 << 20;
 /// For the few documents of an ordinary day: small, whatever it takes.
 const THOROUGH: i32 = 19;
 /// For the many of a first synchronisation.
@@ -47,23 +55,64 @@ struct Maker {
     languages: Languages,
 }
 
-/// A finished pack.
-pub(super) type Packed = SpooledTempFile;
+/// A finished pack in its file, with its length.
+type Packed = (u64, SpooledTempFile);
+
+/// Finished packs, by what was ordered of which snapshot.
+pub(super) type Packs = Cache<blake3::Hash, Bytes, ByBytes>;
+
+#[derive(Clone)]
+pub(super) struct ByBytes;
+
+impl Weighter<blake3::Hash, Bytes> for ByBytes {
+    fn weight(&self, _key: &blake3::Hash, pack: &Bytes) -> u64 {
+        pack.len() as u64 + 128
+    }
+}
+
+/// No pack is finished yet.
+pub(super) fn no_packs() -> Packs {
+    Cache::with_weighter(1_000, REMEMBERED_BYTES, ByBytes)
+}
 
 impl Service {
-    pub(super) async fn pack(&self, child: ServerId, body: &[u8]) -> Result<Response, Refused> {
-        let order = Order::decode(body)?;
-        let lease = self.0.slots.lease(child).await.map_err(|_again| Refused::Busy { retry_after: "0" })?;
+    pub(super) async fn pack(&self, child: ServerId, asked: &[u8]) -> Result<Response, Refused> {
+        let order = Order::decode(asked)?;
+        let lease = self.0.slots.lease(child).await?;
+        let snapshot = self.0.catalog.snapshot();
+        let mut key = blake3::Hasher::new();
+        let key = key.update(&snapshot.sequence().to_le_bytes()).update(asked).finalize();
+        let leased =
+            |pack: Body, lease| message(Bytes::new()).map(|_| Leased::new(pack, lease).boxed_unsync());
+        if let Some(pack) = self.0.packs.get(&key) {
+            return Ok(leased(body::full(pack), lease));
+        }
         let _making = self.0.making.acquire().await.map_err(|_closed| Refused::Busy { retry_after: "0" })?;
+        // another child may have had the same one made meanwhile
+        if let Some(pack) = self.0.packs.get(&key) {
+            return Ok(leased(body::full(pack), lease));
+        }
         let languages = match &order.languages[..] {
             [] => Languages::all(),
             some => Languages::of(some.iter().cloned()),
         };
         let catalog = self.0.catalog.clone();
-        let maker = Maker { snapshot: catalog.snapshot(), catalog, languages };
-        let (len, packed) = tokio::task::spawn_blocking(move || maker.make(&order)).await??;
-        let answer = message(bytes::Bytes::new());
-        Ok(answer.map(|_empty| Leased::new(FileBody::new(packed, len).boxed_unsync(), lease).boxed_unsync()))
+        let maker = Maker { catalog, snapshot, languages };
+        let packed = tokio::task::spawn_blocking(move || {
+            let (len, mut packed) = maker.make(&order)?;
+            if len > REMEMBERED {
+                return Ok::<_, Refused>((FileBody::new(packed, len).boxed_unsync(), None));
+            }
+            let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+            packed.read_to_end(&mut bytes).map_err(|_disk| Refused::Body)?;
+            let bytes = Bytes::from(bytes);
+            Ok((body::full(bytes.clone()), Some(bytes)))
+        });
+        let (pack, small) = packed.await??;
+        if let Some(bytes) = small {
+            self.0.packs.insert(key, bytes);
+        }
+        Ok(leased(pack, lease))
     }
 }
 
@@ -113,7 +162,7 @@ impl Maker {
         context.iter().map(&mut same).collect()
     }
 
-    fn make(&self, order: &Order) -> Result<(u64, Packed), Refused> {
+    fn make(&self, order: &Order) -> Result<Packed, Refused> {
         let found: Vec<_> = order.items.iter().map(|item| self.find(item)).collect();
         let context = self.context(&order.context);
         let mut chosen = Vec::new();
@@ -149,7 +198,7 @@ impl Maker {
         found: &[Option<(RevisionId, UpdateIdentity, PartRef)>],
         context: &[Option<Vec<u8>>],
         chosen: &[Chosen],
-    ) -> Result<(u64, Packed), Refused> {
+    ) -> Result<Packed, Refused> {
         let raw = chosen.iter().map(|one| one.text.len() as u64).sum();
         let level = if raw <= FEW { THOROUGH } else { QUICK };
         let pack = Pack::new(&included(found, chosen.iter().map(|one| one.place)), context, level);
@@ -168,11 +217,11 @@ impl Maker {
         place: usize,
         revision: RevisionId,
         part: &PartRef,
-    ) -> Result<(u64, Packed), Refused> {
+    ) -> Result<Packed, Refused> {
         let pack = Pack::new(&included(found, std::iter::once(place)), &[], QUICK);
         let addresses = self.addresses(revision)?;
         let mut opened = pack.begin(SpooledTempFile::new(IN_MEMORY), part.len())?;
-        let stored = Chunked { chunks: self.catalog.chunks(part), now: bytes::Bytes::new() };
+        let stored = Chunked { chunks: self.catalog.chunks(part), now: Bytes::new() };
         if has_others(&self.snapshot, revision, &self.languages) {
             let text = std::io::BufReader::new(stored);
             let shorter = cut(text, &self.languages).map_err(|_document| PeerError::Short)?.document;
@@ -213,7 +262,7 @@ fn included(
     items
 }
 
-fn ended(mut packed: Packed) -> Result<(u64, Packed), Refused> {
+fn ended(mut packed: SpooledTempFile) -> Result<Packed, Refused> {
     let len = packed.stream_position().map_err(|_disk| Refused::Body)?;
     packed.rewind().map_err(|_disk| Refused::Body)?;
     Ok((len, packed))
@@ -222,7 +271,7 @@ fn ended(mut packed: Packed) -> Result<(u64, Packed), Refused> {
 /// A stored text as a reader.
 struct Chunked {
     chunks: crate::catalog::Chunks,
-    now: bytes::Bytes,
+    now: Bytes,
 }
 
 impl Read for Chunked {

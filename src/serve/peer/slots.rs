@@ -29,12 +29,17 @@ const STALLED: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_secs(5);
 /// Children in the ring.
 const MOST_CHILDREN: usize = 10_000;
-/// Requests of one child that wait.
-const MOST_EACH: usize = 8;
+/// Requests of one child that wait: as many as a tailwater has under way.
+const MOST_EACH: usize = 64;
 
-/// The request must come again: its child keeps its place for a while.
+/// The request must come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ComeAgain;
+pub(super) enum ComeAgain {
+    /// At once: its child keeps its place for a while.
+    Now,
+    /// Later: there is no place for it.
+    Later,
+}
 
 /// The slots. Cheap to clone.
 #[derive(Clone)]
@@ -103,11 +108,11 @@ impl Slots {
             let left = deadline.saturating_duration_since(self.0.clock.instant());
             tokio::select! {
                 biased;
-                lease = &mut granted => return lease.map_err(|_closed| ComeAgain),
+                lease = &mut granted => return lease.map_err(|_closed| ComeAgain::Now),
                 () = self.0.clock.sleep(left.min(LOOK)) => {
                     self.take_back();
                     if left.is_zero() {
-                        return Err(ComeAgain);
+                        return Err(ComeAgain::Now);
                     }
                 }
             }
@@ -123,7 +128,7 @@ impl Slots {
         let known = state.ring.iter().position(|place| place.child == child);
         let place = match known {
             Some(at) => &mut state.ring[at],
-            None if state.ring.len() >= MOST_CHILDREN => return Err(ComeAgain),
+            None if state.ring.len() >= MOST_CHILDREN => return Err(ComeAgain::Later),
             None => {
                 state.ring.push_back(Place { child, waiting: VecDeque::new(), kept_until: now });
                 let last = state.ring.len() - 1;
@@ -133,7 +138,7 @@ impl Slots {
         place.kept_until = now + LONGEST_WAIT + KEPT;
         place.waiting.retain(|waiting| !waiting.is_closed());
         if place.waiting.len() >= MOST_EACH {
-            return Err(ComeAgain);
+            return Err(ComeAgain::Later);
         }
         place.waiting.push_back(sender);
         let refused = self.grant(&mut state);
@@ -283,7 +288,7 @@ mod tests {
     async fn who_is_told_to_come_again_keeps_its_place() {
         let slots = Slots::new(1, Clock::system());
         let busy = slots.lease(child(1)).await.unwrap();
-        assert_eq!(slots.lease(child(2)).await.err(), Some(ComeAgain));
+        assert_eq!(slots.lease(child(2)).await.err(), Some(ComeAgain::Now));
         let late = {
             let slots = slots.clone();
             Tasks::new().spawn("late", async move { slots.lease(child(3)).await.map(drop) })

@@ -81,10 +81,10 @@ impl Acquaintance {
         std::mem::take(&mut self.strange) != 0
     }
 
-    /// Asks it who it is. A link that broke is no answer.
-    pub(in crate::upstream) async fn ask(&mut self, link: &LinkClient, now: i64) -> bool {
+    /// Asks it who it is. A link that broke is no answer: it is asked again sooner.
+    pub(in crate::upstream) async fn ask(&mut self, link: &LinkClient, now: i64) {
         let mut request = Request::new(Full::<Bytes>::default());
-        let Ok(uri) = format!("{}{BASE}/", self.url).parse() else { return false };
+        let Ok(uri) = format!("{}{BASE}/", self.url).parse() else { return };
         (*request.method_mut(), *request.uri_mut()) = (Method::GET, uri);
         let asked = async {
             let response = link.send(request, Class::Metadata).await.ok()?;
@@ -92,12 +92,14 @@ impl Acquaintance {
             let body = Limited::new(response.into_body(), MAX_HELLO).collect().await;
             Some(body.ok().filter(|_| found).and_then(|body| Hello::decode(&body.to_bytes()).ok()))
         };
-        let Ok(Some(hello)) = tokio::time::timeout(PATIENCE, asked).await else { return false };
+        let Ok(Some(hello)) = tokio::time::timeout(PATIENCE, asked).await else {
+            self.was_strange(now);
+            return;
+        };
         if hello.is_none() {
             self.strange = 0;
         }
         (self.hello, self.at) = (hello, now);
-        true
     }
 }
 

@@ -15,6 +15,8 @@ use crate::upstream::{Mode, Outcome, SyncError, SyncOptions, Trigger, Upstream};
 
 /// How long the upstream may let us wait, in seconds.
 const WAIT_SECONDS: u32 = 50;
+/// An upstream that answers sooner without news is not asked again at once.
+const LEAST_WAIT: Duration = Duration::from_secs(5);
 /// The wait before a request that failed is sent again; doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such wait.
@@ -82,12 +84,12 @@ impl Upstream {
     /// Waits for news of what is not known yet, and fetches it.
     async fn wait(&self, mark: &Mark) -> Round {
         let Ok(session) = self.0.session().await else { return Round::Failed };
-        let known = mark.numbers;
         let replica = self.0.config.mode == Mode::Replica;
-        let mut path = format!("/changes?updates={}&wait={WAIT_SECONDS}", known.updates);
+        let mut path = format!("/changes?updates={}&wait={WAIT_SECONDS}", mark.numbers.updates);
         if replica {
             let _ = write!(path, "&decisions={}", mark.decisions.unwrap_or_default());
         }
+        let began = self.0.clock.instant();
         let now = match numbers(&session, &path).await {
             Ok(now) => now,
             Err(Trouble::Strange(reason)) => {
@@ -96,8 +98,11 @@ impl Upstream {
             }
             Err(Trouble::Failed(_)) => return Round::Failed,
         };
-        if known.updates == now.updates && (!replica || mark.decisions == Some(now.decisions)) {
-            return Round::Quiet;
+        // a synchronisation may have heard of it while this one waited
+        let mark = self.0.mark.borrow().clone().unwrap_or_default();
+        if mark.numbers.updates == now.updates && (!replica || mark.decisions == Some(now.decisions)) {
+            let waited = self.0.clock.instant().saturating_duration_since(began);
+            return if waited >= LEAST_WAIT { Round::Quiet } else { Round::Nothing };
         }
         self.0.clock.sleep(SPREAD.mul_f64(chance())).await;
         match self.run(SyncOptions::default(), Trigger::Notice).await {

@@ -167,6 +167,8 @@ impl Run {
             let numbers = *first.get_or_insert(list.numbers);
             told.numbers = numbers;
             told.decisions = list.decisions.or(told.decisions);
+            let gone = list.withdrawn.into_iter().filter(|identity| self.staging.holds(identity));
+            self.withdraw.extend(gone);
             let listed: Vec<UpdateIdentity> = list.entries.iter().map(|entry| entry.identity).collect();
             related.merge(self.take(fetcher, &listed).await?);
             let reached = list.entries.last().map(|entry| entry.number).filter(|_| list.more);

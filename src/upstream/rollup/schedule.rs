@@ -1,7 +1,7 @@
 //! When roll-ups start by themselves: after a synchronisation, and daily.
 //!
 //! Invariant: a roll-up that fails is tried again and fails nothing else; what there is to tell after a synchronisation
-//! that nobody asked for waits until the last roll-up is an hour old. It never runs two at once.
+//! that nobody asked for waits until the last roll-up is ten minutes old. It never runs two at once.
 //! Deviates: Windows rolls up after every synchronisation, even when there is nothing to tell.
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +19,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How far the daily one is put off by chance, so that a thousand sites do not tell at once.
 const JITTER: SignedDuration = SignedDuration::from_mins(30);
 /// How old the last one must be for another one that nobody asked for.
-const PAUSE: SignedDuration = SignedDuration::from_hours(1);
+const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What asks for a roll-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -198,7 +198,7 @@ async function approveDialog(updates) {
     say(`${updates.length} approved.`);
     await draw();
   }) }, make("h2", {}, `Approve ${updates.length} update(s)`),
-    make("div", { className: "row" }, field("Group", group), field("Action", action), field("Deadline (optional)", deadline)),
+    c.via.length ? make("p", { className: "faint" }, `Via ${via(c)}; its group is decided there.`) : make("div", { className: "row" }, field("Group", group), field("Action", action), field("Deadline (optional)", deadline)),
     make("div", { className: "row" }, make("button", {}, "Approve"), close())));
 }
 
@@ -256,9 +256,33 @@ async function groupsPage() {
 
 async function computersPage() {
   const { computers } = await api("/computers");
-  main.replaceChildren(table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed"], computers.map((c) => make("tr", {},
+  main.replaceChildren(table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed", "Via"], computers.map((c) => make("tr", {},
     cell(c.name, { className: "open", onclick: act(async () => computerDialog(c.computer_id)) }), cell(c.groups.join(", ")), cell(c.os), cell(time(c.last_contact)),
-    cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") })))));
+    cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") }), cell(via(c))))));
+}
+
+// the servers between this one and what a row is about
+const via = (row) => row.via.map((server) => server.name).join(" > ");
+
+async function serversPage() {
+  const { policy, servers, invited, refused } = await api("/downstreams");
+  const name = make("input", { required: true, placeholder: "branch.example, or an identity" });
+  const allow = async (server) => {
+    const made = await api("/downstreams/allow", "POST", { server });
+    open(make("h2", {}, `${made.name || made.server_id} may synchronise`), make("p", {}, "For upstream.token of a Tailwater; it is not shown again:"), make("pre", {}, made.token), close());
+    await draw();
+  };
+  const decide = (server, state) => state === "revoked"
+    ? make("button", { className: "quiet", onclick: act(async () => allow(server)) }, "Allow")
+    : make("button", { className: "quiet", onclick: act(async () => { if (confirm(`Shut ${server} out?`)) { await api("/downstreams/revoke", "POST", { server }); await draw(); } }) }, "Revoke");
+  const lacks = (l) => l.revisions === null ? (l.behind ? "behind" : "") : l.revisions ? `${l.revisions} revisions` : "nothing";
+  main.replaceChildren(
+    make("form", { className: "row", onsubmit: act(async () => allow(name.value)) }, field("Let a server in", name), make("button", {}, "Allow"), make("span", { className: "faint" }, `policy: ${policy}`)),
+    table(["Server", "State", "Via", "Computers", "Last took", "Metadata", "Content", "Lacks", ""], servers.map((s) => make("tr", {},
+      cell(s.name, { title: s.server_id }), cell(tag(s.state, s.state === "revoked" ? "bad" : "")), cell(via(s)), cell(s.computers, { className: "number" }), cell(time(s.took.at)),
+      cell(bytes(s.took.metadata_bytes)), cell(bytes(s.took.content_bytes)), cell(lacks(s.lacks)), cell(s.direct ? decide(s.server_id, s.state) : "")))),
+    ...(invited.length ? [make("h2", {}, "Allowed, not come yet"), table(["Name", "Since", ""], invited.map((i) => make("tr", {}, cell(i.name), cell(time(i.at)), cell(decide(i.name, "invited")))))] : []),
+    ...(refused.length ? [make("h2", {}, "Refused"), table(["Server", "Last", "Times", "Why", ""], refused.map((r) => make("tr", {}, cell(r.name, { title: r.server_id }), cell(time(r.at)), cell(r.times, { className: "number" }), cell(r.reason), cell(decide(r.server_id, "revoked")))))] : []));
 }
 
 async function computerDialog(id) {
@@ -294,7 +318,7 @@ async function contentPage() {
     table(["File", "Held", "Size", "State", "Last used"], content.files.map((f) => make("tr", {}, cell(f.names[0] ?? f.sha1, { title: f.sha1 }), cell(bytes(f.held), { className: "number" }), cell(bytes(f.size), { className: "number" }), cell(tag(f.state, f.state === "verified" ? "good" : "")), cell(time(f.last_use))))));
 }
 
-const pages = { status: [statusPage, 2], sync: [syncPage, 2], updates: [updatesPage, 0], groups: [groupsPage, 0], computers: [computersPage, 0], content: [contentPage, 5] };
+const pages = { status: [statusPage, 2], sync: [syncPage, 2], updates: [updatesPage, 0], groups: [groupsPage, 0], computers: [computersPage, 0], servers: [serversPage, 0], content: [contentPage, 5] };
 
 async function draw() {
   const name = location.hash.slice(1) in pages ? location.hash.slice(1) : "status";
