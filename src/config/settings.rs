@@ -248,12 +248,19 @@ impl<'a> Checked<'a> {
             );
         }
         let (times, every) = self.schedule()?;
+        let mode =
+            self.word("upstream.mode", &[("autonomous", Mode::Autonomous), ("replica", Mode::Replica)])?;
+        let microsoft = self.text("upstream.url").is_some_and(|url| url.contains(".update.microsoft.com"));
+        if mode == Mode::Replica && microsoft {
+            let reason =
+                "Microsoft Update decides nothing; name the server to be a replica of in upstream.url";
+            return Err(self.refuse("upstream.mode", reason));
+        }
         Ok(UpstreamSettings {
             url: self
                 .url("upstream.url")?
                 .ok_or_else(|| self.refuse("upstream.url", "expected an address"))?,
-            mode: self
-                .word("upstream.mode", &[("autonomous", Mode::Autonomous), ("replica", Mode::Replica)])?,
+            mode,
             products: self.list("upstream.products")?.to_vec(),
             classifications: self.list("upstream.classifications")?.to_vec(),
             languages: self.languages()?,

@@ -106,6 +106,7 @@ fn values_are_checked_with_what_is_expected_instead() {
         ("[content]\nmax_size = \"much\"", "200 GB"),
         ("[content]\nfetch = \"some\"", "\"demand\", \"approved\""),
         ("[upstream]\nurl = \"ftp://x\"", "http://server:8530"),
+        ("[upstream]\nmode = \"replica\"", "Microsoft Update decides nothing"),
         ("[upstream]\nmode = \"copy\"", "\"autonomous\", \"replica\""),
         ("[upstream]\nschedule = [\"25:00\"]", "03:00"),
         ("[upstream]\nschedule = [\"03:00\"]\nevery = \"4h\"", "exclude each other"),
