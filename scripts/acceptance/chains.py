@@ -174,9 +174,10 @@ def held(tw):
     return {(r["update_id"], r["revision"]): r["document_sha256"] for r in rows}
 
 
-def chain(folder, check):
-    with Upstream("--catalog", folder) as up, Tailwater(up.url, languages=LANGUAGES) as head, \
-            Tailwater(head.url, mode="replica", languages=LANGUAGES) as region, Tailwater(region.url, mode="replica", languages=LANGUAGES) as branch:
+def chain(folder, check, way):
+    """`way` is how servers of one kind speak: "off" is MS-WSUSSS, "sync" their own way."""
+    like = dict(mode="replica", languages=LANGUAGES, tailwater=way)
+    with Upstream("--catalog", folder) as up, Tailwater(up.url, languages=LANGUAGES) as head, Tailwater(head.url, **like) as region, Tailwater(region.url, **like) as branch:
         levels = (head, region, branch)
         for name, tw in zip(("second", "third", "fourth"), levels):
             tw.start()
@@ -189,6 +190,8 @@ def chain(folder, check):
         check("third and fourth level: the same by update, revision and document hash", stored[0] == stored[1] == stored[2], [len(s) for s in stored])
         decided(head, region, branch, check)
         content(up, levels, check)
+        if way != "off":
+            followed(head, region, branch, check)
 
 
 def decided(head, region, branch, check):
@@ -216,6 +219,19 @@ def decided(head, region, branch, check):
     head.run("updates", "unapprove", some[1])
     codes = [tw.run("sync")[0] for tw in (region, branch)]
     check("taken back at the second, gone at the fourth; let go at the third, back at the fourth", install(offers(branch, 1)) == sorted(some[:1]), codes)
+
+
+def followed(head, region, branch, check):
+    """Nobody starts a synchronisation: the approval travels by itself."""
+    for tw in (region, branch):
+        tw.change('tailwater = "sync"', 'tailwater = "follow"')
+        tw.restart()
+    some = [u["update_id"] for u in updates(head) if u["approvable"] and u["state"] == "unapproved" and not u["superseded"]][-1]
+    began = time.monotonic()
+    head.run("updates", "approve", some, "--group", "All Computers")
+    wait_for("the approval at the last level", lambda: offers(branch, 1).get(some, ("", ""))[0] == "Install", 120)
+    took = time.monotonic() - began
+    check("an approval at the second level is offered at the fourth within a minute, by itself", took < 60, f"{took:.1f} s")
 
 
 def content(up, levels, check):

@@ -1,20 +1,28 @@
 #!/usr/bin/env python3
 """The product's promises, each seen on the real binary against the independent probes.
 
-run.py [NAME…]     names: modes incremental kill faults huge agents approve demand corrupt refill rate calendar bad replica chain peer dss family
+run.py [NAME…]     all of them without names; `run.py --list` says what there is
 Needs a release build and ../shared/probes; TAILWATER_PROBE_PYTHON names a Python with zeep, requests and lxml.
 Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 """
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, documents, peers
+import chains, children, clients, documents, peers, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
 LEDGER = Ledger()
 check = LEDGER.check
 SCRATCH = pathlib.Path(os.environ.get("TAILWATER_SCRATCH", tempfile.gettempdir())) / "tailwater-acceptance"
+
+SCENARIOS = {}
+
+
+def scenario(act):
+    """Makes a function a scenario of its name."""
+    SCENARIOS[act.__name__] = act
+    return act
 
 
 def catalog_of(updates, **more):
@@ -50,6 +58,7 @@ def same(name, tailwater, upstream, everything=False):
     return check(name, not missing and not files and (not more or everything is None), f"{len(ours)} held, {len(missing)} missing {sorted(missing)[:2]}, {len(more)} more {sorted(more)[:2]}, {len(files)} with other files")
 
 
+@scenario
 def modes():
     """2: every selected revision in each blob mode and flavour."""
     folder = catalog_of(2000, mean_size=200000, seed=1)
@@ -66,6 +75,7 @@ def modes():
             same(f"stored equals /_catalog with {' '.join(flavour)}", tw, up, "--all-revisions" in flavour)
 
 
+@scenario
 def incremental():
     """3: a round without news costs nothing; changes bring exactly the changed revisions."""
     with Upstream("--catalog", catalog_of(2000, mean_size=200000, seed=1)) as up:
@@ -89,6 +99,7 @@ def incremental():
                 check(f"after {op}: exactly the changed revisions are fetched", code == 0 and sent == len(new) and new <= set(held(tw)), f"exit {code}, {len(new)} changed, {sent} sent")
 
 
+@scenario
 def kill():
     """3: kill -9 in the middle of a first sync of 20,000 revisions."""
     with Upstream("--catalog", catalog_of(7700, mean_size=1000, seed=3)) as up:
@@ -110,6 +121,7 @@ def kill():
             same("complete after the restart", tw, up)
 
 
+@scenario
 def faults():
     """4: every injected fault ends in a whole store; agents are served throughout."""
     rules = [dict(kind="drop", op="GetUpdateData", bytes=5000, count=3), dict(kind="drop", op="GetUpdateData", bytes=0, count=2), dict(kind="status", op="GetUpdateData", status=503, count=3), dict(kind="status", op="GetUpdateData", status=503, retry_after=1, count=2),
@@ -142,6 +154,7 @@ def faults():
             check(f"after {op}: synchronises, nothing fetched again", code == 0 and sent == 0, f"exit {code}, {sent} sent, {err.strip()[-200:]}")
 
 
+@scenario
 def huge():
     """5: a Core fragment of 48 MB through sync and to an agent, under 256 MB resident."""
     for blob in ("auto", "plain", "lzx"):
@@ -182,6 +195,7 @@ def probe_agents(tw, *more):
     print("\n".join(l for l in done.stdout.splitlines() if l.startswith("NOTE")))
 
 
+@scenario
 def agents():
     """6: the probe agent, in both styles and by the hundred."""
     with Upstream("--catalog", catalog_of(2000, mean_size=200000, seed=1, definitions=1)) as up, Tailwater(up.url) as tw:
@@ -198,6 +212,7 @@ def agents():
         probe_agents(tw, "--clients", os.environ.get("TAILWATER_CLIENTS", "200"), "--threads", "16")
 
 
+@scenario
 def approve():
     """7: a bundle approved for a group reaches that group with its deadline, and no other."""
     with Upstream("--catalog", catalog_of(300, mean_size=20000, seed=5)) as up, Tailwater(up.url) as tw:
@@ -222,6 +237,7 @@ def approve():
         check("decline removes it", bundle not in inside.offers)
 
 
+@scenario
 def demand():
     """8: 50 agents ask a cold 300 MB file, shuffled, all at once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -254,6 +270,7 @@ def demand():
             check("random unaligned ranges: at most 1.10 times", ratio <= 1.10 and not errors and not wrong, f"{ratio:.4f} of {want} bytes, {errors[:2]} {wrong[:2]}")
 
 
+@scenario
 def corrupt():
     """8: a corrupted piece from upstream never ends up verified and is fetched again."""
     with tempfile.TemporaryDirectory() as folder:
@@ -278,6 +295,7 @@ def corrupt():
             check("and the file ends verified", '"verified"' in rows, rows[:200])
 
 
+@scenario
 def refill():
     """8: kill -9 during a fill; pieces held before are not fetched again."""
     with tempfile.TemporaryDirectory() as folder:
@@ -297,6 +315,7 @@ def refill():
             check("kill -9 during a fill: what was held is not fetched again", more < 4_000_000, f"{more} bytes twice or in flight")
 
 
+@scenario
 def rate():
     """9: the cap, counted at the upstream's sockets."""
     seconds = int(os.environ.get("TAILWATER_RATE_SECONDS", "60"))
@@ -339,6 +358,7 @@ def rate():
                     stop.set()
 
 
+@scenario
 def calendar():
     """Issue 4, 3: three windows of the calendar on the real clock, counted at the upstream's sockets."""
     with tempfile.TemporaryDirectory() as folder:
@@ -379,6 +399,7 @@ def calendar():
                         check(f"{text}: mean 95-100 % of it within 2 s of its beginning, no second above 105 %", (n == 3 or 0.95 * bits <= mean) and mean <= bits and max(peaks) <= 1.05 * bits, f"mean {100 * mean / bits:.2f} %, highest {100 * max(peaks) / bits:.2f} %")
 
 
+@scenario
 def bad():
     """10: bad input gets a clear error with the next step."""
     with Upstream("--catalog", catalog_of(50, mean_size=20000, seed=9)) as up, Tailwater(up.url) as tw:
@@ -428,16 +449,21 @@ def bad():
         check("and agents are still served", post(envelope % config)[0] == 200, tw.resident())
 
 
+@scenario
 def replica():
     """Issue 3: decisions of an upstream hold on a replica, whatever happens, and only they."""
     chains.replica(catalog_of(2000, mean_size=200000, seed=1), check)
 
 
+@scenario
 def chain():
     """Issue 3: four levels are equal, decisions reach the last, and content crosses each hop once."""
-    chains.chain(catalog_of(500, mean_size=100000, seed=11), check)
+    for way in ("off", "sync"):
+        print(f"-- tailwater = {way}", flush=True)
+        chains.chain(catalog_of(500, mean_size=100000, seed=11), check, way)
 
 
+@scenario
 def dss():
     """Issue 3: the probe of downstream servers, in both styles; TAILWATER_DSS_UPDATES names other sizes."""
     for updates in os.environ.get("TAILWATER_DSS_UPDATES", "500,20000").split(","):
@@ -452,24 +478,54 @@ def dss():
                 print("\n".join(l for l in lines if l.startswith("NOTE")))
 
 
+@scenario
 def peer():
     """Issue 3: what two tailwaters cost each other, and how news travel."""
     peers.bytes_of_both_ways(catalog_of(int(os.environ.get("TAILWATER_PEER_UPDATES", "7700")), mean_size=1000, seed=3), check)
     peers.news_travel(catalog_of(2000, mean_size=200000, seed=1), check)
 
 
+@scenario
 def family():
     """Issue 3, 6: 200 children of one server take turns."""
     with tempfile.TemporaryDirectory() as folder:
         children.turns(folder, check)
 
 
+@scenario
+def rollup():
+    """Issue 3: computers are seen at the top, for little; servers that are not let in are told. TAILWATER_ROLLUP_COMPUTERS: how many."""
+    folder = catalog_of(200, mean_size=20000, seed=1)
+    rollups.enrolment(folder, check)
+    rollups.towards_wsus(folder, 600, check)
+    rollups.two_levels(folder, int(os.environ.get("TAILWATER_ROLLUP_COMPUTERS", "5000")), check)
+
+
+@scenario
+def liars():
+    """Issue 3: a downstream that lies gets the specified faults and costs nothing."""
+    import liars
+    folder = catalog_of(300, mean_size=20000, seed=5)
+    with Upstream("--catalog", folder) as up, Tailwater(up.url) as tw, Tailwater(up.url) as other:
+        for server in (tw, other):
+            server.start()
+            check("sync", server.run("sync")[0] == 0)
+        liars.run(tw, other, up, check)
+
+
 def main():
-    names = sys.argv[1:] or ["modes", "incremental", "kill", "faults", "huge", "agents", "approve", "demand", "corrupt", "refill", "rate", "calendar", "bad", "replica", "chain", "peer", "dss", "family"]
+    names = sys.argv[1:] or list(SCENARIOS)
+    if names == ["--list"]:
+        for name, act in SCENARIOS.items():
+            print(f"{name:12} {(act.__doc__ or '').strip().splitlines()[0]}")
+        return
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown:
+        sys.exit(f"no scenario {', '.join(unknown)}; there are {' '.join(SCENARIOS)}")
     for name in names:
         print(f"== {name}", flush=True)
         try:
-            globals()[name]()
+            SCENARIOS[name]()
         except Exception as error:
             import traceback
             traceback.print_exc()

@@ -99,7 +99,7 @@ class Upstream:
 class Tailwater:
     """One data directory, its configuration, and the server while it runs."""
 
-    def __init__(self, upstream, rate="unlimited", products=(), classifications=(), languages=("en",), extra="", keep=None, content="", mode="autonomous"):
+    def __init__(self, upstream, rate="unlimited", products=(), classifications=(), languages=("en",), extra="", keep=None, content="", mode="autonomous", tailwater="follow"):
         self.home = pathlib.Path(keep or tempfile.mkdtemp(prefix="tailwater-acceptance-"))
         self.port, self.admin_port = free_port(), free_port()
         self.url, self.admin = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
@@ -113,6 +113,7 @@ data_dir = "{self.data}"
 [upstream]
 url = "{upstream}"
 mode = "{mode}"
+tailwater = "{tailwater}"
 products = {json.dumps(list(products))}
 classifications = {json.dumps(list(classifications))}
 languages = {json.dumps(list(languages))}

@@ -19,9 +19,11 @@ struct Chain {
     levels: [Server; 3],
 }
 
-fn below(url: &str, mode: &str) -> String {
+/// `tailwater` says whether servers of one kind speak their own way.
+fn below(url: &str, mode: &str, tailwater: &str) -> String {
     format!(
-        "[upstream]\nurl = \"{url}\"\nmode = \"{mode}\"\nschedule = []\nclassifications = []\nproxy = \"none\"\n"
+        "[upstream]\nurl = \"{url}\"\nmode = \"{mode}\"\ntailwater = \"{tailwater}\"\nschedule = []\n\
+         classifications = []\nproxy = \"none\"\n"
     )
 }
 
@@ -32,7 +34,7 @@ fn json(server: &Server, arguments: &[&str]) -> Value {
 }
 
 impl Chain {
-    fn new() -> Self {
+    fn new(tailwater: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let tasks = Tasks::new();
@@ -44,9 +46,9 @@ impl Chain {
             ..upstream::Config::default()
         };
         let office = runtime.block_on(upstream::start(config, &Clock::system(), &tasks)).unwrap();
-        let first = Server::started(&below(&office.url(), "autonomous"));
-        let second = Server::started(&below(&format!("http://{}", first.agents()), "replica"));
-        let third = Server::started(&below(&format!("http://{}", second.agents()), "replica"));
+        let first = Server::started(&below(&office.url(), "autonomous", tailwater));
+        let second = Server::started(&below(&format!("http://{}", first.agents()), "replica", tailwater));
+        let third = Server::started(&below(&format!("http://{}", second.agents()), "replica", tailwater));
         let chain = Self { runtime, tasks, office, levels: [first, second, third] };
         json(&chain.levels[0], &["sync"]);
         chain.travel();
@@ -115,7 +117,15 @@ fn usable(server: &Server, count: usize) -> Vec<String> {
 
 #[test]
 fn an_approval_at_the_top_reaches_agents_at_the_end_and_content_crosses_each_hop_once() {
-    let chain = Chain::new();
+    reaches_the_end(Chain::new("off"));
+}
+
+#[test]
+fn the_same_between_tailwaters_in_their_own_way() {
+    reaches_the_end(Chain::new("sync"));
+}
+
+fn reaches_the_end(chain: Chain) {
     let all = revisions(&chain.levels[0]);
     assert!(
         chain.levels[1..].iter().all(|level| revisions(level) == all),
@@ -156,7 +166,7 @@ fn an_approval_at_the_top_reaches_agents_at_the_end_and_content_crosses_each_hop
 
 #[test]
 fn a_replica_refuses_to_decide_and_holds_back_for_its_own_site() {
-    let chain = Chain::new();
+    let chain = Chain::new("off");
     let [first, second, third] = &chain.levels;
     let one = usable(first, 1).remove(0);
     json(first, &["updates", "approve", &one, "--group", "All Computers"]);
@@ -196,7 +206,7 @@ fn a_replica_refuses_to_decide_and_holds_back_for_its_own_site() {
 
 #[test]
 fn changing_the_mode_keeps_what_is_held() {
-    let mut chain = Chain::new();
+    let mut chain = Chain::new("sync");
     let one = usable(&chain.levels[0], 1).remove(0);
     json(&chain.levels[0], &["updates", "approve", &one, "--group", "All Computers"]);
     chain.travel();
@@ -218,5 +228,13 @@ fn changing_the_mode_keeps_what_is_held() {
     assert_eq!(json(third, &["sync"])["stored"], 0);
     assert!(decided(third) == decided(first), "{}", decided(third));
     assert_eq!(json(third, &["groups", "list"])["groups"].as_array().unwrap().len(), 2);
+
+    // decided here, and never synchronised while it might
+    change(&mut chain.levels[2], "\"replica\"", "\"autonomous\"");
+    json(&chain.levels[2], &["updates", "decline", &one]);
+    change(&mut chain.levels[2], "\"autonomous\"", "\"replica\"");
+    let [first, _, third] = &chain.levels;
+    assert_eq!(json(third, &["sync"])["stored"], 0);
+    assert!(decided(third) == decided(first), "{}", decided(third));
     chain.end();
 }

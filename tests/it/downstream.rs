@@ -57,11 +57,34 @@ impl Upper {
         Self::carried(id, catalog, clock, dir)
     }
 
+    /// A server that keeps these languages.
+    pub(crate) fn keeping<D: AsRef<[u8]>>(
+        languages: &[&str],
+        documents: impl IntoIterator<Item = D>,
+    ) -> Self {
+        let Self { service, catalog, clock, dir, id, .. } = Self::over(1, documents);
+        drop(service);
+        Self::speaking(id, languages, catalog, clock, dir)
+    }
+
     /// A store that may come from elsewhere.
     pub(crate) fn carried(id: u128, catalog: Catalog, clock: Clock, dir: Arc<tempfile::TempDir>) -> Self {
+        Self::speaking(id, &["en", "de"], catalog, clock, dir)
+    }
+
+    fn speaking(
+        id: u128,
+        languages: &[&str],
+        catalog: Catalog,
+        clock: Clock,
+        dir: Arc<tempfile::TempDir>,
+    ) -> Self {
         let fetches = Arc::new(Fetches { begun: AtomicUsize::new(0), room: 150 });
         let service = Service::new(Parts {
-            config: Config { languages: vec!["en".to_owned(), "de".to_owned()], ..Config::default() },
+            config: Config {
+                languages: languages.iter().map(|&tag| tag.to_owned()).collect(),
+                ..Config::default()
+            },
             server: ServerId(Uuid::from_u128(id)),
             catalog: catalog.clone(),
             clock: clock.clone(),

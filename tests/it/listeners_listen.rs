@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::serve::listener::TlsFiles;
 use tailwater::serve::{Answer, Listener, ListenerConfig, ListenerError, Peer, Request, Response, full};
@@ -25,7 +25,8 @@ impl Answer for Echo {
         if request.uri().path() == "/slow" {
             self.0.notified().await;
         }
-        Response::new(full(if from.tls { "tls" } else { "plain" }))
+        let over = if from.tls { "tls" } else { "plain" };
+        Response::new(full(if from.certificate { "certificate" } else { over }))
     }
 }
 
@@ -70,6 +71,38 @@ async fn a_tls_listener_answers_over_tls() {
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("tls"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_asked_for_where_roots_are_given_and_nobody_needs_one() {
+    let tasks = Tasks::new();
+    let files = TlsFiles {
+        certificate: certificate("server.pem"),
+        key: certificate("server.key"),
+        client_roots: Some(certificate("servers.pem")),
+    };
+    let (address, _) = start(ListenerConfig { tls: Some(files), ..anywhere() }, &tasks).await;
+    let chain = || vec![CertificateDer::from_pem_file(certificate("branch.pem")).unwrap()];
+    let key = || PrivateKeyDer::from_pem_file(certificate("branch.key")).unwrap();
+    let builder = || {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(certificate("authority.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
+    };
+    let shown = builder().with_client_auth_cert(chain(), key()).unwrap();
+    for (config, said) in [(builder().with_no_client_auth(), "tls"), (shown, "certificate")] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream =
+            tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.ends_with(said), "{answer}");
+    }
 }
 
 #[tokio::test]

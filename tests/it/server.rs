@@ -134,6 +134,14 @@ impl Server {
         exchange(stream, &head, body).unwrap()
     }
 
+    /// Asks the agents' listener with these header lines.
+    pub(crate) fn ask_agents(&self, method: &str, path: &str, headers: &str) -> Answer {
+        let stream = TcpStream::connect(self.agents()).unwrap();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        exchange(stream, &head, b"").unwrap()
+    }
+
     /// Runs a command with this configuration.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         command(&self.config()).args(arguments).output().unwrap()

@@ -41,6 +41,19 @@ pub enum Fault {
     OtherRange,
 }
 
+/// What it says of the pieces that it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Their hashes.
+    Right,
+    /// Other hashes.
+    Wrong,
+    /// No hashes.
+    Garbage,
+    /// One less than there are pieces.
+    TooFew,
+}
+
 /// What was sent of one file.
 #[derive(Debug, Clone, Default)]
 pub struct Sent {
@@ -60,6 +73,7 @@ struct Inner {
     base: Mutex<String>,
     files: Mutex<HashMap<String, Bytes>>,
     faults: Mutex<VecDeque<Fault>>,
+    claim: Mutex<Option<Claim>>,
     sent: Mutex<HashMap<String, Sent>>,
     /// Bytes a second over all answers.
     pace: Option<u64>,
@@ -80,6 +94,7 @@ impl Origin {
             base: Mutex::new(format!("http://{}", listener.address())),
             files: Mutex::default(),
             faults: Mutex::default(),
+            claim: Mutex::default(),
             sent: Mutex::default(),
             pace,
             paced: Mutex::default(),
@@ -118,6 +133,11 @@ impl Origin {
     /// The next answers go wrong, one each.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.faults.lock().unwrap().extend(faults);
+    }
+
+    /// From now on it says this of the pieces it sends.
+    pub fn claim(&self, claim: Option<Claim>) {
+        *self.0.claim.lock().unwrap() = claim;
     }
 
     pub fn sent(&self, file: &FileDeclaration) -> Sent {
@@ -168,6 +188,19 @@ fn range(headers: &HeaderMap, size: u64) -> Option<(u64, u64)> {
     Some((first.parse().ok()?, (last.parse::<u64>().ok()? + 1).min(size)))
 }
 
+/// The header that says what the pieces of a range are.
+fn claims(claim: Claim, bytes: &Bytes, start: u64, end: u64) -> String {
+    let pieces = bytes[start as usize..end as usize].chunks(65_536);
+    let mut hashes: Vec<[u8; 16]> = pieces.map(tailwater::content::piece_hash).collect();
+    match claim {
+        Claim::Right => {}
+        Claim::Wrong => hashes.iter_mut().for_each(|hash| hash[0] ^= 1),
+        Claim::Garbage => return "no hashes at all".to_owned(),
+        Claim::TooFew => drop(hashes.pop()),
+    }
+    tailwater::wire::peer::encode_hashes(&hashes).unwrap()
+}
+
 impl Answer for Origin {
     async fn answer(&self, request: Request, _from: Peer) -> tailwater::serve::Response {
         let path = request.uri().path().to_owned();
@@ -205,6 +238,7 @@ impl Answer for Origin {
             wrong[middle] ^= 1;
             body = wrong.into();
         }
+        let claims = self.0.claim.lock().unwrap().map(|claim| claims(claim, &bytes, start, end));
         let shown = if fault == Some(Fault::OtherRange) { start + 1 } else { start };
         let stream = Stream {
             origin: self.clone(),
@@ -219,6 +253,9 @@ impl Answer for Origin {
             pause: None,
         };
         let mut answer = Response::new(stream.map_err(io::Error::other).boxed_unsync());
+        if let Some(claims) = claims {
+            answer.headers_mut().insert("tailwater-pieces", claims.parse().unwrap());
+        }
         if asked.is_some() {
             *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
             let value = format!("bytes {shown}-{}/{size}", end - 1);
