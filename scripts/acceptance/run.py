@@ -400,6 +400,20 @@ def calendar():
 
 
 @scenario
+def legs():
+    """Issue 4: rates towards clients, counted at their sockets."""
+    import legs as scene
+    with tempfile.TemporaryDirectory() as folder:
+        files = documents.site(folder, [30_000_000])
+        with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url) as tw:
+            tw.change('rate = "unlimited"', 'rate = "unlimited"\n[bandwidth.downstream]\nrate = "20 Mbit/s"\nper_client = "8 Mbit/s"\nper_subnet = "10 Mbit/s"')
+            tw.start()
+            check("sync", tw.run("sync")[0] == 0)
+            check("held", tw.run("content", "fetch", *[u["update_id"] for u in tw.json("updates", "list", "--limit", "100")["updates"] if u["approvable"]])[0] == 0)
+            scene.run(tw, files[0], check, float(os.environ.get("TAILWATER_LEGS_SECONDS", "10")))
+
+
+@scenario
 def bad():
     """10: bad input gets a clear error with the next step."""
     with Upstream("--catalog", catalog_of(50, mean_size=20000, seed=9)) as up, Tailwater(up.url) as tw:

@@ -22,7 +22,8 @@ pub use lock::{DataDir, Holder};
 pub use run::{Running, start, stop_signal};
 
 use crate::bandwidth::{
-    Calendar, ClientCertificate, Exception, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Timetable,
+    Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter, ProxySetting,
+    Timetable,
 };
 use crate::catalog::{self, Catalog};
 use crate::config::{
@@ -47,6 +48,7 @@ pub struct App {
     ready: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
     slots: peer::Slots,
+    legs: Option<Legs>,
     tasks: Tasks,
     /// Last, so that it is let go last.
     _dir: DataDir,
@@ -83,6 +85,7 @@ impl App {
         let sync =
             admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
         let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
+        let legs = Legs::new(settings.legs, &clock, &tasks);
         let services = admin::Services::new(admin::Parts {
             catalog: catalog.clone(),
             content: content.clone(),
@@ -97,6 +100,7 @@ impl App {
             decisions: Arc::clone(&decisions),
             served: Arc::clone(&served),
             slots: slots.clone(),
+            legs: legs.clone(),
             ready: Arc::clone(&ready),
             verification: Mutex::new(Value::Null),
         });
@@ -111,6 +115,7 @@ impl App {
             ready,
             served,
             slots,
+            legs,
             tasks,
             _dir: dir,
         })

@@ -63,7 +63,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     };
     let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate });
     for listener in sockets.agents {
-        let run = listener.run(Arc::clone(&site), clock.clone(), tasks.clone());
+        let run = listener.with_legs(app.legs.clone()).run(Arc::clone(&site), clock.clone(), tasks.clone());
         tasks.spawn("agents' listener", run);
     }
     let console = admin::Site::new(app.services.clone(), Some(token), own_names(loaded));

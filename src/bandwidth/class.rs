@@ -1,10 +1,10 @@
 //! What a transfer is for.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a transfer is for, in the order of urgency: the link serves the first that waits, and leaves the others one
 /// turn in 16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// An agent waits for it now.

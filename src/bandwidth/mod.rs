@@ -1,5 +1,5 @@
-//! The link towards the upstream: what it may carry, who takes turns on it, what it has carried, and the
-//! HTTP client whose sockets pass all of that.
+//! The link towards the upstream: what it may carry, who takes turns on it, what it has carried, the
+//! HTTP client whose sockets pass all of that, and the rates of the other legs.
 //!
 //! **Invariant:** every byte received from an upstream, metadata and headers included, passes [`Limiter`]
 //! and is counted by [`Meter`] at the socket, below TLS. It never decides what is worth fetching.
@@ -13,6 +13,8 @@ mod connect;
 mod deposit;
 mod dispatch;
 mod error;
+mod leg_turns;
+mod legs;
 mod limiter;
 mod meter;
 mod pool;
@@ -30,6 +32,7 @@ pub use class::Class;
 pub use client::LinkClient;
 pub use config::{ClientCertificate, LinkConfig, ProxySetting};
 pub use error::{Blame, LinkError};
+pub use legs::{Leg, LegRates, Legs, LegsStatus};
 pub use limiter::{Lane, Limiter, LimiterStatus};
 pub use meter::{Meter, MeterReading};
 pub use requester::{Purpose, Requester};

@@ -36,6 +36,42 @@ fn until_when(reading: &Value) -> String {
     }
 }
 
+fn print(reading: &Value) {
+    output::text(&format!(
+        "Rate      {}, {}\nNow       {}\nReceived  {} since start\nSent      {} since start\n\n",
+        field(reading, "rate"),
+        until_when(reading),
+        rate(number(reading, "bits_per_second")),
+        bytes(reading, "received"),
+        bytes(reading, "sent"),
+    ));
+    let rows: Vec<Vec<String>> = list(reading, "by_class")
+        .iter()
+        .map(|class| vec![field(class, "class"), bytes(class, "received"), bytes(class, "sent")])
+        .collect();
+    output::table(&["PURPOSE", "RECEIVED", "SENT"], &rows);
+    if reading["downstream"].is_object() {
+        let legs = &reading["downstream"];
+        output::text(&format!(
+            "\nTo clients {} in all, {} each, {} a subnet; {} connected, {} wait, {} sent since start\n",
+            field(legs, "rate"),
+            field(legs, "per_client"),
+            field(legs, "per_subnet"),
+            number(legs, "clients"),
+            number(legs, "waiting"),
+            bytes(legs, "sent"),
+        ));
+    }
+    let windows: Vec<Vec<String>> = list(reading, "windows")
+        .iter()
+        .map(|window| ["days", "from", "to", "rate", "time_zone"].map(|key| field(window, key)).to_vec())
+        .collect();
+    if !windows.is_empty() {
+        output::text("\n");
+        output::table(&["DAYS", "FROM", "TO", "RATE", "TIME ZONE"], &windows);
+    }
+}
+
 /// Shows or sets.
 pub(super) async fn run(
     connection: &Connection,
@@ -49,29 +85,7 @@ pub(super) async fn run(
                 output::json(&reading)?;
                 return Ok(Outcome::Done);
             }
-            output::text(&format!(
-                "Rate      {}, {}\nNow       {}\nReceived  {} since start\nSent      {} since start\n\n",
-                field(&reading, "rate"),
-                until_when(&reading),
-                rate(number(&reading, "bits_per_second")),
-                bytes(&reading, "received"),
-                bytes(&reading, "sent"),
-            ));
-            let rows: Vec<Vec<String>> = list(&reading, "by_class")
-                .iter()
-                .map(|class| vec![field(class, "class"), bytes(class, "received"), bytes(class, "sent")])
-                .collect();
-            output::table(&["PURPOSE", "RECEIVED", "SENT"], &rows);
-            let windows: Vec<Vec<String>> = list(&reading, "windows")
-                .iter()
-                .map(|window| {
-                    ["days", "from", "to", "rate", "time_zone"].map(|key| field(window, key)).to_vec()
-                })
-                .collect();
-            if !windows.is_empty() {
-                output::text("\n");
-                output::table(&["DAYS", "FROM", "TO", "RATE", "TIME ZONE"], &windows);
-            }
+            print(&reading);
         }
         BandwidthCommand::Set { rate, until, .. } => {
             if !connection.is_server() {

@@ -98,6 +98,9 @@ pub(super) const KEYS: &[Key] = &[
     text("bandwidth.rate", "\"unlimited\""),
     unset("bandwidth.time_zone"),
     Key { path: "bandwidth.window", kind: Kind::Tables(WINDOW), default: None },
+    text("bandwidth.downstream.rate", "\"unlimited\""),
+    text("bandwidth.downstream.per_client", "\"unlimited\""),
+    text("bandwidth.downstream.per_subnet", "\"unlimited\""),
     text("admin.listen", "\"127.0.0.1:8532\""),
     list("admin.names", "[]"),
     text("log.filter", "\"info\""),
@@ -107,7 +110,6 @@ pub(super) const KEYS: &[Key] = &[
 /// Keys that users may read about and that this version cannot honour yet, with the reason.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("bandwidth.budget", "daily and monthly budgets are not built yet"),
-    ("bandwidth.downstream", "rates towards clients are not built yet"),
     ("bandwidth.adaptive", "yielding to other traffic is not built yet"),
 ];
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 pub use error::ConfigError;
 pub use source::{Origin, Raw};
 
-use crate::bandwidth::Window;
+use crate::bandwidth::{LegRates, Window};
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub rate: Rate,
     /// `[[bandwidth.window]]`
     pub windows: Vec<Window>,
+    /// `[bandwidth.downstream]`
+    pub legs: LegRates,
     /// `admin.listen`
     pub admin_listen: SocketAddr,
     /// `admin.names`

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
-use crate::bandwidth::{Days, Window};
+use crate::bandwidth::{Days, LegRates, Window};
 use crate::config::{
     AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
     OfferPolicy, Proxy, ServerSettings, Tailwater, TlsSettings,
@@ -199,6 +199,11 @@ impl<'a> Checked<'a> {
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
             windows: self.windows()?,
+            legs: LegRates {
+                rate: self.leg("bandwidth.downstream.rate")?,
+                per_client: self.leg("bandwidth.downstream.per_client")?,
+                per_subnet: self.leg("bandwidth.downstream.per_subnet")?,
+            },
             admin_listen: self.needed_address("admin.listen")?,
             admin_names: self.list("admin.names")?.to_vec(),
             log: self.log()?,
@@ -360,6 +365,17 @@ impl<'a> Checked<'a> {
             max_size,
             min_free: self.parsed("content.min_free")?,
         })
+    }
+
+    /// A rate towards clients.
+    fn leg(&self, key: &str) -> Result<Rate, ConfigError> {
+        let rate = self.parsed::<Rate>(key)?;
+        if rate == Rate::Closed {
+            return Err(
+                self.refuse(key, "expected a rate or \"unlimited\"; to serve nobody, stop the server")
+            );
+        }
+        Ok(rate)
     }
 
     fn windows(&self) -> Result<Vec<Window>, ConfigError> {

@@ -107,6 +107,8 @@ fn values_are_checked_with_what_is_expected_instead() {
         ("[content]\nfetch = \"some\"", "\"demand\", \"approved\""),
         ("[upstream]\nurl = \"ftp://x\"", "http://server:8530"),
         ("[upstream]\nmode = \"replica\"", "Microsoft Update decides nothing"),
+        ("[bandwidth.downstream]\nrate = \"closed\"", "stop the server"),
+        ("[bandwidth.downstream]\nper_client = \"4\"", "8 Mbit/s"),
         ("[upstream]\nmode = \"copy\"", "\"autonomous\", \"replica\""),
         ("[upstream]\nschedule = [\"25:00\"]", "03:00"),
         ("[upstream]\nschedule = [\"03:00\"]\nevery = \"4h\"", "exclude each other"),

@@ -21,11 +21,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::paced::Paced;
 use super::site::{Answer, Peer};
+use crate::bandwidth::Legs;
 use crate::runtime::{Clock, Tasks};
 
 /// How long a TLS handshake may take; a client that needs longer is not one.
@@ -135,6 +137,7 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
     config: ListenerConfig,
     address: SocketAddr,
+    legs: Option<Legs>,
 }
 
 impl Listener {
@@ -150,12 +153,19 @@ impl Listener {
         };
         let socket = TcpListener::bind(config.address).await.map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        Ok(Self { socket, tls, config, address })
+        Ok(Self { socket, tls, config, address, legs: None })
     }
 
     /// Where it listens, with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The same, sending no faster than these legs allow.
+    #[must_use]
+    pub fn with_legs(mut self, legs: Option<Legs>) -> Self {
+        self.legs = legs;
+        self
     }
 
     /// Accepts and answers until shutdown begins, then lets running answers end within the drain limit.
@@ -180,13 +190,17 @@ impl Listener {
                     continue;
                 }
             };
-            let peer = Peer { address, local: self.address, tls: self.tls.is_some(), certificate: false };
+            // a peer that is gone already shows at the first read
+            let _ = stream.set_nodelay(true);
+            let local = stream.local_addr().unwrap_or(self.address);
+            let peer = Peer { address, local, tls: self.tls.is_some(), certificate: false };
             let connection = Connection {
                 answer: Arc::clone(&answer),
                 peer,
                 idle: self.config.idle,
                 watcher: graceful.watcher(),
             };
+            let stream = Paced::new(stream, self.legs.as_ref().map(|legs| legs.leg(address.ip())));
             let tls = self.tls.clone();
             tasks.spawn("http connection", async move {
                 let _slot = slot;
@@ -208,12 +222,7 @@ struct Connection<A> {
 }
 
 impl<A: Answer> Connection<A> {
-    async fn start(mut self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // a peer that is gone already shows at the first read
-        let _ = stream.set_nodelay(true);
-        if let Ok(local) = stream.local_addr() {
-            self.peer.local = local;
-        }
+    async fn start(mut self, stream: Paced, tls: Option<TlsAcceptor>) {
         match tls {
             None => self.serve(stream).await,
             Some(tls) => {

@@ -12,6 +12,7 @@ pub mod downstream;
 pub mod fault;
 pub mod files;
 pub mod listener;
+mod paced;
 pub mod peer;
 mod site;
 pub mod soap;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::error::ApiError;
-use crate::bandwidth::{Limiter, Meter, Timetable};
+use crate::bandwidth::{Legs, Limiter, Meter, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
@@ -74,6 +74,8 @@ pub struct Parts {
     pub served: Arc<std::sync::atomic::AtomicU64>,
     /// Turns of downstream tailwaters.
     pub slots: crate::serve::peer::Slots,
+    /// Rates towards agents and downstream servers, where there are any.
+    pub legs: Option<Legs>,
     /// Whether agents can be answered.
     pub ready: Arc<AtomicBool>,
     /// The last verification.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::api::{Result, Services, blocking};
-use crate::bandwidth::{Exception, Window};
+use crate::bandwidth::{Exception, Legs, Window};
 use crate::domain::Rate;
 
 /// Where the exception is kept.
@@ -23,6 +23,7 @@ pub(super) async fn show(State(services): State<Services>) -> Json<Value> {
     let mut answer = reading(&services);
     let windows: Vec<Value> = services.timetable.windows().iter().map(window).collect();
     answer["windows"] = windows.into();
+    answer["downstream"] = json!(services.legs.as_ref().map(Legs::status));
     Json(answer)
 }
 

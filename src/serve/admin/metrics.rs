@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::api::{Result, Services};
 use super::error::ApiError;
+use crate::bandwidth::Legs;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
@@ -33,6 +34,7 @@ type Counts<L> = Family<L, Gauge<u64, AtomicU64>>;
 pub(super) async fn scrape(State(services): State<Services>) -> Result<Response> {
     let mut registry = Registry::with_prefix("tailwater");
     link(&services, &mut registry);
+    legs(&services, &mut registry);
     content(&services, &mut registry);
     catalog(&services, &mut registry);
     downstream(&services, &mut registry);
@@ -67,6 +69,23 @@ fn link(services: &Services, registry: &mut Registry) {
     // 0 stands for no limit: Prometheus has no better word
     let cap = services.limiter.rate().bytes_per_second().map_or(0, |bytes| bytes.saturating_mul(8));
     registry.register("link_rate_bits_per_second", "The cap in force; 0 is none", ConstGauge::new(cap));
+}
+
+fn legs(services: &Services, registry: &mut Registry) {
+    let Some(status) = services.legs.as_ref().map(Legs::status) else { return };
+    let sent = ConstCounter::new(status.sent);
+    registry.register_with_unit(
+        "downstream_sent",
+        "Sent to agents and downstream servers",
+        Unit::Bytes,
+        sent,
+    );
+    let clients: Counts<StateLabel> = Family::default();
+    for (state, count) in [("connected", status.clients), ("waiting", status.waiting)] {
+        clients.get_or_create(&StateLabel { state }).set(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+    let help = "Addresses of agents and downstream servers, while their rates are limited";
+    registry.register("downstream_clients", help, clients);
 }
 
 fn content(services: &Services, registry: &mut Registry) {
