@@ -12,6 +12,7 @@ use crate::cli::arguments::ContentCommand;
 use crate::cli::connection::Connection;
 use crate::cli::output::{self, Outcome, bytes, field, list, number};
 use crate::cli::sync::Bar;
+use crate::cli::transfers;
 
 /// How often running work is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -42,9 +43,20 @@ pub(super) async fn run(
                 output::json(&answer)?;
             } else {
                 print_status(&answer);
+                transfers::print(&connection.get("/transfers").await?);
             }
             Ok(Outcome::Done)
         }
+        ContentCommand::Pause(names) => {
+            transfers::order(connection, &names, Some(json!({ "paused": true })), json).await
+        }
+        ContentCommand::Resume(names) => {
+            transfers::order(connection, &names, Some(json!({ "paused": false })), json).await
+        }
+        ContentCommand::Raise { files, class } => {
+            transfers::order(connection, &files, Some(json!({ "class": class })), json).await
+        }
+        ContentCommand::Cancel(names) => transfers::order(connection, &names, None, json).await,
         ContentCommand::Verify => verify(connection, json).await,
         ContentCommand::Fetch { updates, approved, no_wait } => {
             let body = json!({ "updates": updates, "approved": approved });

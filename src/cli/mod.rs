@@ -19,6 +19,7 @@ mod serve;
 mod simulate;
 mod status;
 mod sync;
+mod transfers;
 mod updates;
 
 use std::process::ExitCode;

@@ -277,6 +277,9 @@ impl Flow {
             }
         }
         self.kick();
+        let mut flows = locked(&self.shared.flows);
+        let state = locked(&self.state);
+        self.forget_if_idle(&mut flows, &state);
     }
 
     /// Gives the file up; what has come is kept.

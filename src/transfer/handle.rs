@@ -131,6 +131,9 @@ impl Handle {
         if held && (want.file.is_verified() || !want.file.is_complete()) {
             return Ok(want);
         }
+        if !held && self.0.queue.is_paused(&sha1) {
+            return Err(TransferError::Stopped { sha1 });
+        }
         if !held && wish.reader && shared.config.policy == Policy::None {
             let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
             return Err(TransferError::Elsewhere { sha1, url });
@@ -210,7 +213,11 @@ impl Handle {
             name: file.name,
             size: file.size,
             class,
-            state: TransferState::Queued,
+            state: if self.0.queue.is_paused(&file.sha1) {
+                TransferState::Paused
+            } else {
+                TransferState::Queued
+            },
             waiting: 0,
             flights: 0,
             trouble: None,
@@ -228,18 +235,26 @@ impl Handle {
         flow.as_ref().map(act).is_some()
     }
 
-    /// Stops asking for a file until [`Handle::resume`]. False when it is not being transferred.
+    /// Stops asking for a file until [`Handle::resume`] or a new start; who waits for bytes of it is told. False when it
+    /// is neither queued nor being transferred.
     pub fn pause(&self, sha1: &Sha1Digest) -> bool {
-        self.with_flow(sha1, |flow| flow.pause(true))
+        let known = self.0.queue.holds(sha1) || locked(&self.0.shared.flows).contains_key(sha1);
+        if known && self.0.queue.pause(sha1, true) {
+            self.with_flow(sha1, |flow| flow.pause(true));
+            return true;
+        }
+        false
     }
 
     /// Goes on with a paused file.
     pub fn resume(&self, sha1: &Sha1Digest) -> bool {
-        self.with_flow(sha1, |flow| flow.pause(false))
+        let queued = self.0.queue.pause(sha1, false);
+        self.with_flow(sha1, |flow| flow.pause(false)) || queued
     }
 
     /// Gives a file up; what has come is kept. True when it was queued or being transferred.
     pub fn cancel(&self, sha1: &Sha1Digest) -> bool {
+        self.0.queue.pause(sha1, false);
         let queued = self.0.queue.remove(sha1);
         self.with_flow(sha1, |flow| flow.cancel()) || queued
     }

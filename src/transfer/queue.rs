@@ -4,7 +4,7 @@
 //! comes again after a pause, for as long as it is wanted. It never competes with a reader: its wishes are
 //! of a class below.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ struct Wish {
 #[derive(Default)]
 pub(super) struct Queue {
     wishes: Mutex<VecDeque<Wish>>,
+    /// Files that an administrator stopped, until they go on or the server starts anew.
+    paused: Mutex<HashSet<Sha1Digest>>,
     changed: Notify,
 }
 
@@ -99,6 +101,27 @@ impl Queue {
         true
     }
 
+    /// Stops a file, or lets it go on. False when there is no room to remember it, or nothing to go on with.
+    pub(super) fn pause(&self, sha1: &Sha1Digest, paused: bool) -> bool {
+        let mut all = locked(&self.paused);
+        if paused {
+            return all.contains(sha1) || (all.len() < MAX_QUEUE && all.insert(*sha1));
+        }
+        let was = all.remove(sha1);
+        drop(all);
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+        was
+    }
+
+    pub(super) fn is_paused(&self, sha1: &Sha1Digest) -> bool {
+        locked(&self.paused).contains(sha1)
+    }
+
+    pub(super) fn holds(&self, sha1: &Sha1Digest) -> bool {
+        locked(&self.wishes).iter().any(|wish| wish.file.sha1 == *sha1)
+    }
+
     pub(super) fn waiting(&self) -> Vec<(FileDeclaration, Class)> {
         locked(&self.wishes).iter().take(SHOWN).map(|wish| (wish.file.clone(), wish.class)).collect()
     }
@@ -109,8 +132,12 @@ impl Queue {
 
     /// The next one that is due, or when one will be.
     fn next(&self, now: Instant) -> Result<Wish, Option<Instant>> {
+        let paused = locked(&self.paused);
         let mut wishes = locked(&self.wishes);
-        let due = |wish: &Wish| wish.not_before.is_none_or(|at| at <= now);
+        let due = |wish: &Wish| {
+            wish.not_before.is_none_or(|at| at <= now)
+                && (paused.is_empty() || !paused.contains(&wish.file.sha1))
+        };
         match wishes.iter().position(due).and_then(|place| wishes.remove(place)) {
             Some(wish) => Ok(wish),
             None => Err(wishes.iter().filter_map(|wish| wish.not_before).min()),
@@ -143,6 +170,9 @@ async fn work(handle: &Handle) {
             Ok(wish) => {
                 let size = ByteCount(wish.file.size);
                 match whole(handle, &wish).await {
+                    Err(TransferError::Stopped { sha1 }) if queue.is_paused(&sha1) => {
+                        queue.again(wish, shared.clock.instant());
+                    }
                     Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
                     Err(error) => {
                         tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");

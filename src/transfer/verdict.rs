@@ -51,6 +51,8 @@ impl Flow {
         let mut state = locked(&self.state);
         tracing::info!(sha1 = %self.sha1(), size = self.declaration.size, "verified");
         (state.verifying, state.mismatches, state.trouble) = (false, 0, None);
+        // there is nothing left to pause
+        state.paused = false;
         if let Some(id) = state.refetch.take() {
             state.plan.remove(id);
         }

@@ -43,4 +43,5 @@ mod sync_shows_no_half_world;
 mod tailwaters_speak_shorter;
 mod the_store_keeps_its_limits;
 mod the_two_ends_meet;
+mod transfers_obey;
 mod updates_arrive_in_stages;

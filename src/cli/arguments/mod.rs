@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
 pub(super) use updates::{ListArguments, UpdatesCommand};
 
+use crate::bandwidth::Class;
 use crate::domain::Rate;
 
 /// A bandwidth-aware downstream replica and caching server for Windows updates.
@@ -256,6 +257,33 @@ pub(super) enum ContentCommand {
     },
     /// Drop files that no update names any more
     Collect,
+    /// Stop fetching files until `content resume` or a new start; what has come is kept
+    Pause(TransferNames),
+    /// Go on with paused files
+    Resume(TransferNames),
+    /// Make transfers more urgent
+    Raise {
+        #[command(flatten)]
+        files: TransferNames,
+        /// interactive, metadata, deadline, security, normal or background
+        #[arg(long, default_value = "interactive", value_parser = class)]
+        class: Class,
+    },
+    /// Give transfers up; what has come is kept, and an agent that asks begins them anew
+    Cancel(TransferNames),
+}
+
+/// Which transfers.
+#[derive(Debug, Args)]
+pub(super) struct TransferNames {
+    /// SHA-1, its beginning, or a file's name, as `content status` shows them
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<String>,
+}
+
+fn class(text: &str) -> Result<Class, String> {
+    let named = Class::ALL.into_iter().find(|class| class.as_str() == text);
+    named.ok_or_else(|| format!("expected one of {}", Class::ALL.map(Class::as_str).join(", ")))
 }
 
 /// `bandwidth …`.

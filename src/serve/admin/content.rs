@@ -131,6 +131,41 @@ fn digest(text: &str) -> Result<Sha1Digest> {
     })
 }
 
+/// `PUT /transfers/{sha1}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    paused: Option<bool>,
+    class: Option<Class>,
+}
+
+/// Pauses a transfer, goes on with it, or makes it more urgent.
+pub(super) async fn order(
+    State(services): State<Services>,
+    Path(sha1): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<Json<Value>> {
+    let digest = digest(&sha1)?;
+    let transfers = &services.transfers;
+    let paused =
+        order.paused.map(|paused| if paused { transfers.pause(&digest) } else { transfers.resume(&digest) });
+    let raised = order.class.map(|class| transfers.raise(&digest, class));
+    match (paused, raised) {
+        (None, None) => Err(ApiError::Invalid {
+            field: "paused",
+            reason: "expected \"paused\" (true or false), \"class\" (such as \"interactive\"), or both"
+                .to_owned(),
+        }),
+        (Some(false), _) | (_, Some(false)) => Err(unknown_transfer(&sha1)),
+        _ => Ok(Json(json!({ "sha1": digest.hex(), "paused": order.paused, "class": order.class }))),
+    }
+}
+
+fn unknown_transfer(sha1: &str) -> ApiError {
+    let name = sha1.chars().take(60).collect();
+    ApiError::NotFound { kind: "transfer", name, next: "it may have ended; see `content status`" }
+}
+
 /// `DELETE /transfers/{sha1}`: gives a transfer up; what came is kept.
 pub(super) async fn cancel(
     State(services): State<Services>,
@@ -139,6 +174,5 @@ pub(super) async fn cancel(
     if services.transfers.cancel(&digest(&sha1)?) {
         return Ok(Json(json!({ "cancelled": sha1 })));
     }
-    let name = sha1.chars().take(60).collect();
-    Err(ApiError::NotFound { kind: "transfer", name, next: "it may have ended; see `content status`" })
+    Err(unknown_transfer(&sha1))
 }

@@ -86,6 +86,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("post", "/content/fetch") => post(content::fetch),
         ("post", "/content/collect") => post(content::collect),
         ("get", "/transfers") => get(content::transfers),
+        ("put", "/transfers/{sha1}") => put(content::order),
         ("delete", "/transfers/{sha1}") => delete(content::cancel),
         ("get", "/bandwidth") => get(bandwidth::show),
         ("put", "/bandwidth") => put(bandwidth::set),

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::bandwidth::Class;
+
 /// One operation of the API.
 pub(super) struct Operation {
     pub method: &'static str,
@@ -87,6 +89,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     writing("post", "/content/fetch", "Fetch files now", &["updates", "approved"]),
     operation("post", "/content/collect", "Drop files that nothing offered names"),
     reading("/transfers", "What is on its way", &[]),
+    writing(
+        "put",
+        "/transfers/{sha1}",
+        "Pause a transfer, go on with it, or make it more urgent",
+        &["paused", "class"],
+    ),
     operation("delete", "/transfers/{sha1}", "Give a transfer up"),
     reading("/bandwidth", "The rate, and what crosses the link", &[]),
     writing("put", "/bandwidth", "Let a rate hold over the calendar", &["*rate", "until"]),
@@ -110,11 +118,13 @@ fn field_schema(name: &str) -> Value {
             json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs, KB numbers or parts of titles" })
         }
         "whose" => json!({ "type": "string", "enum": ["all", "ours", "below"] }),
-        "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only" | "accept_removals" => {
+        "paused" | "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only"
+        | "accept_removals" => {
             json!({ "type": "boolean" })
         }
         "action" => json!({ "type": "string", "enum": ["install", "uninstall"] }),
         "deadline" => json!({ "type": "string", "description": "RFC 3339, or local time without an offset" }),
+        "class" => json!({ "type": "string", "enum": Class::ALL }),
         "rate" => json!({ "type": "string", "examples": ["8 Mbit/s", "unlimited"] }),
         _ => json!({ "type": "string" }),
     }

@@ -313,7 +313,9 @@ async function contentPage() {
       make("button", { className: "quiet", onclick: act(async () => { const r = await api("/content/collect", "POST", {}); say(`${r.files} files dropped.`); await draw(); }) }, "Drop what no update names")),
     make("h2", {}, "Transfers"),
     table(["File", "Here", "Size", "Class", "State", ""], transfers.map((t) => make("tr", {}, cell(t.name, { title: t.sha1 }), cell(bytes(t.held), { className: "number" }), cell(bytes(t.size), { className: "number" }), cell(t.class), cell(t.state),
-      cell(make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "DELETE"); await draw(); }) }, "Cancel"))))),
+      cell(make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { paused: t.state !== "paused" }); await draw(); }) }, t.state === "paused" ? "Go on" : "Pause"),
+        make("button", { className: "quiet", disabled: t.class === "interactive", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { class: "interactive" }); await draw(); }) }, "Hurry"),
+        make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "DELETE"); await draw(); }) }, "Cancel"))))),
     make("h2", {}, "Files"),
     table(["File", "Held", "Size", "State", "Last used"], content.files.map((f) => make("tr", {}, cell(f.names[0] ?? f.sha1, { title: f.sha1 }), cell(bytes(f.held), { className: "number" }), cell(bytes(f.size), { className: "number" }), cell(tag(f.state, f.state === "verified" ? "good" : "")), cell(time(f.last_use))))));
 }
