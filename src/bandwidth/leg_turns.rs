@@ -19,6 +19,8 @@ use crate::domain::Rate;
 struct Level {
     quota: Option<Quota>,
     spare: u64,
+    /// Until when it is used up: one time for all who ask, so that they go on in the order in which they came.
+    used_up: Option<Instant>,
 }
 
 struct Client {
@@ -58,17 +60,31 @@ pub(super) struct State {
 
 impl Level {
     fn new(rate: Rate, quantum: u64) -> Self {
-        Self { quota: rate.bytes_per_second().map(|bytes| Quota::new(bytes, quantum)), spare: 0 }
+        Self {
+            quota: rate.bytes_per_second().map(|bytes| Quota::new(bytes, quantum)),
+            spare: 0,
+            used_up: None,
+        }
     }
 
     /// Makes sure that `bytes` can be spent, or says when to ask again.
-    fn prepare(&mut self, bytes: u64) -> Result<(), Duration> {
-        if let Some(quota) = &self.quota
-            && self.spare < bytes
-        {
-            self.spare += quota.take(bytes - self.spare)?;
+    fn prepare(&mut self, bytes: u64, now: Instant) -> Result<(), Instant> {
+        let Some(quota) = self.quota.as_ref().filter(|_| self.spare < bytes) else { return Ok(()) };
+        if let Some(until) = self.used_up.filter(|until| *until > now) {
+            return Err(until);
         }
-        Ok(())
+        match quota.take(bytes - self.spare) {
+            Ok(taken) => {
+                self.spare += taken;
+                self.used_up = None;
+                Ok(())
+            }
+            Err(wait) => {
+                let until = now + wait;
+                self.used_up = Some(until);
+                Err(until)
+            }
+        }
     }
 
     fn spend(&mut self, bytes: u64) {
@@ -191,22 +207,22 @@ impl State {
             self.ring.push_back(client);
         }
         while let Some(address) = self.ring.front().copied() {
-            match self.turn(address) {
+            match self.turn(address, now) {
                 Given::Turn(waker) => wake.extend(waker),
                 Given::Nobody => {}
-                Given::Rest(wait) => {
+                Given::Rest(until) => {
                     self.ring.pop_front();
                     self.rests += 1;
-                    self.resting.push(Reverse((now + wait, self.rests, address)));
+                    self.resting.push(Reverse((until, self.rests, address)));
                 }
-                Given::Nothing(wait) => return Some(wait),
+                Given::Nothing(until) => return Some(until.saturating_duration_since(now)),
             }
         }
         self.resting.peek().map(|Reverse((at, _, _))| at.saturating_duration_since(now))
     }
 
     /// One turn of the client at the front of the ring.
-    fn turn(&mut self, address: IpAddr) -> Given {
+    fn turn(&mut self, address: IpAddr, now: Instant) -> Given {
         let Self { quantum, total, subnets, clients, connections, ring, .. } = self;
         let Some(client) = clients.get_mut(&address) else {
             ring.pop_front();
@@ -217,15 +233,15 @@ impl State {
             ring.pop_front();
             return Given::Nobody;
         };
-        if let Err(wait) = client.level.prepare(*quantum) {
-            return Given::Rest(wait);
+        if let Err(until) = client.level.prepare(*quantum, now) {
+            return Given::Rest(until);
         }
         let mut network = subnets.get_mut(&client.subnet).map(|(level, _)| level);
-        if let Some(Err(wait)) = network.as_mut().map(|level| level.prepare(*quantum)) {
-            return Given::Rest(wait);
+        if let Some(Err(until)) = network.as_mut().map(|level| level.prepare(*quantum, now)) {
+            return Given::Rest(until);
         }
-        if let Err(wait) = total.prepare(*quantum) {
-            return Given::Nothing(wait);
+        if let Err(until) = total.prepare(*quantum, now) {
+            return Given::Nothing(until);
         }
         total.spend(*quantum);
         client.level.spend(*quantum);
@@ -256,10 +272,10 @@ enum Given {
     Turn(Option<Waker>),
     /// It has nothing to send.
     Nobody,
-    /// Its own rate or its subnet's is used up for so long.
-    Rest(Duration),
-    /// The rate of all is used up for so long.
-    Nothing(Duration),
+    /// Its own rate or its subnet's is used up until then.
+    Rest(Instant),
+    /// The rate of all is used up until then.
+    Nothing(Instant),
 }
 
 #[cfg(test)]
