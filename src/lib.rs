@@ -14,7 +14,8 @@ pub mod catalog;
 pub mod content;
 pub mod wire;
 
-// floor 2: what is brought in
+// floor 2: what is brought in, and what will be needed
+pub mod needs;
 pub mod transfer;
 pub mod upstream;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["domain", "runtime", "telemetry"],
     &["wire", "catalog", "content", "bandwidth"],
-    &["transfer", "upstream"],
+    &["transfer", "upstream", "needs"],
     &["serve", "simulate"],
     &["config"],
     &["app"],

@@ -58,14 +58,14 @@ class RawAgent:
     CLIENT = "http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"
     SIMPLE = "http://www.microsoft.com/SoftwareDistribution/Server/SimpleAuthWebService"
 
-    def __init__(self, port, encoding=None, number=1):
-        self.port, self.encoding = port, encoding
+    def __init__(self, port, encoding=None, number=1, source="127.0.0.1", build=0):
+        self.port, self.encoding, self.source, self.build = port, encoding, source, build
         self.id, self.name = f"0c1b2a39-0000-4000-8000-{number:012d}", f"raw-{number}.example"
         self.offers = {}
 
     def call(self, service, namespace, operation, inside):
         body = f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><{operation} xmlns="{namespace}">{inside}</{operation}></s:Body></s:Envelope>'
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300, source_address=(self.source, 0))
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{namespace}/{operation}"'}
         if self.encoding:
             headers["Accept-Encoding"] = self.encoding
@@ -94,7 +94,7 @@ class RawAgent:
         pass_ = self.text(self.call(auth, self.SIMPLE, "GetAuthorizationCookie", f"<clientId>{self.id}</clientId><dnsName>{self.name}</dnsName>"), "CookieData")
         data = self.call(client, self.CLIENT, "GetCookie", f"<authCookies><AuthorizationCookie><PlugInId>SimpleTargeting</PlugInId><CookieData>{pass_}</CookieData></AuthorizationCookie></authCookies><lastChange>{last}</lastChange><currentTime>2026-01-01T00:00:00Z</currentTime><protocolVersion>2.90</protocolVersion>")
         cookie = f"<cookie><Expiration>{self.text(data, 'Expiration')}</Expiration><EncryptedData>{self.text(data, 'EncryptedData')}</EncryptedData></cookie>"
-        self.call(client, self.CLIENT, "RegisterComputer", cookie + f"<computerInfo><DnsName>{self.name}</DnsName><OSMajorVersion>10</OSMajorVersion></computerInfo>")
+        self.call(client, self.CLIENT, "RegisterComputer", cookie + f"<computerInfo><DnsName>{self.name}</DnsName><OSMajorVersion>10</OSMajorVersion><OSBuildNumber>{self.build}</OSBuildNumber></computerInfo>")
         installed, other = [], []
         for _ in range(200):
             ids = lambda name, rows: f"<{name}>" + "".join(f"<int>{i}</int>" for i in rows) + f"</{name}>" if rows else ""

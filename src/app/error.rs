@@ -7,6 +7,7 @@ use super::lock::Holder;
 use crate::bandwidth::LinkError;
 use crate::catalog::CatalogError;
 use crate::content::ContentError;
+use crate::needs::NeedsError;
 use crate::serve::ListenerError;
 use crate::serve::admin::TokenError;
 use crate::upstream::SyncError;
@@ -47,6 +48,9 @@ pub enum AppError {
     /// The catalog cannot be opened.
     #[error("the catalog cannot be opened")]
     Catalog(#[source] CatalogError),
+    /// What was learned of needs cannot be opened.
+    #[error("what was learned of needs cannot be opened; its folder `needs` may be deleted")]
+    Needs(#[source] NeedsError),
     /// The payloads cannot be opened.
     #[error("the store of payloads cannot be opened")]
     Content(#[source] ContentError),

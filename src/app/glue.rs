@@ -12,11 +12,13 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use crate::bandwidth::Class;
-use crate::catalog::Catalog;
-use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::bandwidth::{Class, Requester};
+use crate::catalog::{Catalog, Computer};
+use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
+use crate::needs;
+use crate::serve::client::Callers;
 use crate::serve::downstream::{Gate, WantedFiles};
-use crate::serve::files::KnownFiles;
+use crate::serve::files::{Asked, KnownFiles};
 use crate::serve::{Answer, Body, Peer, Request, Response, Site};
 use crate::transfer::{self, Source, Sources, SourcesFuture};
 use crate::upstream::Upstream;
@@ -33,6 +35,21 @@ impl KnownFiles for Known {
                 None
             }
         }
+    }
+}
+
+/// What agents say and ask for, for those who learn from it.
+pub(super) struct Learner(pub needs::Handle);
+
+impl Callers for Learner {
+    fn called(&self, from: IpAddr, computer: &Computer) {
+        self.0.called(from, computer);
+    }
+}
+
+impl Asked for Learner {
+    fn asked(&self, by: Requester, sha1: &Sha1Digest, range: ByteRange) {
+        self.0.asked(by, *sha1, range);
     }
 }
 

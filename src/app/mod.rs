@@ -30,6 +30,7 @@ use crate::config::{
     ContentFrom, DownstreamPolicy, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, Tailwater,
 };
 use crate::content::{self, Store};
+use crate::needs;
 use crate::runtime::{Clock, Tasks};
 use crate::serve::{admin, peer};
 use crate::telemetry;
@@ -41,6 +42,7 @@ pub struct App {
     catalog: Catalog,
     content: Store,
     transfers: transfer::Handle,
+    needs: needs::Handle,
     upstream: Upstream,
     services: admin::Services,
     settings: Settings,
@@ -79,6 +81,7 @@ impl App {
             transfer::Config { policy: policy(settings.content.fetch), ..transfer::Config::default() };
         let transfers =
             transfer::Handle::new(policy, content.clone(), link, sources, clock.clone(), tasks.clone());
+        let needs = open_needs(&settings, &dir, &catalog, &content, &timetable, &clock, &tasks).await?;
         let decisions = Arc::new(Notify::new());
         let ready = Arc::new(AtomicBool::new(false));
         let served = Arc::new(AtomicU64::new(0));
@@ -90,6 +93,7 @@ impl App {
             catalog: catalog.clone(),
             content: content.clone(),
             transfers: transfers.clone(),
+            needs: needs.clone(),
             limiter,
             timetable,
             meter,
@@ -108,6 +112,7 @@ impl App {
             catalog,
             content,
             transfers,
+            needs,
             upstream,
             services,
             settings,
@@ -191,6 +196,29 @@ async fn open_stores(
     Ok((catalog, content))
 }
 
+/// What was learned of needs, joined to what it is learned from.
+async fn open_needs(
+    settings: &Settings,
+    dir: &DataDir,
+    catalog: &Catalog,
+    content: &Store,
+    timetable: &Timetable,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Result<needs::Handle, AppError> {
+    let parts = needs::Parts {
+        dir: dir.path().join("needs"),
+        quiet: settings.content.quiet.clone(),
+        catalog: catalog.clone(),
+        store: content.clone(),
+        timetable: timetable.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+    };
+    let opened = tokio::task::spawn_blocking(move || needs::Handle::open(parts)).await;
+    opened.map_err(AppError::Worker)?.map_err(AppError::Needs)
+}
+
 fn link_config(settings: &Settings) -> LinkConfig {
     let upstream = &settings.upstream;
     let proxy = match &upstream.proxy {
@@ -239,6 +267,7 @@ fn policy(fetch: Fetch) -> transfer::Policy {
     match fetch {
         Fetch::Demand => transfer::Policy::Demand,
         Fetch::Approved => transfer::Policy::Approved,
+        Fetch::Learned => transfer::Policy::Learned,
         Fetch::All => transfer::Policy::All,
         Fetch::None => transfer::Policy::None,
     }
@@ -249,6 +278,7 @@ fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
     let fetch = match settings.content.fetch {
         Fetch::Demand => "demand",
         Fetch::Approved => "approved",
+        Fetch::Learned => "learned",
         Fetch::All => "all",
         Fetch::None => "none",
     };

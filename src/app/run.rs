@@ -80,10 +80,14 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     app.upstream.start_following();
     workers::hold_ahead(
         &tasks,
-        app.catalog.clone(),
-        app.transfers.clone(),
-        app.settings.content.fetch,
-        Arc::clone(&app.decisions),
+        workers::Ahead {
+            catalog: app.catalog.clone(),
+            transfers: app.transfers.clone(),
+            needs: app.needs.clone(),
+            fetch: app.settings.content.fetch,
+            decisions: Arc::clone(&app.decisions),
+            clock,
+        },
     );
     Ok(Running { app, agents, admin: admin_address, token_file })
 }
@@ -130,11 +134,12 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
 fn client_service(app: &App, clock: &Clock) -> Result<client::Service, AppError> {
     let locations = match app.settings.content.fetch {
         Fetch::None => client::Locations::Origin,
-        Fetch::Demand | Fetch::Approved | Fetch::All => client::Locations::Here,
+        Fetch::Demand | Fetch::Approved | Fetch::Learned | Fetch::All => client::Locations::Here,
     };
     let public_url = app.settings.server.public_url.clone();
     let config = client::Config { public_url, locations, ..client::Config::default() };
-    client::Service::new(config, app.catalog.clone(), clock.clone()).map_err(AppError::Catalog)
+    let callers = Arc::new(glue::Learner(app.needs.clone()));
+    client::Service::new(config, app.catalog.clone(), clock.clone(), callers).map_err(AppError::Catalog)
 }
 
 fn downstream_service(
@@ -189,7 +194,13 @@ fn gate(app: &App) -> downstream::Gate {
 fn files_service(app: &App) -> files::Service {
     let config = files::Config { selfupdate: app.settings.server.selfupdate_dir.clone() };
     let known = Arc::new(glue::Known(app.catalog.clone()));
-    files::Service::new(&config, app.content.clone(), app.transfers.clone(), known)
+    files::Service::new(
+        &config,
+        app.content.clone(),
+        app.transfers.clone(),
+        known,
+        Arc::new(glue::Learner(app.needs.clone())),
+    )
 }
 
 /// What the admin listener may be called: what is configured, and the machine's own name.

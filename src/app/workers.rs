@@ -3,19 +3,25 @@
 //! **Invariant:** each worker ends when shutdown begins, and a failure of one round is told and tried again
 //! with the next. None of them decides what is approved.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::bandwidth::Class;
 use crate::catalog::Catalog;
 use crate::config::Fetch;
-use crate::domain::FileDeclaration;
+use crate::domain::Sha1Digest;
+use crate::needs;
 use crate::runtime::{Clock, Tasks};
 use crate::transfer;
 
 /// The longest wait between two looks at what is due: the time of day may be set forward.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// How often it is looked whether something was learned, or the quiet window began or ended.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Ends holds and begins approvals when their time has come.
 pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions: Arc<Notify>) {
@@ -57,44 +63,72 @@ pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions
     });
 }
 
+/// What holding ahead stands on.
+pub(super) struct Ahead {
+    pub(super) catalog: Catalog,
+    pub(super) transfers: transfer::Handle,
+    pub(super) needs: needs::Handle,
+    pub(super) fetch: Fetch,
+    pub(super) decisions: Arc<Notify>,
+    pub(super) clock: Clock,
+}
+
 /// Tells the transfers what to hold ahead: at the start, after decisions, and after each synchronisation that
-/// was not for metadata only.
-pub(super) fn hold_ahead(
-    tasks: &Tasks,
-    catalog: Catalog,
-    transfers: transfer::Handle,
-    fetch: Fetch,
-    decisions: Arc<Notify>,
-) {
-    if matches!(fetch, Fetch::Demand | Fetch::None) {
+/// was not for metadata only; with `learned` also when something was learned and when the quiet window begins or ends.
+pub(super) fn hold_ahead(tasks: &Tasks, parts: Ahead) {
+    if matches!(parts.fetch, Fetch::Demand | Fetch::None) {
         return;
     }
     let stopping = tasks.stopping();
     tasks.spawn("hold ahead", async move {
         loop {
-            let catalog = catalog.clone();
-            match tokio::task::spawn_blocking(move || wanted(&catalog, fetch)).await {
+            let (lessons, quiet) = (parts.needs.lessons(), parts.needs.is_quiet());
+            let (catalog, needs, fetch) = (parts.catalog.clone(), parts.needs.clone(), parts.fetch);
+            match tokio::task::spawn_blocking(move || wanted(&catalog, &needs, fetch)).await {
                 Ok(Ok(files)) => {
                     let files_wanted = files.len();
-                    let left_out = transfers.hold(files);
+                    let left_out = parts.transfers.hold(files);
                     tracing::debug!(files_wanted, left_out, "files to hold ahead");
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot tell which files to hold ahead"),
                 Err(error) => tracing::warn!(%error, "cannot tell which files to hold ahead"),
             }
+            let changed = async {
+                loop {
+                    parts.clock.sleep(LOOK).await;
+                    let needs = &parts.needs;
+                    if parts.fetch == Fetch::Learned
+                        && (needs.lessons(), needs.is_quiet()) != (lessons, quiet)
+                    {
+                        return;
+                    }
+                }
+            };
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = decisions.notified() => {}
+                () = parts.decisions.notified() => {}
+                () = changed => {}
             }
         }
     });
 }
 
-fn wanted(catalog: &Catalog, fetch: Fetch) -> Result<Vec<FileDeclaration>, crate::catalog::CatalogError> {
-    if matches!(fetch, Fetch::Approved) {
-        return catalog.approved_files();
+fn wanted(
+    catalog: &Catalog,
+    needs: &needs::Handle,
+    fetch: Fetch,
+) -> Result<Vec<transfer::Ahead>, needs::NeedsError> {
+    let scope = if fetch == Fetch::Learned { needs::Scope::Learned } else { needs::Scope::Approved };
+    let plan = needs.plan(scope)?.files.into_iter();
+    let mut files: Vec<_> =
+        plan.map(|ahead| transfer::Ahead { file: ahead.file, class: ahead.class }).collect();
+    if fetch == Fetch::All {
+        let mut named: HashSet<Sha1Digest> = files.iter().map(|ahead| ahead.file.sha1).collect();
+        for sha1 in catalog.live_digests().into_iter().filter(|sha1| named.insert(*sha1)) {
+            let file = catalog.file(&sha1)?.map(|known| known.declaration);
+            let file = file.filter(|file| !file.is_taken_in_parts());
+            files.extend(file.map(|file| transfer::Ahead { file, class: Class::Background }));
+        }
     }
-    let digests = catalog.live_digests();
-    let known = digests.iter().filter_map(|sha1| catalog.file(sha1).transpose());
-    known.map(|known| known.map(|known| known.declaration)).collect()
+    Ok(files)
 }

@@ -6,10 +6,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::Limiter;
 use super::calendar::{Calendar, Exception, InForce, Window};
+use super::outlook::Through;
 use crate::runtime::{Clock, Tasks};
 
 /// The longest sleep while something is to come: the machine's clock may be set meanwhile.
@@ -64,6 +66,17 @@ impl Timetable {
         self.0.calendar.windows()
     }
 
+    /// When so many bytes will have crossed, beginning now, with the whole link for them.
+    pub fn through(&self, bytes: u64) -> Through {
+        self.0.calendar.through(self.0.clock.now(), self.0.exception(), bytes)
+    }
+
+    /// When the link next carries as much as at the best time of its week; now, when it does. `None` when it is never
+    /// open.
+    pub fn next_fastest(&self, now: Timestamp) -> Option<Timestamp> {
+        self.0.calendar.next_fastest(now, self.0.exception())
+    }
+
     /// Lets a rate hold over the calendar, or the calendar hold again.
     pub fn set_exception(&self, exception: Option<Exception>) {
         *self.0.exception.lock().unwrap_or_else(PoisonError::into_inner) = exception;
@@ -73,9 +86,12 @@ impl Timetable {
 }
 
 impl Inner {
+    fn exception(&self) -> Option<Exception> {
+        *self.exception.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn in_force(&self) -> InForce {
-        let exception = *self.exception.lock().unwrap_or_else(PoisonError::into_inner);
-        self.calendar.at(self.clock.now(), exception)
+        self.calendar.at(self.clock.now(), self.exception())
     }
 
     fn apply(&self) -> InForce {
@@ -102,7 +118,6 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use jiff::tz::TimeZone;
 
     use super::super::calendar::Days;

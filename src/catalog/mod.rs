@@ -69,8 +69,9 @@ pub use downstream::Epoch;
 pub use error::CatalogError;
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{
-    CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline, GroupApproval,
-    KnownFile, MAX_PAGE, Page, Totals, UpdateDetail, UpdateQuery, UpdateRow, UpdateState, Whose,
+    ApprovedInstall, CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline,
+    GroupApproval, KnownFile, MAX_PAGE, Page, Release, ReleaseFile, Totals, UpdateDetail, UpdateQuery,
+    UpdateRow, UpdateState, Whose,
 };
 pub use reading::Chunks;
 pub use rebuild::{load_index, rebuild_index};
@@ -344,6 +345,26 @@ impl Catalog {
     /// The payloads of everything approved for installation, each once.
     pub fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
         self.0.approved_files()
+    }
+
+    /// An update as a release: what it is and what it replaces.
+    pub fn release_of(&self, update: &UpdateId) -> Result<Option<Release>, CatalogError> {
+        self.0.release_of(update)
+    }
+
+    /// The payloads of an update with the parts of the bundle that declare them, in the bundle's order, each once.
+    pub fn release_files(&self, update: &UpdateId) -> Result<Vec<ReleaseFile>, CatalogError> {
+        self.0.release_files(update)
+    }
+
+    /// The updates that can be approved and have this payload, themselves or in what they bundle. Sorted.
+    pub fn releases_with(&self, sha1: &Sha1Digest) -> Vec<UpdateId> {
+        self.0.releases_with(sha1)
+    }
+
+    /// What computers of some group are to install, and is not held back. Sorted.
+    pub fn approved_installs(&self) -> Vec<ApprovedInstall> {
+        self.0.approved_installs()
     }
 
     /// The payloads that agents can still ask for: of everything offered. Sorted.

@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// request a file is in neither list.
 const SETTLED: u32 = 6;
 
+/// Lineages shown of one class.
+const LINEAGES: usize = 5;
+
 /// How long nothing may come before the waiting ends.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -95,6 +98,7 @@ fn print_status(answer: &Value) {
             "There is no room for more: free disk space, raise content.max_size or lower content.min_free.\n",
         );
     }
+    print_learned(answer);
     let rows: Vec<Vec<String>> = list(answer, "files")
         .iter()
         .map(|file| {
@@ -109,6 +113,44 @@ fn print_status(answer: &Value) {
         })
         .collect();
     output::table(&["STATE", "HELD", "SIZE", "LAST USED", "SHA-1", "NAMES"], &rows);
+}
+
+/// What each class of computers used, and what would be fetched ahead for it.
+fn print_learned(answer: &Value) {
+    for class in list(answer, "learned") {
+        let lineages = list(class, "lineages");
+        output::text(&format!(
+            "{}{}",
+            field(class, "class"),
+            if class["living"] == true { "" } else { " (not seen lately)" }
+        ));
+        for lineage in lineages.iter().take(LINEAGES) {
+            output::text(&format!(
+                "  {}\n    {} files in {} releases; of the next: {}",
+                field(lineage, "title"),
+                list(lineage, "files").len(),
+                number(lineage, "releases"),
+                bytes(lineage, "bytes"),
+            ));
+        }
+        if lineages.len() > LINEAGES {
+            output::text(&format!("  and {} more; --json shows all", lineages.len() - LINEAGES));
+        }
+    }
+    if number(answer, "ahead/files") > 0 {
+        let when = match field(answer, "ahead/quiet_at") {
+            at if at.is_empty() => "now".to_owned(),
+            _ => format!("from {}", output::time(answer, "ahead/quiet_at")),
+        };
+        let what =
+            if field(answer, "fetch") == "learned" { "To fetch ahead" } else { "With fetch = \"learned\"" };
+        output::text(&format!(
+            "{what}: {} files, {}, {when}",
+            number(answer, "ahead/files"),
+            bytes(answer, "ahead/bytes")
+        ));
+    }
+    output::text("");
 }
 
 async fn verify(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {

@@ -27,6 +27,8 @@ async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> any
         listen: arguments.listen,
         updates: arguments.updates,
         definitions: arguments.definitions,
+        definition_files: arguments.definition_files,
+        definition_size: arguments.definition_size,
         mean_size: arguments.mean_size,
         rate: arguments.rate,
         seed: arguments.seed,

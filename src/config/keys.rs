@@ -93,6 +93,8 @@ pub(super) const KEYS: &[Key] = &[
     text("downstream.policy", "\"open\""),
     number("downstream.transfers", "16"),
     text("content.fetch", "\"demand\""),
+    unset("content.quiet.from"),
+    unset("content.quiet.to"),
     text("content.max_size", "\"200 GB\""),
     text("content.min_free", "\"5 GB\""),
     text("bandwidth.rate", "\"unlimited\""),

@@ -204,6 +204,8 @@ pub enum DownstreamPolicy {
 pub struct ContentSettings {
     /// When payloads are fetched.
     pub fetch: Fetch,
+    /// When files may be fetched ahead of what agents are foreseen to ask for; by default the calendar tells.
+    pub quiet: Option<crate::needs::Quiet>,
     /// What may be held.
     pub max_size: ByteCount,
     /// What stays free on the disk.
@@ -217,6 +219,8 @@ pub enum Fetch {
     Demand,
     /// Demand, and every approved file ahead.
     Approved,
+    /// Demand, and ahead what of approved updates computers here are foreseen to ask for.
+    Learned,
     /// Demand, and everything that is offered ahead.
     All,
     /// Agents go to the origin.

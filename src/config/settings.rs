@@ -18,6 +18,7 @@ use crate::config::{
     OfferPolicy, Proxy, ServerSettings, Tailwater, TlsSettings,
 };
 use crate::domain::{ByteCount, Rate};
+use crate::needs::Quiet;
 use crate::telemetry;
 
 /// How many entries a list may have.
@@ -353,6 +354,7 @@ impl<'a> Checked<'a> {
         let fetch = [
             ("demand", Fetch::Demand),
             ("approved", Fetch::Approved),
+            ("learned", Fetch::Learned),
             ("all", Fetch::All),
             ("none", Fetch::None),
         ];
@@ -362,6 +364,7 @@ impl<'a> Checked<'a> {
         }
         Ok(ContentSettings {
             fetch: self.word("content.fetch", &fetch)?,
+            quiet: self.quiet()?,
             max_size,
             min_free: self.parsed("content.min_free")?,
         })
@@ -376,6 +379,27 @@ impl<'a> Checked<'a> {
             );
         }
         Ok(rate)
+    }
+
+    fn quiet(&self) -> Result<Option<Quiet>, ConfigError> {
+        let time = |key: &str| {
+            let wanted = "expected a time of day such as \"22:00\"";
+            // the end of a day is written 24:00 by many
+            let text = self.text(key).map(|text| if text == "24:00" { "00:00" } else { text });
+            text.map(|text| Time::strptime("%H:%M", text).map_err(|_e| self.refuse(key, wanted))).transpose()
+        };
+        let zone = self.text("bandwidth.time_zone").map(|name| self.zone("bandwidth.time_zone", name));
+        match (time("content.quiet.from")?, time("content.quiet.to")?) {
+            (Some(from), Some(to)) => {
+                Ok(Some(Quiet { from, to, zone: zone.transpose()?.unwrap_or_else(TimeZone::system) }))
+            }
+            (None, None) => Ok(None),
+            _ => Err(ConfigError::Conflict {
+                origin: self.origin("content.quiet.from"),
+                key: "content.quiet".to_owned(),
+                reason: "needs from and to together",
+            }),
+        }
     }
 
     fn windows(&self) -> Result<Vec<Window>, ConfigError> {

@@ -102,6 +102,13 @@ impl FileDeclaration {
         }
     }
 
+    /// Whether agents take ranges of it and hardly ever the whole: express payloads (`.psf`) hold the differences from
+    /// every earlier version.
+    pub fn is_taken_in_parts(&self) -> bool {
+        self.patching.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Express"))
+            || self.extension().eq_ignore_ascii_case(".psf")
+    }
+
     /// The path below the server's root: `/Content/<last byte>/<SHA-1><extension>`, hex in upper case
     /// ([MS-WUSP] note 56).
     pub fn content_path(&self) -> String {

@@ -11,7 +11,7 @@ use super::flow::Flow;
 use super::plan::Wish;
 use super::queue::Queue;
 use super::shared::{Shared, locked};
-use super::{Config, Policy, Sources, TransferError, TransferState, TransferStatus};
+use super::{Ahead, Config, Policy, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
 use crate::content::{FileState, SparseFile, Store};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
@@ -192,11 +192,15 @@ impl Handle {
         if self.0.queue.push(file.clone(), class) { Ok(()) } else { Err(TransferError::Crowded) }
     }
 
-    /// Says which files are to be held ahead of demand; replaces the list given before. Only the policies
-    /// `approved` and `all` follow it. The answer is how many were left out because the queue is full.
-    pub fn hold(&self, files: Vec<FileDeclaration>) -> usize {
+    /// Says which files are to be held ahead of demand, those first that are to come first; replaces the list given
+    /// before: what is under way and no longer named stops after its current window, and what came of it stays. Only
+    /// the policies `approved`, `learned` and `all` follow it. The answer is how many were left out because the queue
+    /// is full.
+    pub fn hold(&self, files: Vec<Ahead>) -> usize {
         match self.0.shared.config.policy {
-            Policy::Approved | Policy::All => self.0.queue.replace(files, &self.0.shared.store),
+            Policy::Approved | Policy::Learned | Policy::All => {
+                self.0.queue.replace(files, &self.0.shared.store)
+            }
             Policy::Demand | Policy::None => 0,
         }
     }

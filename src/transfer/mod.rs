@@ -40,6 +40,8 @@ pub enum Policy {
     Demand,
     /// As `Demand`, and every file that [`Handle::hold`] names ahead of demand: the approved ones.
     Approved,
+    /// As `Approved`; the list then has what computers here are foreseen to ask for.
+    Learned,
     /// As `Approved`; the list then has every file of the catalog.
     All,
     /// Nothing. What is held is still served; clients are sent to the origin for the rest.
@@ -77,6 +79,15 @@ pub struct Source {
 
 /// A boxed future, for the one seam that is a trait object.
 pub type SourcesFuture<'a> = Pin<Box<dyn Future<Output = Vec<Source>> + Send + 'a>>;
+
+/// A file to hold ahead of demand.
+#[derive(Debug, Clone)]
+pub struct Ahead {
+    /// The file.
+    pub file: FileDeclaration,
+    /// How urgent it is.
+    pub class: Class,
+}
 
 /// Knows where files can be had; `app` joins it to the upstream.
 pub trait Sources: Send + Sync + 'static {

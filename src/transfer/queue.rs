@@ -4,17 +4,18 @@
 //! comes again after a pause, for as long as it is wanted. It never competes with a reader: its wishes are
 //! of a class below.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::TransferError;
 use super::handle::Handle;
 use super::plan;
 use super::shared::locked;
+use super::{Ahead, TransferError};
 use crate::bandwidth::Class;
 use crate::content::{FileState, Store};
 use crate::domain::{ByteCount, FileDeclaration, Sha1Digest};
@@ -45,6 +46,8 @@ pub(super) struct Queue {
     wishes: Mutex<VecDeque<Wish>>,
     /// Files that an administrator stopped, until they go on or the server starts anew.
     paused: Mutex<HashSet<Sha1Digest>>,
+    /// What is fetched because it was listed; cancelled when a later list does not name it.
+    running: Mutex<HashMap<Sha1Digest, CancellationToken>>,
     changed: Notify,
 }
 
@@ -64,18 +67,31 @@ impl Queue {
     }
 
     /// Replaces the listed ones, leaving out what is verified. Says how many did not fit.
-    pub(super) fn replace(&self, files: Vec<FileDeclaration>, store: &Store) -> usize {
-        let lacking = |file: &FileDeclaration| {
-            store.status(&file.sha1).is_none_or(|status| status.state != FileState::Verified)
+    pub(super) fn replace(&self, files: Vec<Ahead>, store: &Store) -> usize {
+        let lacking = |ahead: &Ahead| {
+            store.status(&ahead.file.sha1).is_none_or(|status| status.state != FileState::Verified)
         };
         let mut lacking: VecDeque<_> = files.into_iter().filter(lacking).collect();
+        let named: HashSet<Sha1Digest> = lacking.iter().map(|ahead| ahead.file.sha1).collect();
+        let mut running = locked(&self.running);
         let mut wishes = locked(&self.wishes);
+        // one that failed keeps its pause
+        let paused: HashMap<Sha1Digest, Option<Instant>> =
+            wishes.iter().filter(|wish| wish.listed).map(|wish| (wish.file.sha1, wish.not_before)).collect();
         wishes.retain(|wish| !wish.listed);
+        let others: HashSet<Sha1Digest> = wishes.iter().map(|wish| wish.file.sha1).collect();
         while wishes.len() < MAX_QUEUE {
-            let Some(file) = lacking.pop_front() else { break };
-            wishes.push_back(Wish { file, class: Class::Normal, not_before: None, listed: true });
+            let Some(Ahead { file, class }) = lacking.pop_front() else { break };
+            if !running.contains_key(&file.sha1) && !others.contains(&file.sha1) {
+                let not_before = paused.get(&file.sha1).copied().flatten();
+                wishes.push_back(Wish { file, class, not_before, listed: true });
+            }
         }
         drop(wishes);
+        for (_, withdrawn) in running.iter_mut().filter(|(sha1, _)| !named.contains(sha1)) {
+            withdrawn.cancel();
+        }
+        drop(running);
         self.changed.notify_waiters();
         self.changed.notify_one();
         lacking.len()
@@ -94,6 +110,8 @@ impl Queue {
         if let Some(mut wish) = wishes.remove(place) {
             wish.class = wish.class.min(class);
             wish.not_before = None;
+            // from now on it is the administrator's, and no new list takes it back
+            wish.listed = false;
             wishes.push_front(wish);
         }
         drop(wishes);
@@ -144,6 +162,19 @@ impl Queue {
         }
     }
 
+    /// Notes that a wish is being fetched; the token says when it is wanted no more.
+    fn begin(&self, wish: &Wish) -> CancellationToken {
+        let withdrawn = CancellationToken::new();
+        if wish.listed {
+            locked(&self.running).insert(wish.file.sha1, withdrawn.clone());
+        }
+        withdrawn
+    }
+
+    fn end(&self, wish: &Wish) {
+        locked(&self.running).remove(&wish.file.sha1);
+    }
+
     fn again(&self, wish: Wish, at: Instant) {
         let mut wishes = locked(&self.wishes);
         if wishes.len() < MAX_QUEUE && wishes.iter().all(|other| other.file.sha1 != wish.file.sha1) {
@@ -169,7 +200,13 @@ async fn work(handle: &Handle) {
         match queue.next(shared.clock.instant()) {
             Ok(wish) => {
                 let size = ByteCount(wish.file.size);
-                match whole(handle, &wish).await {
+                let withdrawn = queue.begin(&wish);
+                let fetched = tokio::select! {
+                    fetched = whole(handle, &wish) => fetched,
+                    () = withdrawn.cancelled() => Ok(()),
+                };
+                queue.end(&wish);
+                match fetched {
                     Err(TransferError::Stopped { sha1 }) if queue.is_paused(&sha1) => {
                         queue.again(wish, shared.clock.instant());
                     }

@@ -110,7 +110,8 @@ impl Server {
         let clock = Clock::manual(Timestamp::from_second(1_791_126_000).unwrap());
         let catalog = Catalog::open(tailwater::catalog::Config::new(dir.path()), clock.clone()).unwrap();
         ingest(&catalog, documents);
-        let service = client::Service::new(config.clone(), catalog.clone(), clock.clone()).unwrap();
+        let service =
+            client::Service::new(config.clone(), catalog.clone(), clock.clone(), Arc::new(())).unwrap();
         Self { service, catalog, clock, config, dir }
     }
 
@@ -119,7 +120,8 @@ impl Server {
         let Self { service, catalog, clock, config, dir } = self;
         drop((service, catalog));
         let catalog = Catalog::open(tailwater::catalog::Config::new(dir.path()), clock.clone()).unwrap();
-        let service = client::Service::new(config.clone(), catalog.clone(), clock.clone()).unwrap();
+        let service =
+            client::Service::new(config.clone(), catalog.clone(), clock.clone(), Arc::new(())).unwrap();
         Self { service, catalog, clock, config, dir }
     }
 

@@ -5,8 +5,11 @@
 
 mod computers;
 mod files;
+mod releases;
 mod summary;
 mod updates;
+
+pub use releases::{ApprovedInstall, Release, ReleaseFile};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

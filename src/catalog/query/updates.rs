@@ -142,7 +142,11 @@ fn has_words(facts: &Facts, words: &[String]) -> bool {
 
 impl Store {
     /// The facts of a revision of this snapshot; none when it is damaged.
-    fn facts_in(&self, snapshot: &Snapshot, id: u32) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
+    pub(super) fn facts_in(
+        &self,
+        snapshot: &Snapshot,
+        id: u32,
+    ) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
         let Some(part) = snapshot.facts_part(id) else { return Ok(None) };
         match self.decode_facts(&part) {
             Err(CatalogError::Damaged { .. }) => Ok(None),

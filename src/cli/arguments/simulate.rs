@@ -19,7 +19,7 @@ pub(in crate::cli) enum SimulateCommand {
 /// `simulate upstream`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  tailwater simulate upstream --updates 500\n  then, in another terminal, with upstream.url = \"http://127.0.0.1:8540\":\n  tailwater serve"
+    after_help = "Example:\n  tailwater simulate upstream --updates 500\n  then, in another terminal, with upstream.url = \"http://127.0.0.1:8540\":\n  tailwater serve\n\nMore is published while it runs with\n  curl -X POST 'http://127.0.0.1:8540/_publish?definitions=1&updates=5'"
 )]
 pub(in crate::cli) struct SimulateUpstreamArguments {
     /// Where it listens
@@ -31,6 +31,12 @@ pub(in crate::cli) struct SimulateUpstreamArguments {
     /// Releases of definitions: bundles of many packages, of which a computer needs a few
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(in crate::cli) definitions: u32,
+    /// Packages of a release of definitions; real ones have 155
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(in crate::cli) definition_files: u32,
+    /// Bytes of a release of definitions, all packages together
+    #[arg(long, value_name = "SIZE")]
+    pub(in crate::cli) definition_size: Option<ByteCount>,
     /// Mean size of a payload
     #[arg(long, default_value = "2 MB")]
     pub(in crate::cli) mean_size: ByteCount,

@@ -16,6 +16,7 @@ use crate::bandwidth::{Legs, Limiter, Meter, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
+use crate::needs;
 use crate::runtime::{Clock, Tasks};
 use crate::transfer;
 
@@ -54,6 +55,8 @@ pub struct Parts {
     pub content: Store,
     /// What is fetched.
     pub transfers: transfer::Handle,
+    /// What computers here need.
+    pub needs: needs::Handle,
     /// The link's rate.
     pub limiter: Limiter,
     /// Which rate holds when.
@@ -145,6 +148,15 @@ where
 pub(super) fn decisions_by(name: Option<&str>) -> String {
     let name: String = name.unwrap_or("console").chars().filter(|c| !c.is_control()).take(255).collect();
     if name.trim().is_empty() { "console".to_owned() } else { name }
+}
+
+impl From<needs::NeedsError> for ApiError {
+    fn from(error: needs::NeedsError) -> Self {
+        match error {
+            needs::NeedsError::Catalog(error) => error.into(),
+            other => Self::internal(&other),
+        }
+    }
 }
 
 impl From<CatalogError> for ApiError {

@@ -16,6 +16,7 @@ use super::error::{ApiError, causes};
 use super::names::resolve;
 use crate::bandwidth::Class;
 use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::needs::{Ahead, Scope};
 
 /// Files shown in one answer unless more are asked for.
 const FILES: usize = 200;
@@ -41,9 +42,28 @@ pub(super) async fn status(
             "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.about.max_size,
             "wanted": wanted, "served": services.served.load(Ordering::Relaxed),
             "verification": services.verification(), "files": files,
+            "learned": services.needs.learned(), "quiet": services.needs.is_quiet(), "missed": services.needs.missed(),
+            "ahead": ahead(&services)?,
         })))
     })
     .await
+}
+
+/// What `fetch = "learned"` would fetch ahead, now and in the quiet window.
+fn ahead(services: &Services) -> Result<Value> {
+    let plan = services.needs.plan(Scope::Learned)?;
+    let row = |ahead: &Ahead| {
+        let mut row = services.file_row(&ahead.file);
+        if let Value::Object(row) = &mut row {
+            row.insert("class".to_owned(), json!(ahead.class));
+            row.insert("update_id".to_owned(), json!(ahead.update));
+        }
+        row
+    };
+    let rows = |list: &[Ahead]| list.iter().take(FILES).map(row).collect::<Vec<_>>();
+    let bytes: u64 = plan.files.iter().chain(&plan.waiting).map(|ahead| ahead.file.size).sum();
+    Ok(json!({ "now": rows(&plan.files), "waiting": rows(&plan.waiting), "quiet_at": plan.quiet_at,
+               "files": plan.files.len() + plan.waiting.len(), "bytes": bytes }))
 }
 
 /// `POST /content/verify`: begins to hash everything held again; `GET /content` tells how far it is.

@@ -13,6 +13,7 @@ mod report;
 mod scan;
 mod session;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,11 +28,22 @@ use self::session::Session;
 use super::fault::{Misdirected, Refusal};
 use super::site::{Peer, Request, Response};
 use super::soap::{self, Exchange};
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Computer};
 use crate::runtime::Clock;
 use crate::wire;
 use crate::wire::client_update as wusp;
 use crate::wire::xml::Limits;
+
+/// Is told which computers call from where.
+pub trait Callers: Send + Sync + 'static {
+    /// A known computer scanned or reported from this address. Must not block.
+    fn called(&self, from: IpAddr, computer: &Computer);
+}
+
+/// Nobody wants to know.
+impl Callers for () {
+    fn called(&self, _from: IpAddr, _computer: &Computer) {}
+}
 
 /// Answers agents. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +55,7 @@ struct Inner {
     clock: Clock,
     session: Session,
     pages: Pages,
+    callers: Arc<dyn Callers>,
 }
 
 impl Service {
@@ -51,10 +64,15 @@ impl Service {
     ///
     /// # Errors
     /// When the settings cannot be read or written.
-    pub fn new(config: Config, catalog: Catalog, clock: Clock) -> Result<Self, CatalogError> {
+    pub fn new(
+        config: Config,
+        catalog: Catalog,
+        clock: Clock,
+        callers: Arc<dyn Callers>,
+    ) -> Result<Self, CatalogError> {
         let session = Session::open(&config, &catalog, &clock)?;
         let pages = Pages::new(&config);
-        Ok(Self(Arc::new(Inner { config, catalog, clock, session, pages })))
+        Ok(Self(Arc::new(Inner { config, catalog, clock, session, pages, callers })))
     }
 
     /// Answers one request below `/ClientWebService`, `/SimpleAuthWebService` or `/ReportingWebService`.
@@ -79,7 +97,7 @@ impl Service {
         let url = format!("{}{}", address.base, service.path());
         let mut exchange = Exchange::new(&parts.headers, service.style(), url);
         let answered = match read(service, &mut exchange, &body) {
-            Ok(request) => self.dispatch(&exchange, &address, request).await,
+            Ok(request) => self.dispatch(&exchange, &address, request, from.address.ip()).await,
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| exchange.refuse(&refusal))
@@ -90,10 +108,11 @@ impl Service {
         exchange: &Exchange,
         address: &Address,
         request: wusp::Request,
+        from: IpAddr,
     ) -> Result<Response, Refusal> {
         use wusp::Request as Ask;
         let element = match request {
-            Ask::SyncUpdates(request) => return self.sync_updates(exchange, request).await,
+            Ask::SyncUpdates(request) => return self.sync_updates(exchange, request, from).await,
             Ask::SyncPrinterCatalog(request) => return self.sync_printers(exchange, request).await,
             Ask::GetExtendedUpdateInfo(request) => {
                 return self.get_extended(exchange, address, request).await;
@@ -110,7 +129,7 @@ impl Service {
             Ask::GetFileLocations(cookie, digests) => {
                 self.get_file_locations(address, cookie.as_ref(), digests).await?
             }
-            Ask::ReportEventBatch(request) => self.report(request).await?,
+            Ask::ReportEventBatch(request) => self.report(request, from).await?,
         };
         Ok(exchange.answer(&element))
     }

@@ -10,10 +10,17 @@ use crate::wire::client_update::{self as wusp, ReportEventBatch};
 
 impl Service {
     /// [MS-WUSP] 3.1.5.11
-    pub(super) async fn report(&self, request: ReportEventBatch) -> Result<String, Refusal> {
+    pub(super) async fn report(
+        &self,
+        request: ReportEventBatch,
+        from: std::net::IpAddr,
+    ) -> Result<String, Refusal> {
         let claims = self.claims(request.cookie.as_ref())?;
         if !request.has_client_time {
             return Err(Refusal::Parameter("clientTime"));
+        }
+        if let Some(computer) = self.0.catalog.computer(&claims.computer) {
+            self.0.callers.called(from, &computer);
         }
         let now = self.0.clock.now();
         let events = request.events.ok_or(Refusal::Parameter("eventBatch"))?;

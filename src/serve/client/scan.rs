@@ -29,6 +29,7 @@ impl Service {
         &self,
         exchange: &Exchange,
         request: SyncUpdates,
+        from: std::net::IpAddr,
     ) -> Result<Response, Refusal> {
         let claims = self.claims(request.cookie.as_ref())?;
         if !request.has_parameters {
@@ -38,7 +39,8 @@ impl Service {
             return Err(Refusal::Parameter("parameters.SystemSpec"));
         }
         let computer = self.scanning(&claims)?;
-        if computer.is_some() {
+        if let Some(computer) = &computer {
+            self.0.callers.called(from, computer);
             self.0.catalog.contacted(&claims.computer, request.device_attributes.as_deref())?;
         }
         if request.skip_software {

@@ -42,6 +42,17 @@ pub trait KnownFiles: Send + Sync + 'static {
     fn declaration(&self, sha1: &Sha1Digest) -> Option<FileDeclaration>;
 }
 
+/// Is told what was asked for; who learns from it.
+pub trait Asked: Send + Sync + 'static {
+    /// A range of a payload was asked for and is about to be answered. Must not block.
+    fn asked(&self, by: Requester, sha1: &Sha1Digest, range: ByteRange);
+}
+
+/// Nobody learns.
+impl Asked for () {
+    fn asked(&self, _by: Requester, _sha1: &Sha1Digest, _range: ByteRange) {}
+}
+
 /// What the service is told at start.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -58,11 +69,12 @@ struct Inner {
     store: Store,
     transfer: transfer::Handle,
     known: Arc<dyn KnownFiles>,
+    witness: Arc<dyn Asked>,
     buffers: Buffers,
 }
 
 /// A payload that was asked for.
-struct Asked {
+struct Found {
     address_type: &'static str,
     etag: String,
     size: u64,
@@ -96,9 +108,10 @@ impl Service {
         store: Store,
         transfer: transfer::Handle,
         known: Arc<dyn KnownFiles>,
+        witness: Arc<dyn Asked>,
     ) -> Self {
         let selfupdate = config.selfupdate.as_deref().map(Selfupdate::list).unwrap_or_default();
-        Self(Arc::new(Inner { selfupdate, store, transfer, known, buffers: Buffers::default() }))
+        Self(Arc::new(Inner { selfupdate, store, transfer, known, witness, buffers: Buffers::default() }))
     }
 
     /// Answers one request below `/Content` or `/selfupdate`; what is missing is fetched for `for_whom`.
@@ -127,6 +140,9 @@ impl Service {
     ) -> Option<Response> {
         let asked = self.find(address, for_whom).await?;
         let wanted = conditions::decide(method, headers, asked.size, &asked.etag);
+        if method == Method::GET {
+            self.tell(&asked, &wanted);
+        }
         let mut answer = match wanted {
             Wanted::Whole if method == Method::HEAD => {
                 asked.answer(StatusCode::OK, asked.size, body::empty())
@@ -151,8 +167,20 @@ impl Service {
         Some(answer)
     }
 
+    fn tell(&self, asked: &Found, wanted: &Wanted) {
+        let whole = ByteRange::new(0, asked.size);
+        let ranges = match wanted {
+            Wanted::Whole => whole.as_slice(),
+            Wanted::Ranges(ranges) => ranges,
+            Wanted::NotModified | Wanted::Failed | Wanted::Unsatisfiable => &[],
+        };
+        for range in ranges {
+            self.0.witness.asked(asked.for_whom, &asked.sha1, *range);
+        }
+    }
+
     /// What is held under a digest, or what metadata says of it.
-    async fn find(&self, address: &Address<'_>, for_whom: Requester) -> Option<Asked> {
+    async fn find(&self, address: &Address<'_>, for_whom: Requester) -> Option<Found> {
         let sha1 = address.sha1;
         let file = match self.0.store.cached(&sha1) {
             Some(file) => Some(file),
@@ -163,7 +191,7 @@ impl Service {
             None => self.0.known.declaration(&sha1)?.size,
         };
         let etag = etag(&sha1);
-        Some(Asked { address_type: address.content_type(), etag, size, file, sha1, for_whom })
+        Some(Found { address_type: address.content_type(), etag, size, file, sha1, for_whom })
     }
 
     /// Opens a held file off the runtime's threads; the outer `None` when that failed.
@@ -174,7 +202,7 @@ impl Service {
     }
 
     /// One range, or the whole.
-    async fn one(&self, asked: &Asked, range: ByteRange, status: StatusCode) -> Response {
+    async fn one(&self, asked: &Found, range: ByteRange, status: StatusCode) -> Response {
         let body = match &asked.file {
             Some(file) if file.holds(range) => {
                 let at_once =
@@ -198,7 +226,7 @@ impl Service {
     }
 
     /// Several ranges as parts.
-    async fn several(&self, asked: &Asked, ranges: Vec<ByteRange>) -> Response {
+    async fn several(&self, asked: &Found, ranges: Vec<ByteRange>) -> Response {
         let mut parts = Vec::with_capacity(ranges.len());
         for range in ranges {
             let stream = match &asked.file {
@@ -221,7 +249,7 @@ impl Service {
     }
 
     /// A range of which something is missing. Waits for its first byte, so that a failure is still a status.
-    async fn fetch(&self, asked: &Asked, range: ByteRange) -> Result<Stream, TransferError> {
+    async fn fetch(&self, asked: &Found, range: ByteRange) -> Result<Stream, TransferError> {
         let known = self.0.known.declaration(&asked.sha1);
         let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
         let want = self.0.transfer.want(&declaration, range, Class::Interactive, asked.for_whom).await?;
@@ -244,7 +272,7 @@ fn insert(answer: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-impl Asked {
+impl Found {
     /// An answer with a body of a known length, with the headers that real agents were seen to rely on.
     fn answer(&self, status: StatusCode, length: u64, body: Body) -> Response {
         let mut answer = Response::new(body);

@@ -269,8 +269,16 @@ impl Agent {
     /// Downloads what is approved, checks it, and says so.
     async fn install(&mut self, applicable: &[(u32, Vec<u32>)]) -> Result<(), AgentError> {
         let mut fetched: HashMap<Sha1Digest, bool> = HashMap::new();
+        let offered = applicable.iter().filter_map(|(id, _)| self.cache.get(id));
+        let installs = offered.filter(|cached| cached.action == "Install");
+        // of two approved ones that it could install, the newer
+        let replaced: HashSet<UpdateId> =
+            installs.flat_map(|cached| &cached.core.supersedes).copied().collect();
         for (id, parts) in applicable {
-            let approved = self.cache.get(id).filter(|cached| cached.action == "Install");
+            let approved = self.cache.get(id).filter(|cached| {
+                cached.action == "Install"
+                    && cached.core.update.is_none_or(|update| !replaced.contains(&update))
+            });
             let Some((update, revision)) =
                 approved.and_then(|cached| Some((cached.core.update?, cached.core.revision)))
             else {

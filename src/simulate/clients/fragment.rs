@@ -6,6 +6,9 @@ use quick_xml::events::{BytesStart, Event};
 
 use crate::domain::{Sha1Digest, Sha256Digest, UpdateId};
 
+/// Keys of the registry by which a machine says how far behind it is.
+const BEHIND: &str = "SOFTWARE\\Tailwater\\Simulated\\Behind";
+
 /// Elements inside each other.
 const MAX_DEPTH: usize = 64;
 
@@ -95,6 +98,8 @@ pub(super) struct Traits {
     pub(super) build: u32,
     /// `en`, `de`, ….
     pub(super) language: &'static str,
+    /// How many releases of definitions it is behind; 0 has none at all.
+    pub(super) behind: u32,
 }
 
 /// A condition. What this agent cannot decide stays open.
@@ -107,6 +112,7 @@ enum Rule {
     Architecture(u32),
     Build { comparison: String, version: (u32, u32, u32) },
     Language(String),
+    Behind(u32),
     Open,
 }
 
@@ -116,7 +122,12 @@ impl Rule {
         match element.name.as_str() {
             "True" | "b.Platform" => Self::Known(true),
             // nothing is installed on a simulated machine
-            "False" | "b.RegKeyExists" | "b.FileExists" | "b.RegValueExists" => Self::Known(false),
+            "b.RegKeyExists" => {
+                let behind =
+                    element.attribute("Subkey").and_then(|key| key.strip_prefix(BEHIND)?.parse().ok());
+                behind.map_or(Self::Known(false), Self::Behind)
+            }
+            "False" | "b.FileExists" | "b.RegValueExists" => Self::Known(false),
             "And" => Self::All(inside()),
             "Or" => Self::Any(inside()),
             "Not" => Self::Not(Box::new(Self::All(inside()))),
@@ -161,6 +172,7 @@ impl Rule {
             }
             Self::Not(rule) => rule.decide(traits).map(|value| !value),
             Self::Architecture(code) => Some(*code == traits.architecture),
+            Self::Behind(releases) => Some(*releases == traits.behind),
             Self::Language(code) => Some(code == traits.language),
             Self::Build { comparison, version } => {
                 let order = (10, 0, traits.build).cmp(version);
@@ -184,6 +196,8 @@ pub(super) struct Core {
     pub(super) revision: u32,
     /// Alternatives of each part of a bundle.
     pub(super) bundled: Vec<Vec<UpdateId>>,
+    /// What it replaces.
+    pub(super) supersedes: Vec<UpdateId>,
     is_installed: Option<Rule>,
     is_installable: Option<Rule>,
 }
@@ -198,6 +212,8 @@ impl Core {
             Some(Rule::All(element.children.iter().map(Rule::of).collect()))
         };
         let bundled = root.child("Relationships").and_then(|relations| relations.child("BundledUpdates"));
+        let superseded =
+            root.child("Relationships").and_then(|relations| relations.child("SupersededUpdates"));
         let alternatives = |clause: &Element| match clause.id() {
             Some(id) => vec![id],
             None => clause.children.iter().filter_map(Element::id).collect(),
@@ -206,6 +222,8 @@ impl Core {
             update: identity.and_then(Element::id),
             revision: identity.and_then(|identity| identity.number("RevisionNumber")).unwrap_or(0),
             bundled: bundled.map_or_else(Vec::new, |list| list.children.iter().map(alternatives).collect()),
+            supersedes: superseded
+                .map_or_else(Vec::new, |list| list.children.iter().filter_map(Element::id).collect()),
             is_installed: rule("IsInstalled"),
             is_installable: rule("IsInstallable"),
         })
@@ -250,7 +268,7 @@ pub(super) fn files(fragment: &str) -> Result<Vec<File>, quick_xml::Error> {
 mod tests {
     use super::*;
 
-    const MACHINE: Traits = Traits { architecture: 9, build: 22_621, language: "en" };
+    const MACHINE: Traits = Traits { architecture: 9, build: 22_621, language: "en", behind: 0 };
 
     #[test]
     fn relations_and_rules_are_read() {

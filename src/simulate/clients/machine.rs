@@ -9,10 +9,10 @@ const SPACE: Uuid = Uuid::from_u128(0x3f0c_6a53_0f0b_4c6f_8a4e_6d61_6368_696e);
 
 /// Kinds of machines; a fleet of one image has only the first.
 const KINDS: [Traits; 4] = [
-    Traits { architecture: 9, build: 26_100, language: "en" },
-    Traits { architecture: 9, build: 19_045, language: "de" },
-    Traits { architecture: 12, build: 26_100, language: "en" },
-    Traits { architecture: 9, build: 17_763, language: "fr" },
+    Traits { architecture: 9, build: 26_100, language: "en", behind: 0 },
+    Traits { architecture: 9, build: 19_045, language: "de", behind: 1 },
+    Traits { architecture: 12, build: 26_100, language: "en", behind: 0 },
+    Traits { architecture: 9, build: 17_763, language: "fr", behind: 3 },
 ];
 
 /// A machine.

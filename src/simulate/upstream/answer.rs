@@ -84,6 +84,13 @@ impl Upstream {
         }
     }
 
+    /// Adds ordinary updates and releases of definitions.
+    pub(super) fn publish(&self, updates: u32, definitions: u32) {
+        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        (0..definitions).for_each(|_| catalog.add_definitions());
+        catalog.publish(updates);
+    }
+
     pub(super) fn counters(&self) -> Counters {
         self.count().clone()
     }

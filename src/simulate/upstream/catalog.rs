@@ -95,8 +95,8 @@ pub(super) struct Selection {
 
 /// Everything that is offered.
 pub(super) struct Catalog {
-    config: Config,
-    world: World,
+    pub(super) config: Config,
+    pub(super) world: World,
     pub(super) revisions: Vec<Revision>,
     places: HashMap<UpdateIdentity, usize>,
     pub(super) payloads: Vec<Arc<Payload>>,
@@ -104,6 +104,8 @@ pub(super) struct Catalog {
     chains: HashMap<(usize, usize, usize), Vec<UpdateId>>,
     eula: usize,
     made: u32,
+    /// Releases of definitions.
+    pub(super) released: u32,
     pub(super) sequence: u64,
 }
 
@@ -118,6 +120,7 @@ impl Catalog {
             chains: HashMap::new(),
             eula: 0,
             made: 0,
+            released: 0,
             sequence: 0,
             config,
         };
@@ -126,20 +129,20 @@ impl Catalog {
         }
         catalog.eula = catalog.payload("license-terms.txt".to_owned(), 6_000, None);
         let (updates, definitions) = (catalog.config.updates, catalog.config.definitions);
-        (0..definitions).for_each(|release| catalog.add_definitions(release));
+        (0..definitions).for_each(|_| catalog.add_definitions());
         (0..catalog.config.drivers).for_each(|number| catalog.add_driver(number));
         catalog.publish(updates);
         catalog
     }
 
-    fn add(&mut self, mut revision: Revision) {
+    pub(super) fn add(&mut self, mut revision: Revision) {
         self.sequence += 1;
         revision.sequence = self.sequence;
         self.places.insert(revision.identity, self.revisions.len());
         self.revisions.push(revision);
     }
 
-    fn payload(&mut self, name: String, size: u64, patching: Option<&'static str>) -> usize {
+    pub(super) fn payload(&mut self, name: String, size: u64, patching: Option<&'static str>) -> usize {
         let key = mixed(self.config.seed) ^ mixed(self.payloads.len() as u64 + 1);
         self.payloads.push(Arc::new(Payload::new(name, size, key, patching)));
         self.payloads.len() - 1
@@ -262,48 +265,15 @@ impl Catalog {
         identity
     }
 
-    /// One release of definitions: many small packages, of which a computer needs very few.
-    fn add_definitions(&mut self, release: u32) {
-        let (seed, files) = (self.config.seed, self.config.definition_files.max(1));
-        let mean = self.config.mean_size.0.max(8);
-        let mut groups = vec![Vec::new()];
-        for part in 0..files {
-            let update = identity(seed, &format!("definitions/{release}/{part}"));
-            let mut package = Revision::new(UpdateIdentity { update, revision: 200 }, Kind::Package);
-            // whole sets by architecture, then deltas from each earlier base, then engines that all need
-            let (name, size, need) = match part {
-                0..=2 => ("full", mean * 4, "<lar:True />".to_owned()),
-                3 => ("engine", mean / 2, "<lar:True />".to_owned()),
-                _ => (
-                    "delta",
-                    mean / 3,
-                    format!(
-                        "<bar:RegKeyExists Key=\"HKEY_LOCAL_MACHINE\" \
-                    Subkey=\"SOFTWARE\\Tailwater\\Simulated\\Base{part}\" />"
-                    ),
-                ),
-            };
-            if let 0..=2 = part {
-                let needed = self.world.architectures[part as usize];
-                package.prerequisites = vec![Clause { any_of: vec![needed], marked: None }];
-            } else {
-                let defender = self.world.products[DEFENDER].id;
-                package.prerequisites = vec![Clause { any_of: vec![defender], marked: Some(false) }];
-            }
-            let installed = installed_rule(&format!("Definitions{release}-{part}"));
-            package.rules = format!("{installed}<upd:IsInstallable>{need}</upd:IsInstallable>");
-            package.titles = vec![("en", format!("Definitions 1.{release}.0.0 {name} {part}"))];
-            package.files = vec![self.payload(format!("am-{name}-{release}-{part:03}.exe"), size, None)];
-            if part == 3 {
-                groups.push(vec![package.identity]);
-            } else {
-                groups[0].push(package.identity);
-            }
-            self.add(package);
-        }
+    /// The bundle that is approved.
+    pub(super) fn add_definitions_bundle(&mut self, release: u32, groups: Vec<Vec<UpdateIdentity>>) {
+        let seed = self.config.seed;
         let id = identity(seed, &format!("definitions/{release}"));
         let mut update = Revision::new(UpdateIdentity { update: id, revision: 200 }, Kind::Update);
-        let title = format!("Security Intelligence Update - KB2267602 (Version 1.{release}.0.0)");
+        let version = 500 + release;
+        let title = format!(
+            "Security Intelligence Update for Defender - KB2267602 (Version 1.459.{version}.0) - Broad"
+        );
         update.titles = vec![("en", title)];
         update.kb = Some(2_267_602);
         update.prerequisites = self.belongs(DEFENDER, DEFINITIONS, false);
@@ -368,7 +338,7 @@ fn matches(revision: &Revision, selection: &Selection) -> bool {
 }
 
 /// What a simulated machine answers by its list of what it has installed.
-fn installed_rule(name: &str) -> String {
+pub(super) fn installed_rule(name: &str) -> String {
     format!(
         "<upd:IsInstalled><bar:RegKeyExists Key=\"HKEY_LOCAL_MACHINE\" \
          Subkey=\"SOFTWARE\\Tailwater\\Simulated\\{name}\" /></upd:IsInstalled>"
@@ -403,7 +373,8 @@ mod tests {
             ..Selection::default()
         };
         let parts = Config::default().definition_files as usize;
-        assert_eq!(catalog.select(&selection).len(), 2 * (parts + 1));
+        // engines and the stub are the same in both
+        assert_eq!(catalog.select(&selection).len(), 2 * (parts + 1) - 4);
         selection.since = catalog.sequence;
         assert!(catalog.select(&selection).is_empty());
         selection.classifications = None;

@@ -1,4 +1,4 @@
-//! The stand-in's HTTP side: SOAP, `/Content/` with ranges, and `/_counters`.
+//! The stand-in's HTTP side: SOAP, `/Content/` with ranges, `/_counters` and `/_publish`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -28,6 +28,9 @@ use crate::wire::{server_sync, xpress};
 
 /// Bytes of a request's body.
 const MAX_REQUEST: usize = 4 << 20;
+
+/// Updates published at once.
+const MOST_PUBLISHED: u32 = 1_000;
 
 /// Bytes of a payload made at a time.
 const CHUNK: usize = 64 * 1024;
@@ -103,8 +106,23 @@ async fn route(request: Request<Incoming>, upstream: Arc<Upstream>) -> Response<
             *upstream.count() = super::Counters::default();
             response(StatusCode::NO_CONTENT, "text/plain", Answer::whole(""))
         }
+        Method::POST if path == "/_publish" => publish(&request, &upstream),
         _ => not_found(&upstream),
     }
+}
+
+/// `/_publish?definitions=N&updates=N`: more of both, as if released now.
+fn publish(request: &Request<Incoming>, upstream: &Upstream) -> Response<Answer> {
+    let query = request.uri().query().unwrap_or_default();
+    let number = |name: &str| {
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        value.map_or(Some(0), |value| value.parse().ok()).filter(|count| *count <= MOST_PUBLISHED)
+    };
+    let (Some(updates), Some(definitions)) = (number("updates"), number("definitions")) else {
+        return response(StatusCode::BAD_REQUEST, "text/plain", Answer::whole("a number is wrong\n"));
+    };
+    upstream.publish(updates, definitions);
+    response(StatusCode::NO_CONTENT, "text/plain", Answer::whole(""))
 }
 
 fn response(status: StatusCode, kind: &str, body: Answer) -> Response<Answer> {

@@ -8,6 +8,7 @@ mod answer;
 mod catalog;
 mod cookie;
 mod counters;
+mod definitions;
 mod document;
 mod http;
 mod payload;
@@ -41,6 +42,8 @@ pub struct Config {
     pub definitions: u32,
     /// Packages of a release of definitions; real ones have 155, of which a computer needs 4.
     pub definition_files: u32,
+    /// Bytes of a release of definitions, all packages together; without it a whole set is four times the mean size.
+    pub definition_size: Option<ByteCount>,
     /// Drivers.
     pub drivers: u32,
     /// `MaxNumberOfUpdatesPerRequest`.
@@ -60,6 +63,7 @@ impl Default for Config {
             mean_size: ByteCount(2_000_000),
             definitions: 2,
             definition_files: 40,
+            definition_size: None,
             drivers: 10,
             max_updates_per_request: 100,
             cabinets: true,
@@ -123,7 +127,7 @@ impl Running {
 
     /// Adds so many new updates, as on a second Tuesday. Clients see them with their next anchor.
     pub fn publish(&self, updates: u32) {
-        self.upstream.catalog.write().unwrap_or_else(PoisonError::into_inner).publish(updates);
+        self.upstream.publish(updates, 0);
     }
 
     /// How many revisions it offers, categories and detectoids included, and how many bytes of payloads.

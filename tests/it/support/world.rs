@@ -132,6 +132,7 @@ impl World {
             store.clone(),
             transfer.clone(),
             Arc::new(known.clone()),
+            Arc::new(()),
         );
         let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
         let address = listener.address();

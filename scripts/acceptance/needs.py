@@ -1,0 +1,165 @@
+"""Need before bytes, and cost before approval: what crosses the link is what the computers of a site ask for.
+
+Three ways to choose files, none of which knows how the server recognises them: simulated agents that evaluate the rules of each
+package, and a plain script of ranged GETs by the lists that the probes' generator of catalogues wrote down for each class.
+"""
+import http.client, json, random, subprocess, time
+
+from clients import RawAgent
+from world import BINARY, Tailwater, Upstream, fetch, free_port, wait_for
+
+
+class Stand:
+    """`tailwater simulate upstream`, which publishes more when told."""
+
+    def __init__(self, *arguments):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen([BINARY, "simulate", "upstream", "--listen", f"127.0.0.1:{self.port}", "--json", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        wait_for("the stand-in", lambda: self.sent() >= 0, 60)
+
+    def sent(self):
+        """Bytes of payloads."""
+        return json.loads(fetch(self.url + "/_counters"))["content_bytes"]
+
+    def publish(self, definitions=0, updates=0):
+        fetch(f"{self.url}/_publish?definitions={definitions}&updates={updates}", "POST", b"")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+def run_clients(tw, count=1, kinds=1, *more):
+    done = subprocess.run([BINARY, "simulate", "clients", "--server", tw.url, "--count", str(count), "--kinds", str(kinds), "--download", "--json", *more], capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        raise RuntimeError(f"clients: {done.stderr[-400:]} {done.stdout[-400:]}")
+    return json.loads(done.stdout)
+
+
+def newest(tw, text):
+    """GUIDs of the updates whose titles have these words, newest first by version."""
+    rows = tw.api(f"/updates?limit=1000&text={text}")["updates"]
+    return [row["update_id"] for row in sorted(rows, key=lambda row: row["title"], reverse=True)]
+
+
+def settled(tw, seconds=120):
+    """Waits until nothing is under way or waits to be fetched ahead now."""
+    def quiet():
+        return not tw.api("/transfers")["transfers"] and not tw.api("/content?limit=1")["ahead"]["now"]
+    wait_for("what is fetched ahead", quiet, seconds)
+
+
+def size_of(tw, update):
+    return sum(row["size"] for row in tw.api(f"/updates/{update}")["files"])
+
+
+def bundle_of_155(check, size):
+    """2: of a bundle of 155 files one class takes a fifth; of the next release exactly that is fetched ahead."""
+    with Stand("--updates", 12, "--definitions", 1, "--definition-files", 155, "--definition-size", size) as up, Tailwater(up.url, content='fetch = "learned"') as tw:
+        tw.start()
+        check("first sync", tw.run("sync")[0] == 0)
+        first = newest(tw, "Defender")[0]
+        whole = size_of(tw, first)
+        check("the release has 155 files", len(tw.api(f"/updates/{first}")["files"]) == 155, f"{whole / 1e6:.1f} MB")
+        check("approve it", tw.run("updates", "approve", first, "--group", "All Computers")[0] == 0)
+        time.sleep(1)
+        check("nothing was learned: nothing crosses ahead of demand", up.sent() == 0, f"{up.sent()} bytes")
+        run_clients(tw, 4, 1)
+        crossed = up.sent()
+        check("one class of computers: at most 20 % of the bundle crosses", 0 < crossed <= whole * 0.2, f"{crossed / 1e6:.2f} of {whole / 1e6:.1f} MB: {100 * crossed / whole:.1f} %")
+        wait_for("what was learned", lambda: tw.api("/content?limit=1")["learned"], 20)
+        time.sleep(5)
+        tw.kill()
+        tw.start()
+        learned = tw.api("/content?limit=1")["learned"]
+        check("what was learned survives kill -9", any("26100" in row["class"] for row in learned), [row["class"] for row in learned])
+        for release in range(2, 5):
+            up.publish(definitions=1)
+            check(f"sync of release {release}", tw.run("sync")[0] == 0)
+            update = newest(tw, "Defender")[0]
+            before = up.sent()
+            tw.run("updates", "approve", update, "--group", "All Computers")
+            wait_for("what is fetched ahead begins", lambda: up.sent() > before, 30)
+            settled(tw)
+            ahead = up.sent() - before
+            report = run_clients(tw, 1, 1)
+            used, missed = report["file_bytes"], up.sent() - before - ahead
+            apart = abs(ahead - used_of(tw, update, report)) / max(1, used_of(tw, update, report))
+            check(f"release {release} is fetched ahead and matches what the class uses within 5 %", apart <= 0.05 and missed <= used * 0.05, f"{ahead / 1e6:.3f} MB ahead, {used / 1e6:.3f} MB used, {missed / 1e6:.3f} MB missed, {100 * apart:.1f} % apart")
+        other = run_clients(tw, 4, 4)
+        check("other classes still get theirs", other["agents_failed"] == 0 and other["files_wrong"] == 0, f"{other['files']} files")
+
+
+def used_of(tw, update, report):
+    """Bytes that a fresh machine took and that were not held before the release: files it shares with the last one are not new."""
+    return report["file_bytes"] - shared_with_earlier(tw, update)
+
+
+def shared_with_earlier(tw, update):
+    """Engine and stub come with several releases; a fresh machine takes them again, and they cross once."""
+    releases = newest(tw, "Defender")
+    earlier = {row["sha1"] for other in releases[1:] for row in tw.api(f"/updates/{other}")["files"]}
+    return sum(row["size"] for row in tw.api(f"/updates/{update}")["files"] if row["sha1"] in earlier and row["state"] == "verified")
+
+
+class Site:
+    """Computers at addresses of their own, which ask for ranges as Delivery Optimization does."""
+
+    def __init__(self, tw):
+        self.tw, self.asked = tw, 0
+
+    def scan(self, address):
+        number = int(address.rsplit(".", 1)[1])
+        for _ in RawAgent(self.tw.port, number=number, source=address, build=26000 + number).scan():
+            pass
+
+    def take(self, address, files):
+        """Every file in pieces of 1 MiB, shuffled."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.tw.port, timeout=120, source_address=(address, 0))
+        for sha1, size, extension in files:
+            ranges = [(at, min(at + (1 << 20), size)) for at in range(0, size, 1 << 20)]
+            random.Random(sha1).shuffle(ranges)
+            for start, end in ranges:
+                connection.request("GET", f"/Content/{sha1[-2:]}/{sha1}{extension}", headers={"Range": f"bytes={start}-{end - 1}"})
+                answer = connection.getresponse()
+                assert answer.status == 206 and len(answer.read()) == end - start, answer.status
+                self.asked += end - start
+        connection.close()
+
+
+def written_down(check, folder):
+    """2, by another generator: it names the files of each class itself, and a script asks for them."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    releases = manifest["definitions"]
+    with Upstream("--catalog", folder) as up, Tailwater(up.url, content='fetch = "learned"') as tw:
+        tw.start()
+        check("sync of the probes' catalogue", tw.run("sync")[0] == 0)
+        site = Site(tw)
+        classes = {"127.0.0.11": "x64-current", "127.0.0.12": "base-40"}
+        for address in classes:
+            site.scan(address)
+        for number, release in enumerate(releases):
+            entries = {row["sha1"].upper(): row for row in tw.api(f"/updates/{release['update']}")["files"]}
+            needed = {address: release["classes"][name] for address, name in classes.items()}
+            wanted = {one for list_ in needed.values() for one in list_}
+            held_before = {sha1 for sha1, row in entries.items() if row["state"] == "verified"}
+            tw.run("updates", "approve", release["update"], "--group", "All Computers")
+            if number:
+                wait_for("files fetched ahead", lambda: any(row["state"] == "verified" for row in tw.api(f"/updates/{release['update']}")["files"]), 30)
+                settled(tw)
+            now = {row["sha1"].upper() for row in tw.api(f"/updates/{release['update']}")["files"] if row["state"] == "verified"} - held_before
+            if number:
+                right, ahead, used = sum(entries[s]["size"] for s in now & wanted), sum(entries[s]["size"] for s in now), sum(entries[s]["size"] for s in wanted)
+                check(f"release {number} by another generator: fetched ahead within 5 % of its own list", ahead and right >= used * 0.95 and ahead <= used * 1.05, f"{ahead} bytes ahead, {used} listed, {right} in both, of {release['bytes']}")
+            else:
+                check("release 0: nothing is fetched ahead", not now)
+            for address, list_ in needed.items():
+                site.take(address, [(sha1, entries[sha1]["size"], "." + entries[sha1]["name"].rsplit(".", 1)[1]) for sha1 in list_])
+            time.sleep(2)
+        names = [row["class"] for row in tw.api("/content?limit=1")["learned"]]
+        check("each address counts for its own class", len(names) == 2 and any("26011" in n for n in names) and any("26012" in n for n in names), names)
+
