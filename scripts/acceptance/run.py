@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, documents, needs as computers_needs, peers, rollups
+import chains, children, clients, documents, ledger as ledgers, needs as computers_needs, peers, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -532,6 +532,13 @@ def needs():
     """Issue 4, 2: only what computers ask for crosses, and of the next release exactly that comes ahead. TAILWATER_BUNDLE: its size."""
     computers_needs.bundle_of_155(check, os.environ.get("TAILWATER_BUNDLE", "122 MB"))
     computers_needs.written_down(check, catalog_of(10, mean_size=50000, seed=3, definitions=4))
+
+
+@scenario
+def budget():
+    """Issue 4, 7: a budget over kills, restarts and midnight."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledgers.budget(folder, check)
 
 
 def main():

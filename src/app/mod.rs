@@ -22,8 +22,8 @@ pub use lock::{DataDir, Holder};
 pub use run::{Running, start, stop_signal};
 
 use crate::bandwidth::{
-    Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter, ProxySetting,
-    Timetable,
+    Budget, Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter,
+    ProxySetting, Timetable,
 };
 use crate::catalog::{self, Catalog};
 use crate::config::{
@@ -62,7 +62,8 @@ impl App {
         let settings = loaded.settings.clone();
         let (catalog, content) = open_stores(&settings, &dir, &clock).await?;
         content.start(&tasks);
-        let limiter = Limiter::new(settings.rate, &clock, &tasks);
+        let limiter =
+            Limiter::with_budget(settings.rate, budget(&settings, &dir, &clock).await?, &clock, &tasks);
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
         let meter = Meter::new(&clock);
         let link_config = link_config(&settings);
@@ -144,6 +145,14 @@ pub async fn close(app: App, drain: Duration) {
         Ok(Err(error)) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
         Err(error) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
     }
+}
+
+/// The link's budget, with what was spent of it before a restart.
+async fn budget(settings: &Settings, dir: &DataDir, clock: &Clock) -> Result<Option<Budget>, AppError> {
+    let Some(config) = settings.budget.clone() else { return Ok(None) };
+    let (path, clock) = (dir.path().join("budget"), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || Budget::open(config, &path, &clock)).await;
+    opened.map_err(AppError::Worker)?.map(Some).map_err(AppError::Link)
 }
 
 /// The calendar over the limiter, with the exception that an administrator made before a restart.

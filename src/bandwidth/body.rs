@@ -128,10 +128,13 @@ impl Body for LinkBody {
             }
             Poll::Ready(Some(Err(source))) => {
                 let origin = this.origin();
+                let is_spent = this.lease.as_ref().is_some_and(|lease| lease.connection.account.is_spent());
                 if let Some(lease) = this.lease.take() {
                     lease.break_off();
                 }
-                Poll::Ready(Some(Err(LinkError::Broken { origin, source })))
+                let broken = LinkError::Broken { origin, source };
+                let error = if is_spent { LinkError::Spent { until: None } } else { broken };
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
                 this.finish();

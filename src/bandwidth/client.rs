@@ -109,6 +109,7 @@ impl LinkClient {
         request: Request<Full<Bytes>>,
         class: Class,
     ) -> Result<Response<LinkBody>, LinkError> {
+        self.may_spend(class)?;
         let permit = self.place(class).await?;
         let (parts, body) = request.into_parts();
         let follows = parts.method == Method::GET || parts.method == Method::HEAD;
@@ -117,7 +118,9 @@ impl LinkClient {
         for _ in 0..=MAX_REDIRECTS {
             let origin = Origin::of(&parts.uri)?;
             let request = Request::from_parts(parts.clone(), body.clone());
-            let (response, connection) = self.exchange(&origin, request, class).await?;
+            let exchanged = self.exchange(&origin, request, class).await;
+            // whatever it looked like from above, the budget was the reason
+            let (response, connection) = exchanged.or_else(|error| self.may_spend(class).and(Err(error)))?;
             let target = if follows { redirect(&parts.uri, &response)? } else { None };
             let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), permit: permit.take() };
             let Some(target) = target else {
@@ -130,6 +133,14 @@ impl LinkClient {
             parts.headers.remove(HOST);
         }
         Err(LinkError::Redirect { origin: Origin::of(&parts.uri)?.to_string(), why: "more than 3 times" })
+    }
+
+    /// Whether the budget lets this class send anything.
+    fn may_spend(&self, class: Class) -> Result<(), LinkError> {
+        match self.limiter().spent_until(class) {
+            Some(until) => Err(LinkError::Spent { until: Some(until) }),
+            None => Ok(()),
+        }
     }
 
     /// A place among the open exchanges. A transfer weighs the more the fewer the rate allows.
@@ -247,7 +258,9 @@ impl LinkClient {
             }
             Err(mut refused) => {
                 let unsent = refused.take_message().map(Box::new);
-                let error = LinkError::Broken { origin: origin.to_string(), source: refused.into_error() };
+                let broken = LinkError::Broken { origin: origin.to_string(), source: refused.into_error() };
+                let error =
+                    if connection.account.is_spent() { LinkError::Spent { until: None } } else { broken };
                 Err(Failure { error, unsent })
             }
         }

@@ -41,6 +41,8 @@ struct Ticket {
 struct Place<'a> {
     desk: &'a Desk,
     ready: Arc<Notify>,
+    /// What the deposit will be; 0 once it was handed over.
+    bytes: u64,
 }
 
 impl Desk {
@@ -58,14 +60,14 @@ impl Desk {
         if bytes == 0 || !self.limiter.is_limited() {
             return Ok(deposit);
         }
-        let place = Place { desk: self, ready: Arc::default() };
+        let mut place = Place { desk: self, ready: Arc::default(), bytes };
         self.line_up(Ticket { class, bytes, ready: Arc::clone(&place.ready) });
         let mut lane = self.limiter.lane(class);
         loop {
             tokio::select! {
                 biased;
                 () = place.ready.notified() => {
-                    deposit.put_back(bytes);
+                    deposit.put_back(std::mem::take(&mut place.bytes));
                     return Ok(deposit);
                 }
                 taken = lane.take(bytes) => self.add(taken?),
@@ -103,8 +105,14 @@ impl Desk {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.desk.state();
+        let before = state.line.len();
         state.line.retain(|ticket| !Arc::ptr_eq(&ticket.ready, &self.ready));
+        let was_served = state.line.len() == before;
         drop(state);
+        if was_served && self.bytes > 0 {
+            // its deposit was complete, and nobody is there to take it
+            self.desk.limiter.give_back(self.bytes);
+        }
         self.desk.add(0);
     }
 }

@@ -4,14 +4,13 @@
 //! **Invariant:** grants never exceed what the quota allowed plus what was given back; a class that waits behind
 //! another still gets one turn in [`TURNS_FOR_OTHERS`], so that nothing of it times out. It never sleeps and never
 //! looks at a socket; [`super::limiter`] drives it.
-//!
-//! The place for what comes later: a budget sits beside the quota in [`Dispatch::afford`].
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
 use super::Class;
+use super::budget::{Budget, Gate};
 use super::quota::Quota;
 use super::shape::Shape;
 use crate::domain::Rate;
@@ -21,6 +20,9 @@ const TURNS_FOR_OTHERS: u32 = 16;
 
 /// Between two looks at a closed link; a new rate is told at once.
 const BARRED: Duration = Duration::from_hours(1);
+
+/// Between two looks at a budget that others hold; a booking or what they give back is told at once.
+const SHORT: Duration = Duration::from_millis(100);
 
 /// The name of a lane.
 pub(super) type LaneId = u64;
@@ -46,6 +48,7 @@ pub(super) enum Turn {
 /// The state behind the limiter's lock.
 pub(super) struct Dispatch {
     quota: Option<Quota>,
+    budget: Option<Budget>,
     pub(super) shape: Shape,
     /// Paid for and unused.
     spare: u64,
@@ -62,9 +65,10 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(super) fn new(rate: Rate, budget: Option<Budget>) -> Self {
         let mut dispatch = Self {
             quota: None,
+            budget,
             shape: Shape::of(rate),
             spare: 0,
             lanes: HashMap::new(),
@@ -126,17 +130,37 @@ impl Dispatch {
         None
     }
 
+    /// Whether a lane can get nothing because the budget is spent; it then no longer waits.
+    pub(super) fn refuses(&mut self, lane: LaneId) -> bool {
+        let Some(budget) = &self.budget else { return false };
+        let Some(state) = self.lanes.get_mut(&lane) else { return false };
+        let refuses = state.granted == 0 && budget.gates()[state.class.index()] == Gate::Spent;
+        if refuses && std::mem::take(&mut state.queued) {
+            self.rings[state.class.index()].retain(|other| *other != lane);
+        }
+        refuses
+    }
+
     /// Keeps unused bytes for the next who asks.
     pub(super) fn give_back(&mut self, bytes: u64) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(bytes);
+        }
         self.spare = self.spare.saturating_add(bytes).min(self.shape.spare_limit);
     }
 
     /// Serves the ring as far as the quota allows; wakes whom it served.
     pub(super) fn serve(&mut self, wake: &mut Vec<Waker>) -> Turn {
-        while let Some((ring, lane)) = self.next() {
-            let quantum = self.portion();
+        loop {
+            let gates = self.gates(wake);
+            let Some((ring, lane)) = self.next(&gates) else { break };
+            let Gate::Open(most) = gates[ring] else { break };
+            let quantum = self.portion().min(most);
             if let Err(wait) = self.afford(quantum) {
                 return Turn::After(wait);
+            }
+            if let Some(budget) = &self.budget {
+                budget.take(quantum);
             }
             self.rings[ring].pop_front();
             self.turns = self.turns.wrapping_add(1);
@@ -146,7 +170,24 @@ impl Dispatch {
                 wake.extend(state.waker.take());
             }
         }
-        Turn::Idle
+        if self.is_idle() { Turn::Idle } else { Turn::After(SHORT) }
+    }
+
+    /// What the budget lets each class do; wakes whom it lets do nothing, so that they see it.
+    fn gates(&mut self, wake: &mut Vec<Waker>) -> [Gate; Class::ALL.len()] {
+        let Some(budget) = &self.budget else { return [Gate::Open(u64::MAX); Class::ALL.len()] };
+        let gates = budget.gates();
+        if self.rings.iter().zip(&gates).any(|(ring, gate)| !ring.is_empty() && *gate == Gate::Wait) {
+            budget.awaited();
+        }
+        for (ring, _) in self.rings.iter_mut().zip(&gates).filter(|(_, gate)| **gate == Gate::Spent) {
+            for lane in ring.drain(..) {
+                let Some(state) = self.lanes.get_mut(&lane) else { continue };
+                state.queued = false;
+                wake.extend(state.waker.take());
+            }
+        }
+        gates
     }
 
     /// Wakes everybody, so that they see that nothing more is granted.
@@ -176,14 +217,15 @@ impl Dispatch {
     }
 
     /// The lane whose turn it is, and its ring.
-    fn next(&mut self) -> Option<(usize, LaneId)> {
+    fn next(&mut self, gates: &[Gate; Class::ALL.len()]) -> Option<(usize, LaneId)> {
         let Self { rings, lanes, .. } = self;
         for ring in rings.iter_mut() {
             while ring.front().is_some_and(|lane| !lanes.contains_key(lane)) {
                 ring.pop_front();
             }
         }
-        let mut waiting = (0..rings.len()).filter(|ring| !rings[*ring].is_empty());
+        let may = |ring: &usize| !rings[*ring].is_empty() && matches!(gates[*ring], Gate::Open(_));
+        let mut waiting = (0..rings.len()).filter(may);
         let first = waiting.next()?;
         let others: Vec<usize> = waiting.collect();
         let round = self.turns / TURNS_FOR_OTHERS;
@@ -195,9 +237,10 @@ impl Dispatch {
         rings[ring].front().map(|lane| (ring, *lane))
     }
 
-    /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes.
+    /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes, and 64 KiB
+    /// what a budget has granted and not seen yet.
     fn portion(&self) -> u64 {
-        self.shape.quantum.min(1 << 20)
+        self.shape.quantum.min(if self.budget.is_some() { 1 << 16 } else { 1 << 20 })
     }
 
     /// Pays for `bytes` out of what is spare and what the quota allows.

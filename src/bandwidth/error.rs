@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// Who has to act when an exchange fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -15,6 +17,8 @@ pub enum Blame {
     Configuration,
     /// The server is shutting down; nobody is to blame.
     Shutdown,
+    /// The budget is spent; nobody is to blame.
+    Budget,
 }
 
 /// An exchange that did not succeed. `origin` is always `scheme://host:port`: never a path or a query, which
@@ -117,6 +121,21 @@ pub enum LinkError {
         /// What was given, without credentials.
         setting: String,
     },
+    /// The budget of the link is spent for this class.
+    #[error("the link's budget is spent{}", until.map(|until| format!("; it begins anew at {until}")).unwrap_or_default())]
+    Spent {
+        /// When it begins anew; unknown when the rest of it is only held by others.
+        until: Option<Timestamp>,
+    },
+    /// The account of the budget cannot be read or written.
+    #[error("cannot keep the account of the link's budget in {}; check the folder and its disk", path.display())]
+    Passbook {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,
@@ -136,7 +155,9 @@ impl LinkError {
             Self::Address { .. }
             | Self::CertificateFile { .. }
             | Self::TlsSetup(_)
+            | Self::Passbook { .. }
             | Self::ProxySetting { .. } => Blame::Configuration,
+            Self::Spent { .. } => Blame::Budget,
             Self::Stopping => Blame::Shutdown,
         }
     }
@@ -148,6 +169,7 @@ impl LinkError {
             | Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::Tls { .. }
+            | Self::Spent { .. }
             | Self::Broken { .. } => true,
             // 407 asks for other credentials; the rest of the proxy's troubles pass
             Self::ProxyRefused { status, .. } => *status != 407,
@@ -156,6 +178,7 @@ impl LinkError {
             | Self::CertificateFile { .. }
             | Self::TlsSetup(_)
             | Self::ProxySetting { .. }
+            | Self::Passbook { .. }
             | Self::Stopping => false,
         }
     }

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::dispatch::{Dispatch, LaneId, Turn};
 use super::shape::Shape;
 use super::{Class, LinkError};
@@ -30,11 +32,13 @@ const SHORTEST_NAP: Duration = Duration::from_millis(2);
 pub struct Limiter(Arc<Shared>);
 
 struct Shared {
+    /// There is a rate or a budget.
     limited: AtomicBool,
+    budget: Option<Budget>,
     rate: Mutex<Rate>,
     dispatch: Mutex<Dispatch>,
-    /// Someone waits, or the rate changed.
-    changed: Notify,
+    /// Someone waits, or the rate or the budget changed.
+    changed: Arc<Notify>,
     clock: Clock,
 }
 
@@ -68,11 +72,21 @@ impl Shared {
 impl Limiter {
     /// A limiter at this rate; its dispatcher runs until shutdown.
     pub fn new(rate: Rate, clock: &Clock, tasks: &Tasks) -> Self {
+        Self::with_budget(rate, None, clock, tasks)
+    }
+
+    /// The same on a link that has a budget beside its rate.
+    pub fn with_budget(rate: Rate, budget: Option<Budget>, clock: &Clock, tasks: &Tasks) -> Self {
+        let changed = Arc::new(Notify::new());
+        if let Some(budget) = &budget {
+            budget.start(&changed, tasks);
+        }
         let shared = Arc::new(Shared {
-            limited: AtomicBool::new(rate != Rate::Unlimited),
+            limited: AtomicBool::new(rate != Rate::Unlimited || budget.is_some()),
             rate: Mutex::new(rate),
-            dispatch: Mutex::new(Dispatch::new(rate)),
-            changed: Notify::new(),
+            dispatch: Mutex::new(Dispatch::new(rate, budget.clone())),
+            budget,
+            changed,
             clock: clock.clone(),
         });
         let (worker, stopping) = (Arc::clone(&shared), tasks.stopping());
@@ -101,7 +115,8 @@ impl Limiter {
         }
         *current = rate;
         self.0.dispatch().set_rate(rate);
-        self.0.limited.store(rate != Rate::Unlimited, Ordering::Release);
+        let limited = rate != Rate::Unlimited || self.0.budget.is_some();
+        self.0.limited.store(limited, Ordering::Release);
         self.0.changed.notify_one();
     }
 
@@ -115,7 +130,8 @@ impl Limiter {
         let rate = self.rate();
         let dispatch = self.0.dispatch();
         let waiting = Class::ALL.into_iter().zip(dispatch.waiting()).collect();
-        LimiterStatus { rate, waiting, max_transfers: dispatch.shape.transfers }
+        drop(dispatch);
+        LimiterStatus { rate, waiting, max_transfers: self.max_transfers() }
     }
 
     /// A lane for one stream.
@@ -124,8 +140,19 @@ impl Limiter {
         Lane { shared: Arc::clone(&self.0), id, credit: 0, credit_at: self.0.clock.instant() }
     }
 
+    /// The budget, where there is one.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.0.budget.as_ref()
+    }
+
+    /// Until when the budget lets a class take nothing; `None` while it may.
+    pub fn spent_until(&self, class: Class) -> Option<Timestamp> {
+        self.0.budget.as_ref()?.spent_until(class)
+    }
+
     pub(super) fn shape(&self) -> Shape {
-        self.0.dispatch().shape
+        let shape = self.0.dispatch().shape;
+        self.0.budget.as_ref().map_or(shape, |budget| shape.with_budget(budget.left()))
     }
 
     pub(super) fn is_limited(&self) -> bool {
@@ -188,6 +215,9 @@ impl Lane {
             if dispatch.closed {
                 return Poll::Ready(Err(LinkError::Stopping));
             }
+            if dispatch.refuses(self.id) {
+                return Poll::Ready(Err(LinkError::Spent { until: None }));
+            }
             let Some(granted) = dispatch.ask(self.id, cx.waker()) else {
                 // behind others there is nothing to tell: the dispatcher is at work
                 let tell = dispatch.leads(self.id);
@@ -218,6 +248,20 @@ impl Lane {
     pub fn give_back(&mut self, bytes: u64) {
         if self.shared.limited.load(Ordering::Acquire) {
             self.credit += bytes;
+        }
+    }
+
+    /// Bytes that were granted, to this lane or in advance, came.
+    pub(super) fn received(&self, bytes: u64) {
+        if let Some(budget) = &self.shared.budget {
+            budget.received(bytes);
+        }
+    }
+
+    /// Bytes came that nobody reads.
+    pub(super) fn received_beside(&self, bytes: u64) {
+        if let Some(budget) = &self.shared.budget {
+            budget.received_beside(bytes);
         }
     }
 

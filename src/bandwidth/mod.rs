@@ -4,7 +4,9 @@
 //! **Invariant:** every byte received from an upstream, metadata and headers included, passes [`Limiter`]
 //! and is counted by [`Meter`] at the socket, below TLS. It never decides what is worth fetching.
 
+mod allowance;
 mod body;
+mod budget;
 mod calendar;
 mod class;
 mod client;
@@ -18,6 +20,7 @@ mod legs;
 mod limiter;
 mod meter;
 mod outlook;
+mod passbook;
 mod pool;
 mod proxy;
 mod quota;
@@ -27,7 +30,9 @@ mod socket;
 mod timetable;
 mod tls;
 
+pub use allowance::{BudgetConfig, BudgetLine, WhenSpent};
 pub use body::LinkBody;
+pub use budget::{Budget, BudgetStatus, Standing};
 pub use calendar::{Because, Calendar, Days, Exception, InForce, ParseDaysError, Window};
 pub use class::Class;
 pub use client::LinkClient;

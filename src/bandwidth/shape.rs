@@ -13,6 +13,8 @@ pub(super) struct Shape {
     /// Bytes of one turn on the link; `u64::MAX` when unlimited.
     pub(super) quantum: u64,
     bytes_per_second: Option<u64>,
+    /// No connection's receive buffer is larger; `None` leaves it to the rate.
+    most_window: Option<u64>,
     /// How many transfers may be open at once.
     pub(super) transfers: usize,
     /// Unused grants kept for the next who asks; what exceeds them is lost, because sending it later would
@@ -28,6 +30,9 @@ const LEAST_WINDOW: u64 = 8 * KIB;
 /// More than Linux grants by default (`net.core.rmem_max` of 208 KiB, doubled).
 const MOST_WINDOW: u64 = 416 * KIB;
 
+/// A budget of which less than this for each transfer is left has fewer of them: what is asked for should fit.
+const BUDGET_PER_TRANSFER: u64 = 256 * KIB;
+
 /// Transfers at once without a limit.
 const MAX_TRANSFERS: usize = 64;
 
@@ -37,6 +42,7 @@ impl Shape {
             return Self {
                 quantum: u64::MAX,
                 bytes_per_second: None,
+                most_window: None,
                 transfers: MAX_TRANSFERS,
                 spare_limit: 0,
             };
@@ -59,8 +65,21 @@ impl Shape {
         Self {
             quantum: quantum / KIB * KIB,
             bytes_per_second: Some(bytes),
+            most_window: None,
             transfers,
             spare_limit: (bytes / 50).max(LEAST_WINDOW),
+        }
+    }
+
+    /// The same on a link with a budget of which so much is left. Buffers are bounded without a rate too, since what
+    /// they hold is spent; all deposits together stay under half of what is left, so that its end can be used.
+    pub(super) fn with_budget(self, left: u64) -> Self {
+        let transfers = usize::try_from(left / BUDGET_PER_TRANSFER).unwrap_or(usize::MAX);
+        Self {
+            quantum: self.quantum.min(64 * KIB),
+            most_window: Some((left / MAX_TRANSFERS as u64 / 2).clamp(LEAST_WINDOW, MOST_WINDOW)),
+            transfers: self.transfers.min(transfers.max(2)),
+            ..self
         }
     }
 
@@ -72,8 +91,12 @@ impl Shape {
     /// under 5 % of a second. Far ones get at most 40 ms, because what is on its way cannot be called back.
     pub(super) fn window(&self, round_trip: Duration) -> Option<u32> {
         let millis = round_trip.as_millis().clamp(10, 40);
-        let bytes = u128::from(self.bytes_per_second?) * millis / 1000;
-        let bytes = bytes.clamp(u128::from(LEAST_WINDOW), u128::from(MOST_WINDOW));
+        let most = self.most_window.unwrap_or(MOST_WINDOW);
+        let bytes = match self.bytes_per_second {
+            Some(rate) => u128::from(rate) * millis / 1000,
+            None => u128::from(self.most_window?),
+        };
+        let bytes = bytes.clamp(u128::from(LEAST_WINDOW), u128::from(most));
         u32::try_from(bytes).ok()
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Account {
     /// Bytes after which the answer ends, counted like `read`; `u64::MAX` while unknown.
     ends_at: AtomicU64,
     deposit: Mutex<Option<Deposit>>,
+    /// The budget was spent before the answer ended.
+    spent: AtomicBool,
 }
 
 impl Account {
@@ -42,6 +44,7 @@ impl Account {
             read: AtomicU64::new(0),
             ends_at: AtomicU64::new(u64::MAX),
             deposit: Mutex::new(None),
+            spent: AtomicBool::new(false),
         }
     }
 
@@ -72,6 +75,11 @@ impl Account {
     /// for its turn, which is nobody's fault.
     pub(super) fn moves(&self) -> Option<u64> {
         (!self.held_up.load(Ordering::Relaxed)).then(|| self.moves.load(Ordering::Relaxed))
+    }
+
+    /// Whether the exchange broke off because the budget was spent.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
     }
 
     fn class(&self) -> Class {
@@ -152,6 +160,9 @@ impl LinkSocket {
         if self.account.held_up.swap(taken.is_pending(), Ordering::Relaxed) != taken.is_pending() {
             self.account.moves.fetch_add(1, Ordering::Relaxed);
         }
+        if matches!(taken, Poll::Ready(Err(LinkError::Spent { .. }))) {
+            self.account.spent.store(true, Ordering::Relaxed);
+        }
         taken.map_ok(|bytes| (bytes, false))
     }
 
@@ -169,6 +180,7 @@ impl LinkSocket {
         match result {
             Ok(_) => {
                 self.account.count_read(read);
+                self.lane.received(read);
                 self.meter.count_received(self.lane_class, read);
                 Ok(false)
             }
@@ -177,6 +189,17 @@ impl LinkSocket {
                 Ok(true)
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for LinkSocket {
+    /// What waits in the receive buffer crossed the link, although nobody reads it.
+    fn drop(&mut self) {
+        let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
+        if unread > 0 {
+            self.meter.count_received(self.lane_class, unread);
+            self.lane.received_beside(unread);
         }
     }
 }

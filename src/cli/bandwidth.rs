@@ -36,15 +36,57 @@ fn until_when(reading: &Value) -> String {
     }
 }
 
+/// Which budget, and how it stands, for a line each.
+pub(super) fn budgets(reading: &Value) -> Vec<(&'static str, String)> {
+    [("daily", "Today"), ("monthly", "This month")]
+        .into_iter()
+        .filter_map(|(key, name)| Some((name, reading.get("budget")?.get(key)?)))
+        .filter(|(_, line)| !line.is_null())
+        .map(|(name, line)| {
+            let end = match line.get("ends_at").filter(|end| !end.is_null()) {
+                Some(_) => format!("; at this pace it ends {}", time(line, "ends_at")),
+                None => String::new(),
+            };
+            let text = format!(
+                "{} of {}, {} left, {} for what is urgent{end}",
+                bytes(line, "spent"),
+                bytes(line, "limit"),
+                bytes(line, "left"),
+                bytes(line, "left_for_urgent"),
+            );
+            (name, text)
+        })
+        .collect()
+}
+
+/// What a spent budget lets through.
+fn standing(budget: &Value) -> Option<String> {
+    let until = time(budget, "until");
+    match budget.get("standing").and_then(Value::as_str) {
+        Some("urgent") => {
+            Some(format!("spent but for the reserve: only {} until {until}", field(budget, "urgent")))
+        }
+        Some("spent") => Some(format!("spent: nothing is taken until {until}")),
+        _ => None,
+    }
+}
+
 fn print(reading: &Value) {
     output::text(&format!(
-        "Rate      {}, {}\nNow       {}\nReceived  {} since start\nSent      {} since start\n\n",
+        "Rate        {}, {}\nNow         {}\nReceived    {} since start\nSent        {} since start\n",
         field(reading, "rate"),
         until_when(reading),
         rate(number(reading, "bits_per_second")),
         bytes(reading, "received"),
         bytes(reading, "sent"),
     ));
+    for (name, text) in budgets(reading) {
+        output::text(&format!("{name:<12}{text}"));
+    }
+    if let Some(text) = reading.get("budget").and_then(standing) {
+        output::text(&format!("{:<12}{text}", "Budget"));
+    }
+    output::text("\n");
     let rows: Vec<Vec<String>> = list(reading, "by_class")
         .iter()
         .map(|class| vec![field(class, "class"), bytes(class, "received"), bytes(class, "sent")])

@@ -59,6 +59,11 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
             bytes(&status, "served/bytes")
         ),
     );
+    if let Some(link) = status.get("link") {
+        for (name, text) in crate::cli::bandwidth::budgets(link) {
+            line(name, text);
+        }
+    }
     let (below, servers) = (number(&status, "computers_below"), number(&status, "servers_below"));
     let through =
         if servers > 0 { format!(", and {below} through {servers} servers below") } else { String::new() };

@@ -103,6 +103,11 @@ pub(super) const KEYS: &[Key] = &[
     text("bandwidth.downstream.rate", "\"unlimited\""),
     text("bandwidth.downstream.per_client", "\"unlimited\""),
     text("bandwidth.downstream.per_subnet", "\"unlimited\""),
+    unset("bandwidth.budget.daily"),
+    unset("bandwidth.budget.monthly"),
+    text("bandwidth.budget.reserve", "\"10 %\""),
+    list("bandwidth.budget.urgent", "[\"interactive\", \"metadata\", \"deadline\"]"),
+    text("bandwidth.budget.when_spent", "\"closed\""),
     text("admin.listen", "\"127.0.0.1:8532\""),
     list("admin.names", "[]"),
     text("log.filter", "\"info\""),
@@ -110,10 +115,8 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// Keys that users may read about and that this version cannot honour yet, with the reason.
-pub(super) const NOT_YET: &[(&str, &str)] = &[
-    ("bandwidth.budget", "daily and monthly budgets are not built yet"),
-    ("bandwidth.adaptive", "yielding to other traffic is not built yet"),
-];
+pub(super) const NOT_YET: &[(&str, &str)] =
+    &[("bandwidth.adaptive", "yielding to other traffic is not built yet")];
 
 /// Whether a key's value is nowhere shown.
 pub(super) fn is_secret(path: &str) -> bool {

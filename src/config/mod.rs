@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 pub use error::ConfigError;
 pub use source::{Origin, Raw};
 
-use crate::bandwidth::{LegRates, Window};
+use crate::bandwidth::{BudgetConfig, LegRates, Window};
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
 
@@ -44,6 +45,10 @@ pub struct Settings {
     pub windows: Vec<Window>,
     /// `[bandwidth.downstream]`
     pub legs: LegRates,
+    /// `[bandwidth.budget]`, where there is one.
+    pub budget: Option<BudgetConfig>,
+    /// `bandwidth.time_zone`
+    pub time_zone: TimeZone,
     /// `admin.listen`
     pub admin_listen: SocketAddr,
     /// `admin.names`

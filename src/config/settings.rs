@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
-use crate::bandwidth::{Days, LegRates, Window};
+use crate::bandwidth::{BudgetConfig, Class, Days, LegRates, WhenSpent, Window};
 use crate::config::{
     AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
     OfferPolicy, Proxy, ServerSettings, Tailwater, TlsSettings,
@@ -26,6 +26,9 @@ const MAX_LIST: usize = 1_000;
 
 /// How many windows a calendar may have: every one is looked at each second.
 const MAX_WINDOWS: usize = 100;
+
+/// The smallest budget: less holds no synchronisation.
+const LEAST_BUDGET: ByteCount = ByteCount(1_000_000);
 
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 512;
@@ -205,6 +208,8 @@ impl<'a> Checked<'a> {
                 per_client: self.leg("bandwidth.downstream.per_client")?,
                 per_subnet: self.leg("bandwidth.downstream.per_subnet")?,
             },
+            budget: self.budget()?,
+            time_zone: self.time_zone()?,
             admin_listen: self.needed_address("admin.listen")?,
             admin_names: self.list("admin.names")?.to_vec(),
             log: self.log()?,
@@ -404,8 +409,7 @@ impl<'a> Checked<'a> {
 
     fn windows(&self) -> Result<Vec<Window>, ConfigError> {
         let key = "bandwidth.window";
-        let of_all = self.text("bandwidth.time_zone").map(|name| self.zone("bandwidth.time_zone", name));
-        let of_all = of_all.transpose()?.unwrap_or_else(TimeZone::system);
+        let of_all = self.time_zone()?;
         let Some((Raw::Tables(tables), _)) = self.values.get(key) else { return Ok(Vec::new()) };
         if tables.len() > MAX_WINDOWS {
             return Err(self.refuse(key, format!("at most {MAX_WINDOWS} windows")));
@@ -433,6 +437,46 @@ impl<'a> Checked<'a> {
             })
         };
         tables.iter().map(window).collect()
+    }
+
+    fn budget(&self) -> Result<Option<BudgetConfig>, ConfigError> {
+        let amount = |key: &str| -> Result<Option<ByteCount>, ConfigError> {
+            let amount = self.text(key).map(|_| self.parsed::<ByteCount>(key)).transpose()?;
+            match amount {
+                Some(amount) if amount < LEAST_BUDGET => {
+                    Err(self.refuse(key, format!("expected at least {LEAST_BUDGET}")))
+                }
+                amount => Ok(amount),
+            }
+        };
+        let (daily, monthly) = (amount("bandwidth.budget.daily")?, amount("bandwidth.budget.monthly")?);
+        if let (Some(day), Some(month)) = (daily, monthly)
+            && day > month
+        {
+            let reason = "a day's budget cannot exceed bandwidth.budget.monthly";
+            return Err(self.refuse("bandwidth.budget.daily", reason));
+        }
+        let key = "bandwidth.budget.urgent";
+        let class = |name: &String| {
+            let known = Class::ALL.into_iter().find(|class| class.as_str() == name.trim());
+            let names = Class::ALL.map(Class::as_str).join(", ");
+            known.ok_or_else(|| self.refuse(key, format!("{name:?} is no class; there are {names}")))
+        };
+        let urgent = self.list(key)?.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+        let words = [("closed", WhenSpent::Closed), ("urgent", WhenSpent::Urgent)];
+        let when_spent = self.word("bandwidth.budget.when_spent", &words)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is 0 to 1")]
+        let reserve = (self.share("bandwidth.budget.reserve")? * 1000.0).round() as u16;
+        if daily.is_none() && monthly.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(BudgetConfig { daily, monthly, reserve, urgent, when_spent, zone: self.time_zone()? }))
+    }
+
+    /// Whose clocks windows and budgets follow.
+    fn time_zone(&self) -> Result<TimeZone, ConfigError> {
+        let key = "bandwidth.time_zone";
+        self.text(key).map_or_else(|| Ok(TimeZone::system()), |name| self.zone(key, name))
     }
 
     fn zone(&self, key: &str, name: &str) -> Result<TimeZone, ConfigError> {

@@ -1,6 +1,7 @@
 //! Promises of the configuration.
 
 use super::*;
+use crate::bandwidth::Class;
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -65,9 +66,29 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
 
 #[test]
 fn what_cannot_work_yet_says_so() {
-    for text in ["[bandwidth]\nadaptive = true", "[bandwidth.budget]\ndaily = \"10 GB\""] {
-        let error = refusal(text, &[]);
-        assert!(error.contains("not built yet"), "{error}");
+    let error = refusal("[bandwidth]\nadaptive = true", &[]);
+    assert!(error.contains("not built yet"), "{error}");
+}
+
+#[test]
+fn a_budget_is_checked() {
+    let text = "[bandwidth]\ntime_zone = \"Europe/Berlin\"\n[bandwidth.budget]\nmonthly = \"150 GB\"\nreserve = \"12.5 %\"\n\
+                urgent = [\"interactive\"]\nwhen_spent = \"urgent\"\n";
+    let budget = read(text, &[]).unwrap().settings.budget.unwrap();
+    assert_eq!((budget.daily, budget.monthly, budget.reserve), (None, Some(ByteCount(150_000_000_000)), 125));
+    assert_eq!((budget.urgent, budget.zone.iana_name()), (vec![Class::Interactive], Some("Europe/Berlin")));
+    assert!(read("", &[]).unwrap().settings.budget.is_none());
+    let table = [
+        ("daily = \"10 kB\"", "at least"),
+        ("daily = \"soon\"", "512 MiB"),
+        ("daily = \"10 GB\"\nmonthly = \"5 GB\"", "cannot exceed"),
+        ("daily = \"10 GB\"\nurgent = [\"all\"]", "interactive, metadata"),
+        ("daily = \"10 GB\"\nreserve = \"1 GB\"", "0 %"),
+        ("daily = \"10 GB\"\nwhen_spent = \"never\"", "closed"),
+    ];
+    for (text, expected) in table {
+        let error = refusal(&format!("[bandwidth.budget]\n{text}"), &[]);
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::content::ContentError;
 use crate::domain::Sha1Digest;
 
@@ -47,6 +49,12 @@ pub enum TransferError {
     Stopped {
         /// The file.
         sha1: Sha1Digest,
+    },
+    /// The link's budget lets nobody have it now.
+    #[error("the link's budget is spent until {until}; what is held is served")]
+    Spent {
+        /// When it begins anew.
+        until: Timestamp,
     },
     /// Too many wait already.
     #[error("too many requests wait for bytes from upstream; try again later")]

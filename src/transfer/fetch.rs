@@ -49,13 +49,22 @@ impl Fault {
     /// What to think of the source; `None` when it is not to blame.
     pub(super) fn blame(&self) -> Option<Blame> {
         match self {
-            Self::Link(error) if error.blame() == bandwidth::Blame::Shutdown => None,
+            Self::Link(error)
+                if matches!(error.blame(), bandwidth::Blame::Shutdown | bandwidth::Blame::Budget) =>
+            {
+                None
+            }
             Self::Link(error) if error.retry_may_help() => Some(Blame::Trouble),
             Self::Link(_) | Self::Address(_) => Some(Blame::Unfit),
             Self::Refused(refusal) => Some(refusal.blame()),
             Self::Short | Self::Damaged(_) => Some(Blame::Trouble),
             Self::OnItsWay | Self::Store(_) | Self::Stopping => None,
         }
+    }
+
+    /// Whether the link's budget ended it.
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(self, Self::Link(LinkError::Spent { .. }))
     }
 
     /// The fault as those who wait see it, when it is not about a source.

@@ -158,6 +158,9 @@ impl Flow {
                 if state.paused {
                     return Err(TransferError::Stopped { sha1: self.sha1() });
                 }
+                if let Some(error) = state.spent(&self.shared) {
+                    return Err(error);
+                }
                 let (sender, landed) = oneshot::channel();
                 state.waiter_id += 1;
                 let key = (offset / PIECE, state.waiter_id);

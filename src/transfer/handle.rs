@@ -138,6 +138,9 @@ impl Handle {
             let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
             return Err(TransferError::Elsewhere { sha1, url });
         }
+        if let (false, Some(until)) = (held, shared.link.limiter().spent_until(wish.class)) {
+            return Err(TransferError::Spent { until });
+        }
         let (flow, id) = self.join(declaration, &want.file, range, wish)?;
         if held {
             flow.verify_if_complete(&want.file);
@@ -227,6 +230,11 @@ impl Handle {
             trouble: None,
         }));
         list
+    }
+
+    /// The time of day, as transfers see it.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.0.shared.clock.now()
     }
 
     /// How many transfers wait in the background queue.

@@ -27,6 +27,9 @@ pub(super) const REST: Duration = Duration::from_secs(20);
 /// The same when no source has the file.
 const REST_GONE: Duration = Duration::from_secs(10);
 
+/// Between two looks at a budget that is spent: a more urgent wish may come meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a lane does next.
 enum Step {
     Fetch { id: u64, run: Run, index: usize, source: Source, file: Arc<SparseFile> },
@@ -108,7 +111,7 @@ impl Flow {
             self.settled.notify_waiters();
             return;
         }
-        state.failures += u32::from(!came);
+        state.failures += u32::from(!came && !fault.is_spent());
         let jitter = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
         if let (Some(health), Some(blame)) = (state.health.as_mut(), fault.blame()) {
             health.failed(index, blame, now, jitter);
@@ -138,6 +141,12 @@ impl State {
         !file.is_complete() && self.plan.has_work(&*file)
     }
 
+    /// Why nothing of what is wanted may cross the link now.
+    pub(super) fn spent(&self, shared: &Shared) -> Option<TransferError> {
+        let until = shared.link.limiter().spent_until(self.plan.class()?)?;
+        Some(TransferError::Spent { until })
+    }
+
     fn takes_ranges(&self, shared: &Shared) -> bool {
         let Some(health) = &self.health else { return false };
         match health.pick(shared.clock.instant()) {
@@ -154,6 +163,12 @@ impl State {
         if self.failed.is_some() || self.paused || !self.has_work() {
             self.lanes -= 1;
             return Step::End;
+        }
+        if let Some(error) = self.spent(shared) {
+            self.trouble = Some(error.to_string());
+            // who waits is told
+            self.waiters.clear();
+            return Step::Pause(now + LOOK_AGAIN);
         }
         let Some(health) = &self.health else { return Step::Learn };
         match health.pick(now) {

@@ -29,6 +29,9 @@ const WORKERS: usize = 2;
 /// The pause before a file that failed is tried again.
 const AGAIN: Duration = Duration::from_mins(5);
 
+/// Between two looks at a budget that is spent.
+const SPENT: Duration = Duration::from_secs(5);
+
 /// Files shown in lists.
 const SHOWN: usize = 1_000;
 
@@ -148,16 +151,19 @@ impl Queue {
         locked(&self.wishes).len()
     }
 
-    /// The next one that is due, or when one will be.
-    fn next(&self, now: Instant) -> Result<Wish, Option<Instant>> {
+    /// The next one that is due and may cross the link, or when one will be.
+    fn next(&self, now: Instant, may: impl Fn(Class) -> bool) -> Result<Wish, Option<Instant>> {
+        let may = Class::ALL.map(may);
         let paused = locked(&self.paused);
         let mut wishes = locked(&self.wishes);
         let due = |wish: &Wish| {
             wish.not_before.is_none_or(|at| at <= now)
                 && (paused.is_empty() || !paused.contains(&wish.file.sha1))
+                && may[wish.class as usize]
         };
         match wishes.iter().position(due).and_then(|place| wishes.remove(place)) {
             Some(wish) => Ok(wish),
+            None if wishes.iter().any(|wish| !may[wish.class as usize]) => Err(Some(now + SPENT)),
             None => Err(wishes.iter().filter_map(|wish| wish.not_before).min()),
         }
     }
@@ -197,7 +203,8 @@ async fn work(handle: &Handle) {
     let stopping = shared.tasks.stopping();
     while !stopping.is_cancelled() {
         let changed = queue.changed.notified();
-        match queue.next(shared.clock.instant()) {
+        let may = |class| shared.link.limiter().spent_until(class).is_none();
+        match queue.next(shared.clock.instant(), may) {
             Ok(wish) => {
                 let size = ByteCount(wish.file.size);
                 let withdrawn = queue.begin(&wish);
@@ -211,6 +218,10 @@ async fn work(handle: &Handle) {
                         queue.again(wish, shared.clock.instant());
                     }
                     Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
+                    Err(error @ TransferError::Spent { .. }) => {
+                        tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link's budget");
+                        queue.again(wish, shared.clock.instant());
+                    }
                     Err(error) => {
                         tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
                         queue.again(wish, shared.clock.instant() + AGAIN);

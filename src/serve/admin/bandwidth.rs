@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::api::{Result, Services, blocking};
-use crate::bandwidth::{Exception, Legs, Window};
+use crate::bandwidth::{Budget, BudgetLine, BudgetStatus, Exception, Legs, Standing, Window};
 use crate::domain::Rate;
 
 /// Where the exception is kept.
@@ -54,7 +54,33 @@ pub(super) fn reading(services: &Services) -> Value {
         "rate": limiter.rate, "because": in_force.because, "until": in_force.until, "then": in_force.then,
         "bits_per_second": reading.bits_per_second, "received": reading.received, "sent": reading.sent,
         "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
+        "budget": services.limiter.budget().map(Budget::status),
     })
+}
+
+/// What an administrator should know of a budget.
+pub(super) fn warnings(budget: &BudgetStatus) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(trouble) = &budget.trouble {
+        warnings.push(format!("nothing is taken from upstream: {trouble}"));
+    }
+    let until = budget.until.map(|until| format!(" until {until}")).unwrap_or_default();
+    match budget.standing {
+        Standing::Open => {}
+        Standing::Urgent => {
+            let urgent = budget.urgent.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
+            warnings.push(format!("the link's budget is spent but for its reserve: only {urgent}{until}"));
+        }
+        Standing::Spent => warnings.push(format!(
+            "the link's budget is spent: nothing is taken from upstream{until}; what is held is served. Raise \
+             bandwidth.budget and restart, or wait"
+        )),
+    }
+    let ends = |line: Option<BudgetLine>| line.filter(|line| line.left > 0).and_then(|line| line.ends_at);
+    if let Some(ends_at) = ends(budget.monthly) {
+        warnings.push(format!("at this pace the month's budget ends at {ends_at}"));
+    }
+    warnings
 }
 
 /// `PUT /bandwidth`.

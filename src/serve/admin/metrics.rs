@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::api::{Result, Services};
 use super::error::ApiError;
-use crate::bandwidth::Legs;
+use crate::bandwidth::{Budget, BudgetLine, Legs, Standing};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
@@ -28,6 +28,11 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeriodLabel {
+    period: &'static str,
+}
+
 type Counts<L> = Family<L, Gauge<u64, AtomicU64>>;
 
 /// Answers a scrape.
@@ -35,6 +40,7 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
     let mut registry = Registry::with_prefix("tailwater");
     link(&services, &mut registry);
     legs(&services, &mut registry);
+    budget(&services, &mut registry);
     content(&services, &mut registry);
     catalog(&services, &mut registry);
     downstream(&services, &mut registry);
@@ -86,6 +92,32 @@ fn legs(services: &Services, registry: &mut Registry) {
     }
     let help = "Addresses of agents and downstream servers, while their rates are limited";
     registry.register("downstream_clients", help, clients);
+}
+
+/// Only where there is a budget.
+fn budget(services: &Services, registry: &mut Registry) {
+    let Some(status) = services.limiter.budget().map(Budget::status) else { return };
+    let lines = [("day", status.daily), ("month", status.monthly)];
+    let mut register = |name: &str, help: &str, value: &dyn Fn(BudgetLine) -> u64| {
+        let family: Counts<PeriodLabel> = Family::default();
+        for (period, line) in lines {
+            if let Some(line) = line {
+                family.get_or_create(&PeriodLabel { period }).set(value(line));
+            }
+        }
+        registry.register(name, help, family);
+    };
+    register("link_budget_bytes", "The budget of a period", &|line| line.limit);
+    register("link_budget_spent_bytes", "Received in the period", &|line| line.spent);
+    register("link_budget_left_bytes", "Left for what is not urgent", &|line| line.left);
+    register("link_budget_left_for_urgent_bytes", "Left for urgent classes", &|line| line.left_for_urgent);
+    let standing = match status.standing {
+        Standing::Open => 0_u64,
+        Standing::Urgent => 1,
+        Standing::Spent => 2,
+    };
+    let help = "Who may spend the budget: 0 everyone, 1 urgent classes, 2 nobody";
+    registry.register("link_budget_standing", help, ConstGauge::new(standing));
 }
 
 fn content(services: &Services, registry: &mut Registry) {

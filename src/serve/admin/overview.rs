@@ -53,6 +53,9 @@ fn warnings(services: &Services) -> Vec<String> {
             held.since, held.would_remove, held.offered
         ));
     }
+    if let Some(budget) = services.limiter.budget() {
+        warnings.extend(super::bandwidth::warnings(&budget.status()));
+    }
     let damaged = services.catalog.totals().damaged;
     if damaged > 0 {
         warnings.push(format!(

@@ -33,8 +33,11 @@ use crate::transfer::{self, TransferError};
 /// Held answers up to this length are read before the head is sent, and go out in one piece with it.
 const AT_ONCE: u64 = 64 * 1024;
 
-/// What a client is told to wait before it asks again for what cannot be had now.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("60");
+/// What a client is told to wait before it asks again for what cannot be had now, in seconds.
+const RETRY_AFTER: i64 = 60;
+
+/// The same when a budget is spent, at most: an administrator may raise it meanwhile.
+const LONGEST_RETRY_AFTER: i64 = 3600;
 
 /// Which payloads metadata declares; the catalog's side of a miss.
 pub trait KnownFiles: Send + Sync + 'static {
@@ -214,7 +217,7 @@ impl Service {
             }
             _ => match Box::pin(self.fetch(asked, range)).await {
                 Ok(stream) => stream.boxed_unsync(),
-                Err(error) => return refusal(&asked.sha1, &error),
+                Err(error) => return self.refusal(&asked.sha1, &error),
             },
         };
         let mut answer = asked.answer(status, range.len(), body);
@@ -235,7 +238,7 @@ impl Service {
                 }
                 _ => match self.fetch(asked, range).await {
                     Ok(stream) => stream,
-                    Err(error) => return refusal(&asked.sha1, &error),
+                    Err(error) => return self.refusal(&asked.sha1, &error),
                 },
             };
             parts.push((range, stream));
@@ -298,8 +301,22 @@ impl Found {
     }
 }
 
-/// What a client gets when bytes cannot be had: never wrong ones.
-fn refusal(sha1: &Sha1Digest, error: &TransferError) -> Response {
+impl Service {
+    /// What a client gets when bytes cannot be had: never wrong ones.
+    fn refusal(&self, sha1: &Sha1Digest, error: &TransferError) -> Response {
+        let wait = match error {
+            TransferError::Spent { until } => until
+                .as_second()
+                .saturating_sub(self.0.transfer.now().as_second())
+                .clamp(1, LONGEST_RETRY_AFTER),
+            _ => RETRY_AFTER,
+        };
+        refusal(sha1, error, wait)
+    }
+}
+
+/// Of the error; told again after so many seconds.
+fn refusal(sha1: &Sha1Digest, error: &TransferError, wait: i64) -> Response {
     tracing::info!(%sha1, %error, "a client was refused");
     let status = match error {
         TransferError::Elsewhere { url: Some(url), .. } => {
@@ -313,10 +330,11 @@ fn refusal(sha1: &Sha1Digest, error: &TransferError) -> Response {
         TransferError::Dropped { .. }
         | TransferError::Stopped { .. }
         | TransferError::Crowded
+        | TransferError::Spent { .. }
         | TransferError::Store(_)
         | TransferError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = body::text(status, format!("{error}\n"));
-    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
     answer
 }
