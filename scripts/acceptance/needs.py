@@ -163,3 +163,65 @@ def written_down(check, folder):
         names = [row["class"] for row in tw.api("/content?limit=1")["learned"]]
         check("each address counts for its own class", len(names) == 2 and any("26011" in n for n in names) and any("26012" in n for n in names), names)
 
+
+def dry_run(tw, update):
+    return tw.json("updates", "approve", update, "--group", "All Computers", "--dry-run")["cost"]
+
+
+def predictions(check, count, size):
+    """10: what `--dry-run` said of releases, against what crossed when their computers had taken what they wanted."""
+    ordinary = 60
+    with Stand("--updates", ordinary, "--definitions", 1, "--definition-files", 155, "--definition-size", size, "--mean-size", "400 kB") as up, Tailwater(up.url, content='fetch = "demand"', rate="80 Mbit/s") as tw:
+        tw.start()
+        check("first sync", tw.run("sync")[0] == 0)
+        first = newest(tw, "Defender")[0]
+        cost = dry_run(tw, first)
+        check("where nothing was learned, the whole release is the upper bound and said to be one", cost["is_upper_bound"] and cost["left"] == size_of(tw, first), f"{cost['left']} bytes, classes {cost['updates'][0]['classes']}")
+        check("a dry run changes nothing", tw.api(f"/updates/{first}")["state"] != "approved" and tw.api(f"/updates/{first}")["traffic"] is None)
+        # what the classes use of one release of each kind
+        old = [row["update_id"] for row in rows_of(tw) if row["bundle"] and row["state"] != "expired" and "Defender" not in row["title"]][:8]
+        titles = {update: tw.api(f"/updates/{update}") for update in old}
+        for update in [first, *old]:
+            tw.run("updates", "approve", update, "--group", "All Computers")
+        run_clients(tw, 3, 3)
+        time.sleep(3)
+        # the next of each
+        up.publish(updates=ordinary)
+        results, worst = [], 0.0
+        for number in range(count - len(old)):
+            up.publish(definitions=1)
+            tw.run("sync")
+            results.append(one(tw, up, newest(tw, "Defender")[0]))
+        after = {row["update_id"]: tw.api(f"/updates/{row['update_id']}") for row in rows_of(tw) if row["bundle"] and "Defender" not in row["title"] and row["update_id"] not in titles}
+        for update in old:
+            heirs = [new for new, row in after.items() if update in row["supersedes"] and row["state"] != "expired" and size_class(row) == size_class(titles[update])]
+            if heirs:
+                results.append(one(tw, up, heirs[0]))
+        for title, foreseen, crossed, shown, bound in results:
+            apart = abs(foreseen - crossed) / max(1, crossed)
+            worst = max(worst, apart)
+            check(f"foreseen within 15 % of what crossed: {title[:60]}", not bound and apart <= 0.15, f"{foreseen} foreseen, {crossed} crossed, {100 * apart:.1f} % apart; `updates show` says {shown}")
+        moved = [row for row in results if row[2]]
+        check(f"{len(results)} of {count} releases were predicted, {len(moved)} of which moved something", len(results) == count and len(moved) >= count * 0.9, f"worst {100 * worst:.1f} %")
+        check("what crossed is told beside what was foreseen", all(abs(shown - crossed) <= crossed * 0.02 for _, _, crossed, shown, _ in results))
+
+
+def rows_of(tw):
+    return tw.api("/updates?limit=1000")["updates"]
+
+
+def size_class(row):
+    """How many files it has: bundles for one architecture and for all alternate in the generator."""
+    return len(row["files"])
+
+
+def one(tw, up, update):
+    cost = dry_run(tw, update)
+    before = up.sent()
+    assert tw.run("updates", "approve", update, "--group", "All Computers")[0] == 0
+    run_clients(tw, 3, 3)
+    wait_for("transfers end", lambda: not tw.api("/transfers")["transfers"], 60)
+    crossed = up.sent() - before
+    time.sleep(1)
+    shown = tw.api(f"/updates/{update}")
+    return shown["title"], cost["left"], crossed, shown["traffic"]["crossed"], cost["is_upper_bound"]

@@ -541,6 +541,12 @@ def budget():
         ledgers.budget(folder, check)
 
 
+@scenario
+def prediction():
+    """Issue 4, 10: what a dry run says of 20 releases is what crosses, within 15 %."""
+    computers_needs.predictions(check, int(os.environ.get("TAILWATER_RELEASES", "20")), os.environ.get("TAILWATER_BUNDLE", "24 MB"))
+
+
 def main():
     names = sys.argv[1:] or list(SCENARIOS)
     if names == ["--list"]:

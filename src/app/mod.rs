@@ -217,6 +217,11 @@ async fn open_needs(
 ) -> Result<needs::Handle, AppError> {
     let parts = needs::Parts {
         dir: dir.path().join("needs"),
+        fetching: match settings.content.fetch {
+            Fetch::Demand | Fetch::Learned => needs::Fetching::Asked,
+            Fetch::Approved | Fetch::All => needs::Fetching::Approved,
+            Fetch::None => needs::Fetching::None,
+        },
         quiet: settings.content.quiet.clone(),
         catalog: catalog.clone(),
         store: content.clone(),

@@ -301,6 +301,11 @@ impl Catalog {
         self.0.computers(query)
     }
 
+    /// Agents of this server in a group or one below it.
+    pub fn members(&self, group: &GroupId) -> Vec<Arc<Computer>> {
+        self.0.members(group)
+    }
+
     /// One computer with what it reported.
     pub fn computer_detail(&self, id: &ComputerId) -> Result<Option<ComputerDetail>, CatalogError> {
         self.0.computer_detail(id)

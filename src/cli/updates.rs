@@ -29,8 +29,12 @@ pub(super) async fn run(
         UpdatesCommand::Approve(arguments) => {
             let body = json!({
                 "updates": arguments.updates, "group": arguments.group, "action": arguments.action.as_str(),
-                "deadline": arguments.deadline, "all_matches": arguments.all_matches, "by": super::user(),
+                "deadline": arguments.deadline, "dry_run": arguments.dry_run, "all_matches": arguments.all_matches,
+                "by": super::user(),
             });
+            if arguments.dry_run {
+                return cost(connection, body, json).await;
+            }
             decide(connection, "approve", "Approved", body, json).await
         }
         UpdatesCommand::Decline { updates, all_matches } => {
@@ -133,6 +137,15 @@ fn print_one(update: &Value) {
         output::table(&["APPROVED FOR", "ACTION", "DEADLINE", "BY", "AT"], &approvals);
         output::text("");
     }
+    if let Some(traffic) = update.get("traffic").filter(|traffic| !traffic.is_null()) {
+        let bound = if traffic["is_upper_bound"] == true { "at most " } else { "" };
+        output::text(&format!(
+            "  over the link   {} since it was approved; foreseen {bound}{} of {}\n",
+            bytes(traffic, "crossed"),
+            bytes(traffic, "foreseen"),
+            bytes(traffic, "whole"),
+        ));
+    }
     let files: Vec<_> = list(update, "files")
         .iter()
         .map(|file| {
@@ -146,6 +159,91 @@ fn print_one(update: &Value) {
         })
         .collect();
     output::table(&["FILE", "SIZE", "STATE", "HELD", "SHA-1"], &files);
+}
+
+/// Prints what an approval would move.
+async fn cost(connection: &Connection, body: Value, json: bool) -> anyhow::Result<Outcome> {
+    let answer = connection.send("POST", "/updates/approve", Some(body)).await?;
+    let failed = list(&answer, "failed");
+    if json {
+        output::json(&answer)?;
+    } else {
+        for update in list(&answer, "cost/updates") {
+            output::text(&format!("{}\n{}", field(update, "title"), moved(update)));
+            if !field(update, "replaced_by").is_empty() {
+                output::text("    an approved update replaces it here: computers take that one");
+                continue;
+            }
+            for class in list(update, "classes") {
+                let computers = match number(class, "computers") {
+                    0 => String::new(),
+                    count => format!(", {count} here"),
+                };
+                let takes = match class["knowledge"].as_str() {
+                    Some("learned") => format!("{} as of earlier releases", bytes(class, "needed")),
+                    Some("takes_nothing") => "nothing, as of earlier releases".to_owned(),
+                    _ => "nothing learned yet: any of it".to_owned(),
+                };
+                output::text(&format!("    {}{computers}: {takes}", field(class, "class")));
+            }
+        }
+        if list(&answer, "cost/updates").len() > 1 {
+            output::text(&format!("Together\n{}", moved(&answer["cost"])));
+        }
+        output::text(&format!("  takes           {}", takes(&answer["cost"])));
+        let budget = field(&answer, "budget/left");
+        if !budget.is_empty() {
+            let enough = if answer["budget"]["is_enough"] == true { "" } else { ": not enough" };
+            let renews = output::time(&answer, "budget/renews_at");
+            output::text(&format!(
+                "  budget left     {} until {renews}{enough}",
+                bytes(&answer, "budget/left")
+            ));
+        }
+        output::text("Nothing was changed.");
+    }
+    for failure in failed {
+        output::note(&format!("error: {}", field(failure, "error")));
+    }
+    Ok(if failed.is_empty() { Outcome::Done } else { Outcome::InPart })
+}
+
+/// What of an update, or of several, crosses the link.
+fn moved(cost: &Value) -> String {
+    let bound = if cost["is_upper_bound"] == true { "at most " } else { "" };
+    format!(
+        "  over the link   {bound}{} of {}\n  held already    {}",
+        bytes(cost, "left"),
+        bytes(cost, "whole"),
+        bytes(cost, "held"),
+    )
+}
+
+/// How long it takes.
+fn takes(cost: &Value) -> String {
+    if number(cost, "left") == 0 {
+        return "no time: nothing is left to fetch".to_owned();
+    }
+    if cost["ends"]["unlimited"] == true {
+        return "as long as the link takes: no rate is set".to_owned();
+    }
+    match field(cost, "ends/at") {
+        at if at.is_empty() => "more than three months at the calendar's rates".to_owned(),
+        _ => format!(
+            "{} at the calendar's rates, until {}",
+            span(number(cost, "ends/seconds")),
+            output::time(cost, "ends/at")
+        ),
+    }
+}
+
+/// `2 h 05 min`.
+fn span(seconds: u64) -> String {
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
 }
 
 async fn decide(

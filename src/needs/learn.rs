@@ -28,6 +28,9 @@ const GATHER: Duration = Duration::from_millis(500);
 /// How often what was learned is written down.
 const SAVE_EVERY: Duration = Duration::from_secs(3);
 
+/// After how many times it is looked what crossed for approvals: each minute.
+const FOLLOW: u32 = 20;
+
 /// Files whose releases are remembered between two changes of the catalog.
 const MAX_OWNERS: usize = 8_192;
 
@@ -52,6 +55,8 @@ struct Desk {
     owners: Owners,
     /// The day of the last ageing.
     aged: i32,
+    /// Savings since it was last looked what crossed for approvals.
+    saved: u32,
 }
 
 pub(super) fn start(handle: &Handle, mut receiver: mpsc::Receiver<Asked>, tasks: &Tasks) {
@@ -83,6 +88,7 @@ pub(super) fn start(handle: &Handle, mut receiver: mpsc::Receiver<Asked>, tasks:
         while let Ok(more) = receiver.try_recv() {
             batch.push(more);
         }
+        desk.saved = FOLLOW;
         step(&handle, batch, desk, true).await;
     });
 }
@@ -169,6 +175,12 @@ impl Handle {
 
     /// Writes down what changed, and forgets what is old once a day.
     fn save(&self, desk: &mut Desk) -> Result<(), NeedsError> {
+        desk.saved += 1;
+        if desk.saved >= FOLLOW {
+            desk.saved = 0;
+            self.follow_kept()?;
+        }
+        self.save_kept()?;
         let day = self.day();
         if desk.aged != day {
             desk.aged = day;

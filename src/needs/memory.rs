@@ -50,7 +50,7 @@ pub(super) struct Lineage {
     releases: Vec<UpdateId>,
     /// Files that some class used.
     pub(super) files: BTreeMap<Key, Known>,
-    day: i32,
+    pub(super) day: i32,
 }
 
 /// A file of a lineage.

@@ -9,8 +9,10 @@
 //! named limits and ages out. This room never fetches anything, and no answer to an agent waits for it.
 
 mod callers;
+mod cost;
 mod error;
 mod fold;
+mod kept;
 mod layout;
 mod learn;
 mod memory;
@@ -27,7 +29,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+pub use cost::{ClassCost, Cost, Ends, Knowledge, MAX_UPDATES, Scales, UpdateCost};
 pub use error::NeedsError;
+pub use kept::Kept;
 pub use plan::{Ahead, Plan, Scope};
 pub use quiet::Quiet;
 pub use shown::{ClassNeeds, LearnedFile, LearnedLineage};
@@ -38,6 +42,7 @@ use crate::content;
 use crate::domain::{ByteRange, Sha1Digest, UpdateId};
 use crate::runtime::{Clock, Tasks};
 use callers::Callers;
+use kept::AllKept;
 use layout::{Head, Layout};
 use learn::Asked;
 use memory::Memory;
@@ -55,10 +60,23 @@ const MAX_LAYOUTS: usize = 512;
 /// Days after which a class that used nothing is no longer fetched for: its computers were replaced.
 const ALIVE_DAYS: i32 = 45;
 
+/// What the policy fetches, whatever computers ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetching {
+    /// What they ask for, or are foreseen to.
+    Asked,
+    /// All files of approved updates, but for those taken in parts.
+    Approved,
+    /// Nothing: agents go to the origin.
+    None,
+}
+
 /// What the room stands on.
 pub struct Parts {
     /// Its own folder.
     pub dir: PathBuf,
+    /// What the policy fetches.
+    pub fetching: Fetching,
     /// When it is quiet; by default the calendar tells.
     pub quiet: Option<Quiet>,
     /// What is known.
@@ -83,6 +101,8 @@ struct Inner {
     timetable: Timetable,
     clock: Clock,
     quiet: QuietHours,
+    fetching: Fetching,
+    kept: Mutex<AllKept>,
     memory: Mutex<Memory>,
     callers: Mutex<Callers>,
     layouts: Mutex<HashMap<UpdateId, Arc<Layout>>>,
@@ -104,10 +124,12 @@ impl Handle {
     /// # Errors
     /// When the memory's folder cannot be used.
     pub fn open(parts: Parts) -> Result<Self, NeedsError> {
-        let (disk, memory, callers) = store::Store::open(&parts.dir)?;
+        let (disk, memory, callers, kept) = store::Store::open(&parts.dir)?;
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let handle = Self(Arc::new(Inner {
             quiet: QuietHours::new(parts.quiet.as_ref(), parts.timetable.clone()),
+            fetching: parts.fetching,
+            kept: Mutex::new(kept),
             catalog: parts.catalog,
             store: parts.store,
             timetable: parts.timetable,

@@ -4,7 +4,7 @@
 //! take in parts is in any plan. What has a deadline comes first, the one that must begin earliest in front; then what
 //! is urgent by its classification, then the rest, newest first. It never asks for a file itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,9 +12,9 @@ use super::layout::Layout;
 use super::memory::Memory;
 use super::{Handle, NeedsError};
 use crate::bandwidth::Class;
-use crate::catalog::ApprovedInstall;
+use crate::catalog::{ApprovedInstall, Release};
 use crate::content::FileState;
-use crate::domain::{FileDeclaration, UpdateId};
+use crate::domain::{FileDeclaration, GroupId, UpdateId};
 
 /// How much of a file, of 1,000, must be foreseen for it to be fetched whole.
 const WHOLE: u64 = 750;
@@ -63,6 +63,31 @@ struct Entry {
     files: Vec<FileDeclaration>,
 }
 
+/// What is replaced by which approved update, and for whom.
+#[derive(Default)]
+pub(super) struct Replaced(HashMap<UpdateId, Vec<(UpdateId, Vec<GroupId>)>>);
+
+impl Replaced {
+    fn by<'a>(releases: impl Iterator<Item = (&'a ApprovedInstall, &'a Release)>) -> Self {
+        let mut all = Self::default();
+        for (install, release) in releases {
+            for old in &release.supersedes {
+                all.0.entry(*old).or_default().push((install.update, install.groups.clone()));
+            }
+        }
+        all
+    }
+
+    /// What agents of these groups take instead of an update, when all of them do.
+    pub(super) fn whom(&self, update: &UpdateId, groups: &[GroupId]) -> Option<UpdateId> {
+        let newer = self.0.get(update)?.iter();
+        let covers = |newer: &[GroupId]| {
+            newer.contains(&GroupId::ALL_COMPUTERS) || groups.iter().all(|group| newer.contains(group))
+        };
+        newer.filter(|(_, newer)| covers(newer)).map(|(by, _)| *by).next()
+    }
+}
+
 /// The files of a release that some living class is foreseen to take whole.
 pub(super) fn foreseen_whole(memory: &Memory, layout: &Layout, living: &[String]) -> Vec<FileDeclaration> {
     let Some(matched) = memory.matched(layout) else { return Vec::new() };
@@ -88,18 +113,17 @@ impl Handle {
     /// When the catalog cannot be read.
     pub fn plan(&self, scope: Scope) -> Result<Plan, NeedsError> {
         let approved = self.0.catalog.approved_installs();
-        let mut replaced = HashSet::new();
         let mut releases = Vec::new();
         for install in &approved {
             if let Some(release) = self.0.catalog.release_of(&install.update)? {
-                replaced.extend(release.supersedes.iter().copied());
                 releases.push((install, release));
             }
         }
+        let replaced = Replaced::by(releases.iter().map(|(install, release)| (*install, release)));
         let mut entries = Vec::new();
         for (install, release) in releases {
             // agents that are told of both take the newer one
-            if scope == Scope::Learned && replaced.contains(&install.update) {
+            if scope == Scope::Learned && replaced.whom(&install.update, &install.groups).is_some() {
                 continue;
             }
             let (arrived, files) = (release.arrived, self.files_ahead(scope, install)?);
@@ -110,6 +134,16 @@ impl Handle {
         }
         entries.sort_by_key(|entry| (entry.class, entry.latest_start, std::cmp::Reverse(entry.arrived)));
         Ok(self.split(scope, entries))
+    }
+
+    /// What approved updates replace.
+    pub(super) fn replaced(&self) -> Result<Replaced, NeedsError> {
+        let approved = self.0.catalog.approved_installs();
+        let mut releases = Vec::new();
+        for install in &approved {
+            releases.extend(self.0.catalog.release_of(&install.update)?.map(|release| (install, release)));
+        }
+        Ok(Replaced::by(releases.iter().map(|(install, release)| (*install, release))))
     }
 
     fn files_ahead(
@@ -143,7 +177,7 @@ impl Handle {
     fn entry(
         &self,
         install: &ApprovedInstall,
-        release: &crate::catalog::Release,
+        release: &Release,
         arrived: Timestamp,
         files: Vec<FileDeclaration>,
     ) -> Entry {

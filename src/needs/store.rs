@@ -10,9 +10,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::NeedsError;
 use super::callers::Callers;
+use super::kept::AllKept;
 use super::layout::Key;
 use super::memory::{Memory, Row, Uses};
 use crate::catalog::kv::{Batch, Kv, MAX_BATCH};
+use crate::domain::UpdateId;
 
 /// Version of every row: another shape gets another number, and rows of an older one are learned again.
 const VERSION: u8 = 1;
@@ -23,11 +25,12 @@ const CACHE: u64 = 4 << 20;
 const LINEAGE: u8 = b'l';
 const USES: u8 = b'u';
 const CALLER: u8 = b'a';
+const KEPT: u8 = b'p';
 
 /// The index.
 pub(super) struct Store(Kv);
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>, NeedsError> {
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, NeedsError> {
     Ok(postcard::to_extend(value, vec![VERSION])?)
 }
 
@@ -69,15 +72,20 @@ fn address_of(key: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
+fn update_of(key: &[u8]) -> Option<UpdateId> {
+    uuid::Uuid::from_slice(key.get(1..)?).ok().map(UpdateId)
+}
+
 fn lineage_of(key: &[u8]) -> Option<Key> {
     Some(Key::from_be_bytes(key.get(1..9)?.try_into().ok()?))
 }
 
 impl Store {
     /// Opens the index in this folder and reads it whole.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Memory, Callers), NeedsError> {
+    pub(super) fn open(dir: &Path) -> Result<(Self, Memory, Callers, AllKept), NeedsError> {
         let kv = Kv::sled(dir, CACHE)?;
         let (mut memory, mut callers, mut unreadable) = (Memory::default(), Callers::default(), 0_usize);
+        let mut kept = AllKept::new();
         kv.scan(b"", |key, value| {
             let read = match key.first() {
                 Some(&LINEAGE) => {
@@ -91,6 +99,9 @@ impl Store {
                 Some(&CALLER) => address_of(key).zip(decode(value)).map(|(address, seen)| {
                     callers.known.insert(address, seen);
                 }),
+                Some(&KEPT) => update_of(key).zip(decode(value)).map(|(update, row)| {
+                    kept.insert(update, row);
+                }),
                 _ => None,
             };
             unreadable += usize::from(read.is_none());
@@ -102,7 +113,7 @@ impl Store {
                 "rows of what was learned cannot be read; they are learned again"
             );
         }
-        Ok((Self(kv), memory, callers))
+        Ok((Self(kv), memory, callers, kept))
     }
 
     /// Writes changed rows, as they are by now.
@@ -114,6 +125,12 @@ impl Store {
     /// Writes addresses; `None` forgets one.
     pub(super) fn save_callers(&self, rows: Vec<(IpAddr, Option<Vec<u8>>)>) -> Result<(), NeedsError> {
         self.write(rows.into_iter().map(|(address, value)| (caller_key(address), value)))
+    }
+
+    /// Writes what was foreseen of approvals; `None` forgets one.
+    pub(super) fn save_kept(&self, rows: Vec<(UpdateId, Option<Vec<u8>>)>) -> Result<(), NeedsError> {
+        let key = |update: UpdateId| [&[KEPT][..], update.0.as_bytes()].concat();
+        self.write(rows.into_iter().map(|(update, value)| (key(update), value)))
     }
 
     fn write(&self, rows: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Result<(), NeedsError> {

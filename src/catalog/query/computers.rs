@@ -51,6 +51,12 @@ fn is_in(computer: &Computer, groups: &[GroupId]) -> bool {
 }
 
 impl Store {
+    /// Agents of ours in a group or one below it.
+    pub(in super::super) fn members(&self, group: &GroupId) -> Vec<Arc<Computer>> {
+        let groups = self.snapshot().view().decisions.below(group);
+        self.computers.all().into_iter().filter(|computer| is_in(computer, &groups)).collect()
+    }
+
     /// Agents of ours, and computers below that are none.
     fn everyone(&self, query: &ComputerQuery) -> Vec<Known> {
         let mut found = Vec::new();

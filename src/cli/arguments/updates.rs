@@ -18,7 +18,7 @@ pub(in crate::cli) enum UpdatesCommand {
     },
     /// Approve for a group
     #[command(
-        after_help = "Examples:\n  tailwater updates approve KB5031356 --group Pilot\n  tailwater updates approve \"Defender\" --group \"All Computers\" --deadline 2026-12-01T18:00"
+        after_help = "Examples:\n  tailwater updates approve KB5031356 --group Pilot --dry-run     what it would move over the link\n  tailwater updates approve KB5031356 --group Pilot\n  tailwater updates approve \"Defender\" --group \"All Computers\" --deadline 2026-12-01T18:00"
     )]
     Approve(ApproveArguments),
     /// Decline: offered to nobody
@@ -146,6 +146,9 @@ pub(in crate::cli) struct ApproveArguments {
     /// By when: 2026-12-01T18:00 (local time) or with an offset
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) deadline: Option<String>,
+    /// Change nothing; say what it would move over the link, how long that takes, and what is held already
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
     /// Where a KB number or a part of a title fits several updates, take all of them
     #[arg(long)]
     pub(in crate::cli) all_matches: bool,

@@ -6,6 +6,7 @@
 mod api;
 mod bandwidth;
 mod content;
+mod cost;
 mod downstreams;
 mod error;
 mod groups;

@@ -52,8 +52,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     writing(
         "post",
         "/updates/approve",
-        "Approve updates for a group",
-        &["*updates", "*group", "action", "deadline", "all_matches", "by"],
+        "Approve updates for a group, or say with dry_run what that would move over the link",
+        &["*updates", "*group", "action", "deadline", "dry_run", "all_matches", "by"],
     ),
     writing("post", "/updates/unapprove", "Take approvals back", &["*updates", "group", "all_matches"]),
     writing("post", "/updates/decline", "Decline updates", &["*updates", "all_matches", "by"]),
@@ -118,7 +118,7 @@ fn field_schema(name: &str) -> Value {
             json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs, KB numbers or parts of titles" })
         }
         "whose" => json!({ "type": "string", "enum": ["all", "ours", "below"] }),
-        "paused" | "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only"
+        "paused" | "dry_run" | "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only"
         | "accept_removals" => {
             json!({ "type": "boolean" })
         }

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::api::{Result, Services, blocking, decisions_by};
+use super::cost;
 use super::error::{ApiError, causes};
 use super::names::{Names, resolve, unknown};
 use crate::catalog::{Catalog, CatalogError, MAX_PAGE, PartKind, PartRef, UpdateQuery, UpdateState};
 use crate::domain::{Action, GroupId, Sha256Digest, UpdateId};
 
 /// Updates named in one request.
-const MAX_NAMED: usize = 1_000;
+pub(super) const MAX_NAMED: usize = 1_000;
 
 /// `GET /updates`.
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +84,7 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
                         "result": status.result.map(|code| format!("0x{code:08X}")) })
             })
             .collect();
+        let traffic = cost::traffic(&services, &id)?;
         let mut answer = names.row(&detail.row);
         let more = json!({
             "update_type": detail.facts.update_type,
@@ -94,6 +96,7 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
             "parents": detail.parents,
             "files": files,
             "statuses": statuses,
+            "traffic": traffic,
         });
         merge(&mut answer, more);
         Ok(Json(answer))
@@ -114,6 +117,9 @@ pub(super) struct Decide {
     updates: Vec<String>,
     #[serde(default)]
     all_matches: bool,
+    /// Only say what it would move; for approvals.
+    #[serde(default)]
+    dry_run: bool,
     group: Option<String>,
     #[serde(default)]
     action: Option<Action>,
@@ -136,6 +142,10 @@ impl Decide {
     where
         F: Fn(&Catalog, &UpdateId) -> std::result::Result<bool, CatalogError> + Send + 'static,
     {
+        if self.dry_run {
+            let reason = "only an approval moves anything that can be said before".to_owned();
+            return Err(ApiError::Invalid { field: "dry_run", reason });
+        }
         if self.updates.is_empty() || self.updates.len() > MAX_NAMED {
             let reason = format!("name at least one update and at most {MAX_NAMED}");
             return Err(ApiError::Invalid { field: "updates", reason });
@@ -212,8 +222,15 @@ pub(super) async fn approve(
         || ApiError::Invalid { field: "group", reason: "name the group that it is approved for".to_owned() };
     let group = body.group(&services.catalog)?.ok_or_else(missing)?;
     let (action, deadline) = (body.action.unwrap_or(Action::Install), body.deadline()?);
+    if body.dry_run {
+        return cost::dry_run(services, body.updates, body.all_matches, group, action).await;
+    }
     let by = decisions_by(body.by.as_deref());
+    let keeper = cost::Keeper::new(services.needs.clone(), group);
     body.apply(services, move |catalog, id| {
+        if action == Action::Install {
+            keeper.keep(id);
+        }
         catalog.approve(id, &group, action, deadline, &by).map(|_approval| true)
     })
     .await

@@ -190,6 +190,11 @@ async function approveDialog(updates) {
   const group = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
   const action = make("select", {}, make("option", { value: "install" }, "install"), make("option", { value: "uninstall" }, "uninstall"));
   const deadline = make("input", { type: "datetime-local" });
+  const cost = make("div", {}, make("p", { className: "faint" }, "Weighing what this moves over the link…"));
+  const weigh = act(async () => cost.replaceChildren(...costOf(await api("/updates/approve", "POST", { updates, group: group.value, action: action.value, dry_run: true }))));
+  group.addEventListener("change", weigh);
+  action.addEventListener("change", weigh);
+  if (updates.length) weigh();
   open(make("form", { onsubmit: act(async () => {
     const body = { updates, group: group.value, action: action.value };
     if (deadline.value) body.deadline = new Date(deadline.value).toISOString();
@@ -198,8 +203,24 @@ async function approveDialog(updates) {
     say(`${updates.length} approved.`);
     await draw();
   }) }, make("h2", {}, `Approve ${updates.length} update(s)`),
-    c.via.length ? make("p", { className: "faint" }, `Via ${via(c)}; its group is decided there.`) : make("div", { className: "row" }, field("Group", group), field("Action", action), field("Deadline (optional)", deadline)),
+    make("div", { className: "row" }, field("Group", group), field("Action", action), field("Deadline (optional)", deadline)),
+    cost,
     make("div", { className: "row" }, make("button", {}, "Approve"), close())));
+}
+
+// What an approval would move, in words.
+function costOf({ cost, budget }) {
+  const bound = cost.is_upper_bound ? "at most " : "";
+  const until = !cost.left ? "" : cost.ends.unlimited ? "; no rate is set" : cost.ends.at ? `; there by ${time(cost.ends.at)} at the calendar's rates` : "; more than three months at the calendar's rates";
+  const knows = { learned: (c) => `${bytes(c.needed)}, as of earlier releases`, takes_nothing: () => "nothing, as of earlier releases", unknown: () => "nothing learned yet: any of it" };
+  const replaced = cost.updates.filter((u) => u.replaced_by).length;
+  const classes = cost.updates.length === 1 && !replaced ? cost.updates[0].classes : [];
+  return [
+    make("p", {}, `Moves ${bound}${bytes(cost.left)} of ${bytes(cost.whole)} over the link${until}. ${bytes(cost.held)} of what is needed is held already.`),
+    replaced ? make("p", {}, `${replaced} of them: an approved update replaces it here, and computers take that one.`) : "",
+    budget ? make("p", { className: budget.is_enough ? "" : "bad" }, `Left of the budget until ${time(budget.renews_at)}: ${bytes(budget.left)}${budget.is_enough ? "" : ", which is not enough"}.`) : "",
+    classes.length ? table(["Class of computers", "Here", "Takes"], classes.map((c) => make("tr", {}, cell(c.class), cell(c.computers || "", { className: "number" }), cell(knows[c.knowledge](c))))) : "",
+  ];
 }
 
 async function declineDialog(updates) {
@@ -232,6 +253,7 @@ async function updateDialog(id) {
   open(make("h2", {}, u.title), make("p", { className: "faint" }, `${u.update_id}, revision ${u.revision}, ${u.update_type}`),
     make("p", {}, [u.classification, ...u.products].filter(Boolean).join(" · ")),
     make("h2", {}, "Computers"), make("p", {}, `needed ${u.computers.needed}, installed ${u.computers.installed}, failed ${u.computers.failed}`),
+    u.traffic ? make("p", {}, `Over the link since it was approved: ${bytes(u.traffic.crossed)}; foreseen ${u.traffic.is_upper_bound ? "at most " : ""}${bytes(u.traffic.foreseen)} of ${bytes(u.traffic.whole)}`) : "",
     u.hold ? make("p", {}, `Held back here ${u.hold.until ? "until " + time(u.hold.until) : "for good"} by ${u.hold.by}${u.hold.reason ? ": " + u.hold.reason : ""}`) : "",
     make("h2", {}, "Approvals"),
     table(["Group", "Action", "Deadline", "By", "When"], u.approvals.map((a) => make("tr", {}, cell(a.group), cell(a.action), cell(a.deadline ? time(a.deadline) : "none"), cell(a.made_by), cell(time(a.made_at))))),
