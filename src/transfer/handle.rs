@@ -271,9 +271,9 @@ impl Handle {
         self.with_flow(sha1, |flow| flow.cancel()) || queued
     }
 
-    /// Gives a file at least this class.
+    /// Gives a file at least this class; one that was queued begins.
     pub fn raise(&self, sha1: &Sha1Digest, class: Class) -> bool {
-        let queued = self.0.queue.raise(sha1, class);
+        let queued = super::queue::hurry(self, sha1, class);
         self.with_flow(sha1, |flow| flow.raise(class)) || queued
     }
 }

@@ -1,14 +1,14 @@
 //! The background queue: whole files, one after the other, until they are held.
 //!
-//! **Invariant:** at most [`MAX_QUEUE`] files wait and [`WORKERS`] are fetched at once. A file that fails
-//! comes again after a pause, for as long as it is wanted. It never competes with a reader: its wishes are
-//! of a class below.
+//! **Invariant:** at most [`MAX_QUEUE`] files wait; [`WORKERS`] are fetched at once, and beside them [`SIDE_WORKERS`] small
+//! or more urgent ones and [`MAX_HURRIED`] that an administrator raised. A file that fails comes again after a pause, for
+//! as long as it is wanted. It never competes with a reader: its wishes are of a class below.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,15 @@ const MAX_QUEUE: usize = 65_536;
 
 /// Files fetched at once: each has several requests of its own.
 const WORKERS: usize = 2;
+
+/// Files fetched beside them that are small or more urgent, so that they never stand behind a large one.
+const SIDE_WORKERS: usize = 2;
+
+/// What is small: a minute of 2 Mbit/s.
+const SMALL: u64 = 16 * 1024 * 1024;
+
+/// Files fetched beside them because an administrator raised them.
+const MAX_HURRIED: usize = 8;
 
 /// The pause before a file that failed is tried again.
 const AGAIN: Duration = Duration::from_mins(5);
@@ -44,14 +53,53 @@ struct Wish {
 }
 
 /// What waits.
-#[derive(Default)]
 pub(super) struct Queue {
     wishes: Mutex<VecDeque<Wish>>,
     /// Files that an administrator stopped, until they go on or the server starts anew.
     paused: Mutex<HashSet<Sha1Digest>>,
-    /// What is fetched because it was listed; cancelled when a later list does not name it.
-    running: Mutex<HashMap<Sha1Digest, CancellationToken>>,
+    running: Mutex<HashMap<Sha1Digest, Running>>,
+    /// Places for what an administrator raised.
+    hurried: Arc<Semaphore>,
     changed: Notify,
+}
+
+/// What is fetched.
+struct Running {
+    class: Class,
+    /// Cancelled when a later list does not name it any more.
+    withdrawn: CancellationToken,
+    listed: bool,
+}
+
+/// Which wishes a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// All.
+    Any,
+    /// Small files, and what is more urgent than whatever runs.
+    Aside,
+}
+
+/// What became of a wish that was raised.
+enum Raised {
+    /// It is fetched now.
+    Begins(Wish, OwnedSemaphorePermit),
+    /// It is the next.
+    First,
+    /// It does not wait here.
+    Unknown,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            wishes: Mutex::default(),
+            paused: Mutex::default(),
+            running: Mutex::default(),
+            hurried: Arc::new(Semaphore::new(MAX_HURRIED)),
+            changed: Notify::new(),
+        }
+    }
 }
 
 impl Queue {
@@ -65,7 +113,7 @@ impl Queue {
         let place = wishes.iter().position(|wish| wish.listed).unwrap_or(wishes.len());
         wishes.insert(place, Wish { file, class, not_before: None, listed: false });
         drop(wishes);
-        self.changed.notify_one();
+        self.changed.notify_waiters();
         true
     }
 
@@ -76,7 +124,7 @@ impl Queue {
         };
         let mut lacking: VecDeque<_> = files.into_iter().filter(lacking).collect();
         let named: HashSet<Sha1Digest> = lacking.iter().map(|ahead| ahead.file.sha1).collect();
-        let mut running = locked(&self.running);
+        let running = locked(&self.running);
         let mut wishes = locked(&self.wishes);
         // one that failed keeps its pause
         let paused: HashMap<Sha1Digest, Option<Instant>> =
@@ -91,12 +139,11 @@ impl Queue {
             }
         }
         drop(wishes);
-        for (_, withdrawn) in running.iter_mut().filter(|(sha1, _)| !named.contains(sha1)) {
-            withdrawn.cancel();
+        for (_, gone) in running.iter().filter(|(sha1, running)| running.listed && !named.contains(sha1)) {
+            gone.withdrawn.cancel();
         }
         drop(running);
         self.changed.notify_waiters();
-        self.changed.notify_one();
         lacking.len()
     }
 
@@ -107,19 +154,25 @@ impl Queue {
         wishes.len() < before
     }
 
-    pub(super) fn raise(&self, sha1: &Sha1Digest, class: Class) -> bool {
+    /// Makes a wish at least so urgent and takes it out, with a place beside the workers; without one it goes to the
+    /// front.
+    fn raise(&self, sha1: &Sha1Digest, class: Class) -> Raised {
+        let place = Arc::clone(&self.hurried).try_acquire_owned().ok();
+        let is_paused = self.is_paused(sha1);
         let mut wishes = locked(&self.wishes);
-        let Some(place) = wishes.iter().position(|wish| wish.file.sha1 == *sha1) else { return false };
-        if let Some(mut wish) = wishes.remove(place) {
-            wish.class = wish.class.min(class);
-            wish.not_before = None;
-            // from now on it is the administrator's, and no new list takes it back
-            wish.listed = false;
-            wishes.push_front(wish);
+        let found = wishes.iter().position(|wish| wish.file.sha1 == *sha1).and_then(|at| wishes.remove(at));
+        let Some(mut wish) = found else { return Raised::Unknown };
+        wish.class = wish.class.min(class);
+        wish.not_before = None;
+        // from now on it is the administrator's, and no new list takes it back
+        wish.listed = false;
+        if let Some(place) = place.filter(|_| !is_paused) {
+            return Raised::Begins(wish, place);
         }
+        wishes.push_front(wish);
         drop(wishes);
-        self.changed.notify_one();
-        true
+        self.changed.notify_waiters();
+        Raised::First
     }
 
     /// Stops a file, or lets it go on. False when there is no room to remember it, or nothing to go on with.
@@ -131,7 +184,6 @@ impl Queue {
         let was = all.remove(sha1);
         drop(all);
         self.changed.notify_waiters();
-        self.changed.notify_one();
         was
     }
 
@@ -140,7 +192,8 @@ impl Queue {
     }
 
     pub(super) fn holds(&self, sha1: &Sha1Digest) -> bool {
-        locked(&self.wishes).iter().any(|wish| wish.file.sha1 == *sha1)
+        let waits = locked(&self.wishes).iter().any(|wish| wish.file.sha1 == *sha1);
+        waits || locked(&self.running).contains_key(sha1)
     }
 
     pub(super) fn waiting(&self) -> Vec<(FileDeclaration, Class)> {
@@ -152,28 +205,33 @@ impl Queue {
     }
 
     /// The next one that is due and may cross the link, or when one will be.
-    fn next(&self, now: Instant, may: impl Fn(Class) -> bool) -> Result<Wish, Option<Instant>> {
+    fn next(&self, takes: Takes, now: Instant, may: impl Fn(Class) -> bool) -> Result<Wish, Option<Instant>> {
         let may = Class::ALL.map(may);
+        let running = locked(&self.running);
+        let urgent = running.values().map(|running| running.class).min();
         let paused = locked(&self.paused);
         let mut wishes = locked(&self.wishes);
-        let due = |wish: &Wish| {
-            wish.not_before.is_none_or(|at| at <= now)
+        let may_go = |wish: &Wish| {
+            (takes == Takes::Any || wish.file.size <= SMALL || urgent.is_some_and(|class| wish.class < class))
                 && (paused.is_empty() || !paused.contains(&wish.file.sha1))
-                && may[wish.class as usize]
+        };
+        let due = |wish: &Wish| {
+            wish.not_before.is_none_or(|at| at <= now) && may_go(wish) && may[wish.class as usize]
         };
         match wishes.iter().position(due).and_then(|place| wishes.remove(place)) {
             Some(wish) => Ok(wish),
-            None if wishes.iter().any(|wish| !may[wish.class as usize]) => Err(Some(now + SPENT)),
-            None => Err(wishes.iter().filter_map(|wish| wish.not_before).min()),
+            None if wishes.iter().any(|wish| may_go(wish) && !may[wish.class as usize]) => {
+                Err(Some(now + SPENT))
+            }
+            None => Err(wishes.iter().filter(|wish| may_go(wish)).filter_map(|wish| wish.not_before).min()),
         }
     }
 
     /// Notes that a wish is being fetched; the token says when it is wanted no more.
     fn begin(&self, wish: &Wish) -> CancellationToken {
         let withdrawn = CancellationToken::new();
-        if wish.listed {
-            locked(&self.running).insert(wish.file.sha1, withdrawn.clone());
-        }
+        let running = Running { class: wish.class, withdrawn: withdrawn.clone(), listed: wish.listed };
+        locked(&self.running).insert(wish.file.sha1, running);
         withdrawn
     }
 
@@ -191,43 +249,21 @@ impl Queue {
 
 /// Starts the workers.
 pub(super) fn start(handle: &Handle) {
-    for _ in 0..WORKERS {
+    for takes in [[Takes::Any; WORKERS], [Takes::Aside; SIDE_WORKERS]].concat() {
         let worker = handle.clone();
-        handle.0.shared.tasks.spawn("background transfers", async move { work(&worker).await });
+        handle.0.shared.tasks.spawn("background transfers", async move { work(&worker, takes).await });
     }
 }
 
-async fn work(handle: &Handle) {
+async fn work(handle: &Handle, takes: Takes) {
     let shared = &handle.0.shared;
     let queue = &handle.0.queue;
     let stopping = shared.tasks.stopping();
     while !stopping.is_cancelled() {
         let changed = queue.changed.notified();
         let may = |class| shared.link.limiter().spent_until(class).is_none();
-        match queue.next(shared.clock.instant(), may) {
-            Ok(wish) => {
-                let size = ByteCount(wish.file.size);
-                let withdrawn = queue.begin(&wish);
-                let fetched = tokio::select! {
-                    fetched = whole(handle, &wish) => fetched,
-                    () = withdrawn.cancelled() => Ok(()),
-                };
-                queue.end(&wish);
-                match fetched {
-                    Err(TransferError::Stopped { sha1 }) if queue.is_paused(&sha1) => {
-                        queue.again(wish, shared.clock.instant());
-                    }
-                    Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
-                    Err(error @ TransferError::Spent { .. }) => {
-                        tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link's budget");
-                        queue.again(wish, shared.clock.instant());
-                    }
-                    Err(error) => {
-                        tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
-                        queue.again(wish, shared.clock.instant() + AGAIN);
-                    }
-                }
-            }
+        match queue.next(takes, shared.clock.instant(), may) {
+            Ok(wish) => carry(handle, wish).await,
             Err(due) => {
                 let due = due.unwrap_or_else(|| shared.clock.instant() + AGAIN);
                 tokio::select! {
@@ -240,6 +276,48 @@ async fn work(handle: &Handle) {
     }
 }
 
+/// Fetches one; what fails comes again later.
+async fn carry(handle: &Handle, wish: Wish) {
+    let (shared, queue) = (&handle.0.shared, &handle.0.queue);
+    let size = ByteCount(wish.file.size);
+    let withdrawn = queue.begin(&wish);
+    let fetched = tokio::select! {
+        fetched = whole(handle, &wish) => fetched,
+        () = withdrawn.cancelled() => Ok(()),
+    };
+    queue.end(&wish);
+    match fetched {
+        Err(TransferError::Stopped { sha1 }) if queue.is_paused(&sha1) => {
+            queue.again(wish, shared.clock.instant());
+        }
+        Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
+        Err(error @ TransferError::Spent { .. }) => {
+            tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link's budget");
+            queue.again(wish, shared.clock.instant());
+        }
+        Err(error) => {
+            tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
+            queue.again(wish, shared.clock.instant() + AGAIN);
+        }
+    }
+}
+
+/// Makes a queued file at least so urgent and begins it, beside what runs. False when it is not queued.
+pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
+    match handle.0.queue.raise(sha1, class) {
+        Raised::Begins(wish, place) => {
+            let worker = handle.clone();
+            handle.0.shared.tasks.spawn("raised transfer", async move {
+                carry(&worker, wish).await;
+                drop(place);
+            });
+            true
+        }
+        Raised::First => true,
+        Raised::Unknown => false,
+    }
+}
+
 /// Fetches a whole file and waits until it is verified.
 async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
     let want = handle.register(&wish.file, None, plan::Wish::own(wish.class)).await?;
@@ -248,4 +326,43 @@ async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
         offset = want.ready(offset).await?;
     }
     want.settled().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(number: u8, size: u64, class: Class) -> Wish {
+        let name = format!("{number}.cab");
+        let file =
+            FileDeclaration { sha1: Sha1Digest([number; 20]), sha256: None, size, name, patching: None };
+        Wish { file, class, not_before: None, listed: true }
+    }
+
+    #[test]
+    fn small_and_urgent_files_do_not_stand_behind_large_ones() {
+        let (queue, now) = (Queue::default(), Instant::now());
+        let next = |takes| {
+            queue.next(takes, now, |_| true).ok().map(|wish| (wish.file.sha1.0[0], queue.begin(&wish)).0)
+        };
+        for (number, size, class) in [
+            (1, 9 << 30, Class::Security),
+            (2, 8 << 30, Class::Security),
+            (3, 7 << 30, Class::Security),
+            (4, 1 << 20, Class::Normal),
+            (5, 6 << 30, Class::Deadline),
+        ] {
+            locked(&queue.wishes).push_back(wish(number, size, class));
+        }
+        assert_eq!((next(Takes::Any), next(Takes::Any)), (Some(1), Some(2)));
+        assert_eq!((next(Takes::Aside), next(Takes::Aside)), (Some(4), Some(5)));
+        assert_eq!(next(Takes::Aside), None, "a large file like those that run waits for them");
+        assert!(queue.pause(&Sha1Digest([3; 20]), true));
+        assert!(
+            queue.next(Takes::Any, now, |_| true).is_err_and(|due| due.is_none()),
+            "nor is it waited for while paused"
+        );
+        assert!(queue.pause(&Sha1Digest([3; 20]), false));
+        assert_eq!(next(Takes::Any), Some(3));
+    }
 }
