@@ -12,6 +12,7 @@ pub mod telemetry;
 pub mod bandwidth;
 pub mod catalog;
 pub mod content;
+pub mod ledger;
 pub mod wire;
 
 // floor 2: what is brought in, and what will be needed

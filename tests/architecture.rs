@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Rooms by floor, as ARCHITECTURE.md draws them.
 const FLOORS: [&[&str]; 7] = [
     &["domain", "runtime", "telemetry"],
-    &["wire", "catalog", "content", "bandwidth"],
+    &["wire", "catalog", "content", "bandwidth", "ledger"],
     &["transfer", "upstream", "needs"],
     &["serve", "simulate"],
     &["config"],

@@ -122,3 +122,85 @@ def budget(folder, check):
             check("the month is the sum of its days", first + second <= reading["monthly"]["spent"] <= first + second + 3_000_000, f"{reading['monthly']['spent']} for {first + second}")
             pullers.stop()
             watch.going = False
+
+
+def ledger(folder, check):
+    """9: the ledger against the upstream's sockets over a mixed time: metadata, agents, aborts, ahead, a kill, other upstreams' heads."""
+    seconds = int(os.environ.get("TAILWATER_LEDGER_SECONDS", "40"))
+    files = documents.site(folder, [3_000_000, 9_000_000, 20_000_000, 30_000_000, 700_000, 40_000])
+    with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:
+        relay = Relay(up.port)
+        with Tailwater(relay.url, rate="16 Mbit/s") as tw:
+            tw.start()
+            check("sync", tw.run("sync")[0] == 0)
+            for rule in (dict(kind="drop", bytes=90_000, after=3, count=25), dict(kind="short", cut=1000, after=10, count=5), dict(kind="corrupt", after=40, count=1), dict(kind="norange", after=20, count=2)):
+                up.inject(match="/Content/", **rule)
+            total = lambda by="day", more=(): tw.json("bandwidth", "ledger", "--by", by, *more)
+            end, got, lock, dice = time.monotonic() + seconds, [0], threading.Lock(), random.Random(7)
+
+            def agent(number):
+                dice = random.Random(number)
+                while time.monotonic() < end:
+                    f = dice.choice(files)
+                    path = f"/Content/{f['hex'][-2:]}/{f['hex']}.cab"
+                    start = dice.randrange(0, f["size"])
+                    stop = min(f["size"], start + dice.choice([1, 5_000, 300_000, 1 << 20]))
+                    connection = http.client.HTTPConnection("127.0.0.1", tw.port, timeout=20)
+                    try:
+                        whole = dice.random() < 0.2
+                        headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
+                        if not whole and dice.random() < 0.2 and stop < f["size"] - 10:
+                            headers = {"Range": f"bytes={start}-{stop - 1},{stop + 5}-{stop + 9}"}
+                        connection.request("GET", path, headers=headers)
+                        answer = connection.getresponse()
+                        if whole and dice.random() < 0.5:
+                            with lock:
+                                got[0] += len(answer.read(min(f["size"], 500_000)))
+                        else:
+                            data = answer.read()
+                            with lock:
+                                got[0] += sum(int(b) - int(a) + 1 for a, b in ((start, stop - 1), (stop + 5, stop + 9))) if b"--" == data[:2] and answer.getheader("Content-Type", "").startswith("multipart") else len(data)
+                    except (OSError, http.client.HTTPException):
+                        pass
+                    finally:
+                        connection.close()
+
+            threads = [threading.Thread(target=agent, args=(n,), daemon=True) for n in range(6)]
+            for thread in threads:
+                thread.start()
+            tw.run("content", "fetch", "--approved")
+            tw.run("sync")
+            for thread in threads:
+                thread.join(seconds + 60)
+            wait_for("transfers end", lambda: not tw.api("/transfers")["transfers"], 120)
+            time.sleep(3)
+            crossed, answer = relay.acked(), total()
+            t = answer["total"]
+            close = lambda a, b: abs(a - b) <= 0.005 * b
+            check("received agrees with the upstream's sockets within 0.5 %", close(t["received"], crossed), f"{t['received']} of {crossed}, {100 * t['received'] / crossed - 100:+.3f} %")
+            check("avoided + fetched = served", t["avoided"] + t["fetched"] == t["served"] and t["served"] > 0, t)
+            check("payload = fetched + wasted + ahead", t["payload"] == t["fetched"] + t["wasted"] + answer["ahead"], answer["ahead"])
+            check("what was broken off, damaged or came twice is wasted", 0 < t["wasted"] < t["payload"], t["wasted"])
+            check("payload is received, and the most of it", t["payload"] <= t["received"] <= 1.05 * t["payload"], f"{t['payload']} of {t['received']}")
+            check("served is what agents read, and what was on its way to those who left", t["served"] >= got[0] > 0, f"{t['served']} sent, {got[0]} read")
+            for by, names in (("class", ("received", "payload", "wasted")), ("file", ("payload", "wasted", "served", "fetched")), ("source", ("payload", "wasted")), ("client", ("served", "fetched")), ("hour", ("received", "served")), ("month", ("received", "served"))):
+                rows = total(by)["rows"]
+                sums = {name: sum(row[name] for row in rows) for name in names}
+                check(f"by {by}: the rows add up to the total", all(sums[name] == t[name] for name in names), f"{len(rows)} rows")
+            code, out, _ = tw.run("bandwidth", "ledger", "--by", "file", "--csv")
+            rows = [line.split(",") for line in out.splitlines()]
+            check("CSV says the same", code == 0 and rows[0][0] == "file" and rows[-1][2] == str(t["received"]) and len({len(row) for row in rows}) == 1, rows[-1])
+            metrics = fetch(tw.admin + "/metrics").decode()
+            check("metrics say the same", f"tailwater_ledger_served_bytes_total {t['served']}" in metrics and f"tailwater_ledger_avoided_bytes_total {t['avoided']}" in metrics)
+            tw.restart()
+            again = total()
+            check("a restart keeps it", again["total"]["served"] == t["served"] and again["total"]["received"] >= t["received"] and again["ahead"] == answer["ahead"], again["total"])
+            lost = Pullers(tw, files[:2])
+            time.sleep(4)
+            tw.kill()
+            lost.stop_now.set()
+            tw.start()
+            after = total()["total"]
+            check("kill -9 loses seconds of it, and nothing before", after["served"] >= t["served"] and after["avoided"] + after["fetched"] == after["served"], f"{after['served'] - t['served']} of {lost.got} entered")
+            size = sum(p.stat().st_size for p in (tw.data / "ledger").iterdir())
+            check("it is small", size < 1_000_000, f"{size} bytes")

@@ -547,6 +547,13 @@ def prediction():
     computers_needs.predictions(check, int(os.environ.get("TAILWATER_RELEASES", "20")), os.environ.get("TAILWATER_BUNDLE", "24 MB"))
 
 
+@scenario
+def ledger():
+    """Issue 4, 9: every byte is in the ledger, and it adds up. TAILWATER_LEDGER_SECONDS: for how long."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledgers.ledger(folder, check)
+
+
 def main():
     names = sys.argv[1:] or list(SCENARIOS)
     if names == ["--list"]:

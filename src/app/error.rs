@@ -7,6 +7,7 @@ use super::lock::Holder;
 use crate::bandwidth::LinkError;
 use crate::catalog::CatalogError;
 use crate::content::ContentError;
+use crate::ledger::LedgerError;
 use crate::needs::NeedsError;
 use crate::serve::ListenerError;
 use crate::serve::admin::TokenError;
@@ -57,6 +58,9 @@ pub enum AppError {
     /// The link cannot be set up.
     #[error("the link to upstream cannot be set up; check upstream.proxy, ca_file and client_certificate")]
     Link(#[source] LinkError),
+    /// The ledger cannot be opened.
+    #[error("the ledger of bytes cannot be opened")]
+    Ledger(#[source] LedgerError),
     /// What is remembered of the upstream cannot be read.
     #[error("what is remembered of the upstream cannot be taken up")]
     Upstream(#[source] SyncError),

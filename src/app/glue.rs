@@ -15,12 +15,13 @@ use http_body_util::BodyExt as _;
 use crate::bandwidth::{Class, Requester};
 use crate::catalog::{Catalog, Computer};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
+use crate::ledger::{self, Ledger};
 use crate::needs;
 use crate::serve::client::Callers;
 use crate::serve::downstream::{Gate, WantedFiles};
-use crate::serve::files::{Asked, KnownFiles};
+use crate::serve::files::{Asked, KnownFiles, Sends};
 use crate::serve::{Answer, Body, Peer, Request, Response, Site};
-use crate::transfer::{self, Source, Sources, SourcesFuture};
+use crate::transfer::{self, Came, Source, Sources, SourcesFuture};
 use crate::upstream::Upstream;
 
 /// The catalog's side of a miss.
@@ -53,10 +54,18 @@ impl Asked for Learner {
     }
 }
 
-/// The upstream's side of a transfer.
-pub(super) struct FromUpstream(pub Upstream);
+/// The upstream's side of a transfer; what comes is entered into the ledger.
+pub(super) struct FromUpstream(pub Upstream, pub Ledger);
 
 impl Sources for FromUpstream {
+    fn came(&self, class: Class, sha1: Sha1Digest, origin: &Arc<str>, came: Came) {
+        let fate = match came {
+            Came::Stored(range) => ledger::Fate::Stored(range),
+            Came::Wasted(bytes) => ledger::Fate::Wasted(bytes),
+        };
+        self.1.came(class.as_str(), sha1, origin, fate);
+    }
+
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
         Box::pin(async move {
             {
@@ -94,6 +103,7 @@ pub(super) struct Counted {
     pub(super) site: Site,
     pub(super) served: Arc<AtomicU64>,
     pub(super) gate: Gate,
+    pub(super) ledger: Ledger,
 }
 
 impl Answer for Counted {
@@ -104,13 +114,16 @@ impl Answer for Counted {
             |folder: &str| path.get(..folder.len()).is_some_and(|start| start.eq_ignore_ascii_case(folder));
         let named = below("/tailwater/v1/content/");
         let is_payload = named || below("/Content/");
-        let answer = self.site.answer(request, from).await;
+        let mut answer = self.site.answer(request, from).await;
+        let sends = answer.extensions_mut().remove::<Sends>();
         if !is_payload || !answer.status().is_success() {
             return answer;
         }
         // who names itself is counted by its name, the others by their address
         let (served, gate) = (Arc::clone(&self.served), (!named).then(|| self.gate.clone()));
-        answer.map(|body| CountedBody { body, served, gate, to: from.address.ip(), sent: 0 }.boxed_unsync())
+        let entry = sends.map(|sends| Entry::new(&self.ledger, &self.gate, sends));
+        let to = from.address.ip();
+        answer.map(|body| CountedBody { body, served, gate, to, sent: 0, entry }.boxed_unsync())
     }
 }
 
@@ -120,10 +133,54 @@ struct CountedBody {
     gate: Option<Gate>,
     to: IpAddr,
     sent: u64,
+    entry: Option<Entry>,
+}
+
+/// What of a payload is on its way out, for the ledger.
+struct Entry {
+    ledger: Ledger,
+    client: ledger::Client,
+    sends: Sends,
+    /// Bytes entered.
+    entered: u64,
+}
+
+impl Entry {
+    /// Bytes that leave before they are entered while an answer goes on.
+    const STRIDE: u64 = 4 * 1024 * 1024;
+
+    fn new(ledger: &Ledger, gate: &Gate, sends: Sends) -> Self {
+        let client = match sends.to {
+            Requester::Server(id) => ledger::Client::Server(id),
+            Requester::Agent(address) => {
+                gate.server_at(address).map_or(ledger::Client::Agent(address), ledger::Client::Server)
+            }
+            Requester::Own => ledger::Client::Agent(IpAddr::from([0; 4])),
+        };
+        Self { ledger: ledger.clone(), client, sends, entered: 0 }
+    }
+
+    /// So many bytes left; those of several ranges follow each other.
+    fn enter(&mut self, sent: u64) {
+        let mut passed = 0;
+        for range in &self.sends.ranges {
+            let (start, end) = (self.entered.max(passed), sent.min(passed + range.len()));
+            if let Some(part) =
+                ByteRange::new(range.start + start - passed, range.start + end.max(start) - passed)
+            {
+                self.ledger.served(self.client, self.sends.sha1, part);
+            }
+            passed += range.len();
+        }
+        self.entered = sent.min(passed).max(self.entered);
+    }
 }
 
 impl Drop for CountedBody {
     fn drop(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.enter(self.sent);
+        }
         if let Some(gate) = &self.gate {
             gate.count_content(self.to, self.sent);
         }
@@ -145,6 +202,10 @@ impl http_body::Body for CountedBody {
             let bytes = u64::try_from(data.len()).unwrap_or_default();
             self.served.fetch_add(bytes, Ordering::Relaxed);
             self.sent += bytes;
+            let sent = self.sent;
+            if let Some(entry) = self.entry.as_mut().filter(|entry| sent - entry.entered >= Entry::STRIDE) {
+                entry.enter(sent);
+            }
         }
         polled
     }

@@ -30,6 +30,8 @@ use crate::config::{
     ContentFrom, DownstreamPolicy, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, Tailwater,
 };
 use crate::content::{self, Store};
+use crate::domain::Sha1Digest;
+use crate::ledger::{self, Ledger};
 use crate::needs;
 use crate::runtime::{Clock, Tasks};
 use crate::serve::{admin, peer};
@@ -51,6 +53,7 @@ pub struct App {
     served: Arc<AtomicU64>,
     slots: peer::Slots,
     legs: Option<Legs>,
+    ledger: Ledger,
     tasks: Tasks,
     /// Last, so that it is let go last.
     _dir: DataDir,
@@ -77,15 +80,15 @@ impl App {
             tasks.clone(),
         )
         .map_err(AppError::Upstream)?;
-        let sources = Arc::new(glue::FromUpstream(upstream.clone()));
+        let ledger = open_ledger(&settings, &dir, &clock, witnesses(&meter, &content), &tasks).await?;
+        let sources = Arc::new(glue::FromUpstream(upstream.clone(), ledger.clone()));
         let policy =
             transfer::Config { policy: policy(settings.content.fetch), ..transfer::Config::default() };
         let transfers =
             transfer::Handle::new(policy, content.clone(), link, sources, clock.clone(), tasks.clone());
         let needs = open_needs(&settings, &dir, &catalog, &content, &timetable, &clock, &tasks).await?;
         let decisions = Arc::new(Notify::new());
-        let ready = Arc::new(AtomicBool::new(false));
-        let served = Arc::new(AtomicU64::new(0));
+        let (ready, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let sync =
             admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
         let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
@@ -98,6 +101,7 @@ impl App {
             limiter,
             timetable,
             meter,
+            ledger: ledger.clone(),
             sync,
             clock: clock.clone(),
             tasks: tasks.clone(),
@@ -122,6 +126,7 @@ impl App {
             served,
             slots,
             legs,
+            ledger,
             tasks,
             _dir: dir,
         })
@@ -139,12 +144,42 @@ pub async fn close(app: App, drain: Duration) {
         let running: Vec<_> = app.tasks.status().into_iter().filter(|task| task.running > 0).collect();
         tracing::warn!(?running, "some work did not end in time and is cut off");
     }
+    let ledger = app.ledger.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || ledger.close()).await {
+        tracing::error!(%error, "the ledger could not be closed cleanly");
+    }
     let content = app.content.clone();
     match tokio::task::spawn_blocking(move || content.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
         Err(error) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),
     }
+}
+
+/// The ledger, whose days are those of the budgets.
+async fn open_ledger(
+    settings: &Settings,
+    dir: &DataDir,
+    clock: &Clock,
+    witnesses: ledger::Witnesses,
+    tasks: &Tasks,
+) -> Result<Ledger, AppError> {
+    let (folder, zone, clock) = (dir.path().join("ledger"), settings.time_zone.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || Ledger::open(&folder, zone, &clock)).await;
+    let ledger = opened.map_err(AppError::Worker)?.map_err(AppError::Ledger)?;
+    ledger.start(witnesses, tasks);
+    Ok(ledger)
+}
+
+/// What the ledger asks the link and the store.
+fn witnesses(meter: &Meter, content: &Store) -> ledger::Witnesses {
+    let (meter, content) = (meter.clone(), content.clone());
+    let sockets = move || {
+        let by_class = meter.reading().by_class.into_iter();
+        by_class.map(|(class, received, sent)| (class.as_str(), received, sent)).collect()
+    };
+    let holds = move |sha1: &Sha1Digest| content.status(sha1).is_some_and(|status| status.held > 0);
+    ledger::Witnesses { sockets: Box::new(sockets), holds: Box::new(holds) }
 }
 
 /// The link's budget, with what was spent of it before a restart.

@@ -61,7 +61,8 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
         downstream,
         files,
     };
-    let site = Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate });
+    let site =
+        Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate, ledger: app.ledger.clone() });
     for listener in sockets.agents {
         let run = listener.with_legs(app.legs.clone()).run(Arc::clone(&site), clock.clone(), tasks.clone());
         tasks.spawn("agents' listener", run);

@@ -114,6 +114,52 @@ fn print(reading: &Value) {
     }
 }
 
+/// The numbers of a row of the ledger, in the order of the table.
+const NUMBERS: [&str; 7] = ["received", "sent", "payload", "wasted", "served", "fetched", "avoided"];
+
+fn question(from: Option<&str>, to: Option<&str>, by: &str) -> String {
+    // a plus sign would be read as a space
+    let part = |name: &str, value: Option<&str>| {
+        value.map(|value| format!("&{name}={}", value.replace('+', "%2B"))).unwrap_or_default()
+    };
+    format!("/bandwidth/ledger?by={by}{}{}", part("from", from), part("to", to))
+}
+
+fn ledger(answer: &Value, by: &str) {
+    let row = |name: String, row: &Value| {
+        std::iter::once(name).chain(NUMBERS.iter().map(|number| bytes(row, number))).collect::<Vec<_>>()
+    };
+    let name = |row: &Value| match field(row, "title") {
+        title if title.is_empty() => field(row, "name"),
+        title => format!("{} {title}", field(row, "name").chars().take(8).collect::<String>()),
+    };
+    let mut rows: Vec<_> = list(answer, "rows").iter().map(|line| row(name(line), line)).collect();
+    rows.push(row("total".to_owned(), &answer["total"]));
+    let head = by.to_uppercase();
+    let titles = ["RECEIVED", "SENT", "PAYLOAD", "WASTED", "SERVED", "FETCHED", "AVOIDED"];
+    output::table(&std::iter::once(head.as_str()).chain(titles).collect::<Vec<_>>(), &rows);
+    output::text(&format!(
+        "\n{} are held that nobody was served yet. Served is fetched + avoided; payload is part of received.",
+        bytes(answer, "ahead")
+    ));
+}
+
+/// As RFC 4180.
+fn lines(answer: &Value, by: &str) -> String {
+    let quote = |text: String| {
+        let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+        format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    };
+    let row = |name: String, title: String, row: &Value| {
+        let numbers = NUMBERS.map(|name| number(row, name).to_string()).join(",");
+        format!("{},{},{numbers}\r\n", quote(name), quote(title))
+    };
+    let mut out = format!("{by},title,{}\r\n", NUMBERS.join(","));
+    out.extend(list(answer, "rows").iter().map(|line| row(field(line, "name"), field(line, "title"), line)));
+    out.push_str(&row("total".to_owned(), String::new(), &answer["total"]));
+    out
+}
+
 /// Shows or sets.
 pub(super) async fn run(
     connection: &Connection,
@@ -128,6 +174,16 @@ pub(super) async fn run(
                 return Ok(Outcome::Done);
             }
             print(&reading);
+        }
+        BandwidthCommand::Ledger { from, to, by, csv } => {
+            let answer = connection.get(&question(from.as_deref(), to.as_deref(), by)).await?;
+            if json {
+                output::json(&answer)?;
+            } else if *csv {
+                output::text(&lines(&answer, by));
+            } else {
+                ledger(&answer, by);
+            }
         }
         BandwidthCommand::Set { rate, until, .. } => {
             if !connection.is_server() {

@@ -59,10 +59,8 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
             bytes(&status, "served/bytes")
         ),
     );
-    if let Some(link) = status.get("link") {
-        for (name, text) in crate::cli::bandwidth::budgets(link) {
-            line(name, text);
-        }
+    for (name, text) in link(&status) {
+        line(name, text);
     }
     let (below, servers) = (number(&status, "computers_below"), number(&status, "servers_below"));
     let through =
@@ -72,6 +70,20 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
         line("Warning", warning.as_str().unwrap_or_default().to_owned());
     }
     Ok(Outcome::Done)
+}
+
+/// What is left of budgets, and what was saved.
+fn link(status: &Value) -> Vec<(&'static str, String)> {
+    let mut lines = status.get("link").map(crate::cli::bandwidth::budgets).unwrap_or_default();
+    let saved = format!(
+        "{} of {} served were not fetched again; {} ahead, {} wasted",
+        bytes(status, "ledger/avoided"),
+        bytes(status, "ledger/served"),
+        bytes(status, "ledger/ahead"),
+        bytes(status, "ledger/wasted")
+    );
+    lines.push(("Saved", saved));
+    lines
 }
 
 fn last_sync(status: &Value) -> String {

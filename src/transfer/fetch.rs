@@ -16,10 +16,11 @@ use super::health::Blame;
 use super::intake::{Intake, Piece, Wanted};
 use super::plan::Run;
 use super::shared::locked;
+use super::tally::Tally;
 use super::{Source, TransferError};
 use crate::bandwidth::{self, LinkBody, LinkError};
 use crate::content::{ContentError, PIECE, Room, SparseFile, piece_hash};
-use crate::domain::Sha1Digest;
+use crate::domain::{ByteRange, Sha1Digest};
 
 /// Pieces written in one go when they arrive faster than they are written.
 const BATCH: usize = 8;
@@ -133,7 +134,8 @@ pub(super) async fn run(
         Brings::Range { end } => Claims::read(&head.headers, run.start, end.div_ceil(PIECE)),
         Brings::Whole => Claims::read(&head.headers, 0, size.div_ceil(PIECE)),
     };
-    let mut target = Target { flow, file, index, room, claims: Arc::new(claims), damaged: 0 };
+    let tally = Tally::new(&flow.shared, run.class, flow.sha1(), source);
+    let mut target = Target { flow, file, index, room, claims: Arc::new(claims), damaged: 0, tally };
     receive(&mut target, intake, body, end).await
 }
 
@@ -148,6 +150,7 @@ struct Target<'a> {
     claims: Arc<Claims>,
     /// Pieces that were not taken.
     damaged: usize,
+    tally: Tally,
 }
 
 /// Reads the body to its end, storing pieces as they become whole.
@@ -168,6 +171,7 @@ async fn receive(
             None => target.store(intake.take()).await?,
             Some(Some(Ok(frame))) => {
                 if let Ok(bytes) = frame.into_data() {
+                    target.tally.came(bytes.len());
                     intake.push(bytes);
                 }
             }
@@ -214,10 +218,20 @@ impl Target<'_> {
         let bytes = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
         let (store, file) = (self.flow.shared.store.clone(), Arc::clone(self.file));
         let written = tokio::task::spawn_blocking(move || {
-            pieces.iter().try_for_each(|(index, piece)| store.write_piece(&file, *index, piece).map(drop))
+            let mut fresh = Vec::new();
+            let result = pieces.iter().try_for_each(|(index, piece)| {
+                let (held, start) = (file.holds_piece(*index), index * PIECE);
+                store.write_piece(&file, *index, piece)?;
+                fresh.extend(ByteRange::new(start, start + piece.len() as u64).filter(|_| !held));
+                Ok::<(), ContentError>(())
+            });
+            (result, fresh)
         });
-        let result = written.await.map_err(|_join| Fault::Stopping)?;
+        let (result, fresh) = written.await.map_err(|_join| Fault::Stopping)?;
         self.room.used(bytes);
+        for range in fresh {
+            self.tally.stored(range);
+        }
         // even when one piece could not be written, those before it are there
         self.flow.landed(self.file, self.index, landed);
         result.map_err(Fault::from)

@@ -16,17 +16,19 @@ mod lane;
 mod plan;
 mod queue;
 mod shared;
+mod tally;
 mod verdict;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bandwidth::Class;
-use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
 
 pub use error::TransferError;
 pub use handle::{Handle, Want};
@@ -89,8 +91,20 @@ pub struct Ahead {
     pub class: Class,
 }
 
-/// Knows where files can be had; `app` joins it to the upstream.
+/// What became of payload bytes that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// They are held, and were not before.
+    Stored(ByteRange),
+    /// They were of no use: already held, not asked for, cut off within a piece, or damaged.
+    Wasted(u64),
+}
+
+/// Knows where files can be had, and is told what came from there; `app` joins it to the upstream and the ledger.
 pub trait Sources: Send + Sync + 'static {
+    /// Bytes of a file came from an origin (`scheme://host:port`). Must not wait.
+    fn came(&self, _class: Class, _sha1: Sha1Digest, _origin: &Arc<str>, _came: Came) {}
+
     /// The addresses of a file, the one to try first first; empty when it cannot be had now.
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a>;
 }

@@ -39,7 +39,8 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn origin(url: &str) -> &str {
+/// `scheme://host:port` of an address.
+pub(super) fn origin(url: &str) -> &str {
     let authority = url.find("://").map_or(0, |at| at + 3);
     &url[..url[authority..].find('/').map_or(url.len(), |at| authority + at)]
 }

@@ -9,6 +9,7 @@ mod agent_cookies_are_sealed;
 mod agent_requests_are_validated;
 mod agents;
 mod bad_upstreams_do_no_harm;
+mod budgets_hold;
 mod changes_wake_the_chain;
 mod children_take_turns;
 mod commands_with_and_without_a_server;

@@ -291,6 +291,30 @@ fn class(text: &str) -> Result<Class, String> {
 pub(super) enum BandwidthCommand {
     /// The rate, and what crosses the link now
     Show,
+    /// Every byte: received, served, avoided, wasted
+    ///
+    /// Of what was served, fetched left for the first time since it crossed the link, avoided is the rest; wasted came
+    /// for nothing. Without --from: two days by hour, 13 months by month, else 31 days.
+    ///
+    /// Examples:
+    ///   tailwater bandwidth ledger
+    ///   tailwater bandwidth ledger --by file --from 2026-11
+    ///   tailwater bandwidth ledger --by hour --from 2026-11-22 --to 2026-11-22 --csv > day.csv
+    #[command(verbatim_doc_comment)]
+    Ledger {
+        /// A month, a day, an hour or a moment: 2026-11, 2026-11-22, 2026-11-22T14 or RFC 3339
+        #[arg(long)]
+        from: Option<String>,
+        /// The last month, day or hour, or a moment
+        #[arg(long)]
+        to: Option<String>,
+        /// hour, day, month, class, file, source or client
+        #[arg(long, default_value = "day", value_parser = ["hour", "day", "month", "class", "file", "source", "client"])]
+        by: String,
+        /// As CSV, RFC 4180
+        #[arg(long)]
+        csv: bool,
+    },
     /// Another rate, at once, over the calendar
     ///
     /// Examples:

@@ -16,6 +16,7 @@ use crate::bandwidth::{Legs, Limiter, Meter, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
+use crate::ledger::Ledger;
 use crate::needs;
 use crate::runtime::{Clock, Tasks};
 use crate::transfer;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub timetable: Timetable,
     /// The link's counts.
     pub meter: Meter,
+    /// What the link carried and saved.
+    pub ledger: Ledger,
     /// Synchronisation.
     pub sync: super::Control,
     /// The time.

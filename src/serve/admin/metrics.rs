@@ -41,6 +41,7 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
     link(&services, &mut registry);
     legs(&services, &mut registry);
     budget(&services, &mut registry);
+    ledger(&services, &mut registry);
     content(&services, &mut registry);
     catalog(&services, &mut registry);
     downstream(&services, &mut registry);
@@ -92,6 +93,23 @@ fn legs(services: &Services, registry: &mut Registry) {
     }
     let help = "Addresses of agents and downstream servers, while their rates are limited";
     registry.register("downstream_clients", help, clients);
+}
+
+/// What the ledger counted since start; its words are explained there.
+fn ledger(services: &Services, registry: &mut Registry) {
+    let (counts, ahead) = services.ledger.since_start();
+    let counters = [
+        ("ledger_payload", "Received from upstream: payloads", counts.payload),
+        ("ledger_wasted", "Of these, of no use to anybody", counts.wasted),
+        ("ledger_served", "Payloads sent to agents and downstream servers", counts.served),
+        ("ledger_fetched", "Of these, sent for the first time since they were fetched", counts.fetched),
+        ("ledger_avoided", "Of these, not fetched again", counts.avoided()),
+    ];
+    for (name, help, value) in counters {
+        registry.register_with_unit(name, help, Unit::Bytes, ConstCounter::new(value));
+    }
+    let help = "Payloads held that nobody was served yet";
+    registry.register_with_unit("ledger_ahead", help, Unit::Bytes, ConstGauge::new(ahead));
 }
 
 /// Only where there is a budget.

@@ -11,6 +11,7 @@ mod downstreams;
 mod error;
 mod groups;
 mod guard;
+mod ledger;
 mod metrics;
 mod names;
 mod openapi;
@@ -82,6 +83,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("get", "/downstreams/{server}") => get(downstreams::show),
         ("post", "/downstreams/allow") => post(downstreams::allow),
         ("post", "/downstreams/revoke") => post(downstreams::revoke),
+        ("get", "/bandwidth/ledger") => get(ledger::report),
         ("get", "/content") => get(content::status),
         ("post", "/content/verify") => post(content::verify),
         ("post", "/content/fetch") => post(content::fetch),

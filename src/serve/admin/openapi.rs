@@ -84,6 +84,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &["*server", "needs_token"],
     ),
     writing("post", "/downstreams/revoke", "Shut a server out, or forget it", &["*server", "forget"]),
+    reading(
+        "/bandwidth/ledger",
+        "Every byte: received, served, avoided, wasted, by time or by name; as CSV with format=csv",
+        &["from", "to", "by", "format"],
+    ),
     reading("/content", "What is held", &["limit"]),
     operation("post", "/content/verify", "Hash what is held again"),
     writing("post", "/content/fetch", "Fetch files now", &["updates", "approved"]),

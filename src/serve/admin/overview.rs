@@ -29,6 +29,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             "catalog": totals,
             "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
                          "wanted": wanted, "fetch": about.fetch, "max_size": about.max_size, "full": usage.full },
+            "ledger": super::ledger::since_start(&services),
             "served": { "bytes": services.served.load(Ordering::Relaxed) },
             "link": reading(&services),
             "computers": totals.computers, "computers_below": totals.computers_below,

@@ -56,6 +56,17 @@ impl Asked for () {
     fn asked(&self, _by: Requester, _sha1: &Sha1Digest, _range: ByteRange) {}
 }
 
+/// What an answer holds of a payload: an extension of every answer that sends some of one.
+#[derive(Debug, Clone)]
+pub struct Sends {
+    /// The payload.
+    pub sha1: Sha1Digest,
+    /// Its ranges, in the order in which they are sent.
+    pub ranges: Vec<ByteRange>,
+    /// To whom.
+    pub to: Requester,
+}
+
 /// What the service is told at start.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -221,6 +232,7 @@ impl Service {
             },
         };
         let mut answer = asked.answer(status, range.len(), body);
+        asked.sends(&mut answer, vec![range]);
         if status == StatusCode::PARTIAL_CONTENT {
             let value = format!("bytes {}-{}/{}", range.start, range.end - 1, asked.size);
             insert(&mut answer, header::CONTENT_RANGE, &value);
@@ -231,7 +243,7 @@ impl Service {
     /// Several ranges as parts.
     async fn several(&self, asked: &Found, ranges: Vec<ByteRange>) -> Response {
         let mut parts = Vec::with_capacity(ranges.len());
-        for range in ranges {
+        for &range in &ranges {
             let stream = match &asked.file {
                 Some(file) if file.holds(range) => {
                     Stream::held(Arc::clone(file), range, self.0.buffers.clone())
@@ -246,6 +258,7 @@ impl Service {
         let boundary = uuid::Uuid::new_v4().simple().to_string();
         let parts = Multipart::new(parts, asked.size, asked.address_type, &boundary);
         let mut answer = asked.answer(StatusCode::PARTIAL_CONTENT, parts.len(), parts.boxed_unsync());
+        asked.sends(&mut answer, ranges);
         let value = format!("multipart/byteranges; boundary={boundary}");
         insert(&mut answer, header::CONTENT_TYPE, &value);
         answer
@@ -276,6 +289,10 @@ fn insert(answer: &mut Response, name: header::HeaderName, value: &str) {
 }
 
 impl Found {
+    fn sends(&self, answer: &mut Response, ranges: Vec<ByteRange>) {
+        answer.extensions_mut().insert(Sends { sha1: self.sha1, ranges, to: self.for_whom });
+    }
+
     /// An answer with a body of a known length, with the headers that real agents were seen to rely on.
     fn answer(&self, status: StatusCode, length: u64, body: Body) -> Response {
         let mut answer = Response::new(body);

@@ -85,7 +85,7 @@ function signIn(why = "") {
 }
 
 async function statusPage() {
-  const [status, link] = await Promise.all([api("/status"), api("/bandwidth")]);
+  const [status, link, ledger] = await Promise.all([api("/status"), api("/bandwidth"), api("/bandwidth/ledger?by=day")]);
   const input = make("input", { value: link.rate, size: 14 });
   const until = make("input", { size: 16, placeholder: "06:00" });
   const change = act(async () => {
@@ -110,6 +110,12 @@ async function statusPage() {
     make("p", { className: "faint" }, `${link.rate}, ${next}.`),
     link.windows.length ? table(["Days", "From", "To", "Rate", "Time zone"], link.windows.map((w) => make("tr", {}, cell(w.days), cell(w.from), cell(w.to), cell(w.rate), cell(w.time_zone)))) : null,
     make("h2", {}, "By purpose"),
+    link.budget ? make("h2", {}, "Budget") : null,
+    link.budget ? make("p", { className: "faint" }, { open: "Everything may be fetched.", urgent: `Spent but for its reserve: only ${link.budget.urgent.join(", ")} until ${time(link.budget.until)}.`, spent: `Spent: nothing is fetched until ${time(link.budget.until)}; what is held is served.` }[link.budget.standing]) : null,
+    link.budget ? table(["", "Budget", "Spent", "Left", "Left for what is urgent", "Begins anew", "Ends at this pace"], [["Today", link.budget.daily], ["This month", link.budget.monthly]].filter(([, b]) => b).map(([name, b]) => make("tr", {}, cell(name), cell(bytes(b.limit)), cell(bytes(b.spent)), cell(bytes(b.left)), cell(bytes(b.left_for_urgent)), cell(time(b.renews_at)), cell(b.ends_at ? time(b.ends_at) : "it lasts")))) : null,
+    make("h2", {}, "Ledger of the last 31 days"),
+    make("p", { className: "faint" }, `Of ${bytes(ledger.total.served)} served, ${bytes(ledger.total.avoided)} did not cross the link again; ${bytes(ledger.ahead)} are held that nobody was served yet.`),
+    table(["Day", "Received", "Payload", "Wasted", "Served", "Fetched", "Avoided"], ledger.rows.map((r) => make("tr", {}, cell(r.name), ...["received", "payload", "wasted", "served", "fetched", "avoided"].map((k) => cell(bytes(r[k])))))),
     table(["Purpose", "Received", "Sent"], link.by_class.map((c) => make("tr", {}, cell(c.class), cell(bytes(c.received)), cell(bytes(c.sent))))),
     make("h2", {}, "Workers"),
     table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running))))].filter(Boolean));
