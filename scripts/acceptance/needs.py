@@ -49,7 +49,7 @@ def newest(tw, text):
 def settled(tw, seconds=120):
     """Waits until nothing is under way or waits to be fetched ahead now."""
     def quiet():
-        return not tw.api("/transfers")["transfers"] and not tw.api("/content?limit=1")["ahead"]["now"]
+        return not tw.api("/transfers")["transfers"] and not tw.api("/content/learned")["ahead"]["now"]
     wait_for("what is fetched ahead", quiet, seconds)
 
 
@@ -71,11 +71,11 @@ def bundle_of_155(check, size):
         run_clients(tw, 4, 1)
         crossed = up.sent()
         check("one class of computers: at most 20 % of the bundle crosses", 0 < crossed <= whole * 0.2, f"{crossed / 1e6:.2f} of {whole / 1e6:.1f} MB: {100 * crossed / whole:.1f} %")
-        wait_for("what was learned", lambda: tw.api("/content?limit=1")["learned"], 20)
+        wait_for("what was learned", lambda: tw.api("/content/learned")["learned"], 20)
         time.sleep(5)
         tw.kill()
         tw.start()
-        learned = tw.api("/content?limit=1")["learned"]
+        learned = tw.api("/content/learned")["learned"]
         check("what was learned survives kill -9", any("26100" in row["class"] for row in learned), [row["class"] for row in learned])
         for release in range(2, 5):
             up.publish(definitions=1)
@@ -160,7 +160,7 @@ def written_down(check, folder):
             for address, list_ in needed.items():
                 site.take(address, [(sha1, entries[sha1]["size"], "." + entries[sha1]["name"].rsplit(".", 1)[1]) for sha1 in list_])
             time.sleep(2)
-        names = [row["class"] for row in tw.api("/content?limit=1")["learned"]]
+        names = [row["class"] for row in tw.api("/content/learned")["learned"]]
         check("each address counts for its own class", len(names) == 2 and any("26011" in n for n in names) and any("26012" in n for n in names), names)
 
 
@@ -225,3 +225,50 @@ def one(tw, up, update):
     time.sleep(1)
     shown = tw.api(f"/updates/{update}")
     return shown["title"], cost["left"], crossed, shown["traffic"]["crossed"], cost["is_upper_bound"]
+
+
+def express(check):
+    """Express payloads come by the ranges that are asked for, under every policy, and never ahead."""
+    for policy in ("approved", "all", "learned", "demand"):
+        with Stand("--updates", 12, "--definitions", 0, "--mean-size", "4 MB") as up, Tailwater(up.url, content=f'fetch = "{policy}"') as tw:
+            tw.start()
+            check(f"sync with fetch = {policy}", tw.run("sync")[0] == 0)
+            rows = [tw.api(f"/updates/{row['update_id']}") for row in rows_of(tw)]
+            chosen = [row for row in rows if any(file["patching"] == "Express" for file in row["files"])][:2]
+            for row in chosen:
+                tw.run("updates", "approve", row["update_id"], "--group", "All Computers")
+            time.sleep(1)
+            wait_for("transfers end", lambda: not tw.api("/transfers")["transfers"], 120)
+            files = [file for row in chosen for file in tw.api(f"/updates/{row['update_id']}")["files"]]
+            psf = [file for file in files if file["patching"] == "Express"]
+            check(f"{policy}: no express payload is fetched ahead", psf and all(file["held"] == 0 for file in psf), f"{len(psf)} of {len(files)} files")
+            one, size = psf[0], psf[0]["size"]
+            connection = http.client.HTTPConnection("127.0.0.1", tw.port, timeout=60)
+            connection.request("GET", f"/Content/{one['sha1'][-2:]}/{one['sha1']}.psf", headers={"Range": "bytes=1000000-1065535"})
+            check(f"{policy}: a range of it is answered", len(connection.getresponse().read()) == 65536)
+            time.sleep(12)
+            held = next(file for file in tw.api(f"/updates/{chosen[0]['update_id']}")["files"] if file["sha1"] == one["sha1"])["held"]
+            check(f"{policy}: nothing else of it comes", held <= 4 * 65536, f"{held} of {size} bytes held")
+
+
+def deadlines(check):
+    """What is fetched ahead has an order: the deadline that is tighter for what is left, then what is urgent, then the rest."""
+    with Stand("--updates", 120, "--definitions", 0, "--mean-size", "1 MB") as up, Tailwater(up.url, content='fetch = "approved"', rate="closed") as tw:
+        tw.run("bandwidth", "show")
+        tw.start()
+        tw.run("bandwidth", "set", "--rate", "unlimited")
+        check("sync", tw.run("sync")[0] == 0)
+        tw.run("bandwidth", "set", "--calendar")
+        rows = [tw.api(f"/updates/{row['update_id']}") for row in rows_of(tw) if row["state"] != "expired"]
+        plain = [row for row in rows if len(row["files"]) == 1 and not any(file["patching"] == "Express" for file in row["files"])]
+        kind = lambda row: "urgent" if row["classification"] in ("Security Updates", "Critical Updates") else "rest"
+        rest, urgent = [r for r in plain if kind(r) == "rest"], [r for r in plain if kind(r) == "urgent"]
+        late, soon = rest[1], rest[2]
+        for row, more in ((rest[0], []), (urgent[0], []), (late, ["--deadline", "2030-02-01T00:00:00Z"]), (soon, ["--deadline", "2030-01-01T00:00:00Z"])):
+            tw.run("updates", "approve", row["update_id"], "--group", "All Computers", *more)
+        expected = [soon["files"][0]["sha1"], late["files"][0]["sha1"], urgent[0]["files"][0]["sha1"], rest[0]["files"][0]["sha1"]]
+        def classes():
+            rows = tw.api("/transfers")["transfers"]
+            return {row["sha1"]: row["class"] for row in rows} if len(rows) == 4 else None
+        found = wait_for("four transfers", classes, 30)
+        check("each has the class of its approval", [found.get(sha1) for sha1 in expected] == ["deadline", "deadline", "security", "normal"], [found.get(sha1) for sha1 in expected])

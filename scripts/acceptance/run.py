@@ -532,6 +532,8 @@ def needs():
     """Issue 4, 2: only what computers ask for crosses, and of the next release exactly that comes ahead. TAILWATER_BUNDLE: its size."""
     computers_needs.bundle_of_155(check, os.environ.get("TAILWATER_BUNDLE", "122 MB"))
     computers_needs.written_down(check, catalog_of(10, mean_size=50000, seed=3, definitions=4))
+    computers_needs.express(check)
+    computers_needs.deadlines(check)
 
 
 @scenario

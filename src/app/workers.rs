@@ -21,7 +21,7 @@ use crate::transfer;
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often it is looked whether something was learned, or the quiet window began or ended.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Ends holds and begins approvals when their time has come.
 pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions: Arc<Notify>) {

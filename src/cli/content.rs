@@ -37,15 +37,19 @@ pub(super) async fn run(
         ContentCommand::Status => {
             let answer =
                 connection.get(if json { "/content?limit=1000000" } else { "/content?limit=40" }).await?;
+            let mut learned = connection.get("/content/learned").await?;
             if json {
                 let mut answer = answer;
                 if let Value::Object(fields) = &mut answer {
                     let transfers = connection.get("/transfers").await?;
                     fields.insert("transfers".to_owned(), transfers["transfers"].clone());
+                    for name in ["learned", "ahead", "quiet", "missed"] {
+                        fields.insert(name.to_owned(), learned[name].take());
+                    }
                 }
                 output::json(&answer)?;
             } else {
-                print_status(&answer);
+                print_status(&answer, &learned);
                 transfers::print(&connection.get("/transfers").await?);
             }
             Ok(Outcome::Done)
@@ -82,7 +86,7 @@ pub(super) async fn run(
     }
 }
 
-fn print_status(answer: &Value) {
+fn print_status(answer: &Value, learned: &Value) {
     output::text(&format!(
         "Held      {} in {} files: {} verified, {} partial\nWanted    {}\nAt most   {}\nServed    {} to agents since start\n",
         bytes(answer, "usage/held"),
@@ -98,7 +102,7 @@ fn print_status(answer: &Value) {
             "There is no room for more: free disk space, raise content.max_size or lower content.min_free.\n",
         );
     }
-    print_learned(answer);
+    print_learned(learned);
     let rows: Vec<Vec<String>> = list(answer, "files")
         .iter()
         .map(|file| {

@@ -42,9 +42,17 @@ pub(super) async fn status(
             "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.about.max_size,
             "wanted": wanted, "served": services.served.load(Ordering::Relaxed),
             "verification": services.verification(), "files": files,
-            "learned": services.needs.learned(), "quiet": services.needs.is_quiet(), "missed": services.needs.missed(),
-            "ahead": ahead(&services)?,
         })))
+    })
+    .await
+}
+
+/// `GET /content/learned`: what classes of computers used, and what of approved updates is foreseen.
+pub(super) async fn learned(State(services): State<Services>) -> Result<Json<Value>> {
+    blocking(move || {
+        let needs = &services.needs;
+        Ok(Json(json!({ "learned": needs.learned(), "missed": needs.missed(), "quiet": needs.is_quiet(),
+                        "fetch": services.about.fetch, "ahead": ahead(&services)? })))
     })
     .await
 }

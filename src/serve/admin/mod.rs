@@ -85,6 +85,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("post", "/downstreams/revoke") => post(downstreams::revoke),
         ("get", "/bandwidth/ledger") => get(ledger::report),
         ("get", "/content") => get(content::status),
+        ("get", "/content/learned") => get(content::learned),
         ("post", "/content/verify") => post(content::verify),
         ("post", "/content/fetch") => post(content::fetch),
         ("post", "/content/collect") => post(content::collect),

@@ -90,6 +90,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &["from", "to", "by", "format"],
     ),
     reading("/content", "What is held", &["limit"]),
+    reading("/content/learned", "What classes of computers used, and what is fetched ahead of demand", &[]),
     operation("post", "/content/verify", "Hash what is held again"),
     writing("post", "/content/fetch", "Fetch files now", &["updates", "approved"]),
     operation("post", "/content/collect", "Drop files that nothing offered names"),

@@ -330,7 +330,7 @@ async function computerDialog(id) {
 }
 
 async function contentPage() {
-  const [content, { transfers }] = await Promise.all([api("/content"), api("/transfers")]);
+  const [content, { transfers }, needs] = await Promise.all([api("/content"), api("/transfers"), api("/content/learned")]);
   main.replaceChildren(
     make("div", { className: "cards" },
       card("Held", bytes(content.usage.held), `of at most ${content.max_size}`),
@@ -345,8 +345,8 @@ async function contentPage() {
         make("button", { className: "quiet", disabled: t.class === "interactive", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { class: "interactive" }); await draw(); }) }, "Hurry"),
         make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "DELETE"); await draw(); }) }, "Cancel"))))),
     make("h2", {}, "What computers here use"),
-    make("p", {}, content.ahead.files ? `${content.fetch === "learned" ? "Fetched ahead" : "With fetch = \"learned\" would be fetched ahead"}: ${content.ahead.files} files, ${bytes(content.ahead.bytes)}, ${content.ahead.quiet_at ? `from ${time(content.ahead.quiet_at)}` : "now"}` : "Nothing is to be fetched ahead."),
-    table(["Class of computers", "Release", "Files", "Of the next release"], content.learned.flatMap((c) => c.lineages.slice(0, 20).map((l) => make("tr", {}, cell(c.class), cell(l.title), cell(l.files.length, { className: "number", title: l.files.map((f) => f.name).join("\n") }), cell(bytes(l.bytes), { className: "number" }))))),
+    make("p", {}, needs.ahead.files ? `${content.fetch === "learned" ? "Fetched ahead" : "With fetch = \"learned\" would be fetched ahead"}: ${needs.ahead.files} files, ${bytes(needs.ahead.bytes)}, ${needs.ahead.quiet_at ? `from ${time(needs.ahead.quiet_at)}` : "now"}` : "Nothing is to be fetched ahead."),
+    table(["Class of computers", "Release", "Files", "Of the next release"], needs.learned.flatMap((c) => c.lineages.slice(0, 20).map((l) => make("tr", {}, cell(c.class), cell(l.title), cell(l.files.length, { className: "number", title: l.files.map((f) => f.name).join("\n") }), cell(bytes(l.bytes), { className: "number" }))))),
     make("h2", {}, "Files"),
     table(["File", "Held", "Size", "State", "Last used"], content.files.map((f) => make("tr", {}, cell(f.names[0] ?? f.sha1, { title: f.sha1 }), cell(bytes(f.held), { className: "number" }), cell(bytes(f.size), { className: "number" }), cell(tag(f.state, f.state === "verified" ? "good" : "")), cell(time(f.last_use))))));
 }
