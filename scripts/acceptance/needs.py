@@ -3,7 +3,7 @@
 Three ways to choose files, none of which knows how the server recognises them: simulated agents that evaluate the rules of each
 package, and a plain script of ranged GETs by the lists that the probes' generator of catalogues wrote down for each class.
 """
-import http.client, json, random, subprocess, time
+import datetime, http.client, json, random, subprocess, time
 
 from clients import RawAgent
 from world import BINARY, Tailwater, Upstream, fetch, free_port, wait_for
@@ -272,3 +272,33 @@ def deadlines(check):
             return {row["sha1"]: row["class"] for row in rows} if len(rows) == 4 else None
         found = wait_for("four transfers", classes, 30)
         check("each has the class of its approval", [found.get(sha1) for sha1 in expected] == ["deadline", "deadline", "security", "normal"], [found.get(sha1) for sha1 in expected])
+
+
+def quiet(check):
+    """Outside of the quiet window nothing comes ahead, but for what would miss its deadline; the budget is told beside the cost."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    at = lambda hours: (now + datetime.timedelta(hours=hours)).strftime("%H:%M")
+    content = f'fetch = "learned"\nquiet = {{ from = "{at(3)}", to = "{at(5)}" }}'
+    budget = '\n[bandwidth.budget]\ndaily = "40 MB"\n'
+    with Stand("--updates", 6, "--definitions", 1, "--definition-files", 60, "--definition-size", "6 MB") as up, Tailwater(up.url, content=content, extra=budget) as tw:
+        tw.change('rate = "unlimited"', 'rate = "unlimited"\ntime_zone = "UTC"')
+        tw.start()
+        tw.run("sync")
+        tw.run("updates", "approve", newest(tw, "Defender")[0], "--group", "All Computers")
+        run_clients(tw, 2, 1)
+        wait_for("what was learned", lambda: tw.api("/content/learned")["learned"], 20)
+        up.publish(definitions=1)
+        tw.run("sync")
+        second = newest(tw, "Defender")[0]
+        answer = tw.json("updates", "approve", second, "--group", "All Computers", "--dry-run")
+        left = answer["budget"]["left"]
+        check("the budget is told beside the cost", 0 < left <= 40_000_000 and answer["budget"]["is_enough"], f"{left} left, {answer['cost']['left']} to come")
+        before = up.sent()
+        tw.run("updates", "approve", second, "--group", "All Computers")
+        time.sleep(3)
+        plan = tw.api("/content/learned")["ahead"]
+        check("outside of the quiet window nothing comes ahead", up.sent() == before and not plan["now"] and plan["waiting"], f"{len(plan['waiting'])} files wait until {plan['quiet_at']}")
+        soon = (now + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        tw.run("updates", "approve", second, "--group", "All Computers", "--deadline", soon)
+        wait_for("what has a deadline comes", lambda: up.sent() - before >= answer["cost"]["left"], 30)
+        check("what would miss its deadline does not wait", up.sent() - before == answer["cost"]["left"], f"{up.sent() - before} bytes")

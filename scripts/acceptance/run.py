@@ -534,6 +534,7 @@ def needs():
     computers_needs.written_down(check, catalog_of(10, mean_size=50000, seed=3, definitions=4))
     computers_needs.express(check)
     computers_needs.deadlines(check)
+    computers_needs.quiet(check)
 
 
 @scenario

@@ -28,6 +28,7 @@ mod link_rate;
 mod listeners_listen;
 mod lying_downstreams_gain_nothing;
 mod misses_are_fetched_once;
+mod only_what_is_needed_crosses;
 mod payloads_follow_http;
 mod pieces_are_checked;
 mod recorded_scans_get_recorded_answers;

@@ -161,6 +161,9 @@ fn content(services: &Services, registry: &mut Registry) {
     );
     let served = ConstCounter::new(services.served.load(Ordering::Relaxed));
     registry.register_with_unit("content_served", "Payload bytes sent to agents", Unit::Bytes, served);
+    let missed = ConstCounter::new(services.needs.missed());
+    let help = "Requests for payloads that nothing was learned from, because too many came at once";
+    registry.register("needs_requests_missed", help, missed);
     let running = u64::try_from(services.transfers.list().len()).unwrap_or(u64::MAX);
     registry.register("transfers", "Transfers that run, wait or failed lately", ConstGauge::new(running));
 }

@@ -130,6 +130,11 @@ impl Running {
         self.upstream.publish(updates, 0);
     }
 
+    /// Adds so many new releases of definitions.
+    pub fn publish_definitions(&self, releases: u32) {
+        self.upstream.publish(0, releases);
+    }
+
     /// How many revisions it offers, categories and detectoids included, and how many bytes of payloads.
     pub fn offers(&self) -> (usize, u64) {
         let catalog = self.upstream.catalog.read().unwrap_or_else(PoisonError::into_inner);
