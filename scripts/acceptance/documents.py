@@ -30,6 +30,11 @@ def payload(folder, size, seed):
     return dict(path=temporary, size=size, hex=h1.hexdigest().upper(), sha1=base64.b64encode(h1.digest()).decode(), sha256=base64.b64encode(h256.digest()).decode())
 
 
+def update(n):
+    """The GUID of the update of a site's file."""
+    return str(uuid.uuid5(SPACE, f"update {n}"))
+
+
 def site(folder, sizes, twins=False):
     """A folder with docs/ and content/ holding one update per size; with `twins` a second update names the same
     payload under another name."""

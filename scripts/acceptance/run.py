@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, documents, ledger as ledgers, needs as computers_needs, peers, rollups
+import chains, children, clients, documents, fairness as fair, ledger as ledgers, needs as computers_needs, peers, polite as politeness, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -555,6 +555,24 @@ def ledger():
     """Issue 4, 9: every byte is in the ledger, and it adds up. TAILWATER_LEDGER_SECONDS: for how long."""
     with tempfile.TemporaryDirectory() as folder:
         ledgers.ledger(folder, check)
+
+
+@scenario
+def priority():
+    """Issue 4, 4: on a link full of background work an agent's first piece comes as on an idle one."""
+    fair.priority(check, int(os.environ.get("TAILWATER_PIECES", "20")))
+
+
+@scenario
+def fairness():
+    """Issue 4, 5: agents are equals on the link, however many requests or files one asks for."""
+    fair.fairness(check, int(os.environ.get("TAILWATER_SECONDS", "30")))
+
+
+@scenario
+def polite():
+    """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root)."""
+    politeness.polite(check, short=bool(os.environ.get("TAILWATER_SHORT")))
 
 
 def main():

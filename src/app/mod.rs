@@ -22,7 +22,7 @@ pub use lock::{DataDir, Holder};
 pub use run::{Running, start, stop_signal};
 
 use crate::bandwidth::{
-    Budget, Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter,
+    Budget, Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter, Politeness,
     ProxySetting, Timetable,
 };
 use crate::catalog::{self, Catalog};
@@ -72,6 +72,7 @@ impl App {
         let link_config = link_config(&settings);
         let link =
             LinkClient::new(link_config.clone(), &limiter, &meter, &clock, &tasks).map_err(AppError::Link)?;
+        let politeness = politeness(&settings, &link, &clock, &tasks);
         let upstream = Upstream::new(
             upstream_config(&settings, &dir, link_config),
             catalog.clone(),
@@ -100,6 +101,7 @@ impl App {
             needs: needs.clone(),
             limiter,
             timetable,
+            politeness,
             meter,
             ledger: ledger.clone(),
             sync,
@@ -188,6 +190,12 @@ async fn budget(settings: &Settings, dir: &DataDir, clock: &Clock) -> Result<Opt
     let (path, clock) = (dir.path().join("budget"), clock.clone());
     let opened = tokio::task::spawn_blocking(move || Budget::open(config, &path, &clock)).await;
     opened.map_err(AppError::Worker)?.map(Some).map_err(AppError::Link)
+}
+
+/// What lets transfers yield to other traffic, where the configuration says so.
+fn politeness(settings: &Settings, link: &LinkClient, clock: &Clock, tasks: &Tasks) -> Option<Politeness> {
+    let exempt = settings.adaptive.clone()?;
+    Some(Politeness::start(exempt, link, clock, tasks))
 }
 
 /// The calendar over the limiter, with the exception that an administrator made before a restart.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::LinkError;
+use super::Place;
 use super::connect::{Connection, Origin};
 use super::pool::Pool;
 
@@ -21,8 +21,8 @@ pub(super) struct Lease {
     pub(super) connection: Connection,
     pub(super) origin: Origin,
     pub(super) pool: Arc<Pool>,
-    /// The place among the open transfers; `None` for metadata.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// The place among the open exchanges.
+    pub(super) place: Option<Place>,
 }
 
 impl Lease {
@@ -30,14 +30,14 @@ impl Lease {
     fn finish(self) {
         self.connection.account.end();
         self.pool.put(&self.origin, self.connection);
-        drop(self.permit);
+        drop(self.place);
     }
 
     /// The head was enough; the place goes to whoever follows it.
-    pub(super) fn abandon(mut self) -> Option<OwnedSemaphorePermit> {
-        let permit = self.permit.take();
+    pub(super) fn abandon(mut self) -> Option<Place> {
+        let place = self.place.take();
         self.break_off();
-        permit
+        place
     }
 
     /// The answer is given up: what the upstream still sends must not cross the link.

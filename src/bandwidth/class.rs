@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a transfer is for, in the order of urgency: the link serves the first that waits, and leaves the others one
-/// turn in 16.
+/// turn in 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {

@@ -3,7 +3,8 @@
 //! **Invariant:** no socket towards an upstream exists that is not made here. It retries nothing but a
 //! request that a stale pooled connection never took.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
@@ -11,26 +12,23 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::{Lease, LinkBody};
 use super::connect::{Connection, Connector, Origin};
 use super::deposit::Desk;
 use super::limiter::Limiter;
 use super::meter::Meter;
+use super::places::{Place, Places};
 use super::pool::Pool;
 use super::proxy::{Proxies, Proxy};
-use super::{Class, LinkConfig, LinkError, tls};
+use super::{Class, LinkConfig, LinkError, Purpose, tls};
 use crate::runtime::{Clock, Tasks};
 
 /// Redirects followed for one GET.
 const MAX_REDIRECTS: usize = 3;
 
-/// Weight of all transfers together; one takes its share of it.
-const ALL_TRANSFERS: usize = 64;
-
-/// Metadata exchanges open at once; they never wait behind transfers.
-const MAX_METADATA: usize = 16;
+/// What is paid in advance for an answer without a body, in bytes: few heads are longer.
+const MOST_HEAD: u32 = 1024;
 
 /// The client. Cheap to clone; clones share connections, limiter and meter.
 #[derive(Clone)]
@@ -43,9 +41,9 @@ struct Inner {
     desk: Desk,
     pool: Arc<Pool>,
     clock: Clock,
-    transfers: Arc<Semaphore>,
-    interactive: Arc<Semaphore>,
-    metadata: Arc<Semaphore>,
+    places: Places,
+    /// Where a payload was asked for last, and under which path.
+    last_source: Mutex<Option<(Origin, PathAndQuery)>>,
 }
 
 impl LinkClient {
@@ -66,7 +64,7 @@ impl LinkClient {
             tasks: tasks.clone(),
             tls: tls::client_config(&config)?,
             limit: config.connect_timeout,
-            distances: std::sync::Mutex::default(),
+            distances: Mutex::default(),
         };
         let proxies = Proxies::new(&config.proxy, |name| std::env::var(name).ok())?;
         let pool = Arc::new(Pool::new(clock, config.keep_alive, config.max_idle_per_origin));
@@ -77,9 +75,8 @@ impl LinkClient {
             desk: Desk::new(limiter),
             pool,
             clock: clock.clone(),
-            interactive: Arc::new(Semaphore::new(ALL_TRANSFERS)),
-            transfers: Arc::new(Semaphore::new(ALL_TRANSFERS)),
-            metadata: Arc::new(Semaphore::new(MAX_METADATA)),
+            places: Places::default(),
+            last_source: Mutex::default(),
         })))
     }
 
@@ -93,41 +90,72 @@ impl LinkClient {
         &self.0.connector.meter
     }
 
-    /// How many transfers may be open at once at the rate in force. More wait in [`LinkClient::send`] until
+    /// How many transfers may be open at once at the rate in force. More wait in [`LinkClient::place`] until
     /// one ends, so nobody who holds an answer may wait for another request to be answered.
     pub fn max_transfers(&self) -> usize {
         self.limiter().max_transfers()
     }
 
-    /// Sends a request to an absolute `http` or `https` address and waits for the head of the answer. GET
-    /// and HEAD follow up to 3 redirects, never from https to http. Statuses are not errors.
+    /// Waits for a place among the open exchanges.
+    ///
+    /// # Errors
+    /// [`LinkError::Stopping`] at shutdown.
+    pub async fn place(&self, purpose: impl Into<Purpose>) -> Result<Place, LinkError> {
+        let stopping = self.0.connector.tasks.stopping();
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => Err(LinkError::Stopping),
+            place = self.0.places.take(purpose.into(), self.max_transfers()) => place,
+        }
+    }
+
+    /// Waits for a place, sends a request to an absolute `http` or `https` address and waits for the head of the
+    /// answer. GET and HEAD follow up to 3 redirects, never from https to http. Statuses are not errors.
     ///
     /// # Errors
     /// [`LinkError`] tells whose fault it is and whether a retry may help.
     pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
-        class: Class,
+        purpose: impl Into<Purpose>,
     ) -> Result<Response<LinkBody>, LinkError> {
-        self.may_spend(class)?;
-        let permit = self.place(class).await?;
+        let purpose = purpose.into();
+        let place = self.place(purpose).await?;
+        self.send_at(place, request, purpose).await
+    }
+
+    /// As [`LinkClient::send`], at a place that was taken before; it is held until the answer's end.
+    ///
+    /// # Errors
+    /// As [`LinkClient::send`].
+    pub async fn send_at(
+        &self,
+        place: Place,
+        request: Request<Full<Bytes>>,
+        purpose: Purpose,
+    ) -> Result<Response<LinkBody>, LinkError> {
+        self.may_spend(purpose.class)?;
         let (parts, body) = request.into_parts();
         let follows = parts.method == Method::GET || parts.method == Method::HEAD;
         let mut parts = parts;
-        let mut permit = Some(permit);
+        let mut place = Some(place);
         for _ in 0..=MAX_REDIRECTS {
             let origin = Origin::of(&parts.uri)?;
             let request = Request::from_parts(parts.clone(), body.clone());
-            let exchanged = self.exchange(&origin, request, class).await;
+            let exchanged = self.exchange(&origin, request, purpose).await;
             // whatever it looked like from above, the budget was the reason
-            let (response, connection) = exchanged.or_else(|error| self.may_spend(class).and(Err(error)))?;
+            let (response, connection) =
+                exchanged.or_else(|error| self.may_spend(purpose.class).and(Err(error)))?;
             let target = if follows { redirect(&parts.uri, &response)? } else { None };
-            let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), permit: permit.take() };
+            let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), place: place.take() };
             let Some(target) = target else {
+                if purpose.file.is_some() {
+                    self.note_source(&lease.origin, &parts.uri);
+                }
                 let idle_limit = self.0.config.idle_timeout;
                 return Ok(response.map(|incoming| LinkBody::new(incoming, lease, idle_limit)));
             };
-            permit = lease.abandon();
+            place = lease.abandon();
             keep_secrets(&parts.uri, &target, &mut parts.headers);
             parts.uri = target;
             parts.headers.remove(HOST);
@@ -143,24 +171,45 @@ impl LinkClient {
         }
     }
 
-    /// A place among the open exchanges. A transfer weighs the more the fewer the rate allows.
-    async fn place(&self, class: Class) -> Result<OwnedSemaphorePermit, LinkError> {
-        let share = ALL_TRANSFERS / self.max_transfers().clamp(1, ALL_TRANSFERS);
-        let (places, weight) = match class {
-            Class::Metadata => (&self.0.metadata, 1),
-            // what an agent waits for does not wait for the end of what can wait
-            Class::Interactive => (&self.0.interactive, share),
-            _ => (&self.0.transfers, share),
-        };
-        let weight = u32::try_from(weight).unwrap_or(1);
-        let stopping = self.0.connector.tasks.stopping();
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => Err(LinkError::Stopping),
-            permit = Arc::clone(places).acquire_many_owned(weight) => {
-                permit.map_err(|_closed| LinkError::Stopping)
-            }
-        }
+    fn note_source(&self, origin: &Origin, uri: &Uri) {
+        let path = PathAndQuery::try_from(uri.path()).unwrap_or_else(|_e| PathAndQuery::from_static("/"));
+        let mut last = self.0.last_source.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((origin.clone(), path));
+    }
+
+    /// Where a payload was asked for last, and under which path, without its query.
+    pub(super) fn last_source(&self) -> Option<(Origin, PathAndQuery)> {
+        self.0.last_source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A connection of its own, for probes. How long it took tells the way to the server, unless a proxy stands
+    /// between.
+    pub(super) async fn connect_apart(&self, origin: &Origin) -> Result<(Connection, bool), LinkError> {
+        let proxy = self.0.proxies.of(origin.https, &origin.host);
+        let connection = self.0.connector.connect(origin, proxy, Class::Interactive.into()).await?;
+        Ok((connection, proxy.is_none()))
+    }
+
+    /// Asks for the head of an address on a connection of one's own, and says how long its first byte took.
+    pub(super) async fn time_answer(
+        &self,
+        origin: &Origin,
+        path: &PathAndQuery,
+        connection: &mut Connection,
+    ) -> Result<Option<Duration>, LinkError> {
+        let broken = |source| LinkError::Broken { origin: origin.to_string(), source };
+        connection.sender.ready().await.map_err(broken)?;
+        let address = || LinkError::Address { address: origin.to_string() };
+        let scheme = if origin.https { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(origin.authority()).path_and_query(path.clone());
+        let uri = uri.build().map_err(|_e| address())?;
+        let request = Request::head(uri).body(Full::default()).map_err(|_e| address())?;
+        let mut request = request;
+        self.prepare(&mut request, origin, self.0.proxies.of(origin.https, &origin.host))?;
+        let answer = self.converse(origin, connection, request, Class::Interactive.into()).await;
+        let took = connection.account.answer_took();
+        connection.account.end();
+        answer.map(|_answer| took).map_err(|failure| failure.error)
     }
 
     /// One request and the head of its answer, on a pooled connection or a new one.
@@ -168,7 +217,7 @@ impl LinkClient {
         &self,
         origin: &Origin,
         mut request: Request<Full<Bytes>>,
-        class: Class,
+        purpose: Purpose,
     ) -> Result<(Response<Incoming>, Connection), LinkError> {
         let proxy = self.0.proxies.of(origin.https, &origin.host);
         self.prepare(&mut request, origin, proxy)?;
@@ -178,7 +227,7 @@ impl LinkClient {
             if connection.sender.ready().await.is_err() {
                 continue;
             }
-            match self.converse(origin, &mut connection, request, class).await {
+            match self.converse(origin, &mut connection, request, purpose).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(Failure { error, unsent: Some(back) }) => {
                     tracing::debug!(%error, "a pooled connection was stale");
@@ -191,8 +240,8 @@ impl LinkClient {
                 }
             }
         }
-        let mut connection = self.0.connector.connect(origin, proxy, class).await?;
-        match self.converse(origin, &mut connection, request, class).await {
+        let mut connection = self.0.connector.connect(origin, proxy, purpose).await?;
+        match self.converse(origin, &mut connection, request, purpose).await {
             Ok(response) => Ok((response, connection)),
             Err(Failure { error, .. }) => {
                 connection.task.abort();
@@ -231,11 +280,12 @@ impl LinkClient {
         origin: &Origin,
         connection: &mut Connection,
         request: Request<Full<Bytes>>,
-        class: Class,
+        purpose: Purpose,
     ) -> Result<Response<Incoming>, Failure> {
-        let deposit = self.0.desk.pay(class, u64::from(connection.window.unwrap_or(0)));
-        connection.account.begin(class, deposit.await.map_err(|error| Failure { error, unsent: None })?);
         let head_only = request.method() == Method::HEAD;
+        let answer = if head_only { MOST_HEAD } else { u32::MAX };
+        let deposit = self.0.desk.pay(purpose, u64::from(connection.window.unwrap_or(0).min(answer)));
+        connection.account.begin(purpose, deposit.await.map_err(|error| Failure { error, unsent: None })?);
         let answer = connection.sender.try_send_request(request);
         tokio::pin!(answer);
         let limit = self.0.config.answer_timeout;

@@ -25,7 +25,7 @@ use super::limiter::Limiter;
 use super::meter::Meter;
 use super::proxy::Proxy;
 use super::socket::{Account, LinkSocket};
-use super::{Class, LinkError};
+use super::{LinkError, Purpose};
 use crate::runtime::Tasks;
 
 /// One address of several may be dead (IPv6 without a route): it gets this long while others remain.
@@ -90,6 +90,8 @@ pub(super) struct Connection {
     pub(super) account: Arc<Account>,
     /// What its receive buffer was bounded to.
     pub(super) window: Option<u32>,
+    /// How long connecting took, names not looked up: about one round trip to the server, or to the proxy.
+    pub(super) took: Duration,
     /// Ends the task that drives it, and with it the socket.
     pub(super) task: AbortHandle,
 }
@@ -114,11 +116,11 @@ impl Connector {
         &self,
         origin: &Origin,
         proxy: Option<&Proxy>,
-        class: Class,
+        purpose: Purpose,
     ) -> Result<Connection, LinkError> {
         let timed_out =
             || LinkError::Timeout { origin: origin.to_string(), stage: "connection", limit: self.limit };
-        tokio::time::timeout(self.limit, self.steps(origin, proxy, class))
+        tokio::time::timeout(self.limit, self.steps(origin, proxy, purpose))
             .await
             .map_err(|_late| timed_out())?
     }
@@ -143,14 +145,13 @@ impl Connector {
         &self,
         origin: &Origin,
         proxy: Option<&Proxy>,
-        class: Class,
+        purpose: Purpose,
     ) -> Result<Connection, LinkError> {
         let window = self.limiter.shape().window(self.distance(origin));
-        let account = Arc::new(Account::new(class));
+        let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
-        let start = Instant::now();
-        let tcp = tcp_connect(host, port, window, origin).await?;
-        self.remember(origin, start.elapsed());
+        let (tcp, took) = tcp_connect(host, port, window, origin).await?;
+        self.remember(origin, took);
         let socket = LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account));
         let stream: Box<dyn Stream> = match (origin.https, proxy) {
             (false, _) => Box::new(socket),
@@ -163,7 +164,7 @@ impl Connector {
         let broken = |source| LinkError::Broken { origin: origin.to_string(), source };
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let task = self.drive(connection);
-        Ok(Connection { sender, account, window, task })
+        Ok(Connection { sender, account, window, took, task })
     }
 
     /// Drives a connection until it closes or the server stops.
@@ -230,18 +231,19 @@ impl Connector {
     }
 }
 
-/// Tries the addresses of a name in turn.
+/// Tries the addresses of a name in turn; says how long the one that answered took.
 async fn tcp_connect(
     host: &str,
     port: u16,
     window: Option<u32>,
     origin: &Origin,
-) -> Result<TcpStream, LinkError> {
+) -> Result<(TcpStream, Duration), LinkError> {
     let resolve = |source| LinkError::Resolve { host: host.to_owned(), source };
     let addresses: Vec<SocketAddr> =
         tokio::net::lookup_host((host, port)).await.map_err(resolve)?.take(MAX_ADDRESSES).collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (index, &address) in addresses.iter().enumerate() {
+        let start = Instant::now();
         let attempt = open(address, window);
         let result = if index + 1 < addresses.len() {
             let late = |_late| Err(io::Error::from(io::ErrorKind::TimedOut));
@@ -250,7 +252,7 @@ async fn tcp_connect(
             attempt.await
         };
         match result {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok((stream, start.elapsed())),
             Err(error) => last = error,
         }
     }

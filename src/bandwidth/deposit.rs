@@ -7,16 +7,16 @@
 //! **Invariant:** what may have crossed the link was paid for. Deposits are completed one after the other:
 //! if those who wait filled theirs in step, the link would idle and then take all their answers at once.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Class, Limiter, LinkError};
+use super::{Class, Limiter, LinkError, Purpose, Requester};
 
 /// Where deposits are paid. Everyone who waits takes their own turns on the link, and all turns together
-/// complete the deposit of the most urgent class that was asked for first.
+/// complete the deposit of the most urgent class; of these, requesters alternate.
 #[derive(Clone)]
 pub(super) struct Desk {
     limiter: Limiter,
@@ -33,6 +33,7 @@ struct State {
 /// Someone who waits for so many bytes.
 struct Ticket {
     class: Class,
+    requester: Requester,
     bytes: u64,
     ready: Arc<Notify>,
 }
@@ -40,6 +41,7 @@ struct Ticket {
 /// Holds a place in the line; leaving it early leaves what was paid to those behind.
 struct Place<'a> {
     desk: &'a Desk,
+    class: Class,
     ready: Arc<Notify>,
     /// What the deposit will be; 0 once it was handed over.
     bytes: u64,
@@ -55,14 +57,16 @@ impl Desk {
     }
 
     /// Pays `bytes`; nothing while there is no limit.
-    pub(super) async fn pay(&self, class: Class, bytes: u64) -> Result<Deposit, LinkError> {
-        let deposit = Deposit { limiter: self.limiter.clone(), held: AtomicU64::new(0) };
+    pub(super) async fn pay(&self, purpose: Purpose, bytes: u64) -> Result<Deposit, LinkError> {
+        let deposit =
+            Deposit { limiter: self.limiter.clone(), class: purpose.class, held: AtomicU64::new(0) };
         if bytes == 0 || !self.limiter.is_limited() {
             return Ok(deposit);
         }
-        let mut place = Place { desk: self, ready: Arc::default(), bytes };
-        self.line_up(Ticket { class, bytes, ready: Arc::clone(&place.ready) });
-        let mut lane = self.limiter.lane(class);
+        let mut place = Place { desk: self, class: purpose.class, ready: Arc::default(), bytes };
+        let Purpose { class, requester, .. } = purpose;
+        self.line_up(Ticket { class, requester, bytes, ready: Arc::clone(&place.ready) });
+        let mut lane = self.limiter.lane(purpose);
         loop {
             tokio::select! {
                 biased;
@@ -70,21 +74,28 @@ impl Desk {
                     deposit.put_back(std::mem::take(&mut place.bytes));
                     return Ok(deposit);
                 }
-                taken = lane.take(bytes) => self.add(taken?),
+                taken = lane.take(bytes) => self.add(class, taken?),
             }
         }
     }
 
-    /// Behind its own class and before those that can wait.
+    /// Before those that can wait, and before further ones of requesters who have as many in the line.
     fn line_up(&self, ticket: Ticket) {
         let mut state = self.state();
-        let behind = state.line.iter().position(|other| other.class > ticket.class);
+        let same = |other: &Ticket| other.class == ticket.class && other.requester == ticket.requester;
+        let rank = (ticket.class, state.line.iter().filter(|other| same(other)).count());
+        let mut seen: HashMap<(Class, Requester), usize> = HashMap::new();
+        let behind = state.line.iter().position(|other| {
+            let theirs = seen.entry((other.class, other.requester)).or_default();
+            *theirs += 1;
+            (other.class, *theirs - 1) > rank
+        });
         let place = behind.unwrap_or(state.line.len());
         state.line.insert(place, ticket);
     }
 
     /// Puts what a turn brought into the pot, and lets go whose deposit is complete.
-    fn add(&self, bytes: u64) {
+    fn add(&self, class: Class, bytes: u64) {
         let mut state = self.state();
         state.pot += bytes;
         while let Some(first) = state.line.front() {
@@ -98,7 +109,7 @@ impl Desk {
         }
         let rest = std::mem::take(&mut state.pot);
         drop(state);
-        self.limiter.give_back(rest);
+        self.limiter.give_back(class, rest);
     }
 }
 
@@ -111,15 +122,16 @@ impl Drop for Place<'_> {
         drop(state);
         if was_served && self.bytes > 0 {
             // its deposit was complete, and nobody is there to take it
-            self.desk.limiter.give_back(self.bytes);
+            self.desk.limiter.give_back(self.class, self.bytes);
         }
-        self.desk.add(0);
+        self.desk.add(self.class, 0);
     }
 }
 
 /// Bytes paid for before they can arrive. Dropping it gives back the rest.
 pub(super) struct Deposit {
     limiter: Limiter,
+    class: Class,
     held: AtomicU64,
 }
 impl Deposit {
@@ -147,7 +159,7 @@ impl Deposit {
     pub(super) fn keep(&self, keep: u64) {
         let surplus = self.draw(self.held().saturating_sub(keep));
         if surplus > 0 {
-            self.limiter.give_back(surplus);
+            self.limiter.give_back(self.class, surplus);
         }
     }
 }
@@ -176,7 +188,7 @@ mod tests {
     async fn a_deposit_is_paid_from_the_rate_and_comes_back() {
         let (desk, _tasks) = desk();
         let start = Instant::now();
-        let deposit = desk.pay(Class::Normal, 100_000).await.unwrap();
+        let deposit = desk.pay(Class::Normal.into(), 100_000).await.unwrap();
         assert!(start.elapsed() >= Duration::from_millis(99), "{:?}", start.elapsed());
         assert_eq!((deposit.draw(60_000), deposit.held()), (60_000, 40_000));
         deposit.keep(10_000);
@@ -194,7 +206,7 @@ mod tests {
             .map(|_| {
                 let desk = desk.clone();
                 tasks.spawn("asker", async move {
-                    let deposit = desk.pay(Class::Normal, 100_000).await.unwrap();
+                    let deposit = desk.pay(Class::Normal.into(), 100_000).await.unwrap();
                     let at = start.elapsed();
                     deposit.draw(100_000);
                     at.as_millis()
@@ -211,8 +223,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_leaves_the_line_does_not_hold_up_the_others() {
         let (desk, _tasks) = desk();
-        let impatient = tokio::time::timeout(Duration::from_millis(50), desk.pay(Class::Normal, 10_000_000));
-        let (left, served) = tokio::join!(impatient, desk.pay(Class::Metadata, 50_000));
+        let impatient =
+            tokio::time::timeout(Duration::from_millis(50), desk.pay(Class::Normal.into(), 10_000_000));
+        let (left, served) = tokio::join!(impatient, desk.pay(Class::Metadata.into(), 50_000));
         assert!(left.is_err());
         assert_eq!(served.unwrap().held(), 50_000);
     }

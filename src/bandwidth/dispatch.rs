@@ -1,22 +1,27 @@
-//! Whose turn it is on the link: the most urgent class that waits, and within it deficit round robin over lanes,
-//! each turn worth one quantum.
+//! Whose turn it is on the link: the most urgent class that waits and may take turns, and within it round robin over
+//! requesters, their files and the lanes of each, each turn worth one quantum.
 //!
 //! **Invariant:** grants never exceed what the quota allowed plus what was given back; a class that waits behind
-//! another still gets one turn in [`TURNS_FOR_OTHERS`], so that nothing of it times out. It never sleeps and never
-//! looks at a socket; [`super::limiter`] drives it.
+//! another still gets one turn in [`TURNS_FOR_OTHERS`], so that nothing of it times out. A class whose gate is shut is
+//! passed over, and holds up nobody. It never sleeps and never looks at a socket; [`super::limiter`] drives it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::Class;
+use tokio::time::Instant;
+
 use super::budget::{Budget, Gate};
+use super::cap::Cap;
 use super::quota::Quota;
+use super::rings::{Party, Rings};
 use super::shape::Shape;
+use super::{Class, Purpose};
 use crate::domain::Rate;
 
-/// One turn in so many goes to a class behind the most urgent one.
-const TURNS_FOR_OTHERS: u32 = 16;
+/// One turn in so many goes to a class behind the most urgent one: with turns of 4 KiB not before an agent has its first
+/// piece.
+const TURNS_FOR_OTHERS: u32 = 32;
 
 /// Between two looks at a closed link; a new rate is told at once.
 const BARRED: Duration = Duration::from_hours(1);
@@ -30,10 +35,21 @@ pub(super) type LaneId = u64;
 /// One stream's place.
 struct LaneState {
     class: Class,
+    party: Party,
     queued: bool,
     /// Granted and not yet fetched.
     granted: u64,
     waker: Option<Waker>,
+}
+
+/// The class whose turn it is.
+#[derive(Debug, Clone, Copy)]
+struct Pick {
+    class: Class,
+    /// A more urgent one waits, and gives way this once.
+    out_of_turn: bool,
+    /// Less urgent ones wait.
+    passes: bool,
 }
 
 /// What the dispatcher waits for.
@@ -47,6 +63,7 @@ pub(super) enum Turn {
 
 /// The state behind the limiter's lock.
 pub(super) struct Dispatch {
+    rate: Rate,
     quota: Option<Quota>,
     budget: Option<Budget>,
     pub(super) shape: Shape,
@@ -55,9 +72,15 @@ pub(super) struct Dispatch {
     lanes: HashMap<LaneId, LaneState>,
     next_id: LaneId,
     /// Lanes that wait, in the order of their turns, by class.
-    rings: [VecDeque<LaneId>; Class::ALL.len()],
-    /// Turns given.
-    turns: u32,
+    rings: [Rings; Class::ALL.len()],
+    /// What holds back the classes that yield to other traffic.
+    cap: Option<Cap>,
+    /// Bytes a second that connections are made for while classes are held back.
+    peak: Option<u64>,
+    /// Turns given in a row to classes before which others waited, and the most urgent of them.
+    passed: (u32, Class),
+    /// Turns given to others so far.
+    others: usize,
     /// The rate is that of a closed link.
     barred: bool,
     /// No more grants: the server is stopping.
@@ -67,6 +90,7 @@ pub(super) struct Dispatch {
 impl Dispatch {
     pub(super) fn new(rate: Rate, budget: Option<Budget>) -> Self {
         let mut dispatch = Self {
+            rate,
             quota: None,
             budget,
             shape: Shape::of(rate),
@@ -74,7 +98,10 @@ impl Dispatch {
             lanes: HashMap::new(),
             next_id: 0,
             rings: Default::default(),
-            turns: 0,
+            cap: None,
+            peak: None,
+            passed: (0, Class::Background),
+            others: 0,
             barred: false,
             closed: false,
         };
@@ -82,35 +109,67 @@ impl Dispatch {
         dispatch
     }
 
-    /// The next turn already follows the new rate; what was given back under the old one is forgotten.
-    pub(super) fn set_rate(&mut self, rate: Rate) {
-        self.shape = Shape::of(rate);
+    /// The next turn already follows the new rate; what was given back under the old one is forgotten. True when some
+    /// classes are held back even without a rate.
+    pub(super) fn set_rate(&mut self, rate: Rate) -> bool {
+        self.rate = rate;
+        self.reshape();
         self.barred = rate == Rate::Closed;
         self.quota = rate.bytes_per_second().map(|bytes| Quota::new(bytes, self.shape.quantum));
         self.spare = 0;
+        self.cap.is_some()
     }
 
-    pub(super) fn open(&mut self, class: Class) -> LaneId {
+    pub(super) fn open(&mut self, purpose: Purpose) -> LaneId {
         self.next_id += 1;
-        let state = LaneState { class, queued: false, granted: 0, waker: None };
+        let party = (purpose.requester, purpose.file);
+        let state = LaneState { class: purpose.class, party, queued: false, granted: 0, waker: None };
         self.lanes.insert(self.next_id, state);
         self.next_id
     }
 
-    pub(super) fn set_class(&mut self, lane: LaneId, class: Class) {
+    pub(super) fn set_purpose(&mut self, lane: LaneId, purpose: Purpose) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
-        let before = std::mem::replace(&mut state.class, class);
-        if state.queued && before != class {
-            self.rings[before.index()].retain(|other| *other != lane);
-            self.rings[class.index()].push_back(lane);
+        let now = (purpose.class, (purpose.requester, purpose.file));
+        let before = (state.class, state.party);
+        (state.class, state.party) = now;
+        if state.queued && before != now {
+            self.rings[before.0.index()].remove(before.1, lane);
+            self.rings[now.0.index()].push(now.1, lane);
         }
     }
 
-    /// Ends a lane; its place in the ring is skipped when its turn comes.
+    /// Ends a lane.
     pub(super) fn close(&mut self, lane: LaneId) {
         if let Some(state) = self.lanes.remove(&lane) {
-            self.give_back(state.granted);
+            if state.queued {
+                self.rings[state.class.index()].remove(state.party, lane);
+            }
+            self.give_back(state.class, state.granted);
         }
+    }
+
+    /// Holds classes back that yield to other traffic.
+    pub(super) fn hold_back(&mut self, cap: Cap, peak: u64) {
+        self.cap = Some(cap);
+        self.peak = Some(peak);
+        self.reshape();
+    }
+
+    /// Changes what yielding classes are held to.
+    pub(super) fn change_cap(&mut self, bytes_per_second: u64, peak: u64) {
+        if let Some(cap) = &mut self.cap {
+            cap.set(bytes_per_second, Instant::now());
+            self.peak = Some(peak);
+            self.reshape();
+        }
+    }
+
+    fn reshape(&mut self) {
+        self.shape = match self.peak {
+            Some(peak) => Shape::polite(self.rate, peak),
+            None => Shape::of(self.rate),
+        };
     }
 
     /// What was granted to the lane; otherwise puts it into the ring. Nobody is served outside the ring,
@@ -122,7 +181,7 @@ impl Dispatch {
         }
         if !state.queued {
             state.queued = true;
-            self.rings[state.class.index()].push_back(lane);
+            self.rings[state.class.index()].push(state.party, lane);
         }
         if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
             state.waker = Some(waker.clone());
@@ -136,15 +195,18 @@ impl Dispatch {
         let Some(state) = self.lanes.get_mut(&lane) else { return false };
         let refuses = state.granted == 0 && budget.gates()[state.class.index()] == Gate::Spent;
         if refuses && std::mem::take(&mut state.queued) {
-            self.rings[state.class.index()].retain(|other| *other != lane);
+            self.rings[state.class.index()].remove(state.party, lane);
         }
         refuses
     }
 
     /// Keeps unused bytes for the next who asks.
-    pub(super) fn give_back(&mut self, bytes: u64) {
+    pub(super) fn give_back(&mut self, class: Class, bytes: u64) {
         if let Some(budget) = &self.budget {
             budget.give_back(bytes);
+        }
+        if let Some(cap) = self.cap.as_mut().filter(|cap| cap.holds(class)) {
+            cap.give_back(bytes);
         }
         self.spare = self.spare.saturating_add(bytes).min(self.shape.spare_limit);
     }
@@ -153,24 +215,29 @@ impl Dispatch {
     pub(super) fn serve(&mut self, wake: &mut Vec<Waker>) -> Turn {
         loop {
             let gates = self.gates(wake);
-            let Some((ring, lane)) = self.next(&gates) else { break };
-            let Gate::Open(most) = gates[ring] else { break };
-            let quantum = self.portion().min(most);
-            if let Err(wait) = self.afford(quantum) {
+            let pick = match self.next(&gates) {
+                Ok(Some(pick)) => pick,
+                Ok(None) => return Turn::Idle,
+                Err(wait) => return Turn::After(wait),
+            };
+            let Gate::Open(most) = gates[pick.class.index()] else { return Turn::After(SHORT) };
+            let quantum = self.portion(pick.class).min(most);
+            if let Err(wait) = self.afford(pick.class, quantum) {
                 return Turn::After(wait);
             }
             if let Some(budget) = &self.budget {
                 budget.take(quantum);
             }
-            self.rings[ring].pop_front();
-            self.turns = self.turns.wrapping_add(1);
-            if let Some(state) = self.lanes.get_mut(&lane) {
+            self.count(pick);
+            let lane = self.rings[pick.class.index()].pop();
+            if let Some(lane) = lane
+                && let Some(state) = self.lanes.get_mut(&lane)
+            {
                 state.queued = false;
                 state.granted += quantum;
                 wake.extend(state.waker.take());
             }
         }
-        if self.is_idle() { Turn::Idle } else { Turn::After(SHORT) }
     }
 
     /// What the budget lets each class do; wakes whom it lets do nothing, so that they see it.
@@ -181,7 +248,7 @@ impl Dispatch {
             budget.awaited();
         }
         for (ring, _) in self.rings.iter_mut().zip(&gates).filter(|(_, gate)| **gate == Gate::Spent) {
-            for lane in ring.drain(..) {
+            while let Some(lane) = ring.pop() {
                 let Some(state) = self.lanes.get_mut(&lane) else { continue };
                 state.queued = false;
                 wake.extend(state.waker.take());
@@ -205,54 +272,86 @@ impl Dispatch {
         waiting
     }
 
-    /// Whether nobody waits before this lane: then the dispatcher may be asleep.
+    /// Whether this lane is the only one of its class that waits: the dispatcher may be asleep, or sleep until another
+    /// class may take turns.
     pub(super) fn leads(&self, lane: LaneId) -> bool {
-        let mut waiting = self.rings.iter().flatten();
-        waiting.next() == Some(&lane) && waiting.next().is_none()
+        self.lanes.get(&lane).is_some_and(|state| self.rings[state.class.index()].is_only(lane))
     }
 
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.rings.iter().all(VecDeque::is_empty)
+        self.rings.iter().all(Rings::is_empty)
     }
 
-    /// The lane whose turn it is, and its ring.
-    fn next(&mut self, gates: &[Gate; Class::ALL.len()]) -> Option<(usize, LaneId)> {
-        let Self { rings, lanes, .. } = self;
-        for ring in rings.iter_mut() {
-            while ring.front().is_some_and(|lane| !lanes.contains_key(lane)) {
-                ring.pop_front();
+    /// The class whose turn it is; `None` when nobody waits, and when to look again where all who wait are held back.
+    fn next(&mut self, gates: &[Gate; Class::ALL.len()]) -> Result<Option<Pick>, Duration> {
+        let (mut first, mut others, mut soonest) = (None, [None; Class::ALL.len()], None::<Duration>);
+        let mut count = 0;
+        for class in Class::ALL {
+            if self.rings[class.index()].is_empty() {
+                continue;
+            }
+            match self.gate(class, gates[class.index()]) {
+                Ok(()) if first.is_none() => first = Some(class),
+                Ok(()) => {
+                    others[count] = Some(class);
+                    count += 1;
+                }
+                Err(wait) => soonest = Some(soonest.map_or(wait, |soonest| soonest.min(wait))),
             }
         }
-        let may = |ring: &usize| !rings[*ring].is_empty() && matches!(gates[*ring], Gate::Open(_));
-        let mut waiting = (0..rings.len()).filter(may);
-        let first = waiting.next()?;
-        let others: Vec<usize> = waiting.collect();
-        let round = self.turns / TURNS_FOR_OTHERS;
-        let ring = match others.len() {
-            0 => first,
-            _ if self.turns % TURNS_FOR_OTHERS != TURNS_FOR_OTHERS - 1 => first,
-            count => others[round as usize % count],
-        };
-        rings[ring].front().map(|lane| (ring, *lane))
+        if first.is_none() {
+            return soonest.map_or(Ok(None), Err);
+        }
+        let waits_long = count > 0 && first == Some(self.passed.1) && self.passed.0 + 1 >= TURNS_FOR_OTHERS;
+        let class = if waits_long { others[self.others % count] } else { first };
+        Ok(class.map(|class| Pick { class, out_of_turn: waits_long, passes: count > 0 }))
+    }
+
+    /// Counts a turn. A class that was not served lately begins to count anew.
+    fn count(&mut self, pick: Pick) {
+        match pick {
+            Pick { out_of_turn: true, .. } => {
+                self.passed.0 = 0;
+                self.others = self.others.wrapping_add(1);
+            }
+            Pick { class, passes, .. } if class == self.passed.1 => self.passed.0 += u32::from(passes),
+            Pick { class, passes, .. } => self.passed = (u32::from(passes), class),
+        }
+    }
+
+    /// Whether a class may take turns at all now; otherwise when to look again.
+    fn gate(&mut self, class: Class, budget: Gate) -> Result<(), Duration> {
+        if !matches!(budget, Gate::Open(_)) {
+            return Err(SHORT);
+        }
+        match &mut self.cap {
+            Some(cap) if cap.holds(class) => cap.allows(cap.quantum(), Instant::now()),
+            _ => Ok(()),
+        }
     }
 
     /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes, and 64 KiB
     /// what a budget has granted and not seen yet.
-    fn portion(&self) -> u64 {
-        self.shape.quantum.min(if self.budget.is_some() { 1 << 16 } else { 1 << 20 })
+    fn portion(&self, class: Class) -> u64 {
+        let capped = self.cap.as_ref().filter(|cap| cap.holds(class)).map_or(u64::MAX, Cap::quantum);
+        self.shape.quantum.min(capped).min(if self.budget.is_some() { 1 << 16 } else { 1 << 20 })
     }
 
     /// Pays for `bytes` out of what is spare and what the quota allows.
-    fn afford(&mut self, bytes: u64) -> Result<(), Duration> {
+    fn afford(&mut self, class: Class, bytes: u64) -> Result<(), Duration> {
         if self.barred {
             return Err(BARRED);
         }
-        let Some(quota) = &self.quota else { return Ok(()) };
-        if self.spare < bytes {
-            self.spare += quota.take(bytes - self.spare)?;
+        if let Some(quota) = &self.quota {
+            if self.spare < bytes {
+                self.spare += quota.take(bytes - self.spare)?;
+            }
+            self.spare = self.spare.saturating_sub(bytes);
         }
-        self.spare = self.spare.saturating_sub(bytes);
+        if let Some(cap) = self.cap.as_mut().filter(|cap| cap.holds(class)) {
+            cap.spend(bytes);
+        }
         Ok(())
     }
 }

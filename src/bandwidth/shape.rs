@@ -15,6 +15,8 @@ pub(super) struct Shape {
     bytes_per_second: Option<u64>,
     /// No connection's receive buffer is larger; `None` leaves it to the rate.
     most_window: Option<u64>,
+    /// Receive buffers are to hold no more than the link carries in half a round trip.
+    polite: bool,
     /// How many transfers may be open at once.
     pub(super) transfers: usize,
     /// Unused grants kept for the next who asks; what exceeds them is lost, because sending it later would
@@ -34,7 +36,7 @@ const MOST_WINDOW: u64 = 416 * KIB;
 const BUDGET_PER_TRANSFER: u64 = 256 * KIB;
 
 /// Transfers at once without a limit.
-const MAX_TRANSFERS: usize = 64;
+const MAX_TRANSFERS: usize = 32;
 
 impl Shape {
     pub(super) fn of(rate: Rate) -> Self {
@@ -43,10 +45,16 @@ impl Shape {
                 quantum: u64::MAX,
                 bytes_per_second: None,
                 most_window: None,
+                polite: false,
                 transfers: MAX_TRANSFERS,
                 spare_limit: 0,
             };
         };
+        Self::of_bytes(bytes)
+    }
+
+    /// Of a rate in bytes a second.
+    pub(super) fn of_bytes(bytes: u64) -> Self {
         // quanta of about 8 ms of the link below 10 Mbit/s, of 4 ms above: short enough to take turns,
         // long enough for a timer of 1 ms and a system call each
         let quantum = match bytes {
@@ -66,6 +74,7 @@ impl Shape {
             quantum: quantum / KIB * KIB,
             bytes_per_second: Some(bytes),
             most_window: None,
+            polite: false,
             transfers,
             spare_limit: (bytes / 50).max(LEAST_WINDOW),
         }
@@ -83,6 +92,14 @@ impl Shape {
         }
     }
 
+    /// While transfers yield to others: connections and their buffers for what the link was seen to carry. A buffer
+    /// fills at once when an answer begins, so it may hold little; several together fill the link.
+    pub(super) fn polite(rate: Rate, peak: u64) -> Self {
+        let bytes = rate.bytes_per_second().unwrap_or(u64::MAX).min(peak);
+        let quantum = Self::of(rate).quantum;
+        Self { quantum, polite: true, ..Self::of_bytes(bytes) }
+    }
+
     /// What the receive buffer of a connection to an upstream at this distance is bounded to, and what a
     /// request to it pays in advance; `None` leaves the kernel its own tuning.
     ///
@@ -90,7 +107,8 @@ impl Shape {
     /// with large segments opens the window by half of it at a time, and all connections together must stay
     /// under 5 % of a second. Far ones get at most 40 ms, because what is on its way cannot be called back.
     pub(super) fn window(&self, round_trip: Duration) -> Option<u32> {
-        let millis = round_trip.as_millis().clamp(10, 40);
+        let millis = round_trip.as_millis();
+        let millis = if self.polite { (millis / 2).clamp(8, 100) } else { millis.clamp(10, 40) };
         let most = self.most_window.unwrap_or(MOST_WINDOW);
         let bytes = match self.bytes_per_second {
             Some(rate) => u128::from(rate) * millis / 1000,

@@ -6,22 +6,24 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::deposit::Deposit;
 use super::limiter::{Lane, Limiter};
 use super::meter::Meter;
-use super::{Class, LinkError};
+use super::{LinkError, Purpose};
 
 /// What a connection's socket and the exchange above it tell each other. Shared by both.
 pub(super) struct Account {
-    class: AtomicU8,
+    purpose: Mutex<Purpose>,
     /// Counts whatever moves: bytes read, turns waited for. Timeouts compare it.
     moves: AtomicU64,
     /// The socket waits for its turn on the link.
@@ -33,24 +35,32 @@ pub(super) struct Account {
     deposit: Mutex<Option<Deposit>>,
     /// The budget was spent before the answer ended.
     spent: AtomicBool,
+    /// Microseconds since the connection was made, counted from 1: when a request left last, and when the first byte
+    /// after it was there to be read, whether or not it might be read then; 0 while there is none.
+    asked_at: AtomicU64,
+    came_at: AtomicU64,
+    made: Instant,
 }
 
 impl Account {
-    pub(super) fn new(class: Class) -> Self {
+    pub(super) fn new(purpose: Purpose) -> Self {
         Self {
-            class: AtomicU8::new(class as u8),
+            purpose: Mutex::new(purpose),
             moves: AtomicU64::new(0),
             held_up: AtomicBool::new(false),
             read: AtomicU64::new(0),
             ends_at: AtomicU64::new(u64::MAX),
             deposit: Mutex::new(None),
             spent: AtomicBool::new(false),
+            asked_at: AtomicU64::new(0),
+            came_at: AtomicU64::new(0),
+            made: Instant::now(),
         }
     }
 
     /// A request goes out.
-    pub(super) fn begin(&self, class: Class, deposit: Deposit) {
-        self.class.store(class as u8, Ordering::Relaxed);
+    pub(super) fn begin(&self, purpose: Purpose, deposit: Deposit) {
+        *self.purpose.lock().unwrap_or_else(PoisonError::into_inner) = purpose;
         self.read.store(0, Ordering::Relaxed);
         self.ends_at.store(u64::MAX, Ordering::Relaxed);
         *self.deposit.lock().unwrap_or_else(PoisonError::into_inner) = Some(deposit);
@@ -82,8 +92,29 @@ impl Account {
         self.spent.load(Ordering::Relaxed)
     }
 
-    fn class(&self) -> Class {
-        Class::ALL[usize::from(self.class.load(Ordering::Relaxed)) % Class::ALL.len()]
+    /// How long the first byte of the answer took from the request's last byte on; `None` before it is there.
+    pub(super) fn answer_took(&self) -> Option<Duration> {
+        let (asked, came) = (self.asked_at.load(Ordering::Relaxed), self.came_at.load(Ordering::Relaxed));
+        (asked > 0 && came > 0).then(|| Duration::from_micros(came.saturating_sub(asked)))
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn note_asked(&self) {
+        self.came_at.store(0, Ordering::Relaxed);
+        self.asked_at.store(self.age(), Ordering::Relaxed);
+    }
+
+    fn note_came(&self) {
+        if self.came_at.load(Ordering::Relaxed) == 0 {
+            self.came_at.store(self.age(), Ordering::Relaxed);
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        *self.purpose.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has_deposit(&self) -> bool {
@@ -121,7 +152,7 @@ impl Account {
 pub(super) struct LinkSocket {
     stream: TcpStream,
     lane: Lane,
-    lane_class: Class,
+    lane_purpose: Purpose,
     meter: Meter,
     account: Arc<Account>,
     /// The most that the receive buffer held lately.
@@ -130,8 +161,9 @@ pub(super) struct LinkSocket {
 
 impl LinkSocket {
     pub(super) fn new(stream: TcpStream, limiter: &Limiter, meter: &Meter, account: Arc<Account>) -> Self {
-        let lane_class = account.class();
-        Self { stream, lane: limiter.lane(lane_class), lane_class, meter: meter.clone(), account, fills: 0 }
+        let lane_purpose = account.purpose();
+        let lane = limiter.lane(lane_purpose);
+        Self { stream, lane, lane_purpose, meter: meter.clone(), account, fills: 0 }
     }
 
     /// Looks how full the receive buffer is. Kernels open a window in steps, so that it is seldom as full as
@@ -144,17 +176,17 @@ impl LinkSocket {
 
     /// How many of `want` bytes may be read now, and whether the deposit paid.
     fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
+        let purpose = self.account.purpose();
+        if purpose != self.lane_purpose {
+            self.lane.set_purpose(purpose);
+            self.lane_purpose = purpose;
+        }
         if self.account.has_deposit() {
             self.look();
         }
         let drawn = self.account.draw(want, self.fills);
         if drawn > 0 {
             return Poll::Ready(Ok((drawn, true)));
-        }
-        let class = self.account.class();
-        if class != self.lane_class {
-            self.lane.set_class(class);
-            self.lane_class = class;
         }
         let taken = self.lane.poll_take(cx, want);
         if self.account.held_up.swap(taken.is_pending(), Ordering::Relaxed) != taken.is_pending() {
@@ -181,7 +213,7 @@ impl LinkSocket {
             Ok(_) => {
                 self.account.count_read(read);
                 self.lane.received(read);
-                self.meter.count_received(self.lane_class, read);
+                self.meter.count_received(self.lane_purpose.class, read);
                 Ok(false)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -198,7 +230,7 @@ impl Drop for LinkSocket {
     fn drop(&mut self) {
         let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
         if unread > 0 {
-            self.meter.count_received(self.lane_class, unread);
+            self.meter.count_received(self.lane_purpose.class, unread);
             self.lane.received_beside(unread);
         }
     }
@@ -213,6 +245,7 @@ impl AsyncRead for LinkSocket {
         }
         loop {
             ready!(this.stream.poll_read_ready(cx))?;
+            this.account.note_came();
             let (allowed, from_deposit) = ready!(this.poll_allowed(cx, want)).map_err(io::Error::other)?;
             if !this.read_allowed(buf, allowed, from_deposit)? {
                 return Poll::Ready(Ok(()));
@@ -225,7 +258,8 @@ impl AsyncWrite for LinkSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let sent = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
-        this.meter.count_sent(this.account.class(), sent as u64);
+        this.account.note_asked();
+        this.meter.count_sent(this.account.purpose().class, sent as u64);
         Poll::Ready(Ok(sent))
     }
 
@@ -236,7 +270,8 @@ impl AsyncWrite for LinkSocket {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let sent = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
-        this.meter.count_sent(this.account.class(), sent as u64);
+        this.account.note_asked();
+        this.meter.count_sent(this.account.purpose().class, sent as u64);
         Poll::Ready(Ok(sent))
     }
 

@@ -71,6 +71,25 @@ fn standing(budget: &Value) -> Option<String> {
     }
 }
 
+/// What transfers that yield to other traffic are held to, and why.
+pub(super) fn yielding(adaptive: &Value) -> String {
+    let why = match adaptive.get("because").and_then(Value::as_str) {
+        Some("idle") => "nothing that yields is fetched",
+        Some("blind") => "the upstream answers no probe yet",
+        Some("starting") => "trying how much the link carries",
+        Some("rising") => "the link is free",
+        Some("yielding") => "others use the link",
+        Some("calendar") => "the calendar allows no more",
+        _ => "the link is full, or not used up",
+    };
+    let millis = |key: &str| adaptive.get(key).and_then(Value::as_f64);
+    let delay = match (millis("queue_ms"), millis("base_delay_ms")) {
+        (Some(queue), Some(base)) => format!("; {queue:.0} ms queue on a way of {base:.0} ms"),
+        _ => String::new(),
+    };
+    format!("{} for what can wait: {why}{delay}", rate(number(adaptive, "cap_bits_per_second")))
+}
+
 fn print(reading: &Value) {
     output::text(&format!(
         "Rate        {}, {}\nNow         {}\nReceived    {} since start\nSent        {} since start\n",
@@ -85,6 +104,9 @@ fn print(reading: &Value) {
     }
     if let Some(text) = reading.get("budget").and_then(standing) {
         output::text(&format!("{:<12}{text}", "Budget"));
+    }
+    if let Some(adaptive) = reading.get("adaptive").filter(|adaptive| !adaptive.is_null()) {
+        output::text(&format!("Adaptive  {}", yielding(adaptive)));
     }
     output::text("\n");
     let rows: Vec<Vec<String>> = list(reading, "by_class")

@@ -62,6 +62,10 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
     for (name, text) in link(&status) {
         line(name, text);
     }
+
+    if let Some(adaptive) = status.pointer("/link/adaptive").filter(|adaptive| !adaptive.is_null()) {
+        line("", crate::cli::bandwidth::yielding(adaptive));
+    }
     let (below, servers) = (number(&status, "computers_below"), number(&status, "servers_below"));
     let through =
         if servers > 0 { format!(", and {below} through {servers} servers below") } else { String::new() };

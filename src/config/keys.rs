@@ -12,6 +12,8 @@ pub(super) enum Kind {
     List,
     /// A whole number.
     Number,
+    /// `true` or `false`.
+    Switch,
     /// A list of tables, each with these keys.
     Tables(&'static [Field]),
 }
@@ -99,6 +101,8 @@ pub(super) const KEYS: &[Key] = &[
     text("content.min_free", "\"5 GB\""),
     text("bandwidth.rate", "\"unlimited\""),
     unset("bandwidth.time_zone"),
+    Key { path: "bandwidth.adaptive", kind: Kind::Switch, default: Some("false") },
+    list("bandwidth.adaptive_exempt", "[\"interactive\"]"),
     Key { path: "bandwidth.window", kind: Kind::Tables(WINDOW), default: None },
     text("bandwidth.downstream.rate", "\"unlimited\""),
     text("bandwidth.downstream.per_client", "\"unlimited\""),
@@ -115,8 +119,7 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// Keys that users may read about and that this version cannot honour yet, with the reason.
-pub(super) const NOT_YET: &[(&str, &str)] =
-    &[("bandwidth.adaptive", "yielding to other traffic is not built yet")];
+pub(super) const NOT_YET: &[(&str, &str)] = &[];
 
 /// Whether a key's value is nowhere shown.
 pub(super) fn is_secret(path: &str) -> bool {

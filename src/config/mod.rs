@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use error::ConfigError;
 pub use source::{Origin, Raw};
 
-use crate::bandwidth::{BudgetConfig, LegRates, Window};
+use crate::bandwidth::{BudgetConfig, Class, LegRates, Window};
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
 
@@ -49,6 +49,8 @@ pub struct Settings {
     pub budget: Option<BudgetConfig>,
     /// `bandwidth.time_zone`
     pub time_zone: TimeZone,
+    /// `bandwidth.adaptive`: the classes that do not yield to other traffic; `None` when nothing yields.
+    pub adaptive: Option<Vec<Class>>,
     /// `admin.listen`
     pub admin_listen: SocketAddr,
     /// `admin.names`

@@ -210,6 +210,7 @@ impl<'a> Checked<'a> {
             },
             budget: self.budget()?,
             time_zone: self.time_zone()?,
+            adaptive: self.adaptive()?,
             admin_listen: self.needed_address("admin.listen")?,
             admin_names: self.list("admin.names")?.to_vec(),
             log: self.log()?,
@@ -477,6 +478,24 @@ impl<'a> Checked<'a> {
     fn time_zone(&self) -> Result<TimeZone, ConfigError> {
         let key = "bandwidth.time_zone";
         self.text(key).map_or_else(|| Ok(TimeZone::system()), |name| self.zone(key, name))
+    }
+
+    /// The classes that do not yield to other traffic; `None` when nothing yields.
+    fn adaptive(&self) -> Result<Option<Vec<Class>>, ConfigError> {
+        let key = "bandwidth.adaptive_exempt";
+        let class = |name: &String| {
+            let found = Class::ALL.into_iter().find(|class| class.as_str() == name.trim());
+            let known = || Class::ALL.map(|class| format!("{:?}", class.as_str())).join(", ");
+            found.ok_or_else(|| self.refuse(key, format!("expected some of {}", known())))
+        };
+        let exempt = self.list(key)?.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+        let on = matches!(self.values.get("bandwidth.adaptive"), Some((Raw::Switch(true), _)));
+        if on && exempt.len() == Class::ALL.len() {
+            return Err(
+                self.refuse(key, "no class is left that yields; set bandwidth.adaptive = false instead")
+            );
+        }
+        Ok(on.then_some(exempt))
     }
 
     fn zone(&self, key: &str, name: &str) -> Result<TimeZone, ConfigError> {

@@ -59,6 +59,8 @@ pub enum Raw {
     List(Vec<String>),
     /// A whole number.
     Number(i64),
+    /// `true` or `false`.
+    Switch(bool),
     /// Tables, each a text or a list of texts by name.
     Tables(Vec<BTreeMap<String, Vec<String>>>),
 }
@@ -69,6 +71,7 @@ impl fmt::Display for Raw {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::List(items) => write!(f, "{items:?}"),
             Self::Number(number) => number.fmt(f),
+            Self::Switch(on) => on.fmt(f),
             Self::Tables(tables) => {
                 for (index, table) in tables.iter().enumerate() {
                     f.write_str(if index == 0 { "" } else { "; " })?;
@@ -220,6 +223,7 @@ fn of_kind(key: &Key, value: &DeValue<'_>) -> Option<Raw> {
         (Kind::Number, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(Raw::Number)
         }
+        (Kind::Switch, DeValue::Boolean(on)) => Some(Raw::Switch(*on)),
         (Kind::List, DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<Vec<_>>>().map(Raw::List)
@@ -256,6 +260,7 @@ fn wrong_kind(key: &Key, written: &str, origin: Origin) -> ConfigError {
         Kind::Text => "expected a text in quotation marks",
         Kind::List => "expected a list of texts, such as [\"one\", \"two\"]",
         Kind::Number => "expected a whole number",
+        Kind::Switch => "expected true or false",
         Kind::Tables(_) => "expected tables such as [[bandwidth.window]] with texts in quotation marks",
     };
     ConfigError::Value {
@@ -294,6 +299,9 @@ where
             Kind::Text => Raw::Text(text),
             Kind::Number => {
                 Raw::Number(text.trim().parse().map_err(|_e| wrong_kind(key, &text, origin.clone()))?)
+            }
+            Kind::Switch => {
+                Raw::Switch(text.trim().parse().map_err(|_e| wrong_kind(key, &text, origin.clone()))?)
             }
             Kind::Tables(_) => from_toml(key, &text, &origin)?,
             Kind::List if text.trim_start().starts_with('[') => from_toml(key, &text, &origin)?,

@@ -65,12 +65,6 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
 }
 
 #[test]
-fn what_cannot_work_yet_says_so() {
-    let error = refusal("[bandwidth]\nadaptive = true", &[]);
-    assert!(error.contains("not built yet"), "{error}");
-}
-
-#[test]
 fn a_budget_is_checked() {
     let text = "[bandwidth]\ntime_zone = \"Europe/Berlin\"\n[bandwidth.budget]\nmonthly = \"150 GB\"\nreserve = \"12.5 %\"\n\
                 urgent = [\"interactive\"]\nwhen_spent = \"urgent\"\n";
@@ -90,6 +84,18 @@ fn a_budget_is_checked() {
         let error = refusal(&format!("[bandwidth.budget]\n{text}"), &[]);
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn what_yields_and_what_does_not_is_said_with_the_words_of_classes() {
+    let adaptive = |text: &str| read(&format!("[bandwidth]\n{text}\n"), &[]).unwrap().settings.adaptive;
+    assert_eq!(adaptive(""), None);
+    assert_eq!(adaptive("adaptive = true"), Some(vec![Class::Interactive]));
+    let exempt = adaptive("adaptive = true\nadaptive_exempt = [\"interactive\", \"metadata\"]");
+    assert_eq!(exempt, Some(vec![Class::Interactive, Class::Metadata]));
+    assert!(refusal("[bandwidth]\nadaptive = \"yes\"\n", &[]).contains("true or false"));
+    let error = refusal("[bandwidth]\nadaptive_exempt = [\"agents\"]\n", &[]);
+    assert!(error.contains("\"interactive\""), "{error}");
 }
 
 #[test]

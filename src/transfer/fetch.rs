@@ -18,7 +18,7 @@ use super::plan::Run;
 use super::shared::locked;
 use super::tally::Tally;
 use super::{Source, TransferError};
-use crate::bandwidth::{self, LinkBody, LinkError};
+use crate::bandwidth::{self, LinkBody, LinkError, Place, Purpose};
 use crate::content::{ContentError, PIECE, Room, SparseFile, piece_hash};
 use crate::domain::{ByteRange, Sha1Digest};
 
@@ -87,7 +87,7 @@ impl From<ContentError> for Fault {
     }
 }
 
-/// Fetches one run from one source into the store.
+/// Fetches one run from one source into the store, at a place on the link that it gives back.
 pub(super) async fn run(
     flow: &Arc<Flow>,
     file: &Arc<SparseFile>,
@@ -95,6 +95,7 @@ pub(super) async fn run(
     run: Run,
     index: usize,
     source: &Source,
+    place: Place,
 ) -> Result<(), Fault> {
     let size = flow.declaration.size;
     let bytes = run.bytes(size);
@@ -107,7 +108,8 @@ pub(super) async fn run(
         .header(header::ACCEPT_ENCODING, "identity")
         .body(Full::<Bytes>::default())?;
     request.headers_mut().extend(source.headers.clone());
-    let response = flow.shared.link.send(request, run.class).await?;
+    let purpose = Purpose { class: run.class, requester: run.requester, file: Some(flow.sha1()) };
+    let response = flow.shared.link.send_at(place, request, purpose).await?;
     let (head, body) = response.into_parts();
     let brings = answer::read(head.status, &head.headers, (bytes.start, bytes.end), size)?;
     let intake = match brings {

@@ -28,6 +28,8 @@ pub(super) struct Flow {
     pub(super) state: Mutex<State>,
     /// Fires when the file was verified, dropped or given up.
     pub(super) settled: Notify,
+    /// Fires when somebody wants more of it, or wants it sooner.
+    pub(super) wanted: Notify,
 }
 
 /// What changes while a file is on its way.
@@ -69,7 +71,7 @@ impl Flow {
             trouble: None,
             failed: None,
         };
-        Self { shared, declaration, state: Mutex::new(state), settled: Notify::new() }
+        Self { shared, declaration, state: Mutex::new(state), settled: Notify::new(), wanted: Notify::new() }
     }
 
     pub(super) fn sha1(&self) -> Sha1Digest {
@@ -101,7 +103,9 @@ impl Flow {
             state.file = Arc::clone(file);
             state.plan.restart();
         }
-        Ok(state.plan.add(range, wish))
+        let id = state.plan.add(range, wish);
+        self.wanted.notify_waiters();
+        Ok(id)
     }
 
     /// Withdraws a wish.
@@ -293,6 +297,7 @@ impl Flow {
     /// Gives every wish for the file at least this class.
     pub(super) fn raise(&self, class: Class) {
         locked(&self.state).plan.raise(class);
+        self.wanted.notify_waiters();
     }
 }
 

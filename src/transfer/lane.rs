@@ -15,6 +15,7 @@ use super::plan::{self, Run};
 use super::shared::{Shared, locked};
 use super::verdict::REST_STORE;
 use super::{Source, TransferError};
+use crate::bandwidth::{Place, Purpose};
 use crate::content::{PIECE, SparseFile};
 use crate::domain::Sha1Digest;
 
@@ -57,11 +58,11 @@ impl Flow {
     async fn lane(self: Arc<Self>) {
         let stopping = self.shared.tasks.stopping();
         while !stopping.is_cancelled() {
-            let Ok(permit) = Arc::clone(&self.shared.flights).acquire_owned().await else { break };
+            let Some(place) = self.place().await else { return };
             match self.step() {
                 Step::Fetch { id, run, index, source, file } => {
                     let before = file.held();
-                    let ended = super::fetch::run(&self, &file, id, run, index, &source).await;
+                    let ended = super::fetch::run(&self, &file, id, run, index, &source, place).await;
                     self.ended(id, index, &ended, file.held() > before);
                 }
                 Step::Learn => {
@@ -69,7 +70,7 @@ impl Flow {
                     locked(&self.state).health.get_or_insert_with(|| Health::new(sources));
                 }
                 Step::Pause(until) => {
-                    drop(permit);
+                    drop(place);
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
                         () = stopping.cancelled() => {}
@@ -81,13 +82,59 @@ impl Flow {
         locked(&self.state).lanes -= 1;
     }
 
+    /// Waits for a place on the link, for whoever waits for the next run; `None` when there is nothing to do, and the
+    /// lane no longer counts.
+    async fn place(&self) -> Option<Place> {
+        let changed = self.wanted.notified();
+        tokio::pin!(changed);
+        loop {
+            changed.set(self.wanted.notified());
+            changed.as_mut().enable();
+            let Some(purpose) = self.purpose() else {
+                self.forget();
+                return None;
+            };
+            let place = self.shared.link.place(purpose);
+            tokio::pin!(place);
+            // somebody else may join whose turn comes earlier: the place is asked for in their name then
+            while self.peek() == Some(purpose) {
+                tokio::select! {
+                    place = &mut place => {
+                        let stopping = || locked(&self.state).lanes -= 1;
+                        return place.inspect_err(|_stopping| stopping()).ok();
+                    }
+                    () = &mut changed => {
+                        changed.set(self.wanted.notified());
+                        changed.as_mut().enable();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the next run is for; `None` when there is none, and the lane no longer counts.
+    fn purpose(&self) -> Option<Purpose> {
+        let mut state = locked(&self.state);
+        let purpose = state.purpose(self.sha1());
+        state.lanes -= usize::from(purpose.is_none());
+        purpose
+    }
+
+    fn peek(&self) -> Option<Purpose> {
+        locked(&self.state).purpose(self.sha1())
+    }
+
+    fn forget(&self) {
+        let mut flows = locked(&self.shared.flows);
+        let state = locked(&self.state);
+        self.forget_if_idle(&mut flows, &state);
+    }
+
     fn step(&self) -> Step {
         let window = plan::window(self.shared.link.limiter().rate().bytes_per_second());
         let step = locked(&self.state).step(&self.shared, self.sha1(), window);
         if matches!(step, Step::End) {
-            let mut flows = locked(&self.shared.flows);
-            let state = locked(&self.state);
-            self.forget_if_idle(&mut flows, &state);
+            self.forget();
         }
         step
     }
@@ -145,6 +192,16 @@ impl State {
     pub(super) fn spent(&self, shared: &Shared) -> Option<TransferError> {
         let until = shared.link.limiter().spent_until(self.plan.class()?)?;
         Some(TransferError::Spent { until })
+    }
+
+    /// What the next run is for, if there is one to be fetched.
+    fn purpose(&mut self, sha1: Sha1Digest) -> Option<Purpose> {
+        if self.failed.is_some() || self.paused || self.file.is_complete() {
+            return None;
+        }
+        let file = Arc::clone(&self.file);
+        let run = self.plan.peek(&*file)?;
+        Some(Purpose { class: run.class, requester: run.requester, file: Some(sha1) })
     }
 
     fn takes_ranges(&self, shared: &Shared) -> bool {

@@ -55,8 +55,6 @@ pub enum Policy {
 pub struct Config {
     /// What is fetched, and when.
     pub policy: Policy,
-    /// Requests to sources that run at once, over all files.
-    pub max_flights: usize,
     /// A client that waits for a byte is told that it cannot be had when nothing of its file has arrived
     /// for so long.
     pub patience: Duration,
@@ -64,7 +62,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { policy: Policy::Demand, max_flights: 32, patience: Duration::from_secs(90) }
+        Self { policy: Policy::Demand, patience: Duration::from_secs(90) }
     }
 }
 

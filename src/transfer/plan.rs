@@ -30,6 +30,9 @@ const MAX_SERVED: usize = 4_096;
 /// Whose turn it is: class, runs under way for the requester, and when they had one last. The least goes first.
 type Rank = (Class, usize, u64);
 
+/// Nobody comes before this.
+const FIRST: Rank = (Class::Interactive, 0, 0);
+
 /// Pieces to ask for in one request at a rate in bytes a second (`None`: no limit), so that on a slow link
 /// nobody waits long behind another's window.
 pub(super) fn window(rate: Option<u64>) -> u64 {
@@ -181,6 +184,9 @@ impl Plan {
         let ids: Vec<u64> = self.interests.keys().copied().collect();
         for id in ids {
             let Some(interest) = self.interests.get(&id).copied() else { continue };
+            if best.is_some_and(|(best, _)| best == FIRST) {
+                break;
+            }
             let rank = self.rank(interest.wish);
             if best.is_some_and(|(best, _)| best <= rank) {
                 continue;

@@ -29,7 +29,6 @@ pub(super) struct Shared {
     pub(super) sources: Arc<dyn Sources>,
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
-    pub(super) flights: Arc<Semaphore>,
     pub(super) hashing: Arc<Semaphore>,
     pub(super) flows: Mutex<HashMap<Sha1Digest, Arc<Flow>>>,
     origins: Mutex<HashMap<String, bool>>,
@@ -55,7 +54,6 @@ impl Shared {
         tasks: Tasks,
     ) -> Self {
         Self {
-            flights: Arc::new(Semaphore::new(config.max_flights.max(1))),
             hashing: Arc::new(Semaphore::new(1)),
             flows: Mutex::default(),
             origins: Mutex::default(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::error::ApiError;
-use crate::bandwidth::{Legs, Limiter, Meter, Timetable};
+use crate::bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
@@ -62,6 +62,8 @@ pub struct Parts {
     pub limiter: Limiter,
     /// Which rate holds when.
     pub timetable: Timetable,
+    /// What lets transfers yield to other traffic, where they do.
+    pub politeness: Option<Politeness>,
     /// The link's counts.
     pub meter: Meter,
     /// What the link carried and saved.

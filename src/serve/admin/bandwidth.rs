@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::api::{Result, Services, blocking};
-use crate::bandwidth::{Budget, BudgetLine, BudgetStatus, Exception, Legs, Standing, Window};
+use crate::bandwidth::{Budget, BudgetLine, BudgetStatus, Exception, Legs, Politeness, Standing, Window};
 use crate::domain::Rate;
 
 /// Where the exception is kept.
@@ -55,6 +55,7 @@ pub(super) fn reading(services: &Services) -> Value {
         "bits_per_second": reading.bits_per_second, "received": reading.received, "sent": reading.sent,
         "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
         "budget": services.limiter.budget().map(Budget::status),
+        "adaptive": services.politeness.as_ref().map(Politeness::status),
     })
 }
 

@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::api::{Result, Services};
 use super::error::ApiError;
-use crate::bandwidth::{Budget, BudgetLine, Legs, Standing};
+use crate::bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
@@ -76,6 +76,24 @@ fn link(services: &Services, registry: &mut Registry) {
     // 0 stands for no limit: Prometheus has no better word
     let cap = services.limiter.rate().bytes_per_second().map_or(0, |bytes| bytes.saturating_mul(8));
     registry.register("link_rate_bits_per_second", "The cap in force; 0 is none", ConstGauge::new(cap));
+    if let Some(yielding) = services.politeness.as_ref().map(Politeness::status) {
+        politeness(&yielding, registry);
+    }
+}
+
+fn politeness(yielding: &Yielding, registry: &mut Registry) {
+    let cap = ConstGauge::new(yielding.cap_bits_per_second);
+    registry.register("link_adaptive_bits_per_second", "What the classes that yield are held to", cap);
+    let seconds = |millis: Option<f64>| ConstGauge::new(millis.unwrap_or(0.0) / 1000.0);
+    let (base, queue) = (seconds(yielding.base_delay_ms), seconds(yielding.queue_ms));
+    registry.register_with_unit(
+        "link_base_delay",
+        "To the upstream and back without a queue",
+        Unit::Seconds,
+        base,
+    );
+    registry.register_with_unit("link_queue", "What queues on the link, in time", Unit::Seconds, queue);
+    registry.register("link_probes", "Probes of the delay, answered", ConstCounter::new(yielding.probes));
 }
 
 fn legs(services: &Services, registry: &mut Registry) {

@@ -1,0 +1,376 @@
+//! How much the classes that yield may take of the link, from the delay on it: LEDBAT's idea (RFC 6817, and RFC 9840
+//! for a receiver that limits itself), for a receiver that sets one rate for all of its connections. Pure.
+//!
+//! What arrives while a queue stands is what the link carries for us, so the rate steps back from that, in proportion
+//! to the queue; then the queue is gone, the shortest way is seen again, and the rate creeps up until the next queue.
+//!
+//! **Invariant:** while more than [`TARGET`] queues, the rate only falls, down to [`LEAST`]; it never exceeds the
+//! calendar's. It never rises on what is not used.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::delay::Reading;
+
+/// The queue that is aimed at: well below what people notice in a call (and RFC 6817's 100 ms).
+const TARGET: Duration = Duration::from_millis(12);
+
+/// Transfers do not die: 64 kbit/s, or a thirtieth of what the link carried lately.
+const LEAST: f64 = 8_192.0;
+const LEAST_SHARE: f64 = 0.03;
+
+/// Where an unknown link is begun with: 1 Mbit/s, and connections for eight times that.
+const START: f64 = 125_000.0;
+const START_PEAK: f64 = 8.0 * START;
+
+/// Growth a second, as an exponent, while no queue was seen yet: twice as much each second.
+const STARTING: f64 = 0.7;
+
+/// The same after a queue, back to [`NEAR`] of what the link carried before.
+const RECOVERING: f64 = 0.8;
+const NEAR: f64 = 0.92;
+
+/// Growth a second near the link's rate, and when it begins to double each second because no queue comes.
+const CREEPING: f64 = 0.02;
+const PATIENCE: Duration = Duration::from_secs(4);
+const MOST_CREEPING: f64 = 0.8;
+
+/// How long the link must be free before the rate rises again.
+const CALM: Duration = Duration::from_secs(1);
+
+/// The least and the most step back, and the part of a step for each target above the target.
+const LEAST_STEP: f64 = 0.03;
+const MOST_STEP: f64 = 0.4;
+const STEP: f64 = 0.05;
+
+/// How long a step needs to show, beside two round trips: the probes of one filter.
+const SETTLE: Duration = Duration::from_millis(400);
+
+/// What arrives is averaged over this long.
+const AVERAGE: Duration = Duration::from_millis(500);
+
+/// The most that arrived is remembered for so many spans of so long.
+const SPANS: usize = 10;
+const SPAN: Duration = Duration::from_secs(30);
+
+/// After so long without work the link may be another: half of what was known is begun with.
+const STALE: Duration = Duration::from_secs(30);
+
+/// Why the yielding classes are held to their rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pace {
+    /// Nothing that yields is fetched.
+    Idle,
+    /// Nothing was measured yet, or the upstream answers no probe.
+    Blind,
+    /// The link is free, and how much it carries is not known yet.
+    Starting,
+    /// The link is free; the rate rises.
+    Rising,
+    /// Something queues, or the rate is not used up.
+    Steady,
+    /// Others use the link: the rate falls or stays low.
+    Yielding,
+    /// As fast as the calendar allows.
+    Calendar,
+}
+
+/// What is seen in one look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) now: Instant,
+    /// Bytes received in yielding classes since start.
+    pub(super) yielding: u64,
+    /// Bytes received since start.
+    pub(super) total: u64,
+    /// Whether something that yields waits for its turn or place.
+    pub(super) wanted: bool,
+    /// The link's rate in bytes a second, if there is one.
+    pub(super) limit: Option<u64>,
+    pub(super) delay: Option<Reading>,
+}
+
+/// The state of the control.
+#[derive(Debug)]
+pub(super) struct Control {
+    cap: f64,
+    pace: Pace,
+    /// A queue was seen: what the link carries is known.
+    known: bool,
+    last: Option<Instant>,
+    stepped: Option<Instant>,
+    /// Since when the link is free.
+    calm: Option<Instant>,
+    /// Since when the rate creeps.
+    creeping: Option<Instant>,
+    busy: Option<Instant>,
+    arrivals: VecDeque<(Instant, u64, u64)>,
+    /// The most that arrived in a second, by span.
+    most: VecDeque<(Instant, f64)>,
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        Self {
+            cap: START,
+            pace: Pace::Idle,
+            known: false,
+            last: None,
+            stepped: None,
+            calm: None,
+            creeping: None,
+            busy: None,
+            arrivals: VecDeque::new(),
+            most: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Bytes a second that the yielding classes may take together.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 8 KiB and 10 GB")]
+    pub(super) fn cap(&self) -> u64 {
+        self.cap as u64
+    }
+
+    /// Bytes a second that connections are made for.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 8 KiB and 10 GB")]
+    pub(super) fn peak(&self) -> u64 {
+        let most = self.most();
+        (if self.known { most.max(self.cap) } else { most.max(self.cap).max(START_PEAK) }) as u64
+    }
+
+    fn most(&self) -> f64 {
+        self.most.iter().map(|(_, most)| *most).fold(0.0, f64::max)
+    }
+
+    /// Looks, and decides.
+    pub(super) fn look(&mut self, look: &Look) {
+        let since = self.last.replace(look.now).map_or(Duration::ZERO, |last| look.now - last);
+        let (arrives, all) = self.arrived(look);
+        if all > 0.0 {
+            self.remember(look.now, all);
+        }
+        self.pace = if look.wanted || arrives > 0.0 {
+            if self.busy.replace(look.now).is_some_and(|busy| look.now - busy > STALE) {
+                self.begin_again();
+            }
+            self.decide(look, arrives, since.as_secs_f64().min(1.0))
+        } else {
+            (self.calm, self.creeping) = (None, None);
+            Pace::Idle
+        };
+        self.cap = self.cap.max(LEAST.max(LEAST_SHARE * self.most()));
+        if let Some(limit) = look.limit.map(as_rate).filter(|limit| self.cap >= *limit) {
+            self.cap = limit.max(1.0);
+            if matches!(self.pace, Pace::Rising | Pace::Starting | Pace::Steady) {
+                self.pace = Pace::Calendar;
+            }
+        }
+    }
+
+    fn begin_again(&mut self) {
+        self.cap = self.cap.min(self.most() / 2.0).max(START);
+    }
+
+    fn decide(&mut self, look: &Look, arrives: f64, since: f64) -> Pace {
+        let Some(delay) = look.delay else { return Pace::Blind };
+        if delay.queue > TARGET {
+            (self.calm, self.creeping) = (None, None);
+            self.known = true;
+            self.step_back(look.now, delay, arrives);
+            return Pace::Yielding;
+        }
+        if delay.usual > TARGET / 2 {
+            self.creeping = None;
+            return Pace::Steady;
+        }
+        let calm = look.now - *self.calm.get_or_insert(look.now);
+        // three of four: the last grant may be unused, and a request waits for its answer
+        if arrives < self.cap * 0.75 {
+            return Pace::Steady;
+        }
+        self.rise(look.now, calm, since)
+    }
+
+    fn rise(&mut self, now: Instant, calm: Duration, since: f64) -> Pace {
+        let goal = NEAR * self.most();
+        if !self.known {
+            self.cap *= (STARTING * since).exp();
+            return Pace::Starting;
+        }
+        if self.cap < goal {
+            self.creeping = None;
+            if calm < CALM {
+                return Pace::Steady;
+            }
+            self.cap = (self.cap * (RECOVERING * since).exp()).min(goal);
+            return Pace::Rising;
+        }
+        let creeping = now - *self.creeping.get_or_insert(now);
+        let doublings = creeping.saturating_sub(PATIENCE).as_secs_f64();
+        self.cap *= 1.0 + (CREEPING * doublings.exp2()).min(MOST_CREEPING) * since;
+        Pace::Rising
+    }
+
+    /// Steps back from what arrives, once for each time that a step needs to show.
+    fn step_back(&mut self, now: Instant, delay: Reading, arrives: f64) {
+        let settle = SETTLE + delay.base * 2;
+        if self.stepped.is_some_and(|stepped| now - stepped < settle) {
+            return;
+        }
+        self.stepped = Some(now);
+        let over = delay.queue.saturating_sub(TARGET).as_secs_f64() / TARGET.as_secs_f64();
+        let step = (STEP * over).clamp(LEAST_STEP, MOST_STEP);
+        let from = if arrives > 0.0 { self.cap.min(arrives) } else { self.cap };
+        self.cap = from * (1.0 - step);
+    }
+
+    /// Bytes a second of late: of yielding classes, and of all.
+    fn arrived(&mut self, look: &Look) -> (f64, f64) {
+        self.arrivals.push_back((look.now, look.yielding, look.total));
+        while self.arrivals.get(1).is_some_and(|(at, ..)| look.now - *at >= AVERAGE) {
+            self.arrivals.pop_front();
+        }
+        let Some((at, yielding, total)) = self.arrivals.front().copied() else { return (0.0, 0.0) };
+        let time = (look.now - at).as_secs_f64();
+        if time <= 0.0 {
+            return (0.0, 0.0);
+        }
+        (as_rate(look.yielding - yielding) / time, as_rate(look.total - total) / time)
+    }
+
+    fn remember(&mut self, now: Instant, rate: f64) {
+        match self.most.back_mut() {
+            Some((since, most)) if now - *since < SPAN => *most = rate.max(*most),
+            _ => self.most.push_back((now, rate)),
+        }
+        while self.most.len() > SPANS {
+            self.most.pop_front();
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn as_rate(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: f64 = 1_250_000.0;
+    const STEP_TIME: Duration = Duration::from_millis(10);
+
+    /// A link of 10 Mbit/s and 40 ms, seen through probes as they come back.
+    struct World {
+        now: Instant,
+        control: Control,
+        queue: f64,
+        received: f64,
+        delays: VecDeque<Duration>,
+        steps: u32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let delays = VecDeque::new();
+            Self { now: Instant::now(), control: Control::new(), queue: 0.0, received: 0.0, delays, steps: 0 }
+        }
+
+        /// Runs on, with others who fill the queue up to so much time; says which part of the link was used, and the
+        /// longest queue of the second half.
+        fn run(&mut self, seconds: u64, others: Option<Duration>) -> (f64, Duration) {
+            let (before, steps) = (self.received, seconds * 100);
+            let mut longest = 0.0_f64;
+            for step in 0..steps {
+                self.now += STEP_TIME;
+                self.steps += 1;
+                let step_time = STEP_TIME.as_secs_f64();
+                let asks = self.control.cap;
+                if let Some(queue) = others {
+                    // what arrives is our part of all that is sent
+                    self.queue = queue.as_secs_f64();
+                    self.received += LINK * asks / (LINK + asks) * step_time;
+                } else {
+                    self.queue = (self.queue + (asks / LINK - 1.0) * step_time).max(0.0);
+                    self.received += if self.queue > 0.0 { LINK.min(asks) } else { asks } * step_time;
+                }
+                if self.steps.is_multiple_of(10) {
+                    self.delays.push_back(Duration::from_secs_f64(self.queue));
+                }
+                if step > steps / 2 {
+                    longest = longest.max(self.queue);
+                }
+                if self.steps.is_multiple_of(10) {
+                    self.look();
+                }
+            }
+            ((self.received - before) / (LINK * as_rate(seconds)), Duration::from_secs_f64(longest))
+        }
+
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "megabytes")]
+        fn look(&mut self) {
+            let queue = self.delays.iter().rev().take(5).min().copied();
+            let reading = queue.map(|queue| Reading { base: Duration::from_millis(40), queue, usual: queue });
+            let (now, received) = (self.now, self.received as u64);
+            let look =
+                Look { now, yielding: received, total: received, wanted: true, limit: None, delay: reading };
+            self.control.look(&look);
+        }
+    }
+
+    #[test]
+    fn alone_it_fills_the_link_and_others_get_it_within_seconds() {
+        let mut world = World::new();
+        world.run(8, None);
+        let (used, queue) = world.run(60, None);
+        assert!(used >= 0.93 && queue < Duration::from_millis(30), "alone: {used} with {queue:?}");
+        world.run(5, Some(Duration::from_millis(80)));
+        let (used, _) = world.run(10, Some(Duration::from_millis(80)));
+        assert!(used <= 0.1, "against others: {used}");
+        world.run(10, None);
+        let (used, queue) = world.run(10, None);
+        assert!(used >= 0.9 && queue < Duration::from_millis(30), "alone again: {used} with {queue:?}");
+    }
+
+    #[test]
+    fn a_small_queue_of_others_makes_it_yield_too() {
+        let mut world = World::new();
+        world.run(20, None);
+        world.run(10, Some(Duration::from_millis(20)));
+        let (used, _) = world.run(10, Some(Duration::from_millis(20)));
+        assert!(used <= 0.3, "{used}");
+    }
+
+    #[test]
+    fn it_never_exceeds_the_calendar_nor_rises_on_what_is_not_used_or_measured() {
+        let start = Instant::now();
+        let mut control = Control::new();
+        let free = Reading { base: Duration::ZERO, queue: Duration::ZERO, usual: Duration::ZERO };
+        let look = |seconds: u64, yielding, limit, delay| Look {
+            now: start + Duration::from_secs(seconds),
+            yielding,
+            total: yielding,
+            wanted: true,
+            limit,
+            delay,
+        };
+        control.look(&look(0, 0, None, None));
+        control.look(&look(1, 200_000, None, None));
+        assert_eq!((control.cap(), control.pace()), (125_000, Pace::Blind));
+        control.look(&look(2, 210_000, None, Some(free)));
+        assert_eq!((control.cap(), control.pace()), (125_000, Pace::Steady));
+        control.look(&look(3, 400_000, Some(130_000), Some(free)));
+        assert_eq!((control.cap(), control.pace()), (130_000, Pace::Calendar));
+        control.look(&look(4, 500_000, Some(50_000), Some(free)));
+        assert_eq!(control.cap(), 50_000);
+    }
+}
