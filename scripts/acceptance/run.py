@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, documents, fairness as fair, ledger as ledgers, needs as computers_needs, peers, polite as politeness, rollups
+import chains, children, clients, cold as cold_cache, documents, fairness as fair, ledger as ledgers, needs as computers_needs, peers, polite as politeness, road as bad_road, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -573,6 +573,24 @@ def fairness():
 def polite():
     """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root)."""
     politeness.polite(check, short=bool(os.environ.get("TAILWATER_SHORT")))
+
+
+@scenario
+def road():
+    """Issue 4, 8: a bad link in minutes; TAILWATER_ROAD=short takes one."""
+    bad_road.road(check)
+
+
+@scenario
+def sources():
+    """Issue 4: payloads from several servers, by cost."""
+    bad_road.sources(check)
+
+
+@scenario
+def cold():
+    """Issue 4, 1: a cold cache beside nginx and squid; TAILWATER_COLD_MIB and TAILWATER_COLD_MBIT name other sizes and rates."""
+    cold_cache.compare(SCRATCH, check)
 
 
 def main():

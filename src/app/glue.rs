@@ -22,7 +22,7 @@ use crate::serve::downstream::{Gate, WantedFiles};
 use crate::serve::files::{Asked, KnownFiles, Sends};
 use crate::serve::{Answer, Body, Peer, Request, Response, Site};
 use crate::transfer::{self, Came, Source, Sources, SourcesFuture};
-use crate::upstream::Upstream;
+use crate::upstream::{Address, Upstream};
 
 /// The catalog's side of a miss.
 pub(super) struct Known(pub Catalog);
@@ -67,19 +67,17 @@ impl Sources for FromUpstream {
     }
 
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
-        Box::pin(async move {
-            {
-                let addresses = self.0.sources(file).await.into_iter();
-                addresses
-                    .map(|address| Source {
-                        url: address.url,
-                        headers: address.headers,
-                        last_resort: address.last_resort,
-                    })
-                    .collect()
-            }
-        })
+        Box::pin(async move { self.0.sources(file).await.into_iter().map(source).collect() })
     }
+
+    fn renewed<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
+        Box::pin(async move { self.0.renewed_sources(file).await.into_iter().map(source).collect() })
+    }
+}
+
+fn source(address: Address) -> Source {
+    let Address { url, headers, cost, last_resort } = address;
+    Source { url, headers, cost, last_resort }
 }
 
 /// Payloads that downstream servers ask for.

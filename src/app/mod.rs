@@ -27,7 +27,8 @@ use crate::bandwidth::{
 };
 use crate::catalog::{self, Catalog};
 use crate::config::{
-    ContentFrom, DownstreamPolicy, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, Tailwater,
+    ContentFrom, DownstreamPolicy, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, SourceSettings,
+    Tailwater,
 };
 use crate::content::{self, Store};
 use crate::domain::Sha1Digest;
@@ -65,8 +66,8 @@ impl App {
         let settings = loaded.settings.clone();
         let (catalog, content) = open_stores(&settings, &dir, &clock).await?;
         content.start(&tasks);
-        let limiter =
-            Limiter::with_budget(settings.rate, budget(&settings, &dir, &clock).await?, &clock, &tasks);
+        let budget = budget(&settings, &dir, &clock).await?;
+        let limiter = Limiter::with_budget(settings.rate, budget, &clock, &tasks);
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
         let meter = Meter::new(&clock);
         let link_config = link_config(&settings);
@@ -83,17 +84,15 @@ impl App {
         .map_err(AppError::Upstream)?;
         let ledger = open_ledger(&settings, &dir, &clock, witnesses(&meter, &content), &tasks).await?;
         let sources = Arc::new(glue::FromUpstream(upstream.clone(), ledger.clone()));
-        let policy =
-            transfer::Config { policy: policy(settings.content.fetch), ..transfer::Config::default() };
+        let transfers = transfer_config(&settings);
         let transfers =
-            transfer::Handle::new(policy, content.clone(), link, sources, clock.clone(), tasks.clone());
+            transfer::Handle::new(transfers, content.clone(), link, sources, clock.clone(), tasks.clone());
         let needs = open_needs(&settings, &dir, &catalog, &content, &timetable, &clock, &tasks).await?;
         let decisions = Arc::new(Notify::new());
         let (ready, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let sync =
             admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
-        let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
-        let legs = Legs::new(settings.legs, &clock, &tasks);
+        let (slots, legs) = slots_and_legs(&settings, &clock, &tasks);
         let services = admin::Services::new(admin::Parts {
             catalog: catalog.clone(),
             content: content.clone(),
@@ -313,11 +312,38 @@ fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upst
             ContentFrom::Upstream => upstream::ContentFrom::Upstream,
             ContentFrom::Microsoft => upstream::ContentFrom::Microsoft,
         },
+        cost: wanted.cost,
+        sources: wanted.sources.iter().map(priced).collect(),
         peer: wanted.tailwater != Tailwater::Off,
         follow: wanted.tailwater == Tailwater::Follow,
         dir: dir.path().join("upstream"),
         link,
     }
+}
+
+fn priced(source: &SourceSettings) -> upstream::PricedSource {
+    let place = source.url.clone().map_or(upstream::Place::Microsoft, upstream::Place::Server);
+    upstream::PricedSource { place, cost: source.cost }
+}
+
+fn slots_and_legs(settings: &Settings, clock: &Clock, tasks: &Tasks) -> (peer::Slots, Option<Legs>) {
+    let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
+    (slots, Legs::new(settings.legs, clock, tasks))
+}
+
+fn transfer_config(settings: &Settings) -> transfer::Config {
+    transfer::Config {
+        servers: servers(settings),
+        policy: policy(settings.content.fetch),
+        ..transfer::Config::default()
+    }
+}
+
+/// The servers that the configuration names, with what payloads cost there.
+fn servers(settings: &Settings) -> Vec<(String, u32)> {
+    let wanted = &settings.upstream;
+    let others = wanted.sources.iter().filter_map(|source| Some((source.url.clone()?, source.cost)));
+    std::iter::once((wanted.url.clone(), wanted.cost)).chain(others).collect()
 }
 
 fn policy(fetch: Fetch) -> transfer::Policy {

@@ -236,6 +236,8 @@ impl LinkClient {
                 }
                 Err(Failure { error, unsent: None }) => {
                     connection.task.abort();
+                    // the others are no younger: the server, or the way to it, may be another one by now
+                    self.0.pool.forget(origin);
                     return Err(error);
                 }
             }
@@ -288,7 +290,11 @@ impl LinkClient {
         connection.account.begin(purpose, deposit.await.map_err(|error| Failure { error, unsent: None })?);
         let answer = connection.sender.try_send_request(request);
         tokio::pin!(answer);
-        let limit = self.0.config.answer_timeout;
+        let limit = match purpose.class {
+            Class::Metadata => self.0.config.answer_timeout,
+            // a payload needs no thought
+            _ => self.0.config.answer_timeout.min(self.0.config.idle_timeout),
+        };
         let response = loop {
             let before = connection.account.moves();
             tokio::select! {

@@ -39,7 +39,8 @@ pub struct LinkConfig {
     pub user_agent: String,
     /// For a connection, TLS and proxy included; each attempt.
     pub connect_timeout: Duration,
-    /// From a request sent to the head of its answer; waiting for the limiter does not count.
+    /// From a request sent to the head of its answer; waiting for the limiter does not count. For payloads it is no
+    /// longer than `idle_timeout`.
     pub answer_timeout: Duration,
     /// Between two pieces of an answer's body; waiting for the limiter does not count.
     pub idle_timeout: Duration,

@@ -48,6 +48,13 @@ impl Pool {
         None
     }
 
+    /// Closes the connections to an origin that nobody uses.
+    pub(super) fn forget(&self, origin: &Origin) {
+        for Idle { connection, .. } in self.idle().remove(origin).unwrap_or_default() {
+            connection.task.abort();
+        }
+    }
+
     /// Keeps a connection whose exchange is over.
     pub(super) fn put(&self, origin: &Origin, connection: Connection) {
         let now = self.clock.instant();

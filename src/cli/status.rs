@@ -66,6 +66,9 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
     if let Some(adaptive) = status.pointer("/link/adaptive").filter(|adaptive| !adaptive.is_null()) {
         line("", crate::cli::bandwidth::yielding(adaptive));
     }
+    for source in shown_sources(&status) {
+        line("Source", source);
+    }
     let (below, servers) = (number(&status, "computers_below"), number(&status, "servers_below"));
     let through =
         if servers > 0 { format!(", and {below} through {servers} servers below") } else { String::new() };
@@ -88,6 +91,25 @@ fn link(status: &Value) -> Vec<(&'static str, String)> {
     );
     lines.push(("Saved", saved));
     lines
+}
+
+/// The servers that payloads come from, when there is a choice between several, or one of them is down.
+fn shown_sources(status: &Value) -> Vec<String> {
+    let sources: Vec<&Value> = list(status, "sources").iter().collect();
+    let down = |source: &&Value| field(source, "state") == "down";
+    if sources.len() < 2 && !sources.iter().any(down) {
+        return Vec::new();
+    }
+    let text = |source: &Value| {
+        let cost = source["cost"].as_u64().map_or(String::new(), |cost| format!(", cost {cost}"));
+        let state = if down(&source) {
+            format!("down for {} s, asked again in {} s", source["down_seconds"], source["retry_seconds"])
+        } else {
+            field(source, "state")
+        };
+        format!("{}{cost}: {state}; {} received", field(source, "source"), bytes(source, "received"))
+    };
+    sources.into_iter().map(text).collect()
 }
 
 fn last_sync(status: &Value) -> String {

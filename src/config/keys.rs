@@ -22,18 +22,35 @@ pub(super) enum Kind {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Field {
     pub name: &'static str,
+    pub kind: FieldKind,
+}
+
+/// What such a key's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FieldKind {
+    /// One text.
+    Text,
     /// A list of texts, or one text.
-    pub list: bool,
+    List,
+    /// A whole number.
+    Number,
+}
+
+const fn field(name: &'static str, kind: FieldKind) -> Field {
+    Field { name, kind }
 }
 
 /// What a window of the calendar says.
 const WINDOW: &[Field] = &[
-    Field { name: "days", list: true },
-    Field { name: "from", list: false },
-    Field { name: "to", list: false },
-    Field { name: "rate", list: false },
-    Field { name: "time_zone", list: false },
+    field("days", FieldKind::List),
+    field("from", FieldKind::Text),
+    field("to", FieldKind::Text),
+    field("rate", FieldKind::Text),
+    field("time_zone", FieldKind::Text),
 ];
+
+/// What another source of payloads says.
+const SOURCE: &[Field] = &[field("url", FieldKind::Text), field("cost", FieldKind::Number)];
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +104,8 @@ pub(super) const KEYS: &[Key] = &[
     unset("upstream.client_key"),
     text("upstream.proxy", "\"system\""),
     text("upstream.content_from", "\"upstream\""),
+    number("upstream.cost", "10"),
+    Key { path: "upstream.source", kind: Kind::Tables(SOURCE), default: None },
     text("upstream.tailwater", "\"follow\""),
     text("upstream.hold_removals_above", "\"25 %\""),
     text("agents.offer", "\"all\""),

@@ -124,8 +124,21 @@ pub struct UpstreamSettings {
     pub proxy: Proxy,
     /// Where payloads come from first.
     pub content_from: ContentFrom,
+    /// What they cost there.
+    pub cost: u32,
+    /// Where else they can be had.
+    pub sources: Vec<SourceSettings>,
     /// A synchronisation that would remove more than this share waits for an administrator; 0 to 1.
     pub hold_removals_above: f64,
+}
+
+/// `[[upstream.source]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// `http://server:8530`, without a slash at its end; `None` for Microsoft's own addresses.
+    pub url: Option<String>,
+    /// The lowest is asked first.
+    pub cost: u32,
 }
 
 /// `upstream.proxy`.

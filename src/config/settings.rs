@@ -15,7 +15,7 @@ use super::{ConfigError, Settings, UpstreamSettings};
 use crate::bandwidth::{BudgetConfig, Class, Days, LegRates, WhenSpent, Window};
 use crate::config::{
     AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
-    OfferPolicy, Proxy, ServerSettings, Tailwater, TlsSettings,
+    OfferPolicy, Proxy, ServerSettings, SourceSettings, Tailwater, TlsSettings,
 };
 use crate::domain::{ByteCount, Rate};
 use crate::needs::Quiet;
@@ -29,6 +29,12 @@ const MAX_WINDOWS: usize = 100;
 
 /// The smallest budget: less holds no synchronisation.
 const LEAST_BUDGET: ByteCount = ByteCount(1_000_000);
+
+/// Other sources of payloads: each is asked for what those before it lack.
+const MAX_SOURCES: usize = 8;
+
+/// The highest cost.
+const MOST_COST: i64 = 1_000;
 
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 512;
@@ -142,13 +148,15 @@ impl<'a> Checked<'a> {
     fn url(&self, key: &str) -> Result<Option<String>, ConfigError> {
         let Some(text) = self.text(key) else { return Ok(None) };
         let wanted = "expected an address such as \"http://server:8530\"";
-        let uri: http::Uri = text.parse().map_err(|_e| self.refuse(key, wanted))?;
+        Self::plain_url(text).map(Some).ok_or_else(|| self.refuse(key, wanted))
+    }
+
+    /// An address without query and credentials, without a slash at its end.
+    fn plain_url(text: &str) -> Option<String> {
+        let uri: http::Uri = text.parse().ok()?;
         let scheme_fits = matches!(uri.scheme_str(), Some("http" | "https"));
         let plain = uri.query().is_none() && uri.authority().is_some_and(|a| !a.as_str().contains('@'));
-        if !scheme_fits || !plain {
-            return Err(self.refuse(key, wanted));
-        }
-        Ok(Some(text.trim_end_matches('/').to_owned()))
+        (scheme_fits && plain).then(|| text.trim_end_matches('/').to_owned())
     }
 
     fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
@@ -289,12 +297,40 @@ impl<'a> Checked<'a> {
                 "upstream.content_from",
                 &[("upstream", ContentFrom::Upstream), ("microsoft", ContentFrom::Microsoft)],
             )?,
+            cost: self.cost("upstream.cost")?,
+            sources: self.sources()?,
             tailwater: self.word(
                 "upstream.tailwater",
                 &[("follow", Tailwater::Follow), ("sync", Tailwater::Sync), ("off", Tailwater::Off)],
             )?,
             hold_removals_above: self.share("upstream.hold_removals_above")?,
         })
+    }
+
+    fn cost(&self, key: &str) -> Result<u32, ConfigError> {
+        self.number(key, 0, MOST_COST).map(|cost| u32::try_from(cost).unwrap_or(u32::MAX))
+    }
+
+    fn sources(&self) -> Result<Vec<SourceSettings>, ConfigError> {
+        let key = "upstream.source";
+        let Some((Raw::Tables(tables), _)) = self.values.get(key) else { return Ok(Vec::new()) };
+        if tables.len() > MAX_SOURCES {
+            return Err(self.refuse(key, format!("at most {MAX_SOURCES} sources")));
+        }
+        let source = |table: &BTreeMap<String, Vec<String>>| {
+            let text = |name: &str| table.get(name).and_then(|values| values.first()).map(|text| text.trim());
+            let wanted = "a source needs url: \"http://server:8530\", or \"microsoft\"";
+            let url = text("url").ok_or_else(|| self.refuse(key, wanted))?;
+            let url = match url {
+                "microsoft" => None,
+                url => Some(Self::plain_url(url).ok_or_else(|| self.refuse(key, wanted))?),
+            };
+            let wanted = format!("a source needs cost, a whole number from 0 to {MOST_COST}");
+            let cost = text("cost").and_then(|text| text.parse().ok());
+            let cost = cost.filter(|cost| i64::from(*cost) <= MOST_COST);
+            Ok(SourceSettings { url, cost: cost.ok_or_else(|| self.refuse(key, wanted))? })
+        };
+        tables.iter().map(source).collect()
     }
 
     fn token(&self) -> Result<Option<String>, ConfigError> {

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::keys::{self, Field, KEYS, Key, Kind};
+use super::keys::{self, Field, FieldKind, KEYS, Key, Kind};
 
 /// A configuration is a page or two; more is a wrong file.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -243,9 +243,12 @@ fn fields_of(fields: &[Field], table: &DeTable<'_>) -> Option<BTreeMap<String, V
     let mut found = BTreeMap::new();
     for (name, value) in table {
         let field = fields.iter().find(|field| field.name == name.get_ref().as_ref())?;
-        let values = match value.get_ref() {
-            DeValue::String(text) => vec![text.to_string()],
-            DeValue::Array(items) if field.list => {
+        let values = match (field.kind, value.get_ref()) {
+            (FieldKind::Text | FieldKind::List, DeValue::String(text)) => vec![text.to_string()],
+            (FieldKind::Number, DeValue::Integer(number)) => {
+                vec![i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string()]
+            }
+            (FieldKind::List, DeValue::Array(items)) => {
                 items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<_>>()?
             }
             _ => return None,
@@ -261,7 +264,9 @@ fn wrong_kind(key: &Key, written: &str, origin: Origin) -> ConfigError {
         Kind::List => "expected a list of texts, such as [\"one\", \"two\"]",
         Kind::Number => "expected a whole number",
         Kind::Switch => "expected true or false",
-        Kind::Tables(_) => "expected tables such as [[bandwidth.window]] with texts in quotation marks",
+        Kind::Tables(_) => {
+            "expected tables such as [[bandwidth.window]] with texts in quotation marks or whole numbers"
+        }
     };
     ConfigError::Value {
         origin,

@@ -99,6 +99,32 @@ fn what_yields_and_what_does_not_is_said_with_the_words_of_classes() {
 }
 
 #[test]
+fn payloads_have_other_sources_at_their_cost() {
+    let text = "[upstream]\ncost = 7\n[[upstream.source]]\nurl = \"http://near:8530/\"\ncost = 1\n\
+                [[upstream.source]]\nurl = \"microsoft\"\ncost = 50\n";
+    let upstream = read(text, &[]).unwrap().settings.upstream;
+    assert_eq!(upstream.cost, 7);
+    let sources: Vec<_> =
+        upstream.sources.iter().map(|source| (source.url.as_deref(), source.cost)).collect();
+    assert_eq!(sources, [(Some("http://near:8530"), 1), (None, 50)]);
+    let one = "[{ url = \"http://near\", cost = 3 }]";
+    assert_eq!(read("", &[("TAILWATER_UPSTREAM__SOURCE", one)]).unwrap().settings.upstream.sources.len(), 1);
+    let table = [
+        ("uri = \"http://near\"", "upstream.source.url"),
+        ("url = \"near:8530\"\ncost = 1", "http://server:8530"),
+        ("url = \"http://user:secret@near\"\ncost = 1", "http://server:8530"),
+        ("cost = 1", "needs url"),
+        ("url = \"http://near\"", "needs cost"),
+        ("url = \"http://near\"\ncost = 1001", "0 to 1000"),
+        ("url = \"http://near\"\ncost = \"1\"", "[[upstream.source]]"),
+    ];
+    for (text, wanted) in table {
+        let error = refusal(&format!("[[upstream.source]]\n{text}\n"), &[]);
+        assert!(error.contains(wanted), "{text}: {error}");
+    }
+}
+
+#[test]
 fn a_calendar_has_windows() {
     let text = "[bandwidth]\ntime_zone = \"Europe/Berlin\"\n\n[[bandwidth.window]]\ndays = [\"mon-fri\"]\nfrom = \"08:00\"\n\
                 to = \"18:00\"\nrate = \"1 Mbit/s\"\n[[bandwidth.window]]\nfrom = \"22:00\"\nto = \"24:00\"\nrate = \"closed\"\n";

@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 
 use super::health::Blame;
 
@@ -45,6 +47,7 @@ impl Refusal {
             Self::Busy { pause, .. } => Blame::Busy(pause),
             Self::Status(status) if status.is_server_error() => Blame::Trouble,
             Self::OtherRange | Self::Status(StatusCode::REQUEST_TIMEOUT) => Blame::Trouble,
+            Self::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => Blame::Gone,
             Self::Status(_) | Self::OtherLength | Self::Encoded => Blame::Unfit,
         }
     }
@@ -64,12 +67,24 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
     (last >= first).then_some((first, last.checked_add(1)?, total))
 }
 
-/// Reads the head of the answer to a GET of `start..end` of a file of `size` bytes.
+/// How long a busy source asks to be left alone: in seconds, or until a date (RFC 9110 10.2.3).
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = text(headers, header::RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = rfc2822::parse(value).ok()?.timestamp();
+    // a date that is over, or a clock that is wrong
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or(BUSY).max(Duration::from_secs(1)))
+}
+
+/// Reads the head of the answer, come at `now`, to a GET of `start..end` of a file of `size` bytes.
 pub(super) fn read(
     status: StatusCode,
     headers: &HeaderMap,
     (start, end): (u64, u64),
     size: u64,
+    now: Timestamp,
 ) -> Result<Brings, Refusal> {
     let encoded = text(headers, header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     match status {
@@ -86,8 +101,7 @@ pub(super) fn read(
             _ => Err(Refusal::OtherLength),
         },
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            let asked = text(headers, header::RETRY_AFTER).and_then(|value| value.parse().ok());
-            Err(Refusal::Busy { status, pause: asked.map_or(BUSY, Duration::from_secs) })
+            Err(Refusal::Busy { status, pause: retry_after(headers, now).unwrap_or(BUSY) })
         }
         StatusCode::RANGE_NOT_SATISFIABLE => Err(Refusal::OtherLength),
         _ => Err(Refusal::Status(status)),
@@ -105,7 +119,8 @@ mod tests {
         let busy = |pause| {
             Err(Refusal::Busy { status: StatusCode::SERVICE_UNAVAILABLE, pause: Duration::from_secs(pause) })
         };
-        let table: [Row; 13] = [
+        let now: Timestamp = "2026-10-21T07:27:00Z".parse().unwrap();
+        let table: [Row; 15] = [
             (206, &[("content-range", "bytes 100-199/1000")], Ok(Brings::Range { end: 200 })),
             (206, &[("content-range", "bytes 100-149/1000")], Ok(Brings::Range { end: 150 })),
             (206, &[("content-range", "bytes 100-199/*")], Ok(Brings::Range { end: 200 })),
@@ -117,19 +132,22 @@ mod tests {
             (200, &[("content-length", "532"), ("content-type", "text/html")], Err(Refusal::OtherLength)),
             (200, &[("content-length", "1000"), ("content-encoding", "gzip")], Err(Refusal::Encoded)),
             (503, &[("retry-after", "7")], busy(7)),
-            (503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], busy(5)),
+            (503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], busy(60)),
+            (503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], busy(5)),
+            (503, &[("retry-after", "soon")], busy(5)),
             (404, &[], Err(Refusal::Status(StatusCode::NOT_FOUND))),
         ];
         for (status, headers, expected) in table {
             let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            let got = read(StatusCode::from_u16(status).unwrap(), &map.collect(), (100, 200), 1000);
+            let got = read(StatusCode::from_u16(status).unwrap(), &map.collect(), (100, 200), 1000, now);
             assert_eq!(got, expected, "{status} {headers:?}");
         }
     }
 
     #[test]
     fn blame_follows_the_meaning() {
-        assert_eq!(Refusal::Status(StatusCode::NOT_FOUND).blame(), Blame::Unfit);
+        assert_eq!(Refusal::Status(StatusCode::NOT_FOUND).blame(), Blame::Gone);
+        assert_eq!(Refusal::Status(StatusCode::FORBIDDEN).blame(), Blame::Unfit);
         assert_eq!(Refusal::Status(StatusCode::BAD_GATEWAY).blame(), Blame::Trouble);
         assert_eq!(Refusal::OtherLength.blame(), Blame::Unfit);
     }

@@ -32,6 +32,22 @@ pub enum TransferError {
         /// How long was waited.
         patience: Duration,
     },
+    /// Sources exist, and none hands the file out.
+    #[error("no source hands out {sha1} ({trouble}); it is asked for again later")]
+    Refused {
+        /// The file.
+        sha1: Sha1Digest,
+        /// What went wrong last.
+        trouble: String,
+    },
+    /// The servers of all sources are known to be down.
+    #[error("no server that has {sha1} can be reached now; ask again in {} s", again.as_secs())]
+    Unreachable {
+        /// The file.
+        sha1: Sha1Digest,
+        /// When they are asked again.
+        again: Duration,
+    },
     /// What the sources send is not what was declared.
     #[error("what the sources send for {sha1} does not match its digest")]
     Mismatch {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use super::claims::Doubts;
 use super::health::Health;
 use super::lane::REST;
 use super::plan::{Plan, Wish};
+use super::scraps::Scraps;
 use super::shared::{Shared, locked};
 use super::{TransferError, TransferState, TransferStatus};
 use crate::bandwidth::Class;
@@ -40,6 +42,8 @@ pub(super) struct State {
     pub(super) waiter_id: u64,
     pub(super) health: Option<Health>,
     pub(super) doubts: Doubts,
+    pub(super) scraps: Scraps,
+    pub(super) renewal: Renewal,
     pub(super) lanes: usize,
     pub(super) paused: bool,
     pub(super) verifying: bool,
@@ -51,6 +55,34 @@ pub(super) struct State {
     pub(super) failed: Option<(TransferError, Instant)>,
 }
 
+/// Whether the addresses were asked for anew since something came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    Possible,
+    UnderWay,
+    Done,
+}
+
+/// How somebody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// A client that has got nothing yet: it is told at once when no server can be reached.
+    Newcomer,
+    /// A client whose answer has begun.
+    Reader,
+    /// The background queue: for as long as something may come.
+    Queue,
+}
+
+/// What a client is told at least to wait before it asks again.
+const LEAST_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a client that has got nothing yet looks whether the servers are down.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the queue waits for servers that are down before it looks at another file.
+const QUEUE_PATIENCE: Duration = Duration::from_mins(1);
+
 impl Flow {
     pub(super) fn new(shared: Arc<Shared>, declaration: FileDeclaration, file: Arc<SparseFile>) -> Self {
         let progress = shared.clock.instant();
@@ -61,6 +93,8 @@ impl Flow {
             waiter_id: 0,
             health: None,
             doubts: Doubts::default(),
+            scraps: Scraps::new(Arc::clone(&shared.scraps)),
+            renewal: Renewal::Possible,
             lanes: 0,
             paused: false,
             verifying: false,
@@ -92,6 +126,7 @@ impl Flow {
             Some((error, until)) if *until > now => return Err(error.clone()),
             Some(_) => {
                 (state.failed, state.health, state.failures, state.trouble) = (None, None, 0, None);
+                state.renewal = Renewal::Possible;
             }
             None if state.paused && wish.reader => return Err(TransferError::Stopped { sha1: self.sha1() }),
             None => {}
@@ -101,7 +136,7 @@ impl Flow {
         }
         if !Arc::ptr_eq(&state.file, file) {
             state.file = Arc::clone(file);
-            state.plan.restart();
+            state.restart();
         }
         let id = state.plan.add(range, wish);
         self.wanted.notify_waiters();
@@ -140,8 +175,8 @@ impl Flow {
         self: &Arc<Self>,
         file: &Arc<SparseFile>,
         id: u64,
-        offset: u64,
-        limit: u64,
+        (offset, limit): (u64, u64),
+        waiter: Waiter,
     ) -> Result<u64, TransferError> {
         loop {
             let (landed, idle) = {
@@ -165,6 +200,11 @@ impl Flow {
                 if let Some(error) = state.spent(&self.shared) {
                     return Err(error);
                 }
+                if waiter == Waiter::Newcomer
+                    && let Some(error) = self.unreachable(&state)
+                {
+                    return Err(error);
+                }
                 let (sender, landed) = oneshot::channel();
                 state.waiter_id += 1;
                 let key = (offset / PIECE, state.waiter_id);
@@ -174,13 +214,23 @@ impl Flow {
             if idle {
                 self.kick();
             }
-            self.wait(landed).await?;
+            self.wait(landed, waiter).await?;
         }
     }
 
+    /// When no server that has the file can be reached, and none is to be tried just now.
+    fn unreachable(&self, state: &State) -> Option<TransferError> {
+        let now = self.shared.clock.instant();
+        let until = state.down_until(&self.shared, now).filter(|until| *until > now)?;
+        Some(TransferError::Unreachable { sha1: self.sha1(), again: (until - now).max(LEAST_AGAIN) })
+    }
+
     /// Waits for a landing, unless nothing of the file has come for too long.
-    async fn wait(&self, mut landed: oneshot::Receiver<()>) -> Result<(), TransferError> {
-        let patience = self.shared.config.patience;
+    async fn wait(&self, mut landed: oneshot::Receiver<()>, waiter: Waiter) -> Result<(), TransferError> {
+        let patience = match waiter {
+            Waiter::Queue => QUEUE_PATIENCE,
+            Waiter::Newcomer | Waiter::Reader => self.shared.config.patience,
+        };
         let stopping = self.shared.tasks.stopping();
         let mut since = self.shared.clock.instant();
         loop {
@@ -188,8 +238,22 @@ impl Flow {
                 // an error only says that everybody was woken
                 _ = &mut landed => return Ok(()),
                 () = stopping.cancelled() => return Err(TransferError::Stopping),
+                // an outage shows while one waits
+                () = tokio::time::sleep(LOOK), if waiter == Waiter::Newcomer => {
+                    let state = locked(&self.state);
+                    self.unreachable(&state).map_or(Ok(()), Err)?;
+                }
                 () = tokio::time::sleep_until(since + patience) => {
-                    let latest = locked(&self.state).progress;
+                    let (latest, down) = {
+                        let state = locked(&self.state);
+                        (state.progress, self.unreachable(&state))
+                    };
+                    if waiter == Waiter::Queue {
+                        // a link that is closed for the day, or a slow one, is nobody's fault
+                        down.map_or(Ok(()), Err)?;
+                        since = self.shared.clock.instant();
+                        continue;
+                    }
                     if latest <= since {
                         return Err(TransferError::TimedOut { sha1: self.sha1(), patience });
                     }
@@ -302,6 +366,17 @@ impl Flow {
 }
 
 impl State {
+    /// The file was dropped and begins anew.
+    pub(super) fn restart(&mut self) {
+        self.plan.restart();
+        self.scraps.clear();
+    }
+
+    /// When some server is asked again, while those of all sources are known to be down.
+    pub(super) fn down_until(&self, shared: &Shared, now: Instant) -> Option<Instant> {
+        self.health.as_ref()?.down_until(|url| shared.origins.closed(url, now))
+    }
+
     pub(super) fn fail(&mut self, error: TransferError, until: Instant) {
         self.failed = Some((error, until));
         self.waiters.clear();

@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::flow::Flow;
+use super::flow::{Flow, Waiter};
 use super::plan::Wish;
 use super::queue::Queue;
 use super::shared::{Shared, locked};
-use super::{Ahead, Config, Policy, Sources, TransferError, TransferState, TransferStatus};
+use super::{Ahead, Config, Policy, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
 use crate::content::{FileState, SparseFile, Store};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
@@ -25,6 +25,9 @@ const MAX_FLOWS: usize = 16_384;
 
 /// What [`Want::ready`] says at a time, so that it learns where its reader is and fetches on ahead of it.
 const STRIDE: u64 = 1024 * 1024;
+
+/// A reader that finds so much held ahead of it need not be followed: more than is fetched ahead of one.
+const FAR: u64 = 8 * 1024 * 1024;
 
 /// Asks for files. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +46,9 @@ pub struct Want {
     range: ByteRange,
     /// `None` when everything was held from the start.
     flow: Option<(Arc<Flow>, u64)>,
+    reader: bool,
+    /// Something of it was readable already.
+    begun: AtomicBool,
     inner: Arc<Inner>,
 }
 
@@ -123,7 +129,8 @@ impl Handle {
         let end = range.map_or(declaration.size, |range| range.end.min(declaration.size));
         let range = ByteRange { start: range.map_or(0, |range| range.start.min(end)), end };
         let file = self.open(declaration).await?;
-        let mut want = Want { range, flow: None, inner: Arc::clone(&self.0), file };
+        let (reader, begun) = (wish.reader, AtomicBool::new(false));
+        let mut want = Want { range, flow: None, reader, begun, inner: Arc::clone(&self.0), file };
         if self.0.wants.fetch_add(1, Ordering::Relaxed) >= MAX_WANTS {
             return Err(TransferError::Crowded);
         }
@@ -237,6 +244,11 @@ impl Handle {
         self.0.shared.clock.now()
     }
 
+    /// The servers that payloads come from, the cheapest first.
+    pub fn servers(&self) -> Vec<SourceStatus> {
+        self.0.shared.origins.status(self.0.shared.clock.instant())
+    }
+
     /// How many transfers wait in the background queue.
     pub fn queued(&self) -> usize {
         self.0.queue.len()
@@ -297,10 +309,27 @@ impl Want {
     pub async fn ready(&self, offset: u64) -> Result<u64, TransferError> {
         let limit = self.range.end.min(offset.saturating_add(STRIDE));
         match &self.flow {
-            Some((flow, id)) => flow.ready(&self.file, *id, offset, limit).await,
+            // whoever reads what is held meets no lock, but tells where it is before it reaches what is missing
+            Some(_) if self.file.held_until(offset, limit) == limit && self.is_far(limit) => Ok(limit),
+            Some((flow, id)) => {
+                let waiter = match self.reader {
+                    false => Waiter::Queue,
+                    true if self.begun.load(Ordering::Relaxed) => Waiter::Reader,
+                    true => Waiter::Newcomer,
+                };
+                let ready = flow.ready(&self.file, *id, (offset, limit), waiter).await?;
+                self.begun.store(true, Ordering::Relaxed);
+                Ok(ready)
+            }
             None if self.file.is_dropped() => Err(TransferError::Dropped { sha1: *self.file.sha1() }),
             None => Ok(limit),
         }
+    }
+
+    /// Whether so much is held behind `offset` that nothing need be fetched for this reader yet.
+    fn is_far(&self, offset: u64) -> bool {
+        let far = self.range.end.min(offset.saturating_add(FAR));
+        self.reader && !self.file.is_dropped() && self.file.held_until(offset, far) == far
     }
 
     /// Waits until the whole file is verified.

@@ -1,13 +1,15 @@
 //! How the sources of one file behave, and which to ask next. Pure: the time is given.
 //!
-//! **Invariant:** the sources' own order is kept among those that behave; one whose bytes did not match goes
-//! behind all others. It never gives a source up for good: that is for the next attempt to find out.
+//! **Invariant:** a dearer source is asked only while no cheaper one does well; among equals the sources' own order
+//! is kept, and one whose bytes did not match goes behind all others. It never gives a source up for good: that is for
+//! the next attempt to find out.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Source;
+use super::origins::{Closed, origin};
 
 /// The pause after a first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -18,20 +20,35 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause that a source may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
-/// Failures in a row after which a last resort is used beside.
+/// The pause after a first answer without the range that was asked for; it doubles as well.
+const FIRST_UNRANGED_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest such pause.
+const LONGEST_UNRANGED_PAUSE: Duration = Duration::from_mins(5);
+
+/// Failures in a row after which a dearer source, or a last resort, is used beside.
 const MAX_TROUBLE: u32 = 3;
 
+/// Who asks to be left alone for longer is not waited for while a dearer source is there.
+const LONG_BUSY: Duration = Duration::from_secs(10);
+
 /// Sources kept for a file.
-const MAX_SOURCES: usize = 8;
+const MAX_SOURCES: usize = 16;
 
 /// What is to be thought of a source after a request to it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blame {
     /// It may work again soon.
     Trouble,
+    /// Its server did not answer at all.
+    Unreachable,
     /// It asked to be left alone for so long.
     Busy(Duration),
-    /// It does not have the file, or has another one under this address.
+    /// It would send the whole file for a small part.
+    Unranged,
+    /// It does not have the file.
+    Gone,
+    /// It does not let us have the file, or has another one under this address.
     Unfit,
 }
 
@@ -52,16 +69,28 @@ struct Entry {
     failures: u32,
     until: Option<Instant>,
     unfit: bool,
+    gone: bool,
     used: bool,
     lied: u32,
     /// Failures in a row that nobody asked for.
     trouble: u32,
+    /// Answers in a row that had the whole file for a part of it.
+    unranged: u32,
 }
 
 impl Entry {
-    /// Whether it makes a last resort unnecessary.
-    fn is_good(&self) -> bool {
-        !self.unfit && !self.source.last_resort && self.lied == 0 && self.trouble < MAX_TROUBLE
+    /// From when on it may be asked.
+    fn free_at(&self, closed: Option<Closed>) -> Option<Instant> {
+        self.until.max(closed.map(|closed| closed.until))
+    }
+
+    /// Whether it makes a dearer source, or a last resort, unnecessary.
+    fn is_good(&self, now: Instant, closed: Option<Closed>, strictly: bool) -> bool {
+        let well = !self.unfit && !self.source.last_resort && self.lied == 0 && self.trouble < MAX_TROUBLE;
+        let down = closed.is_some_and(|closed| closed.known);
+        // a last resort must not shorten a wait that the source itself asked for
+        let busy = !strictly && self.until.is_some_and(|until| until > now + LONG_BUSY);
+        well && !down && !busy
     }
 }
 
@@ -76,27 +105,83 @@ impl Health {
             failures: 0,
             until: None,
             unfit: false,
+            gone: false,
             used: false,
             lied: 0,
             trouble: 0,
+            unranged: 0,
         };
-        Self(sources.into_iter().take(MAX_SOURCES).map(entry).collect())
+        let mut entries: Vec<_> = sources.into_iter().take(MAX_SOURCES).map(entry).collect();
+        entries.sort_by_key(|entry| entry.source.cost);
+        Self(entries)
     }
 
-    /// The source to ask now.
-    pub(super) fn pick(&self, now: Instant) -> Pick {
-        let resort = !self.0.iter().any(Entry::is_good);
-        let usable = |entry: &Entry| !entry.unfit && (resort || !entry.source.last_resort);
-        let fit = || self.0.iter().enumerate().filter(|(_, entry)| usable(entry));
-        let ready = fit().filter(|(_, entry)| entry.until.is_none_or(|until| until <= now));
-        if let Some((index, _)) = ready.min_by_key(|(index, entry)| (entry.lied, *index)) {
-            return Pick::Now(index);
+    /// The source to ask now; `closed` says which servers are not to be asked.
+    pub(super) fn pick(&self, now: Instant, closed: impl Fn(&str) -> Option<Closed>) -> Pick {
+        let entries: Vec<_> =
+            self.0.iter().map(|entry| (entry, closed(&entry.source.url))).enumerate().collect();
+        let good = |strictly: bool| {
+            let good = entries.iter().filter(|(_, (entry, closed))| entry.is_good(now, *closed, strictly));
+            good.map(|(_, (entry, _))| entry.source.cost).min()
+        };
+        let (tier, resort) = (good(false).unwrap_or(u32::MAX), good(true).is_none());
+        let usable = |entry: &Entry| {
+            !entry.unfit && (entry.source.cost <= tier) && (resort || !entry.source.last_resort)
+        };
+        let fit = || entries.iter().filter(|(_, (entry, _))| usable(entry));
+        let ready =
+            fit().filter(|(_, (entry, closed))| entry.free_at(*closed).is_none_or(|until| until <= now));
+        let order = |entry: &Entry| (entry.lied, entry.source.cost, entry.trouble >= MAX_TROUBLE);
+        if let Some((index, _)) = ready.min_by_key(|(index, (entry, _))| (order(entry), *index)) {
+            return Pick::Now(*index);
         }
-        fit().filter_map(|(_, entry)| entry.until).min().map_or(Pick::Nobody, Pick::At)
+        fit().filter_map(|(_, (entry, closed))| entry.free_at(*closed)).min().map_or(Pick::Nobody, Pick::At)
+    }
+
+    /// When the server of some source is asked again, while those of all of them are known to be down.
+    pub(super) fn down_until(&self, closed: impl Fn(&str) -> Option<Closed>) -> Option<Instant> {
+        let mut soonest: Option<Instant> = None;
+        for entry in self.0.iter().filter(|entry| !entry.unfit) {
+            let closed = closed(&entry.source.url).filter(|closed| closed.known)?;
+            soonest = Some(soonest.map_or(closed.until, |until| until.min(closed.until)));
+        }
+        soonest
+    }
+
+    /// Adds the addresses that are new. What runs from the others goes on.
+    pub(super) fn renew(&mut self, sources: Vec<Source>) {
+        for entry in Self::new(sources).0 {
+            let known = self.0.iter().position(|old| old.source.url == entry.source.url);
+            match known {
+                Some(index) => self.0[index].source.headers = entry.source.headers,
+                None if self.0.len() < 2 * MAX_SOURCES => self.0.push(entry),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether every source says that it does not have the file.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.iter().all(|entry| entry.gone)
     }
 
     pub(super) fn source(&self, index: usize) -> Option<&Source> {
         self.0.get(index).map(|entry| &entry.source)
+    }
+
+    /// How often in a row a source answered without the range.
+    pub(super) fn unranged(&self, index: usize) -> u32 {
+        self.0.get(index).map_or(0, |entry| entry.unranged)
+    }
+
+    /// Whether another source than this one may have the file.
+    pub(super) fn has_other(&self, index: usize) -> bool {
+        let fit = |entry: &Entry| !entry.unfit && entry.lied == 0 && entry.trouble == 0;
+        self.0.iter().enumerate().any(|(other, entry)| {
+            other != index
+                && fit(entry)
+                && !self.source(index).is_some_and(|source| same(source, &entry.source))
+        })
     }
 
     /// Pieces came from it.
@@ -108,25 +193,53 @@ impl Health {
         }
     }
 
+    /// It sent the range that it was asked for.
+    pub(super) fn ranged(&mut self, index: usize) {
+        if let Some(entry) = self.0.get_mut(index) {
+            entry.unranged = 0;
+        }
+    }
+
+    /// The beginning of a piece came from these addresses.
+    pub(super) fn contributed(&mut self, from: &[String]) {
+        for entry in self.0.iter_mut().filter(|entry| from.contains(&entry.source.url)) {
+            entry.used = true;
+        }
+    }
+
     /// A request to it failed. `jitter` in 0..=1 spreads those who wait for the same source.
     pub(super) fn failed(&mut self, index: usize, blame: Blame, now: Instant, jitter: f64) {
         let Some(entry) = self.0.get_mut(index) else { return };
+        if matches!(blame, Blame::Unfit | Blame::Gone) {
+            // an address with a query is signed for a time, and may only have expired
+            let signed = entry.source.url.contains('?');
+            (entry.unfit, entry.gone) = (true, blame == Blame::Gone && !signed);
+            return;
+        }
         // of several requests that fail together, the first tells it all
         if entry.until.is_some_and(|until| until > now) {
             return;
         }
+        let spread = 0.5 + jitter.clamp(0.0, 1.0) / 2.0;
         let doubled = FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16));
-        let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-        entry.failures += 1;
+        let pause = doubled.min(LONGEST_PAUSE).mul_f64(spread);
         match blame {
             Blame::Trouble => {
                 entry.until = Some(now + pause);
-                entry.trouble += 1;
+                (entry.trouble, entry.failures) = (entry.trouble + 1, entry.failures + 1);
             }
+            // the server's own pause counts, and is the same for all files
+            Blame::Unreachable => entry.trouble += 1,
             Blame::Busy(asked) => {
                 entry.until = Some(now + asked.min(LONGEST_RETRY_AFTER) + pause);
+                entry.failures += 1;
             }
-            Blame::Unfit => entry.unfit = true,
+            Blame::Unranged => {
+                let doubled = FIRST_UNRANGED_PAUSE * 2_u32.saturating_pow(entry.unranged.min(16));
+                entry.until = Some(now + doubled.min(LONGEST_UNRANGED_PAUSE).mul_f64(spread));
+                entry.unranged += 1;
+            }
+            Blame::Unfit | Blame::Gone => {}
         }
     }
 
@@ -143,21 +256,63 @@ impl Health {
     }
 }
 
+/// Whether two addresses are of one server.
+fn same(one: &Source, other: &Source) -> bool {
+    origin(&one.url) == origin(&other.url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sources(costs: [u32; 2]) -> Vec<Source> {
+        let source = |(url, cost): (&str, u32)| Source { cost, ..Source::from(url.to_owned()) };
+        ["http://a/x", "http://b/x"].into_iter().zip(costs).map(source).collect()
+    }
+
     fn two() -> Health {
-        Health::new(["http://a/x", "http://b/x"].map(|url| Source::from(url.to_owned())).to_vec())
+        Health::new(sources([10, 10]))
+    }
+
+    fn pick(health: &Health, now: Instant) -> Pick {
+        health.pick(now, |_| None)
     }
 
     #[test]
     fn a_source_in_trouble_rests_and_the_next_is_asked() {
         let (mut health, now) = (two(), Instant::now());
-        assert_eq!(health.pick(now), Pick::Now(0));
+        assert_eq!(pick(&health, now), Pick::Now(0));
         health.failed(0, Blame::Trouble, now, 1.0);
-        assert_eq!(health.pick(now), Pick::Now(1));
-        assert_eq!(health.pick(now + FIRST_PAUSE), Pick::Now(0));
+        assert_eq!(pick(&health, now), Pick::Now(1));
+        assert_eq!(pick(&health, now + FIRST_PAUSE), Pick::Now(0));
+    }
+
+    #[test]
+    fn a_dearer_source_is_asked_only_while_the_cheaper_does_badly() {
+        let now = Instant::now();
+        let mut health = Health::new(sources([50, 5]));
+        assert_eq!(health.source(0).unwrap().url, "http://b/x", "the cheaper first");
+        health.failed(0, Blame::Trouble, now, 1.0);
+        assert_eq!(pick(&health, now), Pick::At(now + FIRST_PAUSE), "a short pause is waited for");
+        let mut at = now;
+        for _ in 1..MAX_TROUBLE {
+            at += LONGEST_PAUSE;
+            health.failed(0, Blame::Trouble, at, 1.0);
+        }
+        assert_eq!(pick(&health, at), Pick::Now(1));
+        assert_eq!(pick(&health, at + LONGEST_PAUSE), Pick::Now(0), "it is tried again by itself");
+        health.delivered(0);
+        health.failed(0, Blame::Busy(Duration::from_mins(1)), at, 0.0);
+        assert_eq!(pick(&health, at), Pick::Now(1), "a long pause is not waited for");
+        health.delivered(0);
+        let down = |url: &str| {
+            url.starts_with("http://b").then_some(Closed { until: at + LONGEST_PAUSE, known: true })
+        };
+        assert_eq!(health.pick(at, down), Pick::Now(1));
+        assert_eq!(health.down_until(down), None);
+        health.failed(1, Blame::Unfit, at, 0.0);
+        assert_eq!(health.pick(at, down), Pick::At(at + LONGEST_PAUSE));
+        assert_eq!(health.down_until(down), Some(at + LONGEST_PAUSE));
     }
 
     #[test]
@@ -167,10 +322,10 @@ mod tests {
         health.failed(0, Blame::Trouble, now, 1.0);
         let later = now + FIRST_PAUSE;
         health.failed(0, Blame::Trouble, later, 1.0);
-        assert_eq!(health.pick(later), Pick::At(later + FIRST_PAUSE * 2));
+        assert_eq!(pick(&health, later), Pick::At(later + FIRST_PAUSE * 2));
         let later = later + FIRST_PAUSE * 2;
         health.failed(0, Blame::Busy(Duration::from_secs(9_999)), later, 0.0);
-        assert_eq!(health.pick(later), Pick::At(later + LONGEST_RETRY_AFTER + FIRST_PAUSE * 2));
+        assert_eq!(pick(&health, later), Pick::At(later + LONGEST_RETRY_AFTER + FIRST_PAUSE * 2));
     }
 
     #[test]
@@ -178,32 +333,60 @@ mod tests {
         let (mut health, now) = (two(), Instant::now());
         health.delivered(0);
         assert_eq!(health.lied(), ["http://a/x"]);
-        assert_eq!(health.pick(now), Pick::Now(1));
+        assert_eq!(pick(&health, now), Pick::Now(1));
+        health.contributed(&["http://b/x".to_owned()]);
+        assert_eq!(health.lied(), ["http://b/x"]);
         assert!(health.lied().is_empty());
     }
 
     #[test]
     fn a_last_resort_is_used_while_the_others_cannot_be() {
         let now = Instant::now();
-        let mut sources = ["http://a/x", "http://b/x"].map(|url| Source::from(url.to_owned())).to_vec();
+        let mut sources = sources([10, 10]);
         sources[1].last_resort = true;
         let mut health = Health::new(sources.clone());
         // a source that asks to be left alone is waited for
-        health.failed(0, Blame::Busy(Duration::from_secs(1)), now, 0.0);
-        assert!(matches!(health.pick(now), Pick::At(_)));
+        health.failed(0, Blame::Busy(Duration::from_secs(30)), now, 0.0);
+        assert!(matches!(pick(&health, now), Pick::At(_)));
         let mut at = now + Duration::from_mins(1);
         for _ in 0..MAX_TROUBLE {
-            assert_eq!(health.pick(at), Pick::Now(0));
+            assert_eq!(pick(&health, at), Pick::Now(0));
             health.failed(0, Blame::Trouble, at, 1.0);
             at += Duration::from_mins(1);
         }
-        assert_eq!(health.pick(at - Duration::from_mins(1)), Pick::Now(1), "while the first rests");
+        assert_eq!(pick(&health, at - Duration::from_mins(1)), Pick::Now(1), "while the first rests");
         health.delivered(0);
         health.failed(0, Blame::Trouble, at, 1.0);
-        assert!(matches!(health.pick(at), Pick::At(_)));
+        assert!(matches!(pick(&health, at), Pick::At(_)));
         let mut health = Health::new(sources);
         health.failed(0, Blame::Unfit, now, 0.0);
-        assert_eq!(health.pick(now), Pick::Now(1));
+        assert_eq!(pick(&health, now), Pick::Now(1));
+    }
+
+    #[test]
+    fn a_source_without_ranges_is_left_alone_for_longer_each_time() {
+        let (mut health, mut at) = (Health::new(sources([1, 1]).drain(..1).collect()), Instant::now());
+        for round in 0..4 {
+            assert_eq!((pick(&health, at), health.unranged(0)), (Pick::Now(0), round));
+            health.failed(0, Blame::Unranged, at, 1.0);
+            assert_eq!(pick(&health, at), Pick::At(at + FIRST_UNRANGED_PAUSE * 2_u32.pow(round)));
+            at += FIRST_UNRANGED_PAUSE * 2_u32.pow(round);
+        }
+        health.ranged(0);
+        assert_eq!(health.unranged(0), 0);
+        assert!(!health.has_other(0) && two().has_other(0));
+    }
+
+    #[test]
+    fn addresses_that_are_told_anew_are_asked_and_the_old_ones_stay() {
+        let (mut health, now) = (two(), Instant::now());
+        health.failed(0, Blame::Unfit, now, 0.0);
+        health.failed(1, Blame::Gone, now, 0.0);
+        assert_eq!((pick(&health, now), health.is_gone()), (Pick::Nobody, false));
+        health.renew(sources([10, 10]));
+        assert_eq!(pick(&health, now), Pick::Nobody, "the same addresses are no news");
+        health.renew(vec![Source::from("http://a/x?signed=anew".to_owned())]);
+        assert_eq!(pick(&health, now), Pick::Now(2));
     }
 
     #[test]
@@ -211,7 +394,7 @@ mod tests {
         let (mut health, now) = (two(), Instant::now());
         health.failed(0, Blame::Unfit, now, 0.0);
         health.failed(1, Blame::Unfit, now, 0.0);
-        assert_eq!(health.pick(now), Pick::Nobody);
-        assert_eq!(Health::new(Vec::new()).pick(now), Pick::Nobody);
+        assert_eq!(pick(&health, now), Pick::Nobody);
+        assert_eq!(pick(&Health::new(Vec::new()), now), Pick::Nobody);
     }
 }

@@ -45,6 +45,19 @@ impl Intake {
         Self { size, at, wanted, unfinished: Vec::new(), ready: Vec::new() }
     }
 
+    /// The same when the first piece has begun with these bytes: the stream brings its rest.
+    pub(super) fn resuming(mut self, begun: Vec<u8>) -> Self {
+        self.at += begun.len() as u64;
+        self.unfinished = begun;
+        self
+    }
+
+    /// The piece that is not whole yet, with its beginning; empty when none has begun.
+    pub(super) fn unfinished(&mut self) -> Piece {
+        let begun = std::mem::take(&mut self.unfinished);
+        (self.at.saturating_sub(1) / PIECE, begun)
+    }
+
     /// Takes bytes in; what is beyond the file's end is left out.
     pub(super) fn push(&mut self, mut bytes: Bytes) {
         while !bytes.is_empty() && self.at < self.size {
@@ -55,9 +68,9 @@ impl Intake {
             if !self.wanted.has(piece) {
                 continue;
             }
-            if self.unfinished.capacity() == 0 {
-                let rest = (end - piece * PIECE).min(PIECE);
-                self.unfinished.reserve_exact(usize::try_from(rest).unwrap_or_default());
+            let whole = usize::try_from((end - piece * PIECE).min(PIECE)).unwrap_or_default();
+            if self.unfinished.capacity() < whole {
+                self.unfinished.reserve_exact(whole - self.unfinished.len());
             }
             self.unfinished.extend_from_slice(&part);
             if self.at == end {
@@ -104,6 +117,22 @@ mod tests {
             assert_eq!(pieces, [(1, 65_536), (2, 65_536), (3, 10)], "{frame}");
             assert_eq!(intake.at(), size);
         }
+    }
+
+    #[test]
+    fn a_cut_piece_goes_on_where_it_was_cut() {
+        let mut intake = Intake::new(4 * PIECE, PIECE, Wanted::Run(1, 4));
+        feed(&mut intake, PIECE, 2 * PIECE + 100, 777);
+        assert_eq!(intake.take().len(), 1);
+        let (piece, begun) = intake.unfinished();
+        assert_eq!((piece, begun.len()), (2, 100));
+        let mut intake = Intake::new(4 * PIECE, 2 * PIECE, Wanted::Run(2, 4)).resuming(begun);
+        assert_eq!(intake.at(), 2 * PIECE + 100);
+        feed(&mut intake, 2 * PIECE + 100, 4 * PIECE, 5_000);
+        let pieces: Vec<_> =
+            intake.take().into_iter().map(|(at, bytes)| (at, bytes.len(), bytes[50])).collect();
+        assert_eq!(pieces, [(2, 65_536, 2), (3, 65_536, 3)]);
+        assert!(intake.unfinished().1.is_empty());
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fetch::Fault;
-use super::flow::{Flow, State};
-use super::health::{Health, Pick};
-use super::plan::{self, Run};
+use super::fault::Fault;
+use super::fetch::{Ended, Errand};
+use super::flow::{Flow, Renewal, State};
+use super::health::{Blame, Health, Pick};
+use super::plan::{self, InStore, Run};
 use super::shared::{Shared, locked};
 use super::verdict::REST_STORE;
 use super::{Source, TransferError};
@@ -31,10 +32,18 @@ const REST_GONE: Duration = Duration::from_secs(10);
 /// Between two looks at a budget that is spent: a more urgent wish may come meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The pause of a lane that another one forestalled.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers without the range in a row after which the whole file is taken: soon while a client waits for it, and
+/// after about ten minutes when nobody does.
+const UNRANGED_READER: u32 = 2;
+const UNRANGED_QUEUE: u32 = 8;
+
 /// What a lane does next.
 enum Step {
     Fetch { id: u64, run: Run, index: usize, source: Source, file: Arc<SparseFile> },
-    Learn,
+    Learn { anew: bool },
     Pause(Instant),
     End,
 }
@@ -42,7 +51,8 @@ enum Step {
 impl Flow {
     /// Starts lanes while there is something to ask for.
     pub(super) fn kick(self: &Arc<Self>) {
-        let allowed = self.shared.lanes();
+        let readers = locked(&self.state).plan.readers();
+        let allowed = self.shared.lanes(readers);
         let mut state = locked(&self.state);
         while state.lanes < allowed && state.failed.is_none() && !state.paused && state.has_work() {
             // until it is known whether the source takes ranges, one request finds out
@@ -58,21 +68,27 @@ impl Flow {
     async fn lane(self: Arc<Self>) {
         let stopping = self.shared.tasks.stopping();
         while !stopping.is_cancelled() {
+            let back = self.shared.origins.back.notified();
+            tokio::pin!(back);
+            back.as_mut().enable();
             let Some(place) = self.place().await else { return };
             match self.step() {
                 Step::Fetch { id, run, index, source, file } => {
-                    let before = file.held();
-                    let ended = super::fetch::run(&self, &file, id, run, index, &source, place).await;
-                    self.ended(id, index, &ended, file.held() > before);
+                    // while one lane paused the others ended
+                    self.kick();
+                    let errand = Errand { flow: &self, file: &file, id, run, index, source: &source };
+                    let ended = errand.fetch(place).await;
+                    self.ended(id, index, &source, &ended);
                 }
-                Step::Learn => {
-                    let sources = self.shared.sources.sources(&self.declaration).await;
-                    locked(&self.state).health.get_or_insert_with(|| Health::new(sources));
+                Step::Learn { anew } => {
+                    drop(place);
+                    self.learn(anew).await;
                 }
                 Step::Pause(until) => {
                     drop(place);
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
+                        () = back => {}
                         () = stopping.cancelled() => {}
                     }
                 }
@@ -130,6 +146,22 @@ impl Flow {
         self.forget_if_idle(&mut flows, &state);
     }
 
+    /// Asks where the file can be had; `anew` when no known address leads to it any more.
+    async fn learn(&self, anew: bool) {
+        let sources = &self.shared.sources;
+        if anew {
+            let renewed = sources.renewed(&self.declaration).await;
+            let mut state = locked(&self.state);
+            state.renewal = Renewal::Done;
+            if let Some(health) = &mut state.health {
+                health.renew(renewed);
+            }
+        } else {
+            let found = sources.sources(&self.declaration).await;
+            locked(&self.state).health.get_or_insert_with(|| Health::new(found));
+        }
+    }
+
     fn step(&self) -> Step {
         let window = plan::window(self.shared.link.limiter().rate().bytes_per_second());
         let step = locked(&self.state).step(&self.shared, self.sha1(), window);
@@ -140,35 +172,54 @@ impl Flow {
     }
 
     /// A run is over.
-    fn ended(self: &Arc<Self>, id: u64, index: usize, result: &Result<(), Fault>, came: bool) {
+    fn ended(self: &Arc<Self>, id: u64, index: usize, source: &Source, ended: &Ended) {
         let now = self.shared.clock.instant();
         let mut state = locked(&self.state);
         state.plan.ended(id);
-        if came {
-            state.failures = 0;
+        if ended.kept > 0 {
+            (state.failures, state.renewal) = (0, Renewal::Possible);
         }
-        let Err(fault) = result else {
-            state.trouble = None;
-            return;
+        let fault = match &ended.result {
+            Ok(()) => {
+                state.trouble = None;
+                return;
+            }
+            Err(Fault::Unwanted) => return,
+            Err(fault) => fault,
         };
-        tracing::debug!(sha1 = %self.sha1(), %fault, "a run ended early");
+        tracing::debug!(sha1 = %self.sha1(), source = %source.shown(), %fault, "a run ended early");
         state.trouble = Some(fault.to_string());
         if let Some(error) = fault.store_error(self.sha1()) {
             state.fail(error, now + REST_STORE);
             self.settled.notify_waiters();
             return;
         }
-        state.failures += u32::from(!came && !fault.is_spent());
         let jitter = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
-        if let (Some(health), Some(blame)) = (state.health.as_mut(), fault.blame()) {
+        let blame = fault.blame();
+        if blame == Some(Blame::Unreachable) {
+            self.shared.origins.unreachable(&source.url, ended.begun, now, jitter, &fault.to_string());
+        }
+        if let (Some(health), Some(blame)) = (state.health.as_mut(), blame) {
             health.failed(index, blame, now, jitter);
         }
+        state.failures += u32::from(ended.kept == 0 && fault.counts());
         if state.failures >= MAX_FAILURES {
             let patience = self.shared.config.patience;
             tracing::warn!(sha1 = %self.sha1(), %fault, "a transfer is given up for now");
             state.fail(TransferError::TimedOut { sha1: self.sha1(), patience }, now + REST);
             self.settled.notify_waiters();
         }
+    }
+
+    /// Whether a source that sends the whole file for a part of it is left alone for a while: when that would mostly
+    /// bring what is held, and it may take ranges again, or another does.
+    pub(super) fn refuses_whole(&self, id: u64, file: &SparseFile, index: usize) -> bool {
+        let state = locked(&self.state);
+        let Some(health) = &state.health else { return false };
+        let tries = if state.plan.readers() > 0 { UNRANGED_READER } else { UNRANGED_QUEUE };
+        let held = InStore { file, scraps: &state.scraps };
+        let waste = state.plan.is_waste(id, &held, self.declaration.size.div_ceil(PIECE));
+        waste && (health.unranged(index) < tries || health.has_other(index))
     }
 
     /// A source sends the whole file: which pieces the run `id` may take. `None` when the whole is on its
@@ -178,14 +229,15 @@ impl Flow {
         if state.plan.is_whole_under_way() {
             return None;
         }
-        Some(state.plan.widen(id, file, self.declaration.size.div_ceil(PIECE)))
+        let State { plan, scraps, .. } = &mut *state;
+        Some(plan.widen(id, &InStore { file, scraps }, self.declaration.size.div_ceil(PIECE)))
     }
 }
 
 impl State {
     fn has_work(&mut self) -> bool {
-        let file = Arc::clone(&self.file);
-        !file.is_complete() && self.plan.has_work(&*file)
+        let Self { file, plan, scraps, .. } = self;
+        !file.is_complete() && plan.has_work(&InStore { file, scraps })
     }
 
     /// Why nothing of what is wanted may cross the link now.
@@ -199,27 +251,33 @@ impl State {
         if self.failed.is_some() || self.paused || self.file.is_complete() {
             return None;
         }
-        let file = Arc::clone(&self.file);
-        let run = self.plan.peek(&*file)?;
+        let Self { file, plan, scraps, .. } = self;
+        let run = plan.peek(&InStore { file, scraps })?;
         Some(Purpose { class: run.class, requester: run.requester, file: Some(sha1) })
     }
 
+    fn pick(&self, shared: &Shared) -> Option<Pick> {
+        let now = shared.clock.instant();
+        self.health.as_ref().map(|health| health.pick(now, |url| shared.origins.closed(url, now)))
+    }
+
+    /// Whether the source that would be asked now is known to take ranges.
     fn takes_ranges(&self, shared: &Shared) -> bool {
-        let Some(health) = &self.health else { return false };
-        match health.pick(shared.clock.instant()) {
-            Pick::Now(index) => {
-                health.source(index).is_some_and(|source| shared.takes_ranges(&source.url) == Some(true))
-            }
-            _ => true,
-        }
+        let Some(Pick::Now(index)) = self.pick(shared) else { return false };
+        let source = self.health.as_ref().and_then(|health| health.source(index));
+        source.is_some_and(|source| shared.origins.takes_ranges(&source.url) == Some(true))
+    }
+
+    fn end(&mut self) -> Step {
+        self.lanes -= 1;
+        Step::End
     }
 
     /// Decides what a lane does; when it ends, it no longer counts.
     fn step(&mut self, shared: &Shared, sha1: Sha1Digest, window: u64) -> Step {
         let now = shared.clock.instant();
         if self.failed.is_some() || self.paused || !self.has_work() {
-            self.lanes -= 1;
-            return Step::End;
+            return self.end();
         }
         if let Some(error) = self.spent(shared) {
             self.trouble = Some(error.to_string());
@@ -227,29 +285,55 @@ impl State {
             self.waiters.clear();
             return Step::Pause(now + LOOK_AGAIN);
         }
-        let Some(health) = &self.health else { return Step::Learn };
-        match health.pick(now) {
-            Pick::At(until) => Step::Pause(until),
-            Pick::Nobody => {
-                self.fail(TransferError::Gone { sha1 }, now + REST_GONE);
-                self.lanes -= 1;
-                Step::End
+        match self.pick(shared) {
+            None => Step::Learn { anew: false },
+            Some(Pick::At(until)) => {
+                if self.down_until(shared, now).is_some() {
+                    // those who got nothing yet are told so
+                    self.waiters.clear();
+                }
+                Step::Pause(until)
             }
-            Pick::Now(index) => {
-                let source = health.source(index).cloned();
-                let alone =
-                    source.as_ref().is_none_or(|source| shared.takes_ranges(&source.url) != Some(true));
-                let run = if alone && self.plan.under_way() > 0 {
-                    None
-                } else {
-                    self.plan.next(&*Arc::clone(&self.file), window)
-                };
-                let (Some((id, run)), Some(source)) = (run, source) else {
-                    self.lanes -= 1;
-                    return Step::End;
-                };
-                Step::Fetch { id, run, index, source, file: Arc::clone(&self.file) }
+            Some(Pick::Nobody) => self.nobody(sha1, now),
+            Some(Pick::Now(index)) => self.fetch(shared, index, window),
+        }
+    }
+
+    /// None of the known addresses leads to the file.
+    fn nobody(&mut self, sha1: Sha1Digest, now: Instant) -> Step {
+        match self.renewal {
+            Renewal::Possible => {
+                self.renewal = Renewal::UnderWay;
+                return Step::Learn { anew: true };
             }
+            Renewal::UnderWay => return self.end(),
+            Renewal::Done => {}
+        }
+        let gone = self.health.as_ref().is_none_or(Health::is_gone);
+        let trouble = self.trouble.clone().unwrap_or_default();
+        let error =
+            if gone { TransferError::Gone { sha1 } } else { TransferError::Refused { sha1, trouble } };
+        self.fail(error, now + REST_GONE);
+        self.end()
+    }
+
+    fn fetch(&mut self, shared: &Shared, index: usize, window: u64) -> Step {
+        let now = shared.clock.instant();
+        let Some(source) = self.health.as_ref().and_then(|health| health.source(index)).cloned() else {
+            return self.end();
+        };
+        let alone = shared.origins.takes_ranges(&source.url) != Some(true);
+        if alone && self.plan.under_way() > 0 {
+            return self.end();
+        }
+        if !shared.origins.begin(&source.url, now) {
+            let closed = shared.origins.closed(&source.url, now);
+            return Step::Pause(closed.map_or(now + LEAST_PAUSE, |closed| closed.until));
+        }
+        let Self { file, plan, scraps, .. } = self;
+        match plan.next(&InStore { file, scraps }, window) {
+            Some((id, run)) => Step::Fetch { id, run, index, source, file: Arc::clone(file) },
+            None => self.end(),
         }
     }
 }

@@ -7,14 +7,18 @@
 mod answer;
 mod claims;
 mod error;
+mod fault;
 mod fetch;
 mod flow;
 mod handle;
 mod health;
 mod intake;
 mod lane;
+mod origins;
 mod plan;
 mod queue;
+mod receive;
+mod scraps;
 mod shared;
 mod tally;
 mod verdict;
@@ -53,6 +57,8 @@ pub enum Policy {
 /// How transfers behave.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Servers that the configuration names as sources, with what each costs: shown before they are used.
+    pub servers: Vec<(String, u32)>,
     /// What is fetched, and when.
     pub policy: Policy,
     /// A client that waits for a byte is told that it cannot be had when nothing of its file has arrived
@@ -62,7 +68,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { policy: Policy::Demand, patience: Duration::from_secs(90) }
+        Self { servers: Vec::new(), policy: Policy::Demand, patience: Duration::from_secs(90) }
     }
 }
 
@@ -73,6 +79,8 @@ pub struct Source {
     pub url: String,
     /// Sent with each request to it: what lets this server in there.
     pub headers: HeaderMap,
+    /// What its bytes cost beside those of others: asked only while no cheaper one does well.
+    pub cost: u32,
     /// Used only while the others cannot be.
     pub last_resort: bool,
 }
@@ -105,6 +113,11 @@ pub trait Sources: Send + Sync + 'static {
 
     /// The addresses of a file, the one to try first first; empty when it cannot be had now.
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a>;
+
+    /// Asks for the addresses anew, because none of those known leads to the file any more: they may have expired.
+    fn renewed<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
+        self.sources(file)
+    }
 }
 
 /// One running or waiting transfer, as lists and the API show it.
@@ -128,6 +141,41 @@ pub struct TransferStatus {
     pub flights: usize,
     /// What went wrong last, while it is not overcome.
     pub trouble: Option<String>,
+}
+
+/// A server that payloads come from, as lists and the API show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// `http://host:port`.
+    pub source: String,
+    /// What the configuration says it costs; `None` for a server that only metadata names.
+    pub cost: Option<u32>,
+    /// Whether it can be reached.
+    pub state: SourceState,
+    /// While it is down: when it is asked again.
+    pub retry_seconds: Option<u64>,
+    /// How long it has been down.
+    pub down_seconds: Option<u64>,
+    /// Whether it sends parts of files; `None` until it was asked.
+    pub ranges: Option<bool>,
+    /// Requests sent to it since the start.
+    pub requests: u64,
+    /// Bytes of payloads received from it since the start.
+    pub received: u64,
+    /// Why it could not be reached, until it answers again.
+    pub trouble: Option<String>,
+}
+
+/// Whether a server can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Nothing was asked of it yet.
+    Unused,
+    /// It answered last.
+    Up,
+    /// It did not answer last; it is asked again after growing pauses.
+    Down,
 }
 
 /// What a transfer does.
@@ -156,7 +204,7 @@ impl std::fmt::Debug for Source {
 
 impl From<String> for Source {
     fn from(url: String) -> Self {
-        Self { url, headers: HeaderMap::new(), last_resort: false }
+        Self { url, headers: HeaderMap::new(), cost: 0, last_resort: false }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::scraps::Scraps;
 use crate::bandwidth::{Class, Requester};
 use crate::content::{PIECE, SparseFile};
 use crate::domain::ByteRange;
@@ -27,11 +28,19 @@ const AHEAD: u64 = 64;
 /// Requesters remembered for their turns; more than wait for one file at once anywhere.
 const MAX_SERVED: usize = 4_096;
 
-/// Whose turn it is: class, runs under way for the requester, and when they had one last. The least goes first.
-type Rank = (Class, usize, u64);
+/// Pieces of a run that nobody wants any more and that are fetched all the same: breaking off would lose about as
+/// much of what is on its way.
+const SMALL_REST: u64 = 2;
+
+/// A whole file is taken from a source without ranges when no more than this part of it is held already.
+const SMALL_WASTE: u64 = 16;
+
+/// Whose turn it is: class, runs under way for the requester, when they had one last, and runs under way for the same
+/// wish. The least goes first.
+type Rank = (Class, usize, u64, usize);
 
 /// Nobody comes before this.
-const FIRST: Rank = (Class::Interactive, 0, 0);
+const FIRST: Rank = (Class::Interactive, 0, 0, 0);
 
 /// Pieces to ask for in one request at a rate in bytes a second (`None`: no limit), so that on a slow link
 /// nobody waits long behind another's window.
@@ -47,6 +56,8 @@ pub(super) struct Run {
     pub(super) class: Class,
     /// Whose wish it fulfils.
     pub(super) requester: Requester,
+    /// Which wish.
+    wish: u64,
 }
 
 impl Run {
@@ -86,11 +97,26 @@ struct Interest {
 /// Which pieces are there; a seam for tests.
 pub(super) trait Held {
     fn holds(&self, piece: u64) -> bool;
+
+    /// Whether the beginning of a piece is there; a run does not run into it, so that only its rest is asked for.
+    fn has_begun(&self, _piece: u64) -> bool {
+        false
+    }
 }
 
-impl Held for SparseFile {
+/// What is held of a file, and what has begun.
+pub(super) struct InStore<'a> {
+    pub(super) file: &'a SparseFile,
+    pub(super) scraps: &'a Scraps,
+}
+
+impl Held for InStore<'_> {
     fn holds(&self, piece: u64) -> bool {
-        self.holds_piece(piece)
+        self.file.holds_piece(piece)
+    }
+
+    fn has_begun(&self, piece: u64) -> bool {
+        self.scraps.has(piece)
     }
 }
 
@@ -162,6 +188,29 @@ impl Plan {
         self.under_way.iter().any(|(_, run)| (run.start..run.end).contains(&piece))
     }
 
+    /// How many readers move through parts of it.
+    pub(super) fn readers(&self) -> usize {
+        self.interests.values().filter(|interest| interest.wish.reader).count()
+    }
+
+    /// Whether so little is left of a run from `piece` on, or somebody still wants some of it, that it goes on.
+    pub(super) fn goes_on(&self, piece: u64, end: u64) -> bool {
+        let wanted = |interest: &Interest| interest.next < end && piece < interest.end;
+        end.saturating_sub(piece) <= SMALL_REST || self.interests.values().any(wanted)
+    }
+
+    /// Whether a file that comes whole, for the run `id`, would mostly bring what is held or under way elsewhere: of
+    /// `pieces`, those before the last one missing.
+    pub(super) fn is_waste(&self, id: u64, held: &impl Held, pieces: u64) -> bool {
+        let elsewhere = |piece: u64| {
+            let others = self.under_way.iter().filter(|(other, _)| *other != id);
+            others.clone().any(|(_, run)| (run.start..run.end).contains(&piece))
+        };
+        let last = (0..pieces).rev().find(|piece| !held.holds(*piece)).map_or(0, |piece| piece + 1);
+        let useless = (0..last).filter(|piece| held.holds(*piece) || elsewhere(*piece)).count() as u64;
+        useless > last / SMALL_WASTE
+    }
+
     /// Takes the next run out, under a number for [`Plan::ended`]: the most urgent class first, then the requester who
     /// has the fewest under way and waits longest, then the wish that came first.
     pub(super) fn next(&mut self, held: &impl Held, window: u64) -> Option<(u64, Run)> {
@@ -187,7 +236,7 @@ impl Plan {
             if best.is_some_and(|(best, _)| best == FIRST) {
                 break;
             }
-            let rank = self.rank(interest.wish);
+            let rank = self.rank(id, interest.wish);
             if best.is_some_and(|(best, _)| best <= rank) {
                 continue;
             }
@@ -204,23 +253,35 @@ impl Plan {
                 start += 1;
             }
             if start < limit {
-                let end = self.run_end(held, start, limit, window);
-                best = Some((rank, Run { start, end, class: rank.0, requester: interest.wish.requester }));
+                let end = self.run_end(held, start, self.reach(limit, rank.0), window);
+                let requester = interest.wish.requester;
+                best = Some((rank, Run { start, end, class: rank.0, requester, wish: id }));
             }
         }
         best.map(|(_, run)| run)
     }
 
-    fn rank(&self, wish: Wish) -> Rank {
+    fn rank(&self, id: u64, wish: Wish) -> Rank {
         let class = self.raised.map_or(wish.class, |raised| raised.min(wish.class));
         let theirs = self.under_way.iter().filter(|(_, run)| run.requester == wish.requester).count();
-        (class, theirs, self.served.get(&wish.requester).copied().unwrap_or(0))
+        let mine = self.under_way.iter().filter(|(_, run)| run.wish == id).count();
+        (class, theirs, self.served.get(&wish.requester).copied().unwrap_or(0), mine)
+    }
+
+    /// Where a wish that ends at `limit` is followed by others at least as urgent, so that one request does for them.
+    fn reach(&self, limit: u64, class: Class) -> u64 {
+        let next = |interest: &&Interest| {
+            interest.next <= limit && interest.wish.class <= class && interest.wish.reader
+        };
+        let ends = self.interests.values().filter(next).map(|other| other.end.min(other.next + AHEAD));
+        ends.fold(limit, u64::max)
     }
 
     /// A run may be half a window longer when that ends it: a last small request would cost a round trip.
     fn run_end(&self, held: &impl Held, start: u64, limit: u64, window: u64) -> u64 {
         let longest = window + window / 2;
-        let free = |piece: &u64| !held.holds(*piece) && !self.is_under_way(*piece);
+        let fresh = |piece: u64| piece == start || !held.has_begun(piece);
+        let free = |piece: &u64| !held.holds(*piece) && !self.is_under_way(*piece) && fresh(*piece);
         let gap = (start..limit.min(start + longest + 1)).take_while(free).count() as u64;
         if gap <= longest { start + gap } else { start + window }
     }
@@ -231,21 +292,13 @@ impl Plan {
         self.last_id
     }
 
-    /// A source sends the whole file whatever is asked: the run `id` takes every missing piece that is not
-    /// under way elsewhere. The answer says for each piece whether it is now that run's.
+    /// A source sends the whole file whatever is asked: the run `id` takes every missing piece of it, those under way
+    /// elsewhere too, because they may not come. The answer says for each piece whether it is that run's.
     pub(super) fn widen(&mut self, id: u64, held: &impl Held, pieces: u64) -> Vec<bool> {
-        let mine = |piece: u64| {
-            !held.holds(piece)
-                && !self
-                    .under_way
-                    .iter()
-                    .any(|(other, run)| *other != id && (run.start..run.end).contains(&piece))
-        };
-        let taken = (0..pieces).map(mine).collect();
         if let Some((_, run)) = self.under_way.iter_mut().find(|(under_way, _)| *under_way == id) {
             (run.start, run.end) = (0, pieces);
         }
-        taken
+        (0..pieces).map(|piece| !held.holds(piece)).collect()
     }
 
     /// Whether some run covers more than a window: the whole file is on its way.
@@ -387,6 +440,62 @@ mod tests {
         assert_eq!(take(&mut plan, &held), Some((300, 310)));
         assert_eq!(take(&mut plan, &held), Some((0, 16)));
         assert_eq!(plan.class(), Some(Class::Interactive));
+    }
+
+    #[test]
+    fn wishes_of_one_requester_take_turns_as_well() {
+        let mut plan = Plan::default();
+        let held = Pieces::default();
+        for wish in 0..3 {
+            plan.add(bytes(wish * 100 * PIECE, (wish + 1) * 100 * PIECE), reader());
+        }
+        let starts: Vec<_> = (0..6).filter_map(|_| take(&mut plan, &held)).map(|(start, _)| start).collect();
+        assert_eq!(starts, [0, 100, 200, 16, 116, 216]);
+        assert_eq!(plan.readers(), 3);
+    }
+
+    #[test]
+    fn a_run_that_nobody_wants_any_more_ends_soon() {
+        let mut plan = Plan::default();
+        let id = plan.add(bytes(0, 100 * PIECE), reader());
+        assert!(plan.goes_on(3, 16));
+        plan.moved(id, 20 * PIECE);
+        assert!(!plan.goes_on(3, 16) && plan.goes_on(14, 16) && plan.goes_on(18, 32));
+        plan.remove(id);
+        assert!(!plan.goes_on(18, 32));
+    }
+
+    #[test]
+    fn a_file_that_would_come_whole_for_little_is_waste() {
+        let mut plan = Plan::default();
+        let table = [(0..0, false), (0..6, false), (0..7, true), (40..100, false), (30..99, true)];
+        for (held, waste) in table {
+            assert_eq!(plan.is_waste(0, &Pieces(held.clone().collect()), 100), waste, "{held:?}");
+        }
+        plan.add(bytes(0, 100 * PIECE), reader());
+        let ids: Vec<u64> =
+            (0..2).filter_map(|_| plan.next(&Pieces::default(), WINDOW)).map(|(id, _)| id).collect();
+        assert!(plan.is_waste(ids[0], &Pieces::default(), 100), "the other run brings its part");
+        plan.ended(ids[1]);
+        assert!(!plan.is_waste(ids[0], &Pieces::default(), 100));
+    }
+
+    #[test]
+    fn a_run_ends_before_a_piece_that_has_begun() {
+        struct Begun;
+        impl Held for Begun {
+            fn holds(&self, piece: u64) -> bool {
+                piece < 2
+            }
+
+            fn has_begun(&self, piece: u64) -> bool {
+                piece == 2 || piece == 6
+            }
+        }
+        let mut plan = Plan::default();
+        plan.add(bytes(0, 9 * PIECE), reader());
+        let runs: Vec<_> = (0..2).filter_map(|_| plan.next(&Begun, WINDOW)).collect();
+        assert_eq!(runs.iter().map(|(_, run)| (run.start, run.end)).collect::<Vec<_>>(), [(2, 6), (6, 9)]);
     }
 
     #[test]

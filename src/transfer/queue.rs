@@ -35,8 +35,14 @@ const SMALL: u64 = 16 * 1024 * 1024;
 /// Files fetched beside them because an administrator raised them.
 const MAX_HURRIED: usize = 8;
 
-/// The pause before a file that failed is tried again.
-const AGAIN: Duration = Duration::from_mins(5);
+/// The pause before a file that failed is tried again; it doubles with each further failure.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The longest such pause.
+const LONGEST_AGAIN: Duration = Duration::from_mins(10);
+
+/// The pause of a worker that has nothing to do.
+const IDLE: Duration = Duration::from_mins(5);
 
 /// Between two looks at a budget that is spent.
 const SPENT: Duration = Duration::from_secs(5);
@@ -48,6 +54,9 @@ struct Wish {
     file: FileDeclaration,
     class: Class,
     not_before: Option<Instant>,
+    failures: u32,
+    /// Its servers could not be reached: it comes back with the first of them.
+    cut_off: bool,
     /// Named by [`Handle::hold`], so that the next list replaces it.
     listed: bool,
 }
@@ -111,7 +120,7 @@ impl Queue {
         }
         wishes.retain(|wish| wish.file.sha1 != file.sha1);
         let place = wishes.iter().position(|wish| wish.listed).unwrap_or(wishes.len());
-        wishes.insert(place, Wish { file, class, not_before: None, listed: false });
+        wishes.insert(place, Wish { listed: false, ..Wish::new(file, class) });
         drop(wishes);
         self.changed.notify_waiters();
         true
@@ -127,15 +136,15 @@ impl Queue {
         let running = locked(&self.running);
         let mut wishes = locked(&self.wishes);
         // one that failed keeps its pause
-        let paused: HashMap<Sha1Digest, Option<Instant>> =
-            wishes.iter().filter(|wish| wish.listed).map(|wish| (wish.file.sha1, wish.not_before)).collect();
+        let pause = |wish: &Wish| (wish.file.sha1, (wish.not_before, wish.failures, wish.cut_off));
+        let paused: HashMap<_, _> = wishes.iter().filter(|wish| wish.listed).map(pause).collect();
         wishes.retain(|wish| !wish.listed);
         let others: HashSet<Sha1Digest> = wishes.iter().map(|wish| wish.file.sha1).collect();
         while wishes.len() < MAX_QUEUE {
             let Some(Ahead { file, class }) = lacking.pop_front() else { break };
             if !running.contains_key(&file.sha1) && !others.contains(&file.sha1) {
-                let not_before = paused.get(&file.sha1).copied().flatten();
-                wishes.push_back(Wish { file, class, not_before, listed: true });
+                let (not_before, failures, cut_off) = paused.get(&file.sha1).copied().unwrap_or_default();
+                wishes.push_back(Wish { file, class, not_before, failures, cut_off, listed: true });
             }
         }
         drop(wishes);
@@ -239,11 +248,32 @@ impl Queue {
         locked(&self.running).remove(&wish.file.sha1);
     }
 
-    fn again(&self, wish: Wish, at: Instant) {
+    /// A file failed: it goes behind the others.
+    fn again(&self, wish: Wish, error: &TransferError, now: Instant) {
+        let cut_off = matches!(error, TransferError::Unreachable { .. });
+        let stopped = matches!(error, TransferError::Stopped { .. } | TransferError::Spent { .. });
+        let failures = if cut_off || stopped { 0 } else { wish.failures.saturating_add(1) };
+        let pause = AGAIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+        // what an administrator or a budget stopped is due as soon as they let it go on
+        let not_before = (!stopped).then(|| now + pause.min(LONGEST_AGAIN));
         let mut wishes = locked(&self.wishes);
         if wishes.len() < MAX_QUEUE && wishes.iter().all(|other| other.file.sha1 != wish.file.sha1) {
-            wishes.push_back(Wish { not_before: Some(at), ..wish });
+            wishes.push_back(Wish { not_before, failures, cut_off, ..wish });
         }
+    }
+
+    /// A server answers again: what waited for one need not wait any longer.
+    fn hurry(&self) {
+        for wish in locked(&self.wishes).iter_mut().filter(|wish| wish.cut_off) {
+            (wish.not_before, wish.cut_off) = (None, false);
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+impl Wish {
+    fn new(file: FileDeclaration, class: Class) -> Self {
+        Self { file, class, not_before: None, failures: 0, cut_off: false, listed: false }
     }
 }
 
@@ -253,6 +283,19 @@ pub(super) fn start(handle: &Handle) {
         let worker = handle.clone();
         handle.0.shared.tasks.spawn("background transfers", async move { work(&worker, takes).await });
     }
+    let watching = handle.clone();
+    handle.0.shared.tasks.spawn("return of servers", async move {
+        let stopping = watching.0.shared.tasks.stopping();
+        loop {
+            let back = watching.0.shared.origins.back.notified();
+            tokio::select! {
+                () = back => watching.0.queue.hurry(),
+                () = stopping.cancelled() => break,
+            }
+        }
+        // flows know what knows them
+        locked(&watching.0.shared.flows).clear();
+    });
 }
 
 async fn work(handle: &Handle, takes: Takes) {
@@ -265,7 +308,7 @@ async fn work(handle: &Handle, takes: Takes) {
         match queue.next(takes, shared.clock.instant(), may) {
             Ok(wish) => carry(handle, wish).await,
             Err(due) => {
-                let due = due.unwrap_or_else(|| shared.clock.instant() + AGAIN);
+                let due = due.unwrap_or_else(|| shared.clock.instant() + IDLE);
                 tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(due) => {}
@@ -287,17 +330,17 @@ async fn carry(handle: &Handle, wish: Wish) {
     };
     queue.end(&wish);
     match fetched {
-        Err(TransferError::Stopped { sha1 }) if queue.is_paused(&sha1) => {
-            queue.again(wish, shared.clock.instant());
+        Err(error @ TransferError::Stopped { .. }) if queue.is_paused(&wish.file.sha1) => {
+            queue.again(wish, &error, shared.clock.instant());
         }
         Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
-        Err(error @ TransferError::Spent { .. }) => {
-            tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link's budget");
-            queue.again(wish, shared.clock.instant());
+        Err(error @ (TransferError::Spent { .. } | TransferError::Unreachable { .. })) => {
+            tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link");
+            queue.again(wish, &error, shared.clock.instant());
         }
         Err(error) => {
             tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
-            queue.again(wish, shared.clock.instant() + AGAIN);
+            queue.again(wish, &error, shared.clock.instant());
         }
     }
 }
@@ -336,7 +379,7 @@ mod tests {
         let name = format!("{number}.cab");
         let file =
             FileDeclaration { sha1: Sha1Digest([number; 20]), sha256: None, size, name, patching: None };
-        Wish { file, class, not_before: None, listed: true }
+        Wish { listed: true, ..Wish::new(file, class) }
     }
 
     #[test]

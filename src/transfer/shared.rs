@@ -4,11 +4,13 @@
 //! flow's own state.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
 use super::flow::Flow;
+use super::origins::Origins;
 use super::{Config, Sources};
 use crate::bandwidth::LinkClient;
 use crate::content::Store;
@@ -18,8 +20,9 @@ use crate::runtime::{Clock, Tasks};
 /// Requests for one file at once, so that a distant source is filled.
 const LANES: usize = 4;
 
-/// Origins whose support of ranges is remembered.
-const MAX_ORIGINS: usize = 64;
+/// The same when several readers are at different parts of it: each gets its first piece without waiting for
+/// the windows of the others.
+const MOST_LANES: usize = 24;
 
 /// What all flows share.
 pub(super) struct Shared {
@@ -31,17 +34,13 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     pub(super) hashing: Arc<Semaphore>,
     pub(super) flows: Mutex<HashMap<Sha1Digest, Arc<Flow>>>,
-    origins: Mutex<HashMap<String, bool>>,
+    pub(super) origins: Origins,
+    /// Bytes of cut pieces, over all files.
+    pub(super) scraps: Arc<AtomicU64>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// `scheme://host:port` of an address.
-pub(super) fn origin(url: &str) -> &str {
-    let authority = url.find("://").map_or(0, |at| at + 3);
-    &url[..url[authority..].find('/').map_or(url.len(), |at| authority + at)]
 }
 
 impl Shared {
@@ -56,7 +55,8 @@ impl Shared {
         Self {
             hashing: Arc::new(Semaphore::new(1)),
             flows: Mutex::default(),
-            origins: Mutex::default(),
+            origins: Origins::new(&config.servers),
+            scraps: Arc::default(),
             config,
             store,
             link,
@@ -66,39 +66,9 @@ impl Shared {
         }
     }
 
-    /// Whether an origin answers ranges; `None` until it was seen.
-    pub(super) fn takes_ranges(&self, url: &str) -> Option<bool> {
-        locked(&self.origins).get(origin(url)).copied()
-    }
-
-    pub(super) fn note_ranges(&self, url: &str, takes: bool) -> bool {
-        let mut origins = locked(&self.origins);
-        if origins.len() >= MAX_ORIGINS && !origins.contains_key(origin(url)) {
-            origins.clear();
-        }
-        origins.insert(origin(url).to_owned(), takes) != Some(takes)
-    }
-
     /// Requests one file may have open: fewer when the link carries few and several files share it.
-    pub(super) fn lanes(&self) -> usize {
+    pub(super) fn lanes(&self, readers: usize) -> usize {
         let files = locked(&self.flows).len().max(1);
-        (self.link.max_transfers() / files).clamp(1, LANES)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_ends_before_the_path() {
-        let table = [
-            ("http://a:8530/Content/x?y", "http://a:8530"),
-            ("https://b/", "https://b"),
-            ("http://c", "http://c"),
-        ];
-        for (url, expected) in table {
-            assert_eq!(origin(url), expected);
-        }
+        (self.link.max_transfers() / files).clamp(1, LANES.max(readers.min(MOST_LANES)))
     }
 }

@@ -1,10 +1,12 @@
 //! What one answer brought: told as it is stored, and what is left over when the answer ends.
 //!
-//! **Invariant:** every byte of a body is told once, as stored or as wasted, however the answer ends.
+//! **Invariant:** every byte of a body is told once, as stored or as wasted, however the answer ends; the beginning of a
+//! cut piece with the answer that brings its rest.
 
 use std::sync::Arc;
 
-use super::shared::{Shared, origin};
+use super::origins::origin;
+use super::shared::Shared;
 use super::{Came, Source};
 use crate::bandwidth::Class;
 use crate::domain::{ByteRange, Sha1Digest};
@@ -27,6 +29,11 @@ impl Tally {
     /// A part of the body.
     pub(super) fn came(&mut self, bytes: usize) {
         self.untold += bytes as u64;
+    }
+
+    /// So much is kept for the answer that brings the rest of its piece, and told with it.
+    pub(super) fn kept(&mut self, bytes: usize) {
+        self.untold = self.untold.saturating_sub(bytes as u64);
     }
 
     /// It is held now.

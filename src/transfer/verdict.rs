@@ -97,7 +97,7 @@ impl Flow {
         {
             let mut state = locked(&self.state);
             state.file = file;
-            state.plan.restart();
+            state.restart();
             state.verifying = false;
             state.trouble = Some("the bytes did not match the digest; fetching again".to_owned());
             if let (None, Some(whole)) = (state.refetch, ByteRange::new(0, self.declaration.size)) {

@@ -30,6 +30,10 @@ pub struct Config {
     pub mode: Mode,
     /// Where payloads come from first.
     pub content_from: ContentFrom,
+    /// What a byte of payload from the upstream costs beside one from the others.
+    pub cost: u32,
+    /// Other places that payloads can be had from.
+    pub sources: Vec<PricedSource>,
     /// Whether an upstream that is a tailwater may be asked as one.
     pub peer: bool,
     /// Whether such an upstream is waited for: a change there starts a synchronisation here.
@@ -38,6 +42,28 @@ pub struct Config {
     pub dir: PathBuf,
     /// How the link was set up: Microsoft's service needs a client with one more trust root.
     pub link: LinkConfig,
+}
+
+/// What payloads from the upstream cost when nothing else is said.
+pub const USUAL_COST: u32 = 10;
+
+/// A place that payloads can be had from, and what they cost there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PricedSource {
+    /// Where.
+    pub place: Place,
+    /// The lowest is asked first.
+    pub cost: u32,
+}
+
+/// Where payloads can be had besides at the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A server that answers `/Content/<XX>/<SHA-1>.<ext>`: a WSUS, a tailwater, a web server with a `WsusContent`
+    /// folder. `http://server:8530`, without a slash at its end.
+    Server(String),
+    /// Microsoft's own addresses, as the metadata names them.
+    Microsoft,
 }
 
 /// When synchronisation starts by itself.

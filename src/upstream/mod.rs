@@ -15,6 +15,7 @@ mod fetch;
 mod ingest;
 mod peer;
 mod related;
+mod renewal;
 mod report;
 mod rollup;
 mod root;
@@ -34,7 +35,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Config, ContentFrom, Mode, Schedule};
+pub use config::{Config, ContentFrom, Mode, Place, PricedSource, Schedule, USUAL_COST};
 pub use error::{SyncError, UnknownCategory};
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 pub use rollup::RollupReport;
@@ -67,6 +68,7 @@ struct Inner {
     next_run: watch::Sender<Option<Timestamp>>,
     manner: Mutex<Manner>,
     questions: Mutex<sources::Questions>,
+    renewals: Mutex<renewal::Renewals>,
     /// Whether the upstream is a tailwater.
     acquaintance: Mutex<Acquaintance>,
     /// How far its lists were read.
@@ -130,6 +132,7 @@ impl Upstream {
             next_run: watch::Sender::new(None),
             manner: Mutex::new(Manner::of(&state)),
             questions: Mutex::default(),
+            renewals: Mutex::default(),
             acquaintance: Mutex::new(acquaintance),
             mark: watch::Sender::new(state.peer),
             rolling: tokio::sync::Mutex::default(),

@@ -1,7 +1,7 @@
 //! Where a payload can be had: at the upstream, and at Microsoft's own addresses.
 //!
-//! Invariant: an address is only ever that of the configured upstream or one that the upstream's metadata
-//! named. It never fetches.
+//! Invariant: an address is only ever that of a configured server or one that the upstream's metadata named. It never
+//! fetches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -12,8 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use super::session::SessionError;
-use super::{ContentFrom, SyncError, Upstream};
-use crate::catalog::KnownFile;
+use super::{ContentFrom, Place, PricedSource, SyncError, Upstream};
 use crate::domain::{FileDeclaration, Sha1Digest};
 use crate::wire::peer::{BASE, COOKIE_HEADER};
 use crate::wire::server_sync::download_files;
@@ -54,36 +53,61 @@ pub struct Address {
     pub url: String,
     /// To be sent to it, and to nobody else.
     pub headers: HeaderMap,
+    /// What its bytes cost beside those of others.
+    pub cost: u32,
     /// Only to be used while the others cannot be.
     pub last_resort: bool,
 }
 
-/// The addresses of a payload, the one to try first first.
-fn addresses(
-    upstream: &str,
-    file: &FileDeclaration,
-    known: Option<&KnownFile>,
-    catalog_only: bool,
+/// What decides where a payload is looked for.
+struct Choice<'a> {
+    upstream: &'a str,
+    /// What the upstream costs.
+    cost: u32,
     prefer: ContentFrom,
-) -> Vec<String> {
+    /// The upstream hands out only its catalog.
+    catalog_only: bool,
+    others: &'a [PricedSource],
+}
+
+/// The addresses of a payload with what they cost, the one to try first first.
+fn addresses(
+    choice: &Choice<'_>,
+    file: &FileDeclaration,
+    mu_url: Option<&str>,
+    uss_url: Option<&str>,
+) -> Vec<(String, u32)> {
+    let Choice { upstream, cost, prefer, catalog_only, others } = *choice;
     let own = format!("{upstream}{}", file.content_path());
-    let mu_url = known.and_then(|known| known.mu_url.clone()).filter(|url| is_web(url));
-    let uss_url = known.and_then(|known| known.uss_url.as_deref()).map(|url| {
+    let mu_url = mu_url.filter(|url| is_web(url)).map(str::to_owned);
+    let uss_url = uss_url.map(|url| {
         if is_web(url) { url.to_owned() } else { format!("{upstream}/{}", url.trim_start_matches('/')) }
     });
     let microsoft_first = catalog_only || prefer == ContentFrom::Microsoft;
-    let mut found = Vec::with_capacity(3);
+    let mut found = Vec::with_capacity(3 + others.len());
     if microsoft_first {
-        found.extend(mu_url);
-        found.extend(uss_url);
+        found.extend(mu_url.clone().map(|url| (url, cost)));
+        found.extend(uss_url.map(|url| (url, cost)));
         // an upstream that only hands out its catalog holds no payloads
         if !catalog_only || found.is_empty() {
-            found.push(own);
+            found.push((own, cost));
         }
     } else {
-        found.extend(uss_url);
-        found.push(own);
+        found.extend(uss_url.map(|url| (url, cost)));
+        found.push((own, cost));
     }
+    for other in others {
+        let url = match &other.place {
+            Place::Server(server) => Some(format!("{server}{}", file.content_path())),
+            Place::Microsoft => mu_url.clone(),
+        };
+        match url.map(|url| (found.iter().position(|(known, _)| *known == url), url)) {
+            Some((Some(known), _)) => found[known].1 = found[known].1.min(other.cost),
+            Some((None, url)) => found.push((url, other.cost)),
+            None => {}
+        }
+    }
+    found.sort_by_key(|(_, cost)| *cost);
     found
 }
 
@@ -93,26 +117,41 @@ fn is_web(url: &str) -> bool {
 }
 
 impl Upstream {
-    /// The addresses of a payload, the one to try first first. Microsoft's addresses come first, or at all,
-    /// when the upstream hands out only its catalog, or when the site prefers them.
+    /// The addresses of a payload, the one to try first first: by what they cost, and at the same cost the upstream's
+    /// before the others. Microsoft's addresses stand in the upstream's place when it hands out only its catalog, or
+    /// when the site prefers them.
     pub async fn sources(&self, file: &FileDeclaration) -> Vec<Address> {
         let (catalog, sha1) = (self.0.catalog.clone(), file.sha1);
         let known = tokio::task::spawn_blocking(move || catalog.file(&sha1)).await;
         let known = known.ok().and_then(Result::ok).flatten();
         let manner = self.0.manner();
         self.remind(manner.lazy && !manner.catalog_only, sha1);
-        let (url, prefer) = (&self.0.config.url, self.0.config.content_from);
-        let plain = addresses(url, file, known.as_ref(), manner.catalog_only, prefer);
-        let own = format!("{url}{}", file.content_path());
-        let peer = if plain.contains(&own) { self.peer_address(file).await } else { None };
+        let config = &self.0.config;
+        let choice = Choice {
+            upstream: &config.url,
+            cost: config.cost,
+            prefer: config.content_from,
+            catalog_only: manner.catalog_only,
+            others: &config.sources,
+        };
+        let (mut mu_url, mut uss_url) = known.map_or((None, None), |known| (known.mu_url, known.uss_url));
+        // what was told since the last synchronisation
+        if let Some(fresh) = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner).of(&sha1) {
+            mu_url = fresh.mu_url.clone().or(mu_url);
+            uss_url = fresh.uss_url.clone().or(uss_url);
+        }
+        let plain = addresses(&choice, file, mu_url.as_deref(), uss_url.as_deref());
+        let own = format!("{}{}", config.url, file.content_path());
+        let wants_own = plain.iter().any(|(url, _)| *url == own);
+        let peer = if wants_own { self.peer_address(file).await } else { None };
         let mut found = Vec::with_capacity(plain.len() + 1);
-        for url in plain {
+        for (url, cost) in plain {
             // the same bytes without a turn: only when it does not give turns
             let is_own = url == own && peer.is_some();
             if is_own {
-                found.extend(peer.clone());
+                found.extend(peer.clone().map(|peer| Address { cost, ..peer }));
             }
-            found.push(Address { url, last_resort: is_own, ..Address::default() });
+            found.push(Address { url, cost, last_resort: is_own, ..Address::default() });
         }
         found
     }
@@ -133,7 +172,7 @@ impl Upstream {
         let mut headers = HeaderMap::from_iter([(HeaderName::from_static(COOKIE_HEADER), cookie)]);
         headers.extend(token.map(|token| (AUTHORIZATION, token)));
         let url = format!("{}{BASE}/content/{}", self.0.config.url, file.sha1.hex());
-        Some(Address { url, headers, last_resort: false })
+        Some(Address { url, headers, ..Address::default() })
     }
 
     /// Tells a lazy upstream of a payload that it does not seem to hold, beside everything else.
@@ -200,24 +239,39 @@ mod tests {
             name: "x.cab".to_owned(),
             patching: None,
         };
-        let known = KnownFile {
-            declaration: file.clone(),
-            mu_url: Some("http://download.example.invalid/x.cab".to_owned()),
-            uss_url: None,
-        };
         let own = "http://wsus:8530/Content/49/A379D5526FB3A7A0423DA1CD7FC3182A8D448449.cab";
         let theirs = "http://download.example.invalid/x.cab";
-        let table: [(Option<&KnownFile>, bool, ContentFrom, &[&str]); 5] = [
-            (Some(&known), false, ContentFrom::Upstream, &[own]),
-            (Some(&known), false, ContentFrom::Microsoft, &[theirs, own]),
-            (Some(&known), true, ContentFrom::Upstream, &[theirs]),
+        let table: [(Option<&str>, bool, ContentFrom, &[&str]); 5] = [
+            (Some(theirs), false, ContentFrom::Upstream, &[own]),
+            (Some(theirs), false, ContentFrom::Microsoft, &[theirs, own]),
+            (Some(theirs), true, ContentFrom::Upstream, &[theirs]),
             (None, true, ContentFrom::Upstream, &[own]),
             (None, false, ContentFrom::Microsoft, &[own]),
         ];
-        for (known, catalog_only, prefer, wanted) in table {
-            assert_eq!(addresses("http://wsus:8530", &file, known, catalog_only, prefer), wanted);
+        let choice = |catalog_only, prefer| Choice {
+            upstream: "http://wsus:8530",
+            cost: 10,
+            prefer,
+            catalog_only,
+            others: &[],
+        };
+        let urls = |choice: &Choice<'_>, mu_url| -> Vec<String> {
+            addresses(choice, &file, mu_url, None).into_iter().map(|(url, _)| url).collect()
+        };
+        for (mu_url, catalog_only, prefer, wanted) in table {
+            assert_eq!(urls(&choice(catalog_only, prefer), mu_url), wanted);
         }
-        let hostile = KnownFile { mu_url: Some("file:///etc/passwd".to_owned()), ..known };
-        assert_eq!(addresses("http://wsus:8530", &file, Some(&hostile), true, ContentFrom::Upstream), [own]);
+        assert_eq!(urls(&choice(true, ContentFrom::Upstream), Some("file:///etc/passwd")), [own]);
+
+        // a cheap server before the upstream, Microsoft behind it, and a server of the same cost behind it too
+        let others = [
+            PricedSource { place: Place::Microsoft, cost: 50 },
+            PricedSource { place: Place::Server("http://same:8530".to_owned()), cost: 10 },
+            PricedSource { place: Place::Server("http://near:8530".to_owned()), cost: 1 },
+        ];
+        let choice = Choice { others: &others, ..choice(false, ContentFrom::Upstream) };
+        let (near, same) = (own.replace("wsus", "near"), own.replace("wsus", "same"));
+        assert_eq!(urls(&choice, Some(theirs)), [&near, own, &same, theirs]);
+        assert_eq!(urls(&choice, None), [&near, own, &same]);
     }
 }

@@ -94,7 +94,9 @@ async fn what_is_approved_is_fetched_ahead_when_the_policy_says_so() {
         json(&server, &["updates", "approve", id, "--group", "All Computers"]);
         let held = || {
             let shown = json(&server, &["updates", "show", id]);
-            shown["files"].as_array().unwrap().iter().all(|file| file["state"] == "verified")
+            // what agents only ever read ranges of comes with demand
+            let whole = |file: &&Value| !file["name"].as_str().unwrap().contains(".psf");
+            shown["files"].as_array().unwrap().iter().filter(whole).all(|file| file["state"] == "verified")
         };
         let began = std::time::Instant::now();
         while !held() {

@@ -147,7 +147,8 @@ async fn when_the_last_reader_leaves_fetching_stops_soon() {
     assert!(last < 24 * MIB, "{last} bytes were fetched for a reader who left at once");
     assert!(world.transfer.list().is_empty(), "{:?}", world.transfer.list());
     let held = world.store.status(&file.sha1).unwrap().held;
-    assert_eq!(held, last, "what came is kept");
+    // less what was on its way when the requests were broken off
+    assert!(held <= last && last - held < MIB, "what came is kept: {held} of {last}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,8 @@ impl Replica {
             token: None,
             mode: Mode::Autonomous,
             content_from: ContentFrom::Upstream,
+            cost: tailwater::upstream::USUAL_COST,
+            sources: Vec::new(),
             peer: true,
             follow: false,
             dir: dir.join("tmp"),

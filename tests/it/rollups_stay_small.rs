@@ -50,6 +50,8 @@ impl Branch {
             follow: false,
             peer: false,
             content_from: ContentFrom::Upstream,
+            cost: tailwater::upstream::USUAL_COST,
+            sources: Vec::new(),
             dir: dir.join("tmp"),
             link: link_config,
         };

@@ -80,6 +80,7 @@ impl Store {
         let url = stored.file_urls.iter().find(|url| url.sha1 == *sha1);
         let known = stored.facts.files.iter().find(|file| file.sha1 == *sha1).map(|file| KnownFile {
             declaration: file.clone(),
+            update: stored.facts.identity,
             mu_url: url.and_then(|url| url.mu_url.clone()),
             uss_url: url.and_then(|url| url.uss_url.clone()),
         });

@@ -267,6 +267,8 @@ pub struct ComputerDetail {
 pub struct KnownFile {
     /// As its document declares it.
     pub declaration: FileDeclaration,
+    /// A revision that declares it.
+    pub update: UpdateIdentity,
     /// `MUUrl`, never with a query.
     pub mu_url: Option<String>,
     /// `UssUrl`.

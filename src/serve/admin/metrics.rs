@@ -17,10 +17,16 @@ use prometheus_client::registry::{Registry, Unit};
 use super::api::{Result, Services};
 use super::error::ApiError;
 use crate::bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
+use crate::transfer::SourceState;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
     class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,6 +49,7 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
     budget(&services, &mut registry);
     ledger(&services, &mut registry);
     content(&services, &mut registry);
+    sources(&services, &mut registry);
     catalog(&services, &mut registry);
     downstream(&services, &mut registry);
     let mut text = String::new();
@@ -184,6 +191,18 @@ fn content(services: &Services, registry: &mut Registry) {
     registry.register("needs_requests_missed", help, missed);
     let running = u64::try_from(services.transfers.list().len()).unwrap_or(u64::MAX);
     registry.register("transfers", "Transfers that run, wait or failed lately", ConstGauge::new(running));
+}
+
+/// Servers of the configuration only: others are what documents say.
+fn sources(services: &Services, registry: &mut Registry) {
+    let (received, up): (Counts<SourceLabel>, Counts<SourceLabel>) = (Family::default(), Family::default());
+    for server in services.transfers.servers().into_iter().filter(|server| server.cost.is_some()) {
+        let label = SourceLabel { source: server.source };
+        received.get_or_create(&label).set(server.received);
+        up.get_or_create(&label).set(u64::from(server.state != SourceState::Down));
+    }
+    registry.register("source_received_bytes", "Payload bytes received since start, by server", received);
+    registry.register("source_up", "0 while a server that payloads come from cannot be reached", up);
 }
 
 fn downstream(services: &Services, registry: &mut Registry) {

@@ -31,7 +31,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
                          "wanted": wanted, "fetch": about.fetch, "max_size": about.max_size, "full": usage.full },
             "ledger": super::ledger::since_start(&services),
             "served": { "bytes": services.served.load(Ordering::Relaxed) },
-            "link": reading(&services),
+            "link": reading(&services), "sources": services.transfers.servers(),
             "computers": totals.computers, "computers_below": totals.computers_below,
             "servers_below": totals.servers_below, "last_rollup": services.sync.last_rollup(),
             "workers": services.tasks.status(), "warnings": warnings(&services),

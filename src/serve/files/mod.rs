@@ -326,6 +326,9 @@ impl Service {
                 .as_second()
                 .saturating_sub(self.0.transfer.now().as_second())
                 .clamp(1, LONGEST_RETRY_AFTER),
+            TransferError::Unreachable { again, .. } => {
+                i64::try_from(again.as_secs()).unwrap_or(RETRY_AFTER).clamp(1, LONGEST_RETRY_AFTER)
+            }
             _ => RETRY_AFTER,
         };
         refusal(sha1, error, wait)
@@ -343,9 +346,10 @@ fn refusal(sha1: &Sha1Digest, error: &TransferError, wait: i64) -> Response {
         }
         TransferError::Elsewhere { url: None, .. } | TransferError::Gone { .. } => return not_found(),
         TransferError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
-        TransferError::Mismatch { .. } => StatusCode::BAD_GATEWAY,
+        TransferError::Mismatch { .. } | TransferError::Refused { .. } => StatusCode::BAD_GATEWAY,
         TransferError::Dropped { .. }
         | TransferError::Stopped { .. }
+        | TransferError::Unreachable { .. }
         | TransferError::Crowded
         | TransferError::Spent { .. }
         | TransferError::Store(_)

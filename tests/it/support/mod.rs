@@ -9,6 +9,7 @@
     reason = "test code: what cannot be set up ends the test"
 )]
 
+pub mod bad_link;
 pub mod client;
 pub mod origin;
 pub mod world;

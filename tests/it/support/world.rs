@@ -119,7 +119,11 @@ impl World {
         };
         let limiter = Limiter::new(setup.rate, &clock, &tasks);
         let link = LinkClient::new(link_config, &limiter, &Meter::new(&clock), &clock, &tasks).unwrap();
-        let transfer_config = transfer::Config { policy: setup.policy, patience: setup.patience };
+        let transfer_config = transfer::Config {
+            policy: setup.policy,
+            patience: setup.patience,
+            ..transfer::Config::default()
+        };
         let sources = Arc::new(known.clone());
         let transfer =
             Handle::new(transfer_config, store.clone(), link, sources, clock.clone(), tasks.clone());

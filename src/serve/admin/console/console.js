@@ -117,6 +117,8 @@ async function statusPage() {
     make("p", { className: "faint" }, `Of ${bytes(ledger.total.served)} served, ${bytes(ledger.total.avoided)} did not cross the link again; ${bytes(ledger.ahead)} are held that nobody was served yet.`),
     table(["Day", "Received", "Payload", "Wasted", "Served", "Fetched", "Avoided"], ledger.rows.map((r) => make("tr", {}, cell(r.name), ...["received", "payload", "wasted", "served", "fetched", "avoided"].map((k) => cell(bytes(r[k])))))),
     table(["Purpose", "Received", "Sent"], link.by_class.map((c) => make("tr", {}, cell(c.class), cell(bytes(c.received)), cell(bytes(c.sent))))),
+    status.sources.length < 2 && status.sources.every((s) => s.state !== "down") ? null : table(["Source of payloads", "Cost", "State", "Received"], status.sources.map((s) => make("tr", {},
+      cell(s.source), cell(s.cost ?? ""), cell(s.state === "down" ? `down, asked again in ${s.retry_seconds} s: ${s.trouble}` : s.state), cell(bytes(s.received))))),
     make("h2", {}, "Workers"),
     table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running))))].filter(Boolean));
 }

@@ -1,0 +1,227 @@
+//! The body of an answer: whole pieces go to the store, and whoever waits for them is told.
+//!
+//! **Invariant:** a piece is told about only after the store has it. A source is given up for slowness by the bytes
+//! that come, never by how long the whole takes. What nobody wants any more is broken off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+
+use super::claims::Claims;
+use super::fault::Fault;
+use super::flow::Flow;
+use super::intake::{Intake, Piece};
+use super::scraps::Scrap;
+use super::shared::{Shared, locked};
+use super::tally::Tally;
+use crate::bandwidth::LinkBody;
+use crate::content::{ContentError, PIECE, Room, SparseFile, piece_hash};
+use crate::domain::ByteRange;
+
+/// Pieces written in one go when they arrive faster than they are written.
+const BATCH: usize = 8;
+
+/// The rest of a run that comes within this time is taken, wanted or not.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// A source that sends less than [`SLOW_BYTES`] in this time is given up for another, or asked anew.
+const SLOW_TIME: Duration = Duration::from_mins(1);
+
+/// 2 kbit/s: below any link that is in use.
+const SLOW_BYTES: u64 = 16 * 1024;
+
+/// At lower rates in force, in bytes a second, slowness is our own.
+const SLOW_RATE: u64 = 125_000;
+
+/// Where a run's bytes go.
+pub(super) struct Target<'a> {
+    pub(super) flow: &'a Arc<Flow>,
+    pub(super) file: &'a Arc<SparseFile>,
+    /// Which source they come from.
+    pub(super) index: usize,
+    pub(super) url: &'a str,
+    pub(super) room: Room,
+    /// What the source says of the pieces.
+    pub(super) claims: Arc<Claims>,
+    /// Pieces that were not taken.
+    pub(super) damaged: usize,
+    /// Who sent the beginning of the first piece.
+    pub(super) from: Vec<String>,
+    pub(super) tally: Tally,
+}
+
+/// A body on its way to its target.
+pub(super) struct Incoming<'a> {
+    pub(super) target: Target<'a>,
+    pub(super) intake: Intake,
+    /// Where it ends.
+    pub(super) end: u64,
+    /// Up to which piece it may be broken off when nobody wants the rest; `None` when it is not.
+    pub(super) leaves: Option<u64>,
+    /// Bytes that came.
+    pub(super) kept: u64,
+}
+
+/// How fast bytes come.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Whether too little came since it was looked at last; looks again a [`SLOW_TIME`] later.
+    fn is_slow(&mut self, shared: &Shared) -> bool {
+        let little = self.bytes < SLOW_BYTES;
+        (self.since, self.bytes) = (shared.clock.instant(), 0);
+        little && shared.link.limiter().rate().bytes_per_second().is_none_or(|rate| rate >= SLOW_RATE)
+    }
+}
+
+impl Incoming<'_> {
+    /// Reads the body to its end, storing pieces as they become whole: the bytes that came, and how it ended.
+    pub(super) async fn receive(mut self, mut body: LinkBody) -> (u64, Result<(), Fault>) {
+        let result = self.read(&mut body).await;
+        drop(body);
+        let (piece, begun) = self.intake.unfinished();
+        if result.is_err() && !begun.is_empty() {
+            let mut from = std::mem::take(&mut self.target.from);
+            from.push(self.target.url.to_owned());
+            self.target.tally.kept(begun.len());
+            locked(&self.target.flow.state).scraps.keep(piece, Scrap { bytes: begun, from });
+        }
+        self.target.flow.shared.origins.received(self.target.url, self.kept);
+        (self.kept, result)
+    }
+
+    async fn read(&mut self, body: &mut LinkBody) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.target.flow.shared);
+        let begun = shared.clock.instant();
+        let mut pace = Pace { since: begun, bytes: 0 };
+        while self.intake.at() < self.end {
+            // write at once when nothing more is there yet: somebody waits for it
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame(), if self.intake.ready() < BATCH => Some(frame),
+                () = std::future::ready(()), if self.intake.ready() > 0 => None,
+                () = tokio::time::sleep_until(pace.since + SLOW_TIME) => {
+                    if pace.is_slow(&shared) { return Err(Fault::Slow) }
+                    continue;
+                }
+            };
+            match frame {
+                None => {
+                    let waits = self.intake.ready() < BATCH;
+                    self.target.store(self.intake.take()).await?;
+                    // what has come already is taken, wanted or not: it has crossed the link
+                    if waits {
+                        self.goes_on(begun)?;
+                    }
+                }
+                Some(Some(Ok(frame))) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        pace.bytes += bytes.len() as u64;
+                        self.kept += bytes.len() as u64;
+                        self.target.tally.came(bytes.len());
+                        self.intake.push(bytes);
+                    }
+                }
+                Some(Some(Err(error))) => {
+                    self.target.store(self.intake.take()).await?;
+                    return Err(error.into());
+                }
+                Some(None) => break,
+            }
+        }
+        self.target.store(self.intake.take()).await?;
+        match self.target.damaged {
+            _ if self.intake.at() < self.end => Err(Fault::Short),
+            0 => {
+                self.finish(body).await;
+                Ok(())
+            }
+            damaged => Err(Fault::Damaged(damaged)),
+        }
+    }
+
+    /// Lets the connection serve again, when nothing more comes on it.
+    async fn finish(&mut self, body: &mut LinkBody) {
+        let size = self.target.flow.declaration.size;
+        if self.leaves.is_some() || self.end == size {
+            // an end that does not come at once is not waited for
+            tokio::select! {
+                biased;
+                _ = body.frame() => {}
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+
+    /// Breaks off when nobody wants the rest any more, unless it will be here at once: breaking off loses what is on
+    /// its way.
+    fn goes_on(&self, since: Instant) -> Result<(), Fault> {
+        let Some(until) = self.leaves else { return Ok(()) };
+        let took = self.target.flow.shared.clock.instant().duration_since(since);
+        let left = (until * PIECE).saturating_sub(self.intake.at());
+        if took.as_millis() * u128::from(left) <= AT_ONCE.as_millis() * u128::from(self.kept) {
+            return Ok(());
+        }
+        let plan = &locked(&self.target.flow.state).plan;
+        if plan.goes_on(self.intake.at() / PIECE, until) { Ok(()) } else { Err(Fault::Unwanted) }
+    }
+}
+
+impl Target<'_> {
+    /// Leaves out the pieces that are not what the source says they are.
+    async fn whole(&mut self, pieces: Vec<Piece>) -> Result<Vec<Piece>, Fault> {
+        let hashed = tokio::task::spawn_blocking(move || {
+            pieces.into_iter().map(|(index, piece)| (piece_hash(&piece), (index, piece))).collect::<Vec<_>>()
+        });
+        let hashed = hashed.await.map_err(|_join| Fault::Stopping)?;
+        let count = hashed.len();
+        let mut state = locked(&self.flow.state);
+        let taken: Vec<Piece> = hashed
+            .into_iter()
+            .filter(|(hash, (index, _))| state.doubts.takes(*index, *hash, self.claims.of(*index)))
+            .map(|(_, piece)| piece)
+            .collect();
+        drop(state);
+        self.damaged += count - taken.len();
+        Ok(taken)
+    }
+
+    async fn store(&mut self, mut pieces: Vec<Piece>) -> Result<(), Fault> {
+        if !self.claims.is_empty() {
+            pieces = self.whole(pieces).await?;
+        }
+        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
+        let landed = first.0..last.0 + 1;
+        let bytes = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        let (store, file) = (self.flow.shared.store.clone(), Arc::clone(self.file));
+        let written = tokio::task::spawn_blocking(move || {
+            let mut fresh = Vec::new();
+            let result = pieces.iter().try_for_each(|(index, piece)| {
+                let (held, start) = (file.holds_piece(*index), index * PIECE);
+                store.write_piece(&file, *index, piece)?;
+                fresh.extend(ByteRange::new(start, start + piece.len() as u64).filter(|_| !held));
+                Ok::<(), ContentError>(())
+            });
+            (result, fresh)
+        });
+        let (result, fresh) = written.await.map_err(|_join| Fault::Stopping)?;
+        self.room.used(bytes);
+        for range in fresh {
+            self.tally.stored(range);
+        }
+        if !self.from.is_empty() {
+            let from = std::mem::take(&mut self.from);
+            if let Some(health) = &mut locked(&self.flow.state).health {
+                health.contributed(&from);
+            }
+        }
+        // even when one piece could not be written, those before it are there
+        self.flow.landed(self.file, self.index, landed);
+        result.map_err(Fault::from)
+    }
+}

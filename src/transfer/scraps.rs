@@ -1,0 +1,103 @@
+//! The beginnings of pieces whose exchange broke off, so that only their rest is asked for.
+//!
+//! **Invariant:** over all files at most [`MOST_BYTES`] are kept, in memory only: after a crash a cut piece begins
+//! anew. A beginning is given out once. It never counts as held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Kept over all files: 512 cut pieces.
+const MOST_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Kept of one file: more than it has requests at once.
+const MOST_PIECES: usize = 64;
+
+/// The beginning of a piece.
+#[derive(Debug)]
+pub(super) struct Scrap {
+    /// Its first bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Who sent them, to be blamed with the others when the file does not match.
+    pub(super) from: Vec<String>,
+}
+
+/// Those of one file.
+#[derive(Debug)]
+pub(super) struct Scraps {
+    pieces: BTreeMap<u64, Scrap>,
+    total: Arc<AtomicU64>,
+}
+
+impl Scraps {
+    /// `total` counts what all files keep.
+    pub(super) fn new(total: Arc<AtomicU64>) -> Self {
+        Self { pieces: BTreeMap::new(), total }
+    }
+
+    /// Keeps the beginning of a piece, where there is room for it.
+    pub(super) fn keep(&mut self, piece: u64, scrap: Scrap) {
+        let bytes = scrap.bytes.len() as u64;
+        if bytes == 0 || self.pieces.len() >= MOST_PIECES {
+            return;
+        }
+        if self.total.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_BYTES {
+            self.total.fetch_sub(bytes, Ordering::Relaxed);
+            return;
+        }
+        if let Some(old) = self.pieces.insert(piece, scrap) {
+            self.total.fetch_sub(old.bytes.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the beginning of a piece out.
+    pub(super) fn take(&mut self, piece: u64) -> Option<Scrap> {
+        let scrap = self.pieces.remove(&piece)?;
+        self.total.fetch_sub(scrap.bytes.len() as u64, Ordering::Relaxed);
+        Some(scrap)
+    }
+
+    /// Whether a piece has begun.
+    pub(super) fn has(&self, piece: u64) -> bool {
+        self.pieces.contains_key(&piece)
+    }
+
+    /// The file begins anew.
+    pub(super) fn clear(&mut self) {
+        let bytes: u64 = self.pieces.values().map(|scrap| scrap.bytes.len() as u64).sum();
+        self.total.fetch_sub(bytes, Ordering::Relaxed);
+        self.pieces.clear();
+    }
+}
+
+impl Drop for Scraps {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrap(len: usize) -> Scrap {
+        Scrap { bytes: vec![7; len], from: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_over_all_files_and_given_out_once() {
+        let total = Arc::new(AtomicU64::new(0));
+        let mut files: Vec<_> = (0..20).map(|_| Scraps::new(Arc::clone(&total))).collect();
+        for file in &mut files {
+            (0..100).for_each(|piece| file.keep(piece, scrap(60_000)));
+        }
+        let kept = total.load(Ordering::Relaxed);
+        assert!(kept <= MOST_BYTES && kept > MOST_BYTES - 60_000);
+        assert!(files[0].has(3) && !files[0].has(99), "at most {MOST_PIECES} of a file");
+        assert_eq!(files[0].take(3).unwrap().bytes.len(), 60_000);
+        assert!(files[0].take(3).is_none());
+        files[0].keep(4, scrap(10));
+        drop(files);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
+    }
+}
