@@ -3,7 +3,7 @@
 `road` compresses days to minutes; `sources` takes payloads from several servers by cost. Waste is what the origin's
 sockets sent of payloads beyond the distinct bytes.
 """
-import collections, email.utils, fcntl, hashlib, http.client, http.server, json, os, pathlib, random, re, socket, struct, tempfile, termios, threading, time, urllib.error
+import collections, email.utils, fcntl, hashlib, http.client, http.server, os, random, re, resource, socket, struct, tempfile, termios, threading, time, urllib.error
 import documents
 from world import Tailwater, Upstream, fetch, free_port, wait_for
 
@@ -315,3 +315,38 @@ def sources(check):
                 check("sources: with both down the dear one stands in", get(files[5]) and dear.sent > 0, f"{dear.sent}")
                 text = tw.run("status")[1]
                 check("sources: the screen shows them", cheap.url in text and dear.url in text, [l for l in text.splitlines() if "Source" in l])
+
+
+def crowd(check):
+    """Issue 4: ten thousand agents with open ranges, half of them on a closed link, half that read slowly."""
+    count = int(os.environ.get("TAILWATER_CROWD", "10000"))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count + 1000:
+        return check(f"crowd: {count} agents", False, f"this process may open only {hard} files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 1000 if hard == resource.RLIM_INFINITY else hard, hard))
+    with tempfile.TemporaryDirectory() as folder:
+        files = documents.site(folder, [64_000_000] * 2)
+        with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url) as tw:
+            tw.change("[upstream]", f"max_connections = {count + 100}\n[upstream]")
+            tw.start()
+            check("crowd: sync", tw.run("sync")[0] == 0)
+            fetch(f"{tw.url}/Content/{files[0]['hex'][-2:]}/{files[0]['hex']}.cab")
+            check("crowd: the link is closed", tw.run("bandwidth", "set", "--rate", "closed")[0] == 0)
+            before, open_ones, dice = tw.resident()["VmRSS"], [], random.Random(4)
+            for n in range(count):
+                s = socket.socket()
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                s.connect(("127.0.0.1", tw.port))
+                f = files[n % 2]
+                first = dice.randrange(0, f["size"] - 2_000_000)
+                s.sendall(f"GET /Content/{f['hex'][-2:]}/{f['hex']}.cab HTTP/1.1\r\nHost: x\r\nUser-Agent: Microsoft-Delivery-Optimization/10.1\r\nRange: bytes={first}-{first + 999_999}\r\n\r\n".encode())
+                open_ones.append(s)
+            time.sleep(10)
+            memory, waiting = tw.resident(), sum(t["waiting"] for t in tw.api("/transfers")["transfers"])
+            began = time.monotonic()
+            answer = fetch(f"{tw.url}/Content/{files[0]['hex'][-2:]}/{files[0]['hex']}.cab", headers={"Range": "bytes=0-65535"})
+            took = time.monotonic() - began
+            check(f"crowd: {count} agents with open ranges hold under 512 MB", memory["VmRSS"] < 512 and waiting > 0.4 * count, f"{memory['VmRSS']:.0f} MB, {before:.0f} MB before; {waiting} wait for bytes")
+            check("crowd: another one is served what is held at once", len(answer) == 65536 and took < 1, f"{1000 * took:.0f} ms")
+            for s in open_ones:
+                s.close()

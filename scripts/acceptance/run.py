@@ -588,6 +588,12 @@ def sources():
 
 
 @scenario
+def crowd():
+    """Issue 4: ten thousand agents with open ranges under 512 MB; TAILWATER_CROWD: how many."""
+    bad_road.crowd(check)
+
+
+@scenario
 def cold():
     """Issue 4, 1: a cold cache beside nginx and squid; TAILWATER_COLD_MIB and TAILWATER_COLD_MBIT name other sizes and rates."""
     cold_cache.compare(SCRATCH, check)
