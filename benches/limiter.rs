@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
-use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter};
+use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter, Politeness, Purpose, Requester};
 use tailwater::domain::Rate;
 use tailwater::runtime::{Clock, Tasks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -69,6 +69,43 @@ async fn turns(rate: Rate, seconds: u64) {
         100.0 * cpu / elapsed
     );
     tasks.shut_down(Duration::from_secs(1)).await;
+}
+
+/// Grants with everything on: 64 streams of 16 agents in four classes, two files each, and streams that yield beside
+/// them, held back by the delay control. What is printed is the limiter's own: grants are all that happens.
+async fn everything(rate: Rate, seconds: u64) -> Outcome<()> {
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let limiter = Limiter::new(rate, &clock, &tasks);
+    let meter = Meter::new(&clock);
+    let client = LinkClient::new(LinkConfig::default(), &limiter, &meter, &clock, &tasks)?;
+    let exempt = Class::ALL.into_iter().filter(|class| *class != Class::Background).collect();
+    let politeness = Politeness::start(exempt, &client, &clock, &tasks);
+    let taken: Arc<AtomicU64> = Arc::default();
+    for stream in 0_u8..80 {
+        let class = if stream < 64 { Class::ALL[usize::from(stream % 4)] } else { Class::Background };
+        let requester = Requester::at(std::net::IpAddr::from([10, 0, 0, stream / 4]));
+        let file = Some(tailwater::domain::Sha1Digest([stream / 2; 20]));
+        let (mut lane, taken) = (limiter.lane(Purpose { class, requester, file }), Arc::clone(&taken));
+        tasks.spawn("stream", async move {
+            while let Ok(bytes) = lane.take(65_536).await {
+                taken.fetch_add(bytes, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let due = rate.bytes_per_second().unwrap_or(1) as f64 * elapsed;
+    println!(
+        "everything {:>9}  mean {:6.2} %  classes, 20 requesters, adaptive ({} bit/s for what yields): cpu {:5.2} % of a core",
+        rate.to_string(),
+        100.0 * taken.load(Ordering::Relaxed) as f64 / due,
+        politeness.status().cap_bits_per_second,
+        100.0 * cpu / elapsed
+    );
+    tasks.shut_down(Duration::from_secs(1)).await;
+    Ok(())
 }
 
 /// Bytes that sockets of a local port hold unacknowledged: written, and not across the link yet.
@@ -232,6 +269,9 @@ async fn main() -> Outcome<()> {
     if runs("turns") {
         for rate in ["1 Mbit/s", "8 Mbit/s", "100 Mbit/s", "1 Gbit/s"] {
             turns(rate.parse()?, 5).await;
+        }
+        for rate in ["100 Mbit/s", "1 Gbit/s"] {
+            everything(rate.parse()?, 5).await?;
         }
     }
     if let Some(rate) = wanted.iter().find_map(|word| word.parse::<Rate>().ok()) {

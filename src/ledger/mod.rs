@@ -13,6 +13,7 @@
 
 mod ahead;
 mod archive;
+mod books;
 mod error;
 mod journal;
 mod record;
@@ -21,11 +22,11 @@ mod rows;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 pub use error::LedgerError;
@@ -34,9 +35,7 @@ pub use rows::{By, Counts, OTHER};
 
 use crate::domain::{ByteRange, ServerId, Sha1Digest};
 use crate::runtime::{Clock, Tasks};
-use archive::Archive;
-use journal::{Change, Delta, Hour, Journal, State};
-use rows::{Rows, Table};
+use books::{Books, Came, Left, Notes, hour_of};
 
 /// Between two writes of what was noted.
 const TICK: Duration = Duration::from_secs(2);
@@ -46,9 +45,6 @@ const MAX_NOTES: usize = 65_536;
 
 /// Ticks between two looks for files that are gone: about ten minutes.
 const TICKS_PER_LOOK: u64 = 300;
-
-/// The longest name of a source that is kept.
-const MAX_NAME: usize = 120;
 
 /// Who was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,38 +84,6 @@ pub struct Witnesses {
     pub holds: Box<dyn Fn(&Sha1Digest) -> bool + Send + Sync>,
 }
 
-/// Payload bytes that came.
-#[derive(Debug, Clone)]
-struct Came {
-    class: &'static str,
-    sha1: Sha1Digest,
-    source: Arc<str>,
-    fate: Fate,
-}
-
-/// Payload bytes that left.
-#[derive(Debug, Clone, Copy)]
-struct Left {
-    client: Client,
-    sha1: Sha1Digest,
-    range: ByteRange,
-}
-
-/// Notes for the next write.
-#[derive(Debug)]
-struct Notes<T> {
-    list: Vec<T>,
-    /// Bytes of notes that there was no room for: of payloads that came to waste, or left.
-    beside: u64,
-    stored_beside: u64,
-}
-
-impl<T> Default for Notes<T> {
-    fn default() -> Self {
-        Self { list: Vec::new(), beside: 0, stored_beside: 0 }
-    }
-}
-
 /// The ledger. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger(Arc<Inner>);
@@ -130,19 +94,9 @@ struct Inner {
     witnesses: OnceLock<Witnesses>,
     /// Locked by writes and questions only.
     books: Mutex<Books>,
+    in_trouble: AtomicBool,
     zone: TimeZone,
     clock: Clock,
-}
-
-struct Books {
-    state: State,
-    journal: Journal,
-    archive: Archive,
-    /// What the sockets had counted at the last write.
-    sockets: Sockets,
-    /// Everything since start.
-    since_start: Counts,
-    trouble: bool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -155,21 +109,12 @@ impl Ledger {
     /// # Errors
     /// When the folder or the journal cannot be read or made.
     pub fn open(folder: &Path, zone: TimeZone, clock: &Clock) -> Result<Self, LedgerError> {
-        let archive = Archive::open(folder)?;
-        let (journal, state) = Journal::open(folder)?;
-        let books = Books {
-            state,
-            journal,
-            archive,
-            sockets: Sockets::new(),
-            since_start: Counts::default(),
-            trouble: false,
-        };
         let inner = Inner {
             came: Mutex::default(),
             left: Mutex::default(),
             witnesses: OnceLock::new(),
-            books: Mutex::new(books),
+            books: Mutex::new(Books::open(folder)?),
+            in_trouble: AtomicBool::new(false),
             zone,
             clock: clock.clone(),
         };
@@ -255,132 +200,14 @@ impl Ledger {
         if look {
             books.look_for_dropped(&witnesses.holds, &mut delta);
         }
-        if let Err(error) = books.keep(&delta, hour_of(now, &self.0.zone), &self.0.zone) {
-            if !std::mem::replace(&mut books.trouble, true) {
+        match books.keep(&delta, hour_of(now, &self.0.zone), &self.0.zone) {
+            Err(error) if !self.0.in_trouble.swap(true, Ordering::Relaxed) => {
                 tracing::error!(%error, "the ledger cannot be written; it goes on in memory");
             }
-        } else if std::mem::take(&mut books.trouble) {
-            tracing::info!("the ledger can be written again");
-        }
-    }
-}
-
-/// The first second of the hour, on the clocks of a zone.
-fn hour_of(now: Timestamp, zone: &TimeZone) -> i64 {
-    let wall = zone.to_datetime(now);
-    now.as_second() - i64::from(wall.minute()) * 60 - i64::from(wall.second())
-}
-
-fn date_of(second: i64, zone: &TimeZone) -> Date {
-    zone.to_datetime(Timestamp::from_second(second).unwrap_or_default()).date()
-}
-
-impl Books {
-    /// What notes come to.
-    fn settle(&mut self, came: Notes<Came>, left: Notes<Left>) -> Delta {
-        let mut delta = Delta::default();
-        for note in came.list {
-            self.settle_came(&note, &mut delta);
-        }
-        for Left { client, sha1, range } in left.list {
-            let fetched = self.state.ahead.served(sha1, range);
-            if fetched > 0 {
-                delta.changes.push(Change::Served(sha1.0, range.start, range.end));
+            Ok(()) if self.0.in_trouble.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the ledger can be written again");
             }
-            let counts = Counts { served: range.len(), fetched, ..Counts::default() };
-            delta.rows.total.add(&counts);
-            Rows::count(&mut delta.rows.files, &sha1.hex(), &counts);
-            Rows::count(&mut delta.rows.clients, &client.to_string(), &counts);
-        }
-        let beside = [
-            Counts { payload: came.beside + came.stored_beside, wasted: came.beside, ..Counts::default() },
-            Counts { served: left.beside, ..Counts::default() },
-        ];
-        for counts in beside.into_iter().filter(|counts| *counts != Counts::default()) {
-            delta.rows.total.add(&counts);
-            let Rows { classes, files, sources, clients, .. } = &mut delta.rows;
-            let tables: [&mut Table; 3] = if counts.served > 0 {
-                [files, clients, &mut Table::new()]
-            } else {
-                [classes, files, sources]
-            };
-            for table in tables {
-                Rows::count(table, OTHER, &counts);
-            }
-        }
-        delta
-    }
-
-    fn settle_came(&mut self, note: &Came, delta: &mut Delta) {
-        let counts = match note.fate {
-            Fate::Stored(range) => {
-                delta.changes.push(Change::Stored(note.sha1.0, range.start, range.end));
-                let twice = self.state.ahead.stored(note.sha1, range);
-                Counts { payload: range.len(), wasted: twice, ..Counts::default() }
-            }
-            Fate::Wasted(bytes) => Counts { payload: bytes, wasted: bytes, ..Counts::default() },
-        };
-        let source: String = note.source.chars().take(MAX_NAME).collect();
-        delta.rows.total.add(&counts);
-        Rows::count(&mut delta.rows.classes, note.class, &counts);
-        Rows::count(&mut delta.rows.files, &note.sha1.hex(), &counts);
-        Rows::count(&mut delta.rows.sources, &source, &counts);
-    }
-
-    /// What the sockets counted since the last time.
-    fn count_sockets(&mut self, now: Sockets, rows: &mut Rows) {
-        for (index, (class, received, sent)) in now.iter().enumerate() {
-            let (_, before, before_sent) = self.sockets.get(index).copied().unwrap_or((class, 0, 0));
-            let counts = Counts {
-                received: received.saturating_sub(before),
-                sent: sent.saturating_sub(before_sent),
-                ..Counts::default()
-            };
-            if counts != Counts::default() {
-                rows.total.add(&counts);
-                Rows::count(&mut rows.classes, class, &counts);
-            }
-        }
-        self.sockets = now;
-    }
-
-    /// Bytes of files that were dropped before anybody had them came for nothing.
-    fn look_for_dropped(&mut self, holds: &dyn Fn(&Sha1Digest) -> bool, delta: &mut Delta) {
-        for sha1 in self.state.ahead.files() {
-            if holds(&sha1) {
-                continue;
-            }
-            let wasted = self.state.ahead.dropped(sha1);
-            let counts = Counts { wasted, ..Counts::default() };
-            delta.changes.push(Change::Dropped(sha1.0));
-            delta.rows.total.add(&counts);
-            Rows::count(&mut delta.rows.files, &sha1.hex(), &counts);
-            Rows::count(&mut delta.rows.classes, OTHER, &counts);
-            Rows::count(&mut delta.rows.sources, OTHER, &counts);
-        }
-    }
-
-    /// Adds to the hour that runs; closes the one before when it is over.
-    fn keep(&mut self, delta: &Delta, hour: i64, zone: &TimeZone) -> Result<(), LedgerError> {
-        let is_over = self.state.hour.start != hour;
-        self.since_start.add(&delta.rows.total);
-        if is_over && !self.state.hour.rows.is_empty() {
-            let date = date_of(self.state.hour.start, zone);
-            self.archive.close(date, &self.state.hour)?;
-            self.archive.compact(date_of(hour, zone))?;
-        }
-        if is_over {
-            let serial = self.state.hour.serial + 1;
-            self.state.hour = Hour { serial, start: hour, rows: Rows::default() };
-        }
-        if delta.rows.is_empty() && delta.changes.is_empty() && !is_over {
-            return Ok(());
-        }
-        self.state.hour.rows.merge(&delta.rows);
-        if is_over || self.journal.is_long() {
-            self.journal.rewrite(&self.state)
-        } else {
-            self.journal.append(delta)
+            _ => {}
         }
     }
 }

@@ -11,8 +11,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::archive::Stored;
+use super::books::date_of;
 use super::rows::{By, Counts, Rows};
-use super::{Ledger, LedgerError, date_of, locked};
+use super::{Ledger, LedgerError, locked};
 
 /// One row of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,6 +1,6 @@
 //! Promises of the ledger.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use super::*;
 
@@ -127,4 +127,22 @@ fn texts_name_spans_of_time() {
     for wrong in ["", "yesterday", "2026", "2026-13", "2026-11-31"] {
         assert_eq!(report::span_of(wrong, &zone), None, "{wrong}");
     }
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_costs_nothing() {
+    let site = Site::new();
+    let ledger = site.open();
+    serve(&ledger, 0, 100);
+    ledger.write(false);
+    site.clock.advance(Duration::from_hours(1));
+    let away = site.folder.path().with_extension("away");
+    std::fs::rename(site.folder.path(), &away).unwrap();
+    serve(&ledger, 0, 100);
+    ledger.write(false);
+    std::fs::rename(&away, site.folder.path()).unwrap();
+    serve(&ledger, 0, 100);
+    ledger.write(false);
+    drop(ledger);
+    assert_eq!(all(&site.open(), By::Day).total.served, 300);
 }

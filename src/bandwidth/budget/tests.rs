@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::bandwidth::Limiter;
+use crate::bandwidth::WhenSpent;
 use crate::domain::{ByteCount, Rate};
 
 const MB: u64 = 1_000_000;
