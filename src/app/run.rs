@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, AppError, DataDir, close, glue, workers};
@@ -19,6 +20,9 @@ use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, fi
 
 /// How long running answers and workers may take to end.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// Files open at once, where the system allows as many: far more than clients and payloads need.
+const MOST_FILES: u64 = 1 << 20;
 
 /// Administrators' connections at once.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -42,6 +46,7 @@ struct Sockets {
 /// Binds, opens, answers.
 pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Running, AppError> {
     let settings = &loaded.settings;
+    raise_file_limit();
     let mut dir = DataDir::lock(&settings.server.data_dir)?;
     dir.keep_temporary_files()?;
     let sockets = bind(loaded).await?;
@@ -105,6 +110,18 @@ impl Running {
         self.app.ready.store(false, Ordering::Release);
         close(self.app, DRAIN).await;
         tracing::info!("stopped");
+    }
+}
+
+/// Each client is a file to the system, and many systems allow a process 1,024 of them until it asks for more.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, limit = limit.current, "the limit of open files cannot be raised");
+        }
     }
 }
 

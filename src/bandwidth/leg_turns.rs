@@ -206,7 +206,9 @@ impl State {
         {
             self.ring.push_back(client);
         }
-        while let Some(address) = self.ring.front().copied() {
+        // once around: who was served must be able to ask again before somebody with many connections has a second turn
+        for _ in 0..self.ring.len() {
+            let Some(address) = self.ring.front().copied() else { break };
             match self.turn(address, now) {
                 Given::Turn(waker) => wake.extend(waker),
                 Given::Nobody => {}
@@ -217,6 +219,9 @@ impl State {
                 }
                 Given::Nothing(until) => return Some(until.saturating_duration_since(now)),
             }
+        }
+        if !self.ring.is_empty() {
+            return Some(Duration::ZERO);
         }
         self.resting.peek().map(|Reverse((at, _, _))| at.saturating_duration_since(now))
     }

@@ -126,7 +126,7 @@ impl Errand<'_> {
         let mut tally = Tally::new(&self.flow.shared, self.run.class, self.flow.sha1(), self.source);
         let (intake, from) = match scrap {
             Some(scrap) if ranged => {
-                tally.came(scrap.bytes.len());
+                scrap.tally.into_iter().for_each(|aside| tally.take_up(aside));
                 (intake.resuming(scrap.bytes), scrap.from)
             }
             _ => (intake, Vec::new()),

@@ -88,8 +88,8 @@ impl Incoming<'_> {
         if result.is_err() && !begun.is_empty() {
             let mut from = std::mem::take(&mut self.target.from);
             from.push(self.target.url.to_owned());
-            self.target.tally.kept(begun.len());
-            locked(&self.target.flow.state).scraps.keep(piece, Scrap { bytes: begun, from });
+            let tally = Some(self.target.tally.set_aside(begun.len()));
+            locked(&self.target.flow.state).scraps.keep(piece, Scrap { bytes: begun, from, tally });
         }
         self.target.flow.shared.origins.received(self.target.url, self.kept);
         (self.kept, result)

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::tally::Tally;
+
 /// Kept over all files: 512 cut pieces.
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -14,16 +16,16 @@ const MOST_BYTES: u64 = 32 * 1024 * 1024;
 const MOST_PIECES: usize = 64;
 
 /// The beginning of a piece.
-#[derive(Debug)]
 pub(super) struct Scrap {
     /// Its first bytes.
     pub(super) bytes: Vec<u8>,
     /// Who sent them, to be blamed with the others when the file does not match.
     pub(super) from: Vec<String>,
+    /// Their account; a piece in a test has none.
+    pub(super) tally: Option<Tally>,
 }
 
 /// Those of one file.
-#[derive(Debug)]
 pub(super) struct Scraps {
     pieces: BTreeMap<u64, Scrap>,
     total: Arc<AtomicU64>,
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     fn scrap(len: usize) -> Scrap {
-        Scrap { bytes: vec![7; len], from: Vec::new() }
+        Scrap { bytes: vec![7; len], from: Vec::new(), tally: None }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What one answer brought: told as it is stored, and what is left over when the answer ends.
 //!
 //! **Invariant:** every byte of a body is told once, as stored or as wasted, however the answer ends; the beginning of a
-//! cut piece with the answer that brings its rest.
+//! cut piece with the answer that brings its rest, or when it is thrown away.
 
 use std::sync::Arc;
 
@@ -31,9 +31,22 @@ impl Tally {
         self.untold += bytes as u64;
     }
 
-    /// So much is kept for the answer that brings the rest of its piece, and told with it.
-    pub(super) fn kept(&mut self, bytes: usize) {
-        self.untold = self.untold.saturating_sub(bytes as u64);
+    /// Sets aside what is kept for the answer that brings the rest of its piece; told as wasted when none does.
+    pub(super) fn set_aside(&mut self, bytes: usize) -> Self {
+        let untold = self.untold.min(bytes as u64);
+        self.untold -= untold;
+        Self {
+            shared: Arc::clone(&self.shared),
+            class: self.class,
+            sha1: self.sha1,
+            origin: Arc::clone(&self.origin),
+            untold,
+        }
+    }
+
+    /// What was set aside goes on here.
+    pub(super) fn take_up(&mut self, mut aside: Self) {
+        self.untold += std::mem::take(&mut aside.untold);
     }
 
     /// It is held now.
