@@ -53,6 +53,8 @@ struct Ticket {
 
 #[derive(Default)]
 struct State {
+    /// How many the rate allowed when somebody asked last.
+    most: usize,
     taken: [Taken; 3],
     /// In the order of their coming.
     waiting: [Vec<Ticket>; 3],
@@ -68,7 +70,6 @@ pub struct Place {
     places: Places,
     group: Group,
     party: Party,
-    most: usize,
 }
 
 impl std::fmt::Debug for Places {
@@ -86,31 +87,35 @@ impl Places {
     pub(super) async fn take(&self, purpose: Purpose, most: usize) -> Result<Place, LinkError> {
         let (place, taken) = oneshot::channel();
         let group = Group::of(purpose.class);
-        self.state().waiting[group as usize].push(Ticket { purpose, place });
-        self.let_in(group, most);
+        {
+            let mut state = self.state();
+            state.most = most;
+            state.waiting[group as usize].push(Ticket { purpose, place });
+        }
+        self.let_in(group);
         taken.await.map_err(|_gone| LinkError::Stopping)
     }
 
     /// Gives places to those whose turn it is.
-    fn let_in(&self, group: Group, most: usize) {
+    fn let_in(&self, group: Group) {
         loop {
-            let next = self.state().next(group, most);
+            let next = self.state().next(group);
             let Some(Ticket { purpose, place }) = next else { return };
             let party = (purpose.requester, purpose.file);
             // one that left meanwhile gives its place back as it is dropped here
-            let _left = place.send(Place { places: self.clone(), group, party, most });
+            let _left = place.send(Place { places: self.clone(), group, party });
         }
     }
 }
 
 impl State {
     /// The ticket that may enter now, if any; its place is counted.
-    fn next(&mut self, group: Group, most: usize) -> Option<Ticket> {
+    fn next(&mut self, group: Group) -> Option<Ticket> {
         let waiting = &mut self.waiting[group as usize];
         let taken = &mut self.taken[group as usize];
         let most = match group {
             Group::Messages => MAX_METADATA,
-            Group::Agents | Group::Ahead => most.clamp(1, MOST),
+            Group::Agents | Group::Ahead => self.most.clamp(1, MOST),
         };
         waiting.retain(|ticket| !ticket.place.is_closed());
         let (place, rank) = waiting
@@ -156,7 +161,7 @@ impl Taken {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.state().taken[self.group as usize].free(self.party);
-        self.places.let_in(self.group, self.most);
+        self.places.let_in(self.group);
     }
 }
 
@@ -178,10 +183,14 @@ mod tests {
 
     impl Asker {
         fn new(places: &Places, class: Class, last: u8, file: u8) -> Self {
+            Self::at_a_rate_for(2, places, class, last, file)
+        }
+
+        fn at_a_rate_for(most: usize, places: &Places, class: Class, last: u8, file: u8) -> Self {
             let requester = Requester::Agent(std::net::IpAddr::from([10, 0, 0, last]));
             let purpose = Purpose { class, requester, file: Some(Sha1Digest([file; 20])) };
             let places = places.clone();
-            let waiting = Box::pin(async move { places.take(purpose, 2).await });
+            let waiting = Box::pin(async move { places.take(purpose, most).await });
             let mut asker = Self { waiting, place: None };
             asker.is_in();
             asker
@@ -232,6 +241,23 @@ mod tests {
         let inside = newcomers.iter_mut().filter_map(|asker| asker.is_in().then_some(())).count();
         assert_eq!(inside, 70 - left, "the others without a place came in, not the greedy one");
         assert_eq!(greedy.iter_mut().filter_map(|asker| asker.is_in().then_some(())).count(), 2);
+    }
+
+    #[test]
+    fn a_lower_rate_has_fewer_places_though_there_are_always_some_who_wait() {
+        let places = Places::default();
+        let mut askers: Vec<_> =
+            (0..20).map(|n| Asker::at_a_rate_for(8, &places, Class::Normal, n, 1)).collect();
+        let inside =
+            |askers: &mut Vec<Asker>| askers.iter_mut().filter_map(|a| a.is_in().then_some(())).count();
+        assert_eq!(inside(&mut askers), 8);
+        let last = Asker::new(&places, Class::Normal, 20, 1);
+        askers.push(last);
+        for left in [7, 6, 5, 4, 3, 2, 2, 2] {
+            let first = askers.iter_mut().position(Asker::is_in).unwrap();
+            drop(askers.remove(first));
+            assert_eq!(inside(&mut askers), left);
+        }
     }
 
     #[test]
