@@ -218,6 +218,15 @@ impl Flow {
         }
     }
 
+    /// A reader comes by `offset`, which is held. While others write, the next one who comes by tells it.
+    pub(super) fn passes(self: &Arc<Self>, id: u64, offset: u64) {
+        let Ok(mut state) = self.state.try_lock() else { return };
+        state.plan.moved(id, offset);
+        drop(state);
+        let flow = Arc::clone(self);
+        self.shared.tasks.spawn("transfer-ahead", async move { flow.kick() });
+    }
+
     /// When no server that has the file can be reached, and none is to be tried just now.
     fn unreachable(&self, state: &State) -> Option<TransferError> {
         let now = self.shared.clock.instant();

@@ -308,22 +308,27 @@ impl Want {
     /// When the byte cannot be had.
     pub async fn ready(&self, offset: u64) -> Result<u64, TransferError> {
         let limit = self.range.end.min(offset.saturating_add(STRIDE));
-        match &self.flow {
-            // whoever reads what is held meets no lock, but tells where it is before it reaches what is missing
-            Some(_) if self.file.held_until(offset, limit) == limit && self.is_far(limit) => Ok(limit),
-            Some((flow, id)) => {
-                let waiter = match self.reader {
-                    false => Waiter::Queue,
-                    true if self.begun.load(Ordering::Relaxed) => Waiter::Reader,
-                    true => Waiter::Newcomer,
-                };
-                let ready = flow.ready(&self.file, *id, (offset, limit), waiter).await?;
-                self.begun.store(true, Ordering::Relaxed);
-                Ok(ready)
+        let Some((flow, id)) = &self.flow else {
+            let dropped = self.file.is_dropped();
+            return if dropped { Err(TransferError::Dropped { sha1: *self.file.sha1() }) } else { Ok(limit) };
+        };
+        let held = self.file.held_until(offset, limit);
+        // whoever reads what is held waits for no lock, but tells where it is before it reaches what is missing
+        let ready = if held > offset && !self.file.is_dropped() {
+            if held < limit || !self.is_far(limit) {
+                flow.passes(*id, offset);
             }
-            None if self.file.is_dropped() => Err(TransferError::Dropped { sha1: *self.file.sha1() }),
-            None => Ok(limit),
-        }
+            held
+        } else {
+            let waiter = match self.reader {
+                false => Waiter::Queue,
+                true if self.begun.load(Ordering::Relaxed) => Waiter::Reader,
+                true => Waiter::Newcomer,
+            };
+            flow.ready(&self.file, *id, (offset, limit), waiter).await?
+        };
+        self.begun.store(true, Ordering::Relaxed);
+        Ok(ready)
     }
 
     /// Whether so much is held behind `offset` that nothing need be fetched for this reader yet.
@@ -349,3 +354,6 @@ impl Drop for Want {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
