@@ -3,6 +3,7 @@
 //! **Invariant:** every revision of an answer is whole, and an answer ends where [`ANSWER_LIMIT`] is reached; the asking
 //! server asks again for the rest. Memory is bounded by [`AT_ONCE`] answers, however long a document is.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,11 +30,21 @@ const AT_ONCE: usize = 64;
 /// Answers with a document of more than a megabyte at once: each takes a processor for a second.
 const LARGE_AT_ONCE: usize = 2;
 
+/// Answers without such a document in the making at once: as many as there are processors, so that agents' answers wait
+/// for none of them long, and only so many threads use memory.
+fn makers() -> usize {
+    std::thread::available_parallelism().map_or(LEAST_MAKERS, NonZeroUsize::get).max(LEAST_MAKERS)
+}
+
+/// While one waits for the disk another is made.
+const LEAST_MAKERS: usize = 2;
+
 /// What answers with documents share.
 pub(super) struct Documents {
     pub(super) blobs: Blobs,
     answers: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    making: Semaphore,
 }
 
 impl Documents {
@@ -42,6 +53,7 @@ impl Documents {
             blobs: Blobs::new(),
             answers: Arc::new(Semaphore::new(AT_ONCE)),
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            making: Semaphore::new(makers()),
         }
     }
 }
@@ -81,6 +93,8 @@ impl Service {
         } else {
             None
         };
+        // small ones do not wait for large ones
+        let _maker = if large.is_none() { documents.making.acquire().await.ok() } else { None };
         let (service, asked_by) = (self.clone(), exchange.clone());
         let make = move || {
             let answer = service.update_data(&asked_by, &wanted, [Some(permit), large])?;
