@@ -528,6 +528,13 @@ def liars():
 
 
 @scenario
+def leaves():
+    """Issue 3: 50 downstream servers synchronise at once beside agents. TAILWATER_LEAVES, and _SECONDS, _UPDATES, _AGENTS behind it: how many."""
+    import leaves as scene
+    scene.leaves(check, catalog_of(int(os.environ.get("TAILWATER_LEAVES_UPDATES", "7700")), mean_size=1000, seed=3), approve_all)
+
+
+@scenario
 def needs():
     """Issue 4, 2: only what computers ask for crosses, and of the next release exactly that comes ahead. TAILWATER_BUNDLE: its size."""
     computers_needs.bundle_of_155(check, os.environ.get("TAILWATER_BUNDLE", "122 MB"))
