@@ -154,11 +154,17 @@ impl State {
         client.waiting.retain(|other| *other != id);
         if client.connections == 0
             && let Some(client) = self.clients.remove(&connection.client)
-            && let Some((_, clients)) = self.subnets.get_mut(&client.subnet)
         {
-            *clients -= 1;
-            if *clients == 0 {
-                self.subnets.remove(&client.subnet);
+            // who comes back would otherwise have its old place and a new one, and two turns for each of the others
+            if client.placed {
+                self.ring.retain(|other| *other != connection.client);
+                self.resting.retain(|Reverse((_, _, other))| *other != connection.client);
+            }
+            if let Some((_, clients)) = self.subnets.get_mut(&client.subnet) {
+                *clients -= 1;
+                if *clients == 0 {
+                    self.subnets.remove(&client.subnet);
+                }
             }
         }
     }
@@ -309,5 +315,22 @@ mod tests {
             state.shut(id, 0);
         }
         assert!(state.clients.is_empty() && state.subnets.is_empty() && state.connections.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_back_has_one_place_again() {
+        let rate = || "8 kbit/s".parse().unwrap();
+        let rates = LegRates { rate: rate(), per_subnet: rate(), ..LegRates::default() };
+        let mut state = State::new(&rates);
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        for _ in 0..10 {
+            let id = state.open(address, &rates);
+            assert!(state.ask(id, Waker::noop()).is_none());
+            let mut wake = Vec::new();
+            state.serve(Instant::now(), &mut wake);
+            assert_eq!(state.ring.len() + state.resting.len(), 1);
+            state.shut(id, 0);
+        }
+        assert!(state.ring.is_empty() && state.resting.is_empty());
     }
 }
