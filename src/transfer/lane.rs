@@ -51,8 +51,8 @@ enum Step {
 impl Flow {
     /// Starts lanes while there is something to ask for.
     pub(super) fn kick(self: &Arc<Self>) {
-        let readers = locked(&self.state).plan.readers();
-        let allowed = self.shared.lanes(readers);
+        let spots = locked(&self.state).plan.spots();
+        let allowed = self.shared.lanes(spots);
         let mut state = locked(&self.state);
         while state.lanes < allowed && state.failed.is_none() && !state.paused && state.has_work() {
             // until it is known whether the source takes ranges, one request finds out

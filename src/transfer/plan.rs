@@ -4,7 +4,7 @@
 //! Of those who want equally urgent pieces nobody gets a second run before the others had one. It never plans further
 //! ahead of a reader than [`AHEAD`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::scraps::Scraps;
 use crate::bandwidth::{Class, Requester};
@@ -188,6 +188,12 @@ impl Plan {
         self.under_way.iter().any(|(_, run)| (run.start..run.end).contains(&piece))
     }
 
+    /// How many places of the file readers are at: those who read the same part together are one.
+    pub(super) fn spots(&self) -> usize {
+        let readers = self.interests.values().filter(|interest| interest.wish.reader);
+        readers.map(|interest| interest.next / AHEAD).collect::<BTreeSet<_>>().len()
+    }
+
     /// How many readers move through parts of it.
     pub(super) fn readers(&self) -> usize {
         self.interests.values().filter(|interest| interest.wish.reader).count()
@@ -252,7 +258,10 @@ impl Plan {
             while start < limit && (held.holds(start) || self.is_under_way(start)) {
                 start += 1;
             }
-            if start < limit {
+            // what is ahead of a reader by a sliver is asked for with what follows it, once the reader has moved on
+            let sliver =
+                limit < interest.end && limit - start.min(limit) < WINDOW / 2 && start > interest.next;
+            if start < limit && !sliver {
                 let end = self.run_end(held, start, self.reach(limit, rank.0), window);
                 let requester = interest.wish.requester;
                 best = Some((rank, Run { start, end, class: rank.0, requester, wish: id }));
@@ -362,6 +371,8 @@ mod tests {
         assert_eq!(take(&mut plan, &held), Some((32, 48)));
         assert_eq!(take(&mut plan, &held), Some((48, 64)));
         assert_eq!(take(&mut plan, &held), None);
+        plan.moved(id, 7 * PIECE);
+        assert_eq!(take(&mut plan, &held), None, "a sliver waits for what follows it");
         plan.moved(id, 20 * PIECE);
         assert_eq!(take(&mut plan, &held), Some((64, 84)));
     }
@@ -451,7 +462,9 @@ mod tests {
         }
         let starts: Vec<_> = (0..6).filter_map(|_| take(&mut plan, &held)).map(|(start, _)| start).collect();
         assert_eq!(starts, [0, 100, 200, 16, 116, 216]);
-        assert_eq!(plan.readers(), 3);
+        assert_eq!((plan.readers(), plan.spots()), (3, 3));
+        plan.add(bytes(2 * PIECE, 90 * PIECE), reader());
+        assert_eq!((plan.readers(), plan.spots()), (4, 3));
     }
 
     #[test]

@@ -67,8 +67,8 @@ impl Shared {
     }
 
     /// Requests one file may have open: fewer when the link carries few and several files share it.
-    pub(super) fn lanes(&self, readers: usize) -> usize {
+    pub(super) fn lanes(&self, spots: usize) -> usize {
         let files = locked(&self.flows).len().max(1);
-        (self.link.max_transfers() / files).clamp(1, LANES.max(readers.min(MOST_LANES)))
+        (self.link.max_transfers() / files).clamp(1, LANES.max(spots.min(MOST_LANES)))
     }
 }
