@@ -578,7 +578,7 @@ def fairness():
 
 @scenario
 def polite():
-    """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root)."""
+    """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root); TAILWATER_FILES: 1 or 2 at once."""
     politeness.polite(check, short=bool(os.environ.get("TAILWATER_SHORT")))
 
 

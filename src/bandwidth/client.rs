@@ -42,7 +42,6 @@ struct Inner {
     desk: Desk,
     pool: Arc<Pool>,
     clock: Clock,
-    places: Places,
     /// Where a payload was asked for last, and under which path.
     last_source: Mutex<Option<(Origin, PathAndQuery)>>,
 }
@@ -66,6 +65,7 @@ impl LinkClient {
             tls: tls::client_config(&config)?,
             limit: config.connect_timeout,
             distances: Mutex::default(),
+            places: Places::default(),
         };
         let proxies = Proxies::new(&config.proxy, |name| std::env::var(name).ok())?;
         let pool = Arc::new(Pool::new(clock, config.keep_alive, config.max_idle_per_origin));
@@ -76,7 +76,6 @@ impl LinkClient {
             desk: Desk::new(limiter),
             pool,
             clock: clock.clone(),
-            places: Places::default(),
             last_source: Mutex::default(),
         })))
     }
@@ -106,7 +105,7 @@ impl LinkClient {
         tokio::select! {
             biased;
             () = stopping.cancelled() => Err(LinkError::Stopping),
-            place = self.0.places.take(purpose.into(), self.max_transfers()) => place,
+            place = self.0.connector.places.take(purpose.into(), self.max_transfers()) => place,
         }
     }
 
@@ -222,7 +221,7 @@ impl LinkClient {
     ) -> Result<(Response<Incoming>, Connection), LinkError> {
         let proxy = self.0.proxies.of(origin.https, &origin.host);
         self.prepare(&mut request, origin, proxy)?;
-        let (shape, distance) = (self.limiter().shape(), self.0.connector.distance(origin));
+        let (shape, distance) = (self.0.connector.shape(), self.0.connector.distance(origin));
         while let Some(mut connection) = self.0.pool.take(origin, |window| shape.suits(window, distance)) {
             // a connection that the other end has closed says so here
             if connection.sender.ready().await.is_err() {

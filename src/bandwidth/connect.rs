@@ -23,7 +23,9 @@ use tokio_rustls::TlsConnector;
 
 use super::limiter::Limiter;
 use super::meter::Meter;
+use super::places::Places;
 use super::proxy::Proxy;
+use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
 use super::{LinkError, Purpose};
 use crate::runtime::Tasks;
@@ -105,6 +107,8 @@ pub(super) struct Connector {
     pub(super) limit: Duration,
     /// How long connecting to an origin took lately: about one round trip.
     pub(super) distances: Mutex<HashMap<Origin, Duration>>,
+    /// Who shares the link.
+    pub(super) places: Places,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -131,6 +135,11 @@ impl Connector {
         distances.get(origin).copied().unwrap_or_default()
     }
 
+    /// What connections are made for now.
+    pub(super) fn shape(&self) -> Shape {
+        self.limiter.shape().shared_by(self.places.transfers())
+    }
+
     fn remember(&self, origin: &Origin, took: Duration) {
         let mut distances = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
         if distances.len() >= MAX_DISTANCES && !distances.contains_key(origin) {
@@ -147,7 +156,7 @@ impl Connector {
         proxy: Option<&Proxy>,
         purpose: Purpose,
     ) -> Result<Connection, LinkError> {
-        let window = self.limiter.shape().window(self.distance(origin));
+        let window = self.shape().window(self.distance(origin));
         let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
         let (tcp, took) = tcp_connect(host, port, window, origin).await?;

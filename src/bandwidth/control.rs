@@ -26,6 +26,11 @@ const LEAST_SHARE: f64 = 0.03;
 const START: f64 = 125_000.0;
 const START_PEAK: f64 = 8.0 * START;
 
+/// Connections are made for what the link was seen to carry and a little more. The rate in force may be far above what
+/// it carries while no queue was seen; until then buffers may be what limits, and leave more room.
+const MARGIN: f64 = 1.15;
+const START_MARGIN: f64 = 1.5;
+
 /// Growth a second, as an exponent, while no queue was seen yet: twice as much each second.
 const STARTING: f64 = 0.7;
 
@@ -143,7 +148,7 @@ impl Control {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 8 KiB and 10 GB")]
     pub(super) fn peak(&self) -> u64 {
         let most = self.most();
-        (if self.known { most.max(self.cap) } else { most.max(self.cap).max(START_PEAK) }) as u64
+        (if self.known { MARGIN * most } else { (START_MARGIN * most).max(START_PEAK) }).max(LEAST) as u64
     }
 
     fn most(&self) -> f64 {

@@ -96,6 +96,12 @@ impl Places {
         taken.await.map_err(|_gone| LinkError::Stopping)
     }
 
+    /// Places taken for payloads.
+    pub(super) fn transfers(&self) -> usize {
+        let state = self.state();
+        state.taken[Group::Agents as usize].all + state.taken[Group::Ahead as usize].all
+    }
+
     /// Gives places to those whose turn it is.
     fn let_in(&self, group: Group) {
         loop {

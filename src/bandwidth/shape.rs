@@ -15,8 +15,10 @@ pub(super) struct Shape {
     bytes_per_second: Option<u64>,
     /// No connection's receive buffer is larger; `None` leaves it to the rate.
     most_window: Option<u64>,
-    /// Receive buffers are to hold no more than the link carries in half a round trip.
+    /// All receive buffers together are to hold what fills the link, and little more.
     polite: bool,
+    /// How many exchanges share the link now.
+    sharers: u32,
     /// How many transfers may be open at once.
     pub(super) transfers: usize,
     /// Unused grants kept for the next who asks; what exceeds them is lost, because sending it later would
@@ -38,6 +40,13 @@ const BUDGET_PER_TRANSFER: u64 = 256 * KIB;
 /// Transfers at once without a limit.
 const MAX_TRANSFERS: usize = 32;
 
+/// Round trips that all receive buffers together hold while transfers yield to others.
+const FILLS: u128 = 2;
+
+/// An exchange alone gets no larger part than one of so many, and is not counted further than this.
+const LEAST_SHARERS: u32 = 2;
+const MOST_SHARERS: u32 = 32;
+
 impl Shape {
     pub(super) fn of(rate: Rate) -> Self {
         let Some(bytes) = rate.bytes_per_second() else {
@@ -46,6 +55,7 @@ impl Shape {
                 bytes_per_second: None,
                 most_window: None,
                 polite: false,
+                sharers: LEAST_SHARERS,
                 transfers: MAX_TRANSFERS,
                 spare_limit: 0,
             };
@@ -75,6 +85,7 @@ impl Shape {
             bytes_per_second: Some(bytes),
             most_window: None,
             polite: false,
+            sharers: LEAST_SHARERS,
             transfers,
             spare_limit: (bytes / 50).max(LEAST_WINDOW),
         }
@@ -93,11 +104,17 @@ impl Shape {
     }
 
     /// While transfers yield to others: connections and their buffers for what the link was seen to carry. A buffer
-    /// fills at once when an answer begins, so it may hold little; several together fill the link.
+    /// fills at once when an answer begins, and all of it queues; so each holds its part of what fills the link.
     pub(super) fn polite(rate: Rate, peak: u64) -> Self {
         let bytes = rate.bytes_per_second().unwrap_or(u64::MAX).min(peak);
         let quantum = Self::of(rate).quantum;
         Self { quantum, polite: true, ..Self::of_bytes(bytes) }
+    }
+
+    /// The same while so many exchanges are open, those that still connect included.
+    pub(super) fn shared_by(self, exchanges: usize) -> Self {
+        let sharers = u32::try_from(exchanges).unwrap_or(u32::MAX).clamp(LEAST_SHARERS, MOST_SHARERS);
+        Self { sharers, ..self }
     }
 
     /// What the receive buffer of a connection to an upstream at this distance is bounded to, and what a
@@ -108,7 +125,12 @@ impl Shape {
     /// under 5 % of a second. Far ones get at most 40 ms, because what is on its way cannot be called back.
     pub(super) fn window(&self, round_trip: Duration) -> Option<u32> {
         let millis = round_trip.as_millis();
-        let millis = if self.polite { (millis / 2).clamp(8, 100) } else { millis.clamp(10, 40) };
+        let millis = if self.polite {
+            // a kernel counts its own overhead against a buffer: about half of it holds data
+            (millis * FILLS / u128::from(self.sharers)).clamp(8, 100)
+        } else {
+            millis.clamp(10, 40)
+        };
         let most = self.most_window.unwrap_or(MOST_WINDOW);
         let bytes = match self.bytes_per_second {
             Some(rate) => u128::from(rate) * millis / 1000,
@@ -122,7 +144,11 @@ impl Shape {
     pub(super) fn suits(&self, window: Option<u32>, round_trip: Duration) -> bool {
         match (window, self.window(round_trip)) {
             (None, None) => true,
-            (Some(has), Some(wanted)) => has <= wanted.saturating_mul(2) && wanted <= has.saturating_mul(2),
+            (Some(has), Some(wanted)) => {
+                // what was made while the link was not known yet would keep it from being filled
+                let more = if self.polite { has.saturating_add(has / 5) } else { has.saturating_mul(2) };
+                has <= wanted.saturating_mul(2) && wanted <= more
+            }
             _ => false,
         }
     }
@@ -162,5 +188,14 @@ mod tests {
         assert!(!shape("100 Mbit/s").suits(window, near));
         assert!(!shape("unlimited").suits(window, near));
         assert!(!shape("8 Mbit/s").suits(None, near));
+        let (polite, far) = (|peak| Shape::polite(Rate::Unlimited, peak), Duration::from_millis(40));
+        let window = polite(1_000_000).window(far);
+        let all = |sharers: usize| {
+            let each = polite(2_000_000).shared_by(sharers).window(Duration::from_millis(100));
+            u64::from(each.unwrap()) * sharers as u64
+        };
+        assert_eq!((all(2), all(4), all(8)), (400_000, 400_000, 400_000), "two round trips, shared");
+        assert!(polite(1_100_000).suits(window, far) && polite(600_000).suits(window, far));
+        assert!(!polite(1_300_000).suits(window, far));
     }
 }
