@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::ContentError;
-use crate::domain::{Sha1Digest, Sha256Digest};
+use crate::domain::{FileDeclaration, Sha1Digest, Sha256Digest};
 use crate::runtime::patiently;
 
 /// Operations in one batch; larger ones grow the database's heap without end.
@@ -26,6 +26,7 @@ const LOCK_ATTEMPTS: u32 = 100;
 
 const RECORD_VERSION: u8 = 1;
 const FILES: &str = "files";
+const WISHES: &str = "wishes";
 const CLEAN: &[u8] = b"stopped cleanly";
 
 /// One file.
@@ -42,6 +43,7 @@ pub(super) struct Record {
 pub(super) struct Index {
     db: sled::Db,
     files: sled::Tree,
+    wishes: sled::Tree,
     path: PathBuf,
 }
 
@@ -54,8 +56,9 @@ impl Index {
             |error: &sled::Error| matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
         let db = patiently(LOCK_ATTEMPTS, locked, || config.open()).map_err(failed)?;
         let files = db.open_tree(FILES).map_err(failed)?;
+        let wishes = db.open_tree(WISHES).map_err(failed)?;
         let clean = db.remove(CLEAN).map_err(failed)?.is_some();
-        let index = Self { db, files, path: path.to_owned() };
+        let index = Self { db, files, wishes, path: path.to_owned() };
         index.make_durable()?;
         Ok((index, clean))
     }
@@ -109,6 +112,35 @@ impl Index {
         if changes.is_empty() { Ok(()) } else { self.make_durable() }
     }
 
+    /// Remembers files that are to be fetched whole, durably.
+    pub(super) fn wish(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
+        for part in files.chunks(BATCH) {
+            let mut batch = sled::Batch::default();
+            for file in part {
+                if let Ok(mut raw) = postcard::to_stdvec(file) {
+                    raw.insert(0, RECORD_VERSION);
+                    batch.insert(&file.sha1.0, raw);
+                }
+            }
+            self.wishes.apply_batch(batch).map_err(|source| self.failed(source))?;
+        }
+        if files.is_empty() { Ok(()) } else { self.make_durable() }
+    }
+
+    /// Forgets one of them; durable with the next write.
+    pub(super) fn fulfil(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
+        self.wishes.remove(sha1.0).map(drop).map_err(|source| self.failed(source))
+    }
+
+    /// Those that are remembered and can be read.
+    pub(super) fn wishes(&self) -> Vec<FileDeclaration> {
+        let read = |raw: sled::IVec| {
+            let (version, raw) = raw.split_first()?;
+            (*version == RECORD_VERSION).then(|| postcard::from_bytes(raw).ok()).flatten()
+        };
+        self.wishes.iter().values().filter_map(|raw| raw.ok().and_then(read)).collect()
+    }
+
     /// Notes that everything is written and synced.
     pub(super) fn close(&self) -> Result<(), ContentError> {
         self.db.insert(CLEAN, &[1]).map_err(|source| self.failed(source))?;
@@ -123,6 +155,13 @@ mod tests {
     #[test]
     fn records_and_a_clean_stop_survive_reopening() {
         let dir = tempfile::tempdir().unwrap();
+        let file = |n: u8| FileDeclaration {
+            sha1: Sha1Digest([n; 20]),
+            sha256: None,
+            size: 10,
+            name: format!("{n}.cab"),
+            patching: None,
+        };
         let record = Record {
             size: 10,
             sha256: None,
@@ -137,6 +176,8 @@ mod tests {
             assert!(!clean);
             index.write(&changes).unwrap();
             index.write(&[(Sha1Digest([3; 20]), None)]).unwrap();
+            index.wish(&[file(1), file(2)]).unwrap();
+            index.fulfil(&Sha1Digest([1; 20])).unwrap();
             index.close().unwrap();
         }
         let (index, clean) = Index::open(dir.path()).unwrap();
@@ -144,5 +185,6 @@ mod tests {
         let records = index.load().unwrap();
         assert_eq!(records.len(), 249);
         assert_eq!(records.get(&Sha1Digest([9; 20])), Some(&record));
+        assert_eq!(index.wishes(), [file(2)]);
     }
 }

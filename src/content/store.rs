@@ -307,6 +307,27 @@ impl Store {
         usage
     }
 
+    /// Remembers over restarts that files are to be fetched whole. Durable when it returns; blocking.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn wish(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
+        self.0.index.wish(files)
+    }
+
+    /// Forgets such a wish: it was fulfilled, or given up. A kill within seconds may bring it back. Blocking.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn fulfil(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
+        self.0.index.fulfil(sha1)
+    }
+
+    /// The wishes that were neither fulfilled nor given up. Blocking.
+    pub fn wishes(&self) -> Vec<FileDeclaration> {
+        self.0.index.wishes()
+    }
+
     /// Makes everything written so far durable. Blocking.
     ///
     /// # Errors

@@ -66,6 +66,7 @@ impl Handle {
         let shared = Arc::new(Shared::new(config, store, link, sources, clock, tasks));
         let handle = Self(Arc::new(Inner { shared, queue: Queue::default(), wants: AtomicUsize::new(0) }));
         super::queue::start(&handle);
+        super::wishes::resume(&handle);
         let finishing = handle.clone();
         handle.0.shared.tasks.spawn("verify leftovers", async move { finishing.verify_leftovers().await });
         handle
@@ -194,7 +195,7 @@ impl Handle {
         Ok((flow, id))
     }
 
-    /// Fetches the whole file in the background, whatever the policy.
+    /// Fetches the whole file in the background, whatever the policy, until it is there or the server stops.
     ///
     /// # Errors
     /// [`TransferError::Crowded`] when the queue is full.
@@ -279,6 +280,7 @@ impl Handle {
     /// Gives a file up; what has come is kept. True when it was queued or being transferred.
     pub fn cancel(&self, sha1: &Sha1Digest) -> bool {
         self.0.queue.pause(sha1, false);
+        super::wishes::forget(&self.0.shared, *sha1);
         let queued = self.0.queue.remove(sha1);
         self.with_flow(sha1, |flow| flow.cancel()) || queued
     }

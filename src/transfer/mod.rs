@@ -22,6 +22,7 @@ mod scraps;
 mod shared;
 mod tally;
 mod verdict;
+mod wishes;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -209,6 +209,11 @@ impl Queue {
         locked(&self.wishes).iter().take(SHOWN).map(|wish| (wish.file.clone(), wish.class)).collect()
     }
 
+    /// How many more may wait.
+    pub(super) fn room(&self) -> usize {
+        MAX_QUEUE.saturating_sub(self.len())
+    }
+
     pub(super) fn len(&self) -> usize {
         locked(&self.wishes).len()
     }
@@ -333,6 +338,7 @@ async fn carry(handle: &Handle, wish: Wish) {
         Err(error @ TransferError::Stopped { .. }) if queue.is_paused(&wish.file.sha1) => {
             queue.again(wish, &error, shared.clock.instant());
         }
+        Ok(()) if !withdrawn.is_cancelled() => super::wishes::forget(shared, wish.file.sha1),
         Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
         Err(error @ (TransferError::Spent { .. } | TransferError::Unreachable { .. })) => {
             tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link");

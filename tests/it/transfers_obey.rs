@@ -124,3 +124,45 @@ fn transfers_are_paused_hurried_and_given_up() {
     drop(server);
     assert!(runtime.block_on(tasks.shut_down(Duration::from_secs(10))));
 }
+
+#[test]
+fn what_an_administrator_asked_for_goes_on_after_a_kill_and_what_was_given_up_does_not() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let tasks = Tasks::new();
+    let (mut server, _office) = site(&runtime, &tasks);
+    obeys(&server, &["sync"]);
+    let listed = server.api("GET", "/updates?limit=100", None).json();
+    let updates: Vec<&str> = listed["updates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|update| update["approvable"] == true)
+        .map(|update| update["update_id"].as_str().unwrap())
+        .collect();
+    obeys(&server, &[&["content", "fetch", "--no-wait"][..], &updates[..8]].concat());
+    let names = |server: &Server| -> Vec<String> {
+        let mut names: Vec<_> =
+            transfers(server).iter().map(|one| one["sha1"].as_str().unwrap().to_owned()).collect();
+        names.sort_unstable();
+        names
+    };
+    let mut wanted = names(&server);
+    assert!(wanted.len() > 3, "{wanted:?}");
+    let given_up = wanted.pop().unwrap();
+    obeys(&server, &["content", "cancel", &given_up]);
+    // the removal is durable with the store's next write
+    obeys(&server, &["bandwidth", "set", "--rate", "closed"]);
+    assert!(server.stop());
+    server.start();
+    becomes("those that were not given up are back", || names(&server) == wanted);
+    server.kill();
+    server.start();
+    becomes("after a kill too", || names(&server) == wanted);
+    obeys(&server, &["bandwidth", "set", "--rate", "unlimited"]);
+    becomes("all of them come", || names(&server).is_empty());
+    let files = server.api("GET", "/content", None).json();
+    let verified = files["files"].as_array().unwrap().iter().filter(|file| file["state"] == "verified");
+    assert!(verified.count() >= wanted.len());
+    drop(server);
+    assert!(runtime.block_on(tasks.shut_down(Duration::from_secs(10))));
+}

@@ -17,6 +17,7 @@ use super::names::resolve;
 use crate::bandwidth::Class;
 use crate::domain::{FileDeclaration, Sha1Digest};
 use crate::needs::{Ahead, Scope};
+use crate::transfer::TransferError;
 
 /// Files shown in one answer unless more are asked for.
 const FILES: usize = 200;
@@ -135,12 +136,14 @@ pub(super) async fn fetch(State(services): State<Services>, Json(body): Json<Fet
         }
         let mut seen = HashSet::new();
         files.retain(|file| seen.insert(file.sha1));
-        let mut failed = Vec::new();
-        for file in &files {
-            if let Err(error) = services.transfers.fetch(file, Class::Normal) {
-                failed.push(json!({ "sha1": file.sha1.hex(), "name": file.name, "error": causes(&error) }));
-            }
-        }
+        let full = services
+            .transfers
+            .fetch_for_good(&files, Class::Normal)
+            .map_err(|error| ApiError::internal(&error))?;
+        let error = causes(&TransferError::Crowded);
+        let row =
+            |file: &&FileDeclaration| json!({ "sha1": file.sha1.hex(), "name": file.name, "error": error });
+        let failed: Vec<Value> = full.iter().map(row).collect();
         let rows: Vec<Value> = files.iter().map(|file| services.file_row(file)).collect();
         Ok(Json(json!({ "files": rows, "failed": failed })))
     })
