@@ -201,11 +201,17 @@ impl Listener {
                 watcher: graceful.watcher(),
             };
             let stream = Paced::new(stream, self.legs.as_ref().map(|legs| legs.leg(address.ip())));
-            let tls = self.tls.clone();
-            tasks.spawn("http connection", async move {
-                let _slot = slot;
-                connection.start(stream, tls).await;
-            });
+            // two futures, so that a plain connection has no room for a handshake
+            match self.tls.clone() {
+                None => tasks.spawn("http connection", async move {
+                    let _slot = slot;
+                    connection.serve(stream).await;
+                }),
+                Some(tls) => tasks.spawn("http connection", async move {
+                    let _slot = slot;
+                    Box::pin(connection.secure(stream, tls)).await;
+                }),
+            };
         }
         drop(self.socket);
         if tokio::time::timeout(self.config.drain, graceful.shutdown()).await.is_err() {
@@ -222,16 +228,11 @@ struct Connection<A> {
 }
 
 impl<A: Answer> Connection<A> {
-    async fn start(mut self, stream: Paced, tls: Option<TlsAcceptor>) {
-        match tls {
-            None => self.serve(stream).await,
-            Some(tls) => {
-                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                    // the handshake fails over a certificate that does not hold
-                    self.peer.certificate = stream.get_ref().1.peer_certificates().is_some();
-                    self.serve(stream).await;
-                }
-            }
+    async fn secure(mut self, stream: Paced, tls: TlsAcceptor) {
+        if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+            // the handshake fails over a certificate that does not hold
+            self.peer.certificate = stream.get_ref().1.peer_certificates().is_some();
+            self.serve(stream).await;
         }
     }
 
@@ -239,7 +240,8 @@ impl<A: Answer> Connection<A> {
         let Self { answer, peer, idle, watcher } = self;
         let service = service_fn(move |request| {
             let answer = Arc::clone(&answer);
-            async move { Ok::<_, Infallible>(answer.answer(request, peer).await) }
+            // boxed, so that a connection without a request, or whose answer is on its way, holds none of it
+            async move { Ok::<_, Infallible>(Box::pin(answer.answer(request, peer)).await) }
         });
         // pipeline_flush stays off: it would flatten whole bodies into memory
         let connection = http1::Builder::new()

@@ -1,10 +1,12 @@
 //! Reusable buffers for what is read from disk and sent.
 //!
 //! **Invariant:** at most [`MAX_KEPT`] buffers are kept unused, and the more are on loan the smaller are those that are
-//! handed out: ten thousand clients that read slowly hold a buffer each. A buffer is never handed out twice at a time.
+//! handed out: ten thousand clients that read slowly hold one small buffer each. A buffer is never handed out twice at a
+//! time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
@@ -14,8 +16,8 @@ pub(super) const BUFFER: usize = 256 * 1024;
 /// The same while more than [`MANY`] are on loan.
 const SMALL: usize = 64 * 1024;
 
-/// The same while more than [`TOO_MANY`] are on loan: ten thousand clients then hold 160 MiB.
-const LEAST: usize = 16 * 1024;
+/// The same while more than [`TOO_MANY`] are on loan: ten thousand clients then hold 80 MiB.
+const LEAST: usize = 8 * 1024;
 
 /// 32 MiB of the large ones.
 const MANY: usize = 128;
@@ -41,9 +43,53 @@ pub(super) struct Buffer {
     bytes: Box<[u8]>,
     len: usize,
     pool: Buffers,
+    borrower: Option<Borrower>,
+}
+
+/// One answer that takes buffers.
+#[derive(Clone, Default)]
+pub(super) struct Borrower(Arc<Loans>);
+
+#[derive(Default)]
+struct Loans {
+    count: AtomicUsize,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Borrower {
+    fn has_one(&self) -> bool {
+        self.0.count.load(Ordering::Acquire) > 0
+    }
+
+    fn returns_one(&self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        let waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waker.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Buffers {
+    /// Ready unless very many buffers are on loan and the borrower has one of them: what sends an answer would otherwise
+    /// collect as many as it has room for. It is woken when its last one went.
+    pub(super) fn poll_free(&self, borrower: &Borrower, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.on_loan.load(Ordering::Relaxed) < TOO_MANY || !borrower.has_one() {
+            return Poll::Ready(());
+        }
+        let mut waker = borrower.0.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        *waker = Some(cx.waker().clone());
+        drop(waker);
+        // it may have gone meanwhile
+        if borrower.has_one() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// As [`Buffers::take`], for a borrower that [`Buffers::poll_free`] counts.
+    pub(super) fn take_for(&self, borrower: &Borrower) -> Buffer {
+        borrower.0.count.fetch_add(1, Ordering::AcqRel);
+        let mut buffer = self.take();
+        buffer.borrower = Some(borrower.clone());
+        buffer
+    }
+
     /// An unused buffer of at most [`BUFFER`] bytes.
     pub(super) fn take(&self) -> Buffer {
         let on_loan = self.0.on_loan.fetch_add(1, Ordering::Relaxed);
@@ -55,7 +101,7 @@ impl Buffers {
         let kept = || self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let kept = if size == BUFFER { kept() } else { None };
         let bytes = kept.unwrap_or_else(|| vec![0; size].into_boxed_slice());
-        Buffer { bytes, len: 0, pool: self.clone() }
+        Buffer { bytes, len: 0, pool: self.clone(), borrower: None }
     }
 }
 
@@ -82,6 +128,9 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         self.pool.0.on_loan.fetch_sub(1, Ordering::Relaxed);
+        if let Some(borrower) = self.borrower.take() {
+            borrower.returns_one();
+        }
         if self.bytes.len() < BUFFER {
             return;
         }
@@ -112,11 +161,25 @@ mod tests {
     }
 
     #[test]
+    fn while_very_many_are_on_loan_nobody_has_two() {
+        let (pool, borrower) = (Buffers::default(), Borrower::default());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let own = pool.take_for(&borrower);
+        assert!(pool.poll_free(&borrower, cx).is_ready());
+        let others: Vec<_> = (0..TOO_MANY).map(|_| pool.take()).collect();
+        assert!(pool.poll_free(&borrower, cx).is_pending());
+        assert!(pool.poll_free(&Borrower::default(), cx).is_ready());
+        drop(own);
+        assert!(pool.poll_free(&borrower, cx).is_ready());
+        drop(others);
+    }
+
+    #[test]
     fn ten_thousand_clients_hold_little() {
         let pool = Buffers::default();
         let loans: Vec<_> = (0..10_000).map(|_| pool.take()).collect();
         let held: usize = loans.iter().map(|buffer| buffer.bytes.len()).sum();
-        assert!(held < 220 << 20, "{held} bytes");
+        assert!(held < 150 << 20, "{held} bytes");
         drop(loans);
         assert_eq!(pool.take().bytes.len(), BUFFER);
     }

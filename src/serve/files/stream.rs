@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use super::buffers::{BUFFER, Buffer, Buffers};
+use super::buffers::{BUFFER, Borrower, Buffer, Buffers};
 use crate::content::SparseFile;
 use crate::domain::ByteRange;
 use crate::transfer::{TransferError, Want};
@@ -28,6 +28,7 @@ type Waiting = Pin<Box<dyn Future<Output = Result<u64, TransferError>> + Send>>;
 pub(super) struct Stream {
     file: Arc<SparseFile>,
     buffers: Buffers,
+    borrower: Borrower,
     /// The next byte to send.
     at: u64,
     /// Up to here bytes are known to be readable.
@@ -48,14 +49,32 @@ impl Stream {
     /// A range that is held.
     pub(super) fn held(file: Arc<SparseFile>, range: ByteRange, buffers: Buffers) -> Self {
         let ByteRange { start, end } = range;
-        Self { file, buffers, at: start, readable: end, end, want: None, doing: Doing::Nothing }
+        Self {
+            file,
+            buffers,
+            borrower: Borrower::default(),
+            at: start,
+            readable: end,
+            end,
+            want: None,
+            doing: Doing::Nothing,
+        }
     }
 
     /// A range of which some may have to be fetched; `readable` is what [`Want::ready`] said of its start.
     pub(super) fn wanted(want: Want, readable: u64, buffers: Buffers) -> Self {
         let ByteRange { start, end } = want.range();
         let file = Arc::clone(want.file());
-        Self { file, buffers, at: start, readable, end, want: Some(Arc::new(want)), doing: Doing::Nothing }
+        Self {
+            file,
+            buffers,
+            borrower: Borrower::default(),
+            at: start,
+            readable,
+            end,
+            want: Some(Arc::new(want)),
+            doing: Doing::Nothing,
+        }
     }
 
     /// Everything at once, when it is short and the page cache has it.
@@ -78,7 +97,7 @@ impl Stream {
             return Err(io::Error::other("the file was dropped while it was sent"));
         }
         let (at, len) = (self.at, self.chunk());
-        let mut buffer = self.buffers.take();
+        let mut buffer = self.buffers.take_for(&self.borrower);
         match self.file.read_now(buffer.space(len), at)? {
             Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Some(read) => {
@@ -117,6 +136,7 @@ impl Stream {
                 Doing::Nothing if self.at >= self.end => return Poll::Ready(Ok(None)),
                 Doing::Nothing if self.at >= self.readable => self.doing = self.wait()?,
                 Doing::Nothing => {
+                    ready!(self.buffers.poll_free(&self.borrower, cx));
                     if let Some(bytes) = self.read()? {
                         return Poll::Ready(Ok(Some(bytes)));
                     }
