@@ -153,6 +153,10 @@ impl Handle {
         if held {
             flow.verify_if_complete(&want.file);
         }
+        if self.0.queue.is_paused(&sha1) {
+            // while it was opened
+            flow.pause(true);
+        }
         flow.kick();
         want.flow = Some((flow, id));
         Ok(want)
@@ -221,7 +225,7 @@ impl Handle {
         let flows: HashMap<_, _> = locked(&self.0.shared.flows).clone();
         let mut list: Vec<_> = flows.values().map(|flow| flow.status()).collect();
         list.sort_unstable_by_key(|status| (status.class, status.sha1));
-        let queued = self.0.queue.waiting().into_iter().filter(|(file, _)| !flows.contains_key(&file.sha1));
+        let queued = self.0.queue.known().into_iter().filter(|(file, _)| !flows.contains_key(&file.sha1));
         list.extend(queued.map(|(file, class)| TransferStatus {
             sha1: file.sha1,
             held: self.0.shared.store.status(&file.sha1).map_or(0, |status| status.held),
@@ -255,7 +259,7 @@ impl Handle {
         self.0.queue.len()
     }
 
-    fn with_flow(&self, sha1: &Sha1Digest, act: impl FnOnce(&Arc<Flow>)) -> bool {
+    pub(super) fn with_flow(&self, sha1: &Sha1Digest, act: impl FnOnce(&Arc<Flow>)) -> bool {
         let flow = locked(&self.0.shared.flows).get(sha1).cloned();
         flow.as_ref().map(act).is_some()
     }

@@ -1,6 +1,6 @@
 //! The background queue: whole files, one after the other, until they are held.
 //!
-//! **Invariant:** at most [`MAX_QUEUE`] files wait; [`WORKERS`] are fetched at once, and beside them [`SIDE_WORKERS`] small
+//! **Invariant:** a file that is wanted always waits or runs, whoever looks; at most [`MAX_QUEUE`] files wait; [`WORKERS`] are fetched at once, and beside them [`SIDE_WORKERS`] small
 //! or more urgent ones and [`MAX_HURRIED`] that an administrator raised. A file that fails comes again after a pause, for
 //! as long as it is wanted. It never competes with a reader: its wishes are of a class below.
 
@@ -74,11 +74,15 @@ pub(super) struct Queue {
 
 /// What is fetched.
 struct Running {
+    file: FileDeclaration,
     class: Class,
-    /// Cancelled when a later list does not name it any more.
+    /// Cancelled when a later list does not name it any more, and when it is given up.
     withdrawn: CancellationToken,
     listed: bool,
 }
+
+/// A wish that is being fetched; the token says when it is wanted no more.
+type Begun = (Wish, CancellationToken);
 
 /// Which wishes a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +96,8 @@ enum Takes {
 /// What became of a wish that was raised.
 enum Raised {
     /// It is fetched now.
-    Begins(Wish, OwnedSemaphorePermit),
-    /// It is the next.
+    Begins(Begun, OwnedSemaphorePermit),
+    /// It is the next, or begins just now.
     First,
     /// It does not wait here.
     Unknown,
@@ -156,19 +160,27 @@ impl Queue {
         lacking.len()
     }
 
+    /// Gives a file up, whether it waits or runs. False when it does neither.
     pub(super) fn remove(&self, sha1: &Sha1Digest) -> bool {
+        let running = locked(&self.running);
         let mut wishes = locked(&self.wishes);
         let before = wishes.len();
         wishes.retain(|wish| wish.file.sha1 != *sha1);
-        wishes.len() < before
+        let runs = running.get(sha1).inspect(|running| running.withdrawn.cancel());
+        runs.is_some() || wishes.len() < before
     }
 
     /// Makes a wish at least so urgent and takes it out, with a place beside the workers; without one it goes to the
     /// front.
     fn raise(&self, sha1: &Sha1Digest, class: Class) -> Raised {
         let place = Arc::clone(&self.hurried).try_acquire_owned().ok();
+        let mut running = locked(&self.running);
         let is_paused = self.is_paused(sha1);
         let mut wishes = locked(&self.wishes);
+        if let Some(running) = running.get_mut(sha1) {
+            running.class = running.class.min(class);
+            return Raised::First;
+        }
         let found = wishes.iter().position(|wish| wish.file.sha1 == *sha1).and_then(|at| wishes.remove(at));
         let Some(mut wish) = found else { return Raised::Unknown };
         wish.class = wish.class.min(class);
@@ -176,10 +188,10 @@ impl Queue {
         // from now on it is the administrator's, and no new list takes it back
         wish.listed = false;
         if let Some(place) = place.filter(|_| !is_paused) {
-            return Raised::Begins(wish, place);
+            return Raised::Begins(begin(&mut running, wish), place);
         }
         wishes.push_front(wish);
-        drop(wishes);
+        drop((wishes, running));
         self.changed.notify_waiters();
         Raised::First
     }
@@ -201,12 +213,18 @@ impl Queue {
     }
 
     pub(super) fn holds(&self, sha1: &Sha1Digest) -> bool {
-        let waits = locked(&self.wishes).iter().any(|wish| wish.file.sha1 == *sha1);
-        waits || locked(&self.running).contains_key(sha1)
+        let running = locked(&self.running);
+        running.contains_key(sha1) || locked(&self.wishes).iter().any(|wish| wish.file.sha1 == *sha1)
     }
 
-    pub(super) fn waiting(&self) -> Vec<(FileDeclaration, Class)> {
-        locked(&self.wishes).iter().take(SHOWN).map(|wish| (wish.file.clone(), wish.class)).collect()
+    /// What runs, whether its transfer has begun or not, and then what waits, up to [`SHOWN`].
+    pub(super) fn known(&self) -> Vec<(FileDeclaration, Class)> {
+        let running = locked(&self.running);
+        let wishes = locked(&self.wishes);
+        let runs = running.values().map(|running| (&running.file, running.class));
+        let waits = wishes.iter().filter(|wish| !running.contains_key(&wish.file.sha1));
+        let waits = waits.map(|wish| (&wish.file, wish.class));
+        runs.chain(waits).take(SHOWN).map(|(file, class)| (file.clone(), class)).collect()
     }
 
     /// How many more may wait.
@@ -218,10 +236,15 @@ impl Queue {
         locked(&self.wishes).len()
     }
 
-    /// The next one that is due and may cross the link, or when one will be.
-    fn next(&self, takes: Takes, now: Instant, may: impl Fn(Class) -> bool) -> Result<Wish, Option<Instant>> {
+    /// Begins the next one that is due and may cross the link, or says when one will be.
+    fn next(
+        &self,
+        takes: Takes,
+        now: Instant,
+        may: impl Fn(Class) -> bool,
+    ) -> Result<Begun, Option<Instant>> {
         let may = Class::ALL.map(may);
-        let running = locked(&self.running);
+        let mut running = locked(&self.running);
         let urgent = running.values().map(|running| running.class).min();
         let paused = locked(&self.paused);
         let mut wishes = locked(&self.wishes);
@@ -230,10 +253,12 @@ impl Queue {
                 && (paused.is_empty() || !paused.contains(&wish.file.sha1))
         };
         let due = |wish: &Wish| {
-            wish.not_before.is_none_or(|at| at <= now) && may_go(wish) && may[wish.class as usize]
+            // one that runs and was asked for again is looked at when it has ended
+            let idle = !running.contains_key(&wish.file.sha1);
+            wish.not_before.is_none_or(|at| at <= now) && may_go(wish) && may[wish.class as usize] && idle
         };
         match wishes.iter().position(due).and_then(|place| wishes.remove(place)) {
-            Some(wish) => Ok(wish),
+            Some(wish) => Ok(begin(&mut running, wish)),
             None if wishes.iter().any(|wish| may_go(wish) && !may[wish.class as usize]) => {
                 Err(Some(now + SPENT))
             }
@@ -241,20 +266,22 @@ impl Queue {
         }
     }
 
-    /// Notes that a wish is being fetched; the token says when it is wanted no more.
-    fn begin(&self, wish: &Wish) -> CancellationToken {
-        let withdrawn = CancellationToken::new();
-        let running = Running { class: wish.class, withdrawn: withdrawn.clone(), listed: wish.listed };
-        locked(&self.running).insert(wish.file.sha1, running);
-        withdrawn
+    /// The class that a running file was raised to.
+    fn raised(&self, sha1: &Sha1Digest) -> Option<Class> {
+        locked(&self.running).get(sha1).map(|running| running.class)
     }
 
+    /// A file is there, or is wanted no more.
     fn end(&self, wish: &Wish) {
         locked(&self.running).remove(&wish.file.sha1);
+        self.changed.notify_waiters();
     }
 
     /// A file failed: it goes behind the others.
     fn again(&self, wish: Wish, error: &TransferError, now: Instant) {
+        let mut running = locked(&self.running);
+        let class = running.remove(&wish.file.sha1).map_or(wish.class, |running| running.class);
+        let wish = Wish { class, ..wish };
         let cut_off = matches!(error, TransferError::Unreachable { .. });
         let stopped = matches!(error, TransferError::Stopped { .. } | TransferError::Spent { .. });
         let failures = if cut_off || stopped { 0 } else { wish.failures.saturating_add(1) };
@@ -265,6 +292,8 @@ impl Queue {
         if wishes.len() < MAX_QUEUE && wishes.iter().all(|other| other.file.sha1 != wish.file.sha1) {
             wishes.push_back(Wish { not_before, failures, cut_off, ..wish });
         }
+        drop((wishes, running));
+        self.changed.notify_waiters();
     }
 
     /// A server answers again: what waited for one need not wait any longer.
@@ -274,6 +303,14 @@ impl Queue {
         }
         self.changed.notify_waiters();
     }
+}
+
+/// Notes that a wish is being fetched.
+fn begin(running: &mut HashMap<Sha1Digest, Running>, wish: Wish) -> Begun {
+    let (withdrawn, file) = (CancellationToken::new(), wish.file.clone());
+    let entry = Running { file, class: wish.class, withdrawn: withdrawn.clone(), listed: wish.listed };
+    running.insert(wish.file.sha1, entry);
+    (wish, withdrawn)
 }
 
 impl Wish {
@@ -311,7 +348,7 @@ async fn work(handle: &Handle, takes: Takes) {
         let changed = queue.changed.notified();
         let may = |class| shared.link.limiter().spent_until(class).is_none();
         match queue.next(takes, shared.clock.instant(), may) {
-            Ok(wish) => carry(handle, wish).await,
+            Ok(begun) => carry(handle, begun).await,
             Err(due) => {
                 let due = due.unwrap_or_else(|| shared.clock.instant() + IDLE);
                 tokio::select! {
@@ -325,21 +362,23 @@ async fn work(handle: &Handle, takes: Takes) {
 }
 
 /// Fetches one; what fails comes again later.
-async fn carry(handle: &Handle, wish: Wish) {
+async fn carry(handle: &Handle, (wish, withdrawn): Begun) {
     let (shared, queue) = (&handle.0.shared, &handle.0.queue);
     let size = ByteCount(wish.file.size);
-    let withdrawn = queue.begin(&wish);
     let fetched = tokio::select! {
         fetched = whole(handle, &wish) => fetched,
         () = withdrawn.cancelled() => Ok(()),
     };
-    queue.end(&wish);
     match fetched {
+        _ if withdrawn.is_cancelled() => queue.end(&wish),
         Err(error @ TransferError::Stopped { .. }) if queue.is_paused(&wish.file.sha1) => {
             queue.again(wish, &error, shared.clock.instant());
         }
-        Ok(()) if !withdrawn.is_cancelled() => super::wishes::forget(shared, wish.file.sha1),
-        Ok(()) | Err(TransferError::Stopping | TransferError::Stopped { .. }) => {}
+        Ok(()) => {
+            queue.end(&wish);
+            super::wishes::forget(shared, wish.file.sha1);
+        }
+        Err(TransferError::Stopping | TransferError::Stopped { .. }) => queue.end(&wish),
         Err(error @ (TransferError::Spent { .. } | TransferError::Unreachable { .. })) => {
             tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link");
             queue.again(wish, &error, shared.clock.instant());
@@ -354,10 +393,10 @@ async fn carry(handle: &Handle, wish: Wish) {
 /// Makes a queued file at least so urgent and begins it, beside what runs. False when it is not queued.
 pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
     match handle.0.queue.raise(sha1, class) {
-        Raised::Begins(wish, place) => {
+        Raised::Begins(begun, place) => {
             let worker = handle.clone();
             handle.0.shared.tasks.spawn("raised transfer", async move {
-                carry(&worker, wish).await;
+                carry(&worker, begun).await;
                 drop(place);
             });
             true
@@ -370,6 +409,10 @@ pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
 /// Fetches a whole file and waits until it is verified.
 async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
     let want = handle.register(&wish.file, None, plan::Wish::own(wish.class)).await?;
+    // while it was opened there was nothing yet to raise
+    if let Some(class) = handle.0.queue.raised(&wish.file.sha1).filter(|class| *class < wish.class) {
+        handle.with_flow(&wish.file.sha1, |flow| flow.raise(class));
+    }
     let mut offset = want.range().start;
     while offset < want.range().end {
         offset = want.ready(offset).await?;
@@ -391,9 +434,7 @@ mod tests {
     #[test]
     fn small_and_urgent_files_do_not_stand_behind_large_ones() {
         let (queue, now) = (Queue::default(), Instant::now());
-        let next = |takes| {
-            queue.next(takes, now, |_| true).ok().map(|wish| (wish.file.sha1.0[0], queue.begin(&wish)).0)
-        };
+        let next = |takes| queue.next(takes, now, |_| true).ok().map(|(wish, _)| wish.file.sha1.0[0]);
         for (number, size, class) in [
             (1, 9 << 30, Class::Security),
             (2, 8 << 30, Class::Security),
@@ -413,5 +454,23 @@ mod tests {
         );
         assert!(queue.pause(&Sha1Digest([3; 20]), false));
         assert_eq!(next(Takes::Any), Some(3));
+    }
+
+    #[test]
+    fn a_file_that_begins_is_listed_raised_and_given_up_like_any_other() {
+        let (queue, now) = (Queue::default(), Instant::now());
+        let sha1 = Sha1Digest([1; 20]);
+        assert!(queue.push(wish(1, 9, Class::Background).file, Class::Background));
+        let Ok((begun, withdrawn)) = queue.next(Takes::Any, now, |_| true) else { panic!("it is due") };
+        let listed = |queue: &Queue| queue.known().iter().map(|(_, class)| *class).collect::<Vec<_>>();
+        assert_eq!((queue.len(), listed(&queue)), (0, vec![Class::Background]));
+        assert!(queue.holds(&sha1) && matches!(queue.raise(&sha1, Class::Deadline), Raised::First));
+        assert_eq!(queue.raised(&sha1), Some(Class::Deadline));
+        // asked for again, it waits for its own end
+        assert!(queue.push(begun.file.clone(), Class::Normal));
+        assert!(queue.next(Takes::Any, now, |_| true).is_err());
+        assert!(queue.remove(&sha1) && withdrawn.is_cancelled() && queue.len() == 0);
+        queue.end(&begun);
+        assert!(listed(&queue).is_empty() && !queue.remove(&sha1));
     }
 }

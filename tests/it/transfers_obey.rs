@@ -154,10 +154,13 @@ fn what_an_administrator_asked_for_goes_on_after_a_kill_and_what_was_given_up_do
     obeys(&server, &["content", "cancel", &given_up]);
     assert!(server.stop());
     server.start();
-    becomes("those that were not given up are back", || names(&server) == wanted);
+    let are_back = |server: &Server, when: &str| {
+        becomes(&format!("{wanted:?} {when}, but {:?}", names(server)), || names(server) == wanted);
+    };
+    are_back(&server, "after a stop");
     server.kill();
     server.start();
-    becomes("after a kill too", || names(&server) == wanted);
+    are_back(&server, "after a kill");
     obeys(&server, &["bandwidth", "set", "--rate", "unlimited"]);
     becomes("all of them come", || names(&server).is_empty());
     let files = server.api("GET", "/content", None).json();
