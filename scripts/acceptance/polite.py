@@ -6,7 +6,7 @@ can run it too. It tells 20 times a second what queues, whose it is, and what it
 """
 import collections, ctypes, fcntl, json, os, pathlib, select, shutil, socket, statistics, struct, subprocess, sys, tempfile, threading, time
 
-RATE, DELAY, QUEUE = 10e6, 0.040, 0.100
+RATE, DELAY, QUEUE = float(os.environ.get("LINK_RATE", 10e6)), float(os.environ.get("LINK_DELAY", 0.040)), 0.100
 HERE, THERE, OURS, THEIRS = "10.99.0.1", "10.99.0.2", 8530, 5001
 NEAR, FAR = "tailwater-near", "tailwater-far"
 

@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, cold as cold_cache, documents, fairness as fair, ledger as ledgers, needs as computers_needs, peers, polite as politeness, road as bad_road, rollups
+import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, ledger as ledgers, needs as computers_needs, peers, polite as politeness, road as bad_road, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -580,6 +580,12 @@ def fairness():
 def polite():
     """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root); TAILWATER_FILES: 1 or 2 at once."""
     politeness.polite(check, short=bool(os.environ.get("TAILWATER_SHORT")))
+
+
+@scenario
+def far():
+    """The rate holds and is used with upstreams 150 to 600 ms away (needs root); TAILWATER_FAR: which cases."""
+    far_away.far(check)
 
 
 @scenario

@@ -90,10 +90,16 @@ impl LinkClient {
         &self.0.connector.meter
     }
 
-    /// How many transfers may be open at once at the rate in force. More wait in [`LinkClient::place`] until
+    /// How many transfers may be open at once at the rate in force, over the way to the last source. More wait in [`LinkClient::place`] until
     /// one ends, so nobody who holds an answer may wait for another request to be answered.
     pub fn max_transfers(&self) -> usize {
-        self.limiter().max_transfers()
+        self.limiter().shape().transfers_over(self.distance())
+    }
+
+    /// How far the last source is.
+    fn distance(&self) -> Duration {
+        let last = self.0.last_source.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(origin, _)| self.0.connector.distance(origin)).unwrap_or_default()
     }
 
     /// Waits for a place among the open exchanges.

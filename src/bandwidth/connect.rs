@@ -25,6 +25,7 @@ use super::limiter::Limiter;
 use super::meter::Meter;
 use super::places::Places;
 use super::proxy::Proxy;
+use super::reach::{self, Reach};
 use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
 use super::{LinkError, Purpose};
@@ -156,12 +157,14 @@ impl Connector {
         proxy: Option<&Proxy>,
         purpose: Purpose,
     ) -> Result<Connection, LinkError> {
-        let window = self.shape().window(self.distance(origin));
+        let distance = self.distance(origin);
+        let window = self.shape().window(distance);
         let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
-        let (tcp, took) = tcp_connect(host, port, window, origin).await?;
+        let (tcp, took) = tcp_connect(host, port, window.map(|window| (window, distance)), origin).await?;
         self.remember(origin, took);
-        let socket = LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account));
+        let reach = Reach::new(window, self.distance(origin), &self.limiter, &self.places);
+        let socket = LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account), reach);
         let stream: Box<dyn Stream> = match (origin.https, proxy) {
             (false, _) => Box::new(socket),
             (true, None) => Box::new(self.secure(origin, socket).await?),
@@ -244,7 +247,7 @@ impl Connector {
 async fn tcp_connect(
     host: &str,
     port: u16,
-    window: Option<u32>,
+    window: Option<(u32, Duration)>,
     origin: &Origin,
 ) -> Result<(TcpStream, Duration), LinkError> {
     let resolve = |source| LinkError::Resolve { host: host.to_owned(), source };
@@ -268,14 +271,16 @@ async fn tcp_connect(
     Err(LinkError::Connect { origin: origin.to_string(), source: last })
 }
 
-/// The receive buffer must be bounded before connecting: the window is scaled by it.
-async fn open(address: SocketAddr, window: Option<u32>) -> io::Result<TcpStream> {
+/// The receive buffer is bounded by [`reach`] before connecting.
+async fn open(address: SocketAddr, window: Option<(u32, Duration)>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(window) = window {
-        // the kernel doubles the number; up to all of it holds data when segments are large
-        socket.set_recv_buffer_size(window / 2)?;
+    if let Some((window, distance)) = window {
+        socket.set_recv_buffer_size(reach::first_buffer(window, distance))?;
     }
     let stream = socket.connect(address).await?;
+    if let Some((window, distance)) = window {
+        reach::begin(&stream, window, distance)?;
+    }
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -149,6 +149,16 @@ impl Dispatch {
         }
     }
 
+    /// A lane no longer waits for its turn.
+    pub(super) fn withdraw(&mut self, lane: LaneId) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        if std::mem::take(&mut state.queued) {
+            self.rings[state.class.index()].remove(state.party, lane);
+        }
+        let (class, unused) = (state.class, std::mem::take(&mut state.granted));
+        self.give_back(class, unused);
+    }
+
     /// Holds classes back that yield to other traffic.
     pub(super) fn hold_back(&mut self, cap: Cap, peak: u64) {
         self.cap = Some(cap);

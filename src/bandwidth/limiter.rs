@@ -292,6 +292,12 @@ impl Lane {
             self.shared.give_back(self.class, bytes);
         }
     }
+
+    /// Leaves the line: nothing is wanted any more.
+    pub(super) fn withdraw(&mut self) {
+        self.shared.dispatch().withdraw(self.id);
+        self.release();
+    }
 }
 
 impl Drop for Lane {

@@ -29,6 +29,7 @@ mod politeness;
 mod pool;
 mod proxy;
 mod quota;
+mod reach;
 mod redirect;
 mod requester;
 mod rings;

@@ -34,6 +34,9 @@ const LEAST_WINDOW: u64 = 8 * KIB;
 /// More than Linux grants by default (`net.core.rmem_max` of 208 KiB, doubled).
 const MOST_WINDOW: u64 = 416 * KIB;
 
+/// What a window can be that was small when its connection was made: it is told in 16 bits then.
+const MOST_UNSCALED: u64 = 65_535;
+
 /// A budget of which less than this for each transfer is left has fewer of them: what is asked for should fit.
 const BUDGET_PER_TRANSFER: u64 = 256 * KIB;
 
@@ -42,6 +45,20 @@ const MAX_TRANSFERS: usize = 32;
 
 /// Round trips that all receive buffers together hold while transfers yield to others.
 const FILLS: u128 = 2;
+
+/// An upstream so far away that a few connections do not hold what is on the way.
+pub(super) const FAR: Duration = Duration::from_millis(75);
+
+/// What a connection to one that is far begins with, in milliseconds of the rate.
+const FAR_MILLIS: u128 = 20;
+
+/// So many times the transfers share a link at most because it is long.
+const MOST_FOLD: usize = 4;
+
+/// Quarters of a round trip that the windows of far upstreams may come to together: an exchange that begins leaves its part
+/// to the others for a while. While transfers yield to others, little more than the link holds.
+const ON_THE_WAY: u128 = 6;
+const POLITELY_ON_THE_WAY: u128 = 5;
 
 /// An exchange alone gets no larger part than one of so many, and is not counted further than this.
 const LEAST_SHARERS: u32 = 2;
@@ -55,7 +72,7 @@ impl Shape {
                 bytes_per_second: None,
                 most_window: None,
                 polite: false,
-                sharers: LEAST_SHARERS,
+                sharers: 1,
                 transfers: MAX_TRANSFERS,
                 spare_limit: 0,
             };
@@ -85,7 +102,7 @@ impl Shape {
             bytes_per_second: Some(bytes),
             most_window: None,
             polite: false,
-            sharers: LEAST_SHARERS,
+            sharers: 1,
             transfers,
             spare_limit: (bytes / 50).max(LEAST_WINDOW),
         }
@@ -113,7 +130,7 @@ impl Shape {
 
     /// The same while so many exchanges are open, those that still connect included.
     pub(super) fn shared_by(self, exchanges: usize) -> Self {
-        let sharers = u32::try_from(exchanges).unwrap_or(u32::MAX).clamp(LEAST_SHARERS, MOST_SHARERS);
+        let sharers = u32::try_from(exchanges).unwrap_or(u32::MAX).clamp(1, MOST_SHARERS);
         Self { sharers, ..self }
     }
 
@@ -122,12 +139,15 @@ impl Shape {
     ///
     /// One round trip of the whole rate fills the link by itself. Near upstreams get little, because a kernel
     /// with large segments opens the window by half of it at a time, and all connections together must stay
-    /// under 5 % of a second. Far ones get at most 40 ms, because what is on its way cannot be called back.
+    /// under 5 % of a second. Far ones get less at once, because it comes in one burst. What else they need to fill the
+    /// link they get as an answer goes on, see [`Shape::reach`].
     pub(super) fn window(&self, round_trip: Duration) -> Option<u32> {
         let millis = round_trip.as_millis();
         let millis = if self.polite {
             // a kernel counts its own overhead against a buffer: about half of it holds data
-            (millis * FILLS / u128::from(self.sharers)).clamp(8, 100)
+            (millis * FILLS / u128::from(self.sharers.max(LEAST_SHARERS))).clamp(8, 100)
+        } else if round_trip >= FAR {
+            FAR_MILLIS
         } else {
             millis.clamp(10, 40)
         };
@@ -138,6 +158,27 @@ impl Shape {
         };
         let bytes = bytes.clamp(u128::from(LEAST_WINDOW), u128::from(most));
         u32::try_from(bytes).ok()
+    }
+
+    /// How many transfers may be open at once over such a way. A kernel opens a window by half of it at a time: on a long
+    /// way many small ones make smaller bursts than a few large ones.
+    pub(super) fn transfers_over(&self, round_trip: Duration) -> usize {
+        let fold = usize::try_from(round_trip.as_millis() / FAR.as_millis()).unwrap_or(MOST_FOLD);
+        (self.transfers * fold.clamp(1, MOST_FOLD)).min(self.transfers.max(MAX_TRANSFERS))
+    }
+
+    /// What the window of an exchange may grow to while its upstream is too far for [`Shape::window`] to fill the link: its
+    /// part of what is on the way. 0 without a rate.
+    pub(super) fn reach(&self, round_trip: Duration) -> u64 {
+        let (Some(rate), Some(window)) = (self.bytes_per_second, self.window(round_trip)) else { return 0 };
+        if round_trip < FAR {
+            return 0;
+        }
+        let most = if can_scale(window) { MOST_WINDOW } else { MOST_UNSCALED };
+        let quarters = if self.polite { POLITELY_ON_THE_WAY } else { ON_THE_WAY };
+        let way = u128::from(rate) * round_trip.as_millis() * quarters / 4000;
+        let part = u64::try_from(way / u128::from(self.sharers)).unwrap_or(u64::MAX);
+        part.min(most).min(self.most_window.unwrap_or(most))
     }
 
     /// Whether a connection made with this window still suits.
@@ -154,6 +195,12 @@ impl Shape {
     }
 }
 
+/// Whether a connection that begins with this window can be made so that it grows beyond [`MOST_UNSCALED`]: a kernel
+/// opens that much at once then.
+pub(super) fn can_scale(window: u32) -> bool {
+    u64::from(window) > MOST_UNSCALED
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,9 +211,9 @@ mod tests {
         let table = [
             ("64 kbit/s", 1, 8, 8, 2),
             ("1 Mbit/s", 2, 8, 8, 4),
-            ("8 Mbit/s", 7, 9, 39, 8),
-            ("20 Mbit/s", 16, 24, 97, 8),
-            ("100 Mbit/s", 48, 122, 416, 16),
+            ("8 Mbit/s", 7, 9, 19, 8),
+            ("20 Mbit/s", 16, 24, 48, 8),
+            ("100 Mbit/s", 48, 122, 244, 16),
             ("1 Gbit/s", 64, 416, 416, 32),
         ];
         for (rate, quantum, near, far, transfers) in table {
@@ -176,6 +223,26 @@ mod tests {
             assert_eq!((window(0), window(300)), (near, far), "{rate}");
         }
         assert_eq!(Shape::of(Rate::Unlimited).window(Duration::ZERO), None);
+    }
+
+    #[test]
+    fn far_upstreams_fill_the_link_together() {
+        // what each of so many exchanges may have on its way, in KiB
+        let table = [
+            ("2 Mbit/s", 600, 1, 63),
+            ("2 Mbit/s", 600, 16, 13),
+            ("2 Mbit/s", 150, 8, 6),
+            ("8 Mbit/s", 150, 16, 13),
+            ("100 Mbit/s", 300, 32, 171),
+            ("20 Mbit/s", 1, 8, 0),
+        ];
+        for (rate, millis, exchanges, expected) in table {
+            let shape = Shape::of(rate.parse().unwrap()).shared_by(exchanges);
+            assert_eq!(shape.reach(Duration::from_millis(millis)) / KIB, expected, "{rate}, {millis} ms");
+        }
+        let transfers = |millis| Shape::of_bytes(250_000).transfers_over(Duration::from_millis(millis));
+        assert_eq!([0, 74, 150, 600].map(transfers), [4, 4, 8, 16]);
+        assert_eq!(Shape::of(Rate::Unlimited).reach(Duration::from_secs(1)), 0);
     }
 
     #[test]

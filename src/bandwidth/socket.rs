@@ -1,8 +1,8 @@
 //! A TCP connection that reads no faster than the link allows: the one place where bytes are taken from the
 //! limiter and counted.
 //!
-//! **Invariant:** it asks the limiter only when bytes are there to be read, and gives back what it did not
-//! use. It lies below TLS, so everything counts. It never looks at what it carries.
+//! **Invariant:** it asks the limiter only when bytes are there to be read, or its window is too small for the way they
+//! come, and gives back what it did not use. It lies below TLS, so everything counts. It never looks at what it carries.
 
 use std::io;
 use std::pin::Pin;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::deposit::Deposit;
 use super::limiter::{Lane, Limiter};
 use super::meter::Meter;
+use super::reach::Reach;
 use super::{LinkError, Purpose};
 
 /// What a connection's socket and the exchange above it tell each other. Shared by both.
@@ -136,6 +137,17 @@ impl Account {
         }
     }
 
+    /// How much of the rest of the answer is not paid for; 0 while its length is unknown.
+    fn unpaid(&self) -> u64 {
+        let ends_at = self.ends_at.load(Ordering::Relaxed);
+        if ends_at == u64::MAX {
+            return 0;
+        }
+        let left = ends_at.saturating_sub(self.read.load(Ordering::Relaxed));
+        let deposit = self.deposit.lock().unwrap_or_else(PoisonError::into_inner);
+        deposit.as_ref().map_or(0, |deposit| left.saturating_sub(deposit.held()))
+    }
+
     fn put_back(&self, bytes: u64) {
         if let Some(deposit) = &*self.deposit.lock().unwrap_or_else(PoisonError::into_inner) {
             deposit.put_back(bytes);
@@ -157,13 +169,22 @@ pub(super) struct LinkSocket {
     account: Arc<Account>,
     /// The most that the receive buffer held lately.
     fills: u64,
+    reach: Reach,
+    /// Waits for a turn to open its window.
+    growing: bool,
 }
 
 impl LinkSocket {
-    pub(super) fn new(stream: TcpStream, limiter: &Limiter, meter: &Meter, account: Arc<Account>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        limiter: &Limiter,
+        meter: &Meter,
+        account: Arc<Account>,
+        reach: Reach,
+    ) -> Self {
         let lane_purpose = account.purpose();
         let lane = limiter.lane(lane_purpose);
-        Self { stream, lane, lane_purpose, meter: meter.clone(), account, fills: 0 }
+        Self { stream, lane, lane_purpose, meter: meter.clone(), account, fills: 0, reach, growing: false }
     }
 
     /// Looks how full the receive buffer is. Kernels open a window in steps, so that it is seldom as full as
@@ -174,18 +195,49 @@ impl LinkSocket {
         self.fills = unread.max(self.fills - self.fills / 32);
     }
 
-    /// How many of `want` bytes may be read now, and whether the deposit paid.
-    fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
+    fn follow_purpose(&mut self) {
         let purpose = self.account.purpose();
         if purpose != self.lane_purpose {
             self.lane.set_purpose(purpose);
             self.lane_purpose = purpose;
         }
+    }
+
+    /// Nothing is there to be read: where more could be on its way, pays for it in turn and opens the window.
+    fn grow(&mut self, cx: &mut Context<'_>) {
+        if !self.reach.is_far() {
+            return;
+        }
+        self.follow_purpose();
+        let mut lacks = self.reach.lacks(self.account.unpaid());
+        while lacks > 0 {
+            self.growing = true;
+            let Poll::Ready(Ok(bytes)) = self.lane.poll_take(cx, lacks) else { return };
+            self.account.put_back(bytes);
+            self.reach.grow(&self.stream, bytes);
+            lacks = self.reach.lacks(self.account.unpaid());
+        }
+        self.stop_growing();
+    }
+
+    fn stop_growing(&mut self) {
+        if std::mem::take(&mut self.growing) {
+            self.lane.withdraw();
+        }
+    }
+
+    /// How many of `want` bytes may be read now, and whether the deposit paid.
+    fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
+        self.follow_purpose();
         if self.account.has_deposit() {
             self.look();
         }
-        let drawn = self.account.draw(want, self.fills);
+        if self.reach.grown().is_some() && self.account.unpaid() == 0 {
+            self.reach.close(&self.stream);
+        }
+        let drawn = self.account.draw(want, self.reach.grown().unwrap_or(self.fills));
         if drawn > 0 {
+            self.stop_growing();
             return Poll::Ready(Ok((drawn, true)));
         }
         let taken = self.lane.poll_take(cx, want);
@@ -212,6 +264,7 @@ impl LinkSocket {
         match result {
             Ok(_) => {
                 self.account.count_read(read);
+                self.reach.came(read);
                 self.lane.received(read);
                 self.meter.count_received(self.lane_purpose.class, read);
                 Ok(false)
@@ -244,7 +297,11 @@ impl AsyncRead for LinkSocket {
             return Poll::Ready(Ok(()));
         }
         loop {
-            ready!(this.stream.poll_read_ready(cx))?;
+            let Poll::Ready(ready) = this.stream.poll_read_ready(cx) else {
+                this.grow(cx);
+                return Poll::Pending;
+            };
+            ready?;
             this.account.note_came();
             let (allowed, from_deposit) = ready!(this.poll_allowed(cx, want)).map_err(io::Error::other)?;
             if !this.read_allowed(buf, allowed, from_deposit)? {
