@@ -56,7 +56,22 @@ def walk(browser, url, token):
     page.wait_for_selector("text=Rate of the link")
     picture("status")
 
+    # an answer that comes after its page was left changes nothing
+    late = []
+    page.route("**/api/v1/bandwidth", lambda route: late.append(route))
     page.click("nav >> text=Groups")
+    page.wait_for_selector("text=New group")
+    with page.expect_request("**/api/v1/bandwidth"):
+        page.click("nav >> text=Status")
+    page.click("nav >> text=Groups")
+    page.wait_for_selector("text=New group")
+    with page.expect_response("**/api/v1/bandwidth"):
+        for route in late:
+            route.continue_()
+    page.unroute("**/api/v1/bandwidth")
+    page.evaluate("fetch(location.pathname).then((answer) => answer.text())")
+    assert page.locator("text=New group").count() == 1, "an answer of the page before was drawn over the page"
+
     page.fill("form input", "Pilot <b>& Co</b>")
     page.click("text=Create")
     page.wait_for_selector("td:has-text('Pilot <b>& Co</b>')")

@@ -6,6 +6,8 @@ const main = document.getElementById("main");
 const dialog = document.getElementById("dialog");
 let timer = 0;
 let page = 0;
+// the newest drawing begun, and the newest ended: the same while none is on its way
+let drawing = 0, drawn = 0;
 
 const token = () => sessionStorage.getItem("tailwater-token");
 
@@ -70,6 +72,7 @@ const field = (label, control) => make("label", {}, label, control);
 
 function signIn(why = "") {
   clearInterval(timer);
+  drawing += 1;
   document.getElementById("nav").hidden = true;
   const input = make("input", { type: "password", required: true, autocomplete: "current-password", size: 50 });
   main.replaceChildren(make("form", { onsubmit: act(async () => {
@@ -96,7 +99,7 @@ async function statusPage() {
   const why = { exception: "set by an administrator", base: "as configured" }[link.because] ?? "by the calendar";
   const next = link.until ? `${why} until ${time(link.until)}, then ${link.then}` : why;
   const last = status.last_sync;
-  main.replaceChildren(...[
+  return [
     make("div", { className: "cards" },
       card("Upstream", status.upstream, last ? `${last.outcome}, ${time(last.ended_at)}` : "never synchronised"),
       card("Catalog", `${status.catalog.updates} updates`, `${status.catalog.revisions} revisions, ${status.catalog.approved} approved, ${status.catalog.declined} declined`),
@@ -109,18 +112,18 @@ async function statusPage() {
       link.because === "exception" ? make("button", { type: "button", className: "quiet", onclick: back }, "Back to the calendar") : null),
     make("p", { className: "faint" }, `${link.rate}, ${next}.`),
     link.windows.length ? table(["Days", "From", "To", "Rate", "Time zone"], link.windows.map((w) => make("tr", {}, cell(w.days), cell(w.from), cell(w.to), cell(w.rate), cell(w.time_zone)))) : null,
-    make("h2", {}, "By purpose"),
     link.budget ? make("h2", {}, "Budget") : null,
     link.budget ? make("p", { className: "faint" }, { open: "Everything may be fetched.", urgent: `Spent but for its reserve: only ${link.budget.urgent.join(", ")} until ${time(link.budget.until)}.`, spent: `Spent: nothing is fetched until ${time(link.budget.until)}; what is held is served.` }[link.budget.standing]) : null,
     link.budget ? table(["", "Budget", "Spent", "Left", "Left for what is urgent", "Begins anew", "Ends at this pace"], [["Today", link.budget.daily], ["This month", link.budget.monthly]].filter(([, b]) => b).map(([name, b]) => make("tr", {}, cell(name), cell(bytes(b.limit)), cell(bytes(b.spent)), cell(bytes(b.left)), cell(bytes(b.left_for_urgent)), cell(time(b.renews_at)), cell(b.ends_at ? time(b.ends_at) : "it lasts")))) : null,
     make("h2", {}, "Ledger of the last 31 days"),
     make("p", { className: "faint" }, `Of ${bytes(ledger.total.served)} served, ${bytes(ledger.total.avoided)} did not cross the link again; ${bytes(ledger.ahead)} are held that nobody was served yet.`),
     table(["Day", "Received", "Payload", "Wasted", "Served", "Fetched", "Avoided"], ledger.rows.map((r) => make("tr", {}, cell(r.name), ...["received", "payload", "wasted", "served", "fetched", "avoided"].map((k) => cell(bytes(r[k])))))),
+    make("h2", {}, "By purpose"),
     table(["Purpose", "Received", "Sent"], link.by_class.map((c) => make("tr", {}, cell(c.class), cell(bytes(c.received)), cell(bytes(c.sent))))),
     status.sources.length < 2 && status.sources.every((s) => s.state !== "down") ? null : table(["Source of payloads", "Cost", "State", "Received"], status.sources.map((s) => make("tr", {},
       cell(s.source), cell(s.cost ?? ""), cell(s.state === "down" ? `down, asked again in ${s.retry_seconds} s: ${s.trouble}` : s.state), cell(bytes(s.received))))),
     make("h2", {}, "Workers"),
-    table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running))))].filter(Boolean));
+    table(["Worker", "Running"], status.workers.map((w) => make("tr", {}, cell(w.name), cell(w.running))))];
 }
 
 async function syncPage() {
@@ -128,7 +131,7 @@ async function syncPage() {
   const start = act(async () => { await api("/sync", "POST", {}); say("Synchronisation started."); await draw(); });
   const cancel = act(async () => { await api("/sync", "DELETE"); say("Synchronisation stops; what was stored is kept."); await draw(); });
   const progress = sync.progress;
-  main.replaceChildren(
+  return [
     make("div", { className: "row" },
       make("button", { onclick: start, disabled: sync.running }, "Synchronise now"),
       make("button", { onclick: cancel, disabled: !sync.running, className: "quiet" }, "Cancel")),
@@ -140,7 +143,7 @@ async function syncPage() {
       cell(time(s.started_at)), cell(time(s.ended_at)), cell(tag(s.outcome, s.outcome === "complete" ? "good" : "bad")),
       cell(s.stored, { className: "number" }), cell(s.withdrawn, { className: "number" }), cell(bytes(s.received), { className: "number" }), cell(s.message)))),
     make("h2", {}, "Products and classifications"),
-    table(["Name", "Kind", "Synchronised"], categories.categories.map((c) => make("tr", {}, cell(c.name, { title: c.id }), cell(c.kind), cell(c.selected ? "yes" : "no")))));
+    table(["Name", "Kind", "Synchronised"], categories.categories.map((c) => make("tr", {}, cell(c.name, { title: c.id }), cell(c.kind), cell(c.selected ? "yes" : "no"))))];
 }
 
 const filters = { text: "", state: "", classification: "", product: "", kb: "" };
@@ -163,7 +166,7 @@ async function updatesPage() {
   const picked = new Set();
   const chosen = () => { if (!picked.size) throw new Error("Pick updates first."); return [...picked]; };
   const turn = (by) => act(async () => { page += by; await draw(); });
-  main.replaceChildren(...[
+  return [
     make("form", { className: "row", onsubmit: act(async () => { filters.text = text.value; filters.kb = kb.value; page = 0; await draw(); }) },
       field("Text", text), field("KB", kb), field("State", choice("state", [["unapproved", "not approved"], ["approved", "approved"], ["declined", "declined"], ["held", "held here"]])),
       field("Classification", choice("classification", of("classification"))), field("Product", choice("product", of("product"))), make("button", {}, "Filter")),
@@ -184,7 +187,7 @@ async function updatesPage() {
     make("div", { className: "row" },
       make("button", { className: "quiet", disabled: page === 0, onclick: turn(-1) }, "Back"),
       make("span", { className: "faint" }, `${answer.total ? page * PAGE + 1 : 0}-${Math.min(answer.total, (page + 1) * PAGE)} of ${answer.total}`),
-      make("button", { className: "quiet", disabled: (page + 1) * PAGE >= answer.total, onclick: turn(1) }, "Next"))].filter(Boolean));
+      make("button", { className: "quiet", disabled: (page + 1) * PAGE >= answer.total, onclick: turn(1) }, "Next"))];
 }
 
 function open(...children) {
@@ -275,20 +278,20 @@ async function groupsPage() {
   const own = status.mode !== "replica";
   const name = make("input", { required: true });
   const parent = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
-  main.replaceChildren(
+  return [
     !own ? make("p", { className: "faint" }, `Groups come from ${status.upstream}.`) : make("form", { className: "row", onsubmit: act(async () => { await api("/groups", "POST", { name: name.value, parent: parent.value }); await draw(); }) },
       field("New group", name), field("Below", parent), make("button", {}, "Create")),
     table(["Group", "Below", "Computers", ""], groups.map((g) => make("tr", {}, cell(g.name, { title: g.group_id }), cell(g.parent ?? ""), cell(g.computers),
       cell(g.fixed || !own ? "" : make("button", { className: "quiet", onclick: act(async () => {
         if (confirm(`Remove ${g.name} with its approvals? Its computers become unassigned.`)) { await api("/groups/" + g.group_id, "DELETE"); await draw(); }
-      }) }, "Remove"))))));
+      }) }, "Remove")))))];
 }
 
 async function computersPage() {
   const { computers } = await api("/computers");
-  main.replaceChildren(table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed", "Via"], computers.map((c) => make("tr", {},
+  return [table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed", "Via"], computers.map((c) => make("tr", {},
     cell(c.name, { className: "open", onclick: act(async () => computerDialog(c.computer_id)) }), cell(c.groups.join(", ")), cell(c.os), cell(time(c.last_contact)),
-    cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") }), cell(via(c))))));
+    cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") }), cell(via(c)))))];
 }
 
 // the servers between this one and what a row is about
@@ -306,13 +309,13 @@ async function serversPage() {
     ? make("button", { className: "quiet", onclick: act(async () => allow(server)) }, "Allow")
     : make("button", { className: "quiet", onclick: act(async () => { if (confirm(`Shut ${server} out?`)) { await api("/downstreams/revoke", "POST", { server }); await draw(); } }) }, "Revoke");
   const lacks = (l) => l.revisions === null ? (l.behind ? "behind" : "") : l.revisions ? `${l.revisions} revisions` : "nothing";
-  main.replaceChildren(
+  return [
     make("form", { className: "row", onsubmit: act(async () => allow(name.value)) }, field("Let a server in", name), make("button", {}, "Allow"), make("span", { className: "faint" }, `policy: ${policy}`)),
     table(["Server", "State", "Via", "Computers", "Last took", "Metadata", "Content", "Lacks", ""], servers.map((s) => make("tr", {},
       cell(s.name, { title: s.server_id }), cell(tag(s.state, s.state === "revoked" ? "bad" : "")), cell(via(s)), cell(s.computers, { className: "number" }), cell(time(s.took.at)),
       cell(bytes(s.took.metadata_bytes)), cell(bytes(s.took.content_bytes)), cell(lacks(s.lacks)), cell(s.direct ? decide(s.server_id, s.state) : "")))),
     ...(invited.length ? [make("h2", {}, "Allowed, not come yet"), table(["Name", "Since", ""], invited.map((i) => make("tr", {}, cell(i.name), cell(time(i.at)), cell(decide(i.name, "invited")))))] : []),
-    ...(refused.length ? [make("h2", {}, "Refused"), table(["Server", "Last", "Times", "Why", ""], refused.map((r) => make("tr", {}, cell(r.name, { title: r.server_id }), cell(time(r.at)), cell(r.times, { className: "number" }), cell(r.reason), cell(decide(r.server_id, "revoked")))))] : []));
+    ...(refused.length ? [make("h2", {}, "Refused"), table(["Server", "Last", "Times", "Why", ""], refused.map((r) => make("tr", {}, cell(r.name, { title: r.server_id }), cell(time(r.at)), cell(r.times, { className: "number" }), cell(r.reason), cell(decide(r.server_id, "revoked")))))] : [])];
 }
 
 async function computerDialog(id) {
@@ -333,7 +336,7 @@ async function computerDialog(id) {
 
 async function contentPage() {
   const [content, { transfers }, needs] = await Promise.all([api("/content"), api("/transfers"), api("/content/learned")]);
-  main.replaceChildren(
+  return [
     make("div", { className: "cards" },
       card("Held", bytes(content.usage.held), `of at most ${content.max_size}`),
       card("Files", content.usage.files, `${content.usage.verified} verified, ${content.usage.partial} partial`),
@@ -350,25 +353,37 @@ async function contentPage() {
     make("p", {}, needs.ahead.files ? `${content.fetch === "learned" ? "Fetched ahead" : "With fetch = \"learned\" would be fetched ahead"}: ${needs.ahead.files} files, ${bytes(needs.ahead.bytes)}, ${needs.ahead.quiet_at ? `from ${time(needs.ahead.quiet_at)}` : "now"}` : "Nothing is to be fetched ahead."),
     table(["Class of computers", "Release", "Files", "Of the next release"], needs.learned.flatMap((c) => c.lineages.slice(0, 20).map((l) => make("tr", {}, cell(c.class), cell(l.title), cell(l.files.length, { className: "number", title: l.files.map((f) => f.name).join("\n") }), cell(bytes(l.bytes), { className: "number" }))))),
     make("h2", {}, "Files"),
-    table(["File", "Held", "Size", "State", "Last used"], content.files.map((f) => make("tr", {}, cell(f.names[0] ?? f.sha1, { title: f.sha1 }), cell(bytes(f.held), { className: "number" }), cell(bytes(f.size), { className: "number" }), cell(tag(f.state, f.state === "verified" ? "good" : "")), cell(time(f.last_use))))));
+    table(["File", "Held", "Size", "State", "Last used"], content.files.map((f) => make("tr", {}, cell(f.names[0] ?? f.sha1, { title: f.sha1 }), cell(bytes(f.held), { className: "number" }), cell(bytes(f.size), { className: "number" }), cell(tag(f.state, f.state === "verified" ? "good" : "")), cell(time(f.last_use)))))];
 }
 
 const pages = { status: [statusPage, 2], sync: [syncPage, 2], updates: [updatesPage, 0], groups: [groupsPage, 0], computers: [computersPage, 0], servers: [serversPage, 0], content: [contentPage, 5] };
 
-async function draw() {
-  const name = location.hash.slice(1) in pages ? location.hash.slice(1) : "status";
-  for (const link of document.querySelectorAll("nav a")) link.classList.toggle("here", link.hash === "#" + name);
-  await pages[name][0]();
+const here = () => (location.hash.slice(1) in pages ? location.hash.slice(1) : "status");
+// an open dialog or a field being written in is not drawn over
+const busy = () => dialog.open || document.hidden || document.activeElement?.tagName === "INPUT";
+
+// Only the newest drawing reaches the page: answers of one before it, of another page or of an older filter, come too late.
+async function draw(unasked = false) {
+  const turn = ++drawing;
+  try {
+    const parts = await pages[here()][0]();
+    if (turn === drawing && !(unasked && busy())) main.replaceChildren(...parts.filter(Boolean));
+  } catch (error) {
+    if (turn === drawing) throw error;
+  } finally {
+    drawn = Math.max(drawn, turn);
+  }
 }
 
 function show() {
   document.getElementById("nav").hidden = false;
   clearInterval(timer);
-  const name = location.hash.slice(1) in pages ? location.hash.slice(1) : "status";
-  act(draw)();
-  const seconds = pages[name][1];
-  // an open dialog or a field being written in is not drawn over
-  if (seconds) timer = setInterval(() => { if (!dialog.open && !document.hidden && document.activeElement?.tagName !== "INPUT") act(draw)(); }, seconds * 1000);
+  for (const link of document.querySelectorAll("nav a")) link.classList.toggle("here", link.hash === "#" + here());
+  // what belongs to another page cannot be used while this one comes
+  main.replaceChildren(make("p", { className: "faint" }, "One moment…"));
+  act(() => draw())();
+  const seconds = pages[here()][1];
+  if (seconds) timer = setInterval(() => { if (drawn === drawing && !busy()) act(() => draw(true))(); }, seconds * 1000);
 }
 
 document.getElementById("leave").addEventListener("click", () => { sessionStorage.removeItem("tailwater-token"); signIn(); });
