@@ -82,6 +82,8 @@ pub struct World {
     pub known: Known,
     pub store: Store,
     pub transfer: Handle,
+    /// What the link took from the origin.
+    pub meter: Meter,
     pub address: SocketAddr,
     pub tasks: Tasks,
     dir: Option<tempfile::TempDir>,
@@ -118,7 +120,8 @@ impl World {
             ..LinkConfig::default()
         };
         let limiter = Limiter::new(setup.rate, &clock, &tasks);
-        let link = LinkClient::new(link_config, &limiter, &Meter::new(&clock), &clock, &tasks).unwrap();
+        let meter = Meter::new(&clock);
+        let link = LinkClient::new(link_config, &limiter, &meter, &clock, &tasks).unwrap();
         let transfer_config = transfer::Config {
             policy: setup.policy,
             patience: setup.patience,
@@ -137,7 +140,7 @@ impl World {
         let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
         let address = listener.address();
         tasks.spawn("site", listener.run(Arc::new(FilesOnly(files)), clock, tasks.clone()));
-        Self { origin, known, store, transfer, address, tasks, dir: None }
+        Self { origin, known, store, transfer, meter, address, tasks, dir: None }
     }
 
     /// A file that the origin has and metadata declares.
