@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 
 use super::health::Blame;
 
@@ -67,15 +66,22 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
     (last >= first).then_some((first, last.checked_add(1)?, total))
 }
 
-/// How long a busy source asks to be left alone: in seconds, or until a date (RFC 9110 10.2.3).
+/// How long a source asks to be left alone: in seconds, or until a date in any of its three forms (RFC 9110 10.2.3,
+/// 5.6.7).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = text(headers, header::RETRY_AFTER)?;
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // what does not fit is longer than anybody waits
+        return Some(Duration::from_secs(value.parse().unwrap_or(u32::MAX.into())));
     }
-    let until = rfc2822::parse(value).ok()?.timestamp();
+    let until = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
     // a date that is over, or a clock that is wrong
     Some(Duration::try_from(until.duration_since(now)).unwrap_or(BUSY).max(Duration::from_secs(1)))
+}
+
+/// Whether a status is about this moment, so that a source may say with it when to come again.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY)
 }
 
 /// Reads the head of the answer, come at `now`, to a GET of `start..end` of a file of `size` bytes.
@@ -103,6 +109,10 @@ pub(super) fn read(
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             Err(Refusal::Busy { status, pause: retry_after(headers, now).unwrap_or(BUSY) })
         }
+        _ if may_pass(status) => Err(match retry_after(headers, now) {
+            Some(pause) => Refusal::Busy { status, pause },
+            None => Refusal::Status(status),
+        }),
         StatusCode::RANGE_NOT_SATISFIABLE => Err(Refusal::OtherLength),
         _ => Err(Refusal::Status(status)),
     }
@@ -116,11 +126,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_taken_for_what_its_head_says() {
-        let busy = |pause| {
-            Err(Refusal::Busy { status: StatusCode::SERVICE_UNAVAILABLE, pause: Duration::from_secs(pause) })
+        let busy_with = |status, pause| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Err(Refusal::Busy { status, pause: Duration::from_secs(pause) })
         };
+        let busy = |pause| busy_with(503, pause);
         let now: Timestamp = "2026-10-21T07:27:00Z".parse().unwrap();
-        let table: [Row; 15] = [
+        let table: [Row; 24] = [
             (206, &[("content-range", "bytes 100-199/1000")], Ok(Brings::Range { end: 200 })),
             (206, &[("content-range", "bytes 100-149/1000")], Ok(Brings::Range { end: 150 })),
             (206, &[("content-range", "bytes 100-199/*")], Ok(Brings::Range { end: 200 })),
@@ -134,7 +146,16 @@ mod tests {
             (503, &[("retry-after", "7")], busy(7)),
             (503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], busy(60)),
             (503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], busy(5)),
+            (503, &[("retry-after", "Wednesday, 21-Oct-26 07:28:00 GMT")], busy(60)),
+            (503, &[("retry-after", "Wed Oct 21 07:28:00 2026")], busy(60)),
+            (503, &[("retry-after", "99999999999999999999")], busy(u32::MAX.into())),
+            (503, &[("retry-after", "-7")], busy(5)),
             (503, &[("retry-after", "soon")], busy(5)),
+            (429, &[("retry-after", "300")], busy_with(429, 300)),
+            (429, &[], busy_with(429, 5)),
+            (502, &[("retry-after", "9")], busy_with(502, 9)),
+            (500, &[("retry-after", "soon")], Err(Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR))),
+            (403, &[("retry-after", "9")], Err(Refusal::Status(StatusCode::FORBIDDEN))),
             (404, &[], Err(Refusal::Status(StatusCode::NOT_FOUND))),
         ];
         for (status, headers, expected) in table {

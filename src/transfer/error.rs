@@ -48,6 +48,14 @@ pub enum TransferError {
         /// When they are asked again.
         again: Duration,
     },
+    /// No source is asked for longer than a client waits: they asked to be left alone, or rest from failures.
+    #[error("no source of {sha1} is asked before {} s are over; ask again then", again.as_secs())]
+    Deferred {
+        /// The file.
+        sha1: Sha1Digest,
+        /// When one is asked again; whole seconds, at least one.
+        again: Duration,
+    },
     /// What the sources send is not what was declared.
     #[error("what the sources send for {sha1} does not match its digest")]
     Mismatch {

@@ -77,6 +77,10 @@ pub(super) enum Waiter {
 /// What a client is told at least to wait before it asks again.
 const LEAST_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a client that has got nothing yet is held for a wait whose end is known: Delivery Optimization leaves a
+/// server that is silent for 20 s, WinHTTP one that is for 30 s, and both take 503 as an invitation to come again.
+const LONGEST_HELD: Duration = Duration::from_secs(20);
+
 /// How often a client that has got nothing yet looks whether the servers are down.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -178,6 +182,7 @@ impl Flow {
         (offset, limit): (u64, u64),
         waiter: Waiter,
     ) -> Result<u64, TransferError> {
+        let leaves = self.shared.clock.instant() + LONGEST_HELD.min(self.shared.config.patience);
         loop {
             let (landed, idle) = {
                 let mut state = locked(&self.state);
@@ -201,7 +206,7 @@ impl Flow {
                     return Err(error);
                 }
                 if waiter == Waiter::Newcomer
-                    && let Some(error) = self.unreachable(&state)
+                    && let Some(error) = self.in_vain(&state, leaves)
                 {
                     return Err(error);
                 }
@@ -214,7 +219,7 @@ impl Flow {
             if idle {
                 self.kick();
             }
-            self.wait(landed, waiter).await?;
+            self.wait(landed, waiter, leaves).await?;
         }
     }
 
@@ -234,8 +239,24 @@ impl Flow {
         Some(TransferError::Unreachable { sha1: self.sha1(), again: (until - now).max(LEAST_AGAIN) })
     }
 
-    /// Waits for a landing, unless nothing of the file has come for too long.
-    async fn wait(&self, mut landed: oneshot::Receiver<()>, waiter: Waiter) -> Result<(), TransferError> {
+    /// Why a client that would leave at `leaves` need not wait until then.
+    fn in_vain(&self, state: &State, leaves: Instant) -> Option<TransferError> {
+        self.unreachable(state).or_else(|| {
+            let now = self.shared.clock.instant();
+            let until = state.resting_until(&self.shared, now).filter(|until| *until > leaves)?;
+            let again = Duration::from_secs((until - now).as_secs() + 1);
+            Some(TransferError::Deferred { sha1: self.sha1(), again })
+        })
+    }
+
+    /// Waits for a landing, unless nothing of the file has come for too long. A newcomer is told earlier when nothing
+    /// can come before it leaves.
+    async fn wait(
+        &self,
+        mut landed: oneshot::Receiver<()>,
+        waiter: Waiter,
+        leaves: Instant,
+    ) -> Result<(), TransferError> {
         let patience = match waiter {
             Waiter::Queue => QUEUE_PATIENCE,
             Waiter::Newcomer | Waiter::Reader => self.shared.config.patience,
@@ -250,12 +271,12 @@ impl Flow {
                 // an outage shows while one waits
                 () = tokio::time::sleep(LOOK), if waiter == Waiter::Newcomer => {
                     let state = locked(&self.state);
-                    self.unreachable(&state).map_or(Ok(()), Err)?;
+                    self.in_vain(&state, leaves).map_or(Ok(()), Err)?;
                 }
                 () = tokio::time::sleep_until(since + patience) => {
                     let (latest, down) = {
                         let state = locked(&self.state);
-                        (state.progress, self.unreachable(&state))
+                        (state.progress, self.in_vain(&state, self.shared.clock.instant() + QUEUE_PATIENCE))
                     };
                     if waiter == Waiter::Queue {
                         // a link that is closed for the day, or a slow one, is nobody's fault
@@ -384,6 +405,12 @@ impl State {
     /// When some server is asked again, while those of all sources are known to be down.
     pub(super) fn down_until(&self, shared: &Shared, now: Instant) -> Option<Instant> {
         self.health.as_ref()?.down_until(|url| shared.origins.closed(url, now))
+    }
+
+    /// Until when no source is asked, as far as that is known; `None` while a request is under way.
+    pub(super) fn resting_until(&self, shared: &Shared, now: Instant) -> Option<Instant> {
+        let health = self.health.as_ref().filter(|_| self.plan.under_way() == 0)?;
+        health.resting_until(now, |url| shared.origins.closed(url, now))
     }
 
     pub(super) fn fail(&mut self, error: TransferError, until: Instant) {

@@ -116,8 +116,12 @@ impl Health {
         Self(entries)
     }
 
-    /// The source to ask now; `closed` says which servers are not to be asked.
-    pub(super) fn pick(&self, now: Instant, closed: impl Fn(&str) -> Option<Closed>) -> Pick {
+    /// The sources that come into question, each with why its server is not to be asked.
+    fn usable(
+        &self,
+        now: Instant,
+        closed: impl Fn(&str) -> Option<Closed>,
+    ) -> Vec<(usize, &Entry, Option<Closed>)> {
         let entries: Vec<_> =
             self.0.iter().map(|entry| (entry, closed(&entry.source.url))).enumerate().collect();
         let good = |strictly: bool| {
@@ -128,14 +132,40 @@ impl Health {
         let usable = |entry: &Entry| {
             !entry.unfit && (entry.source.cost <= tier) && (resort || !entry.source.last_resort)
         };
-        let fit = || entries.iter().filter(|(_, (entry, _))| usable(entry));
+        let fit = entries.into_iter().filter(|(_, (entry, _))| usable(entry));
+        fit.map(|(index, (entry, closed))| (index, entry, closed)).collect()
+    }
+
+    /// The source to ask now; `closed` says which servers are not to be asked.
+    pub(super) fn pick(&self, now: Instant, closed: impl Fn(&str) -> Option<Closed>) -> Pick {
+        let fit = self.usable(now, closed);
         let ready =
-            fit().filter(|(_, (entry, closed))| entry.free_at(*closed).is_none_or(|until| until <= now));
+            fit.iter().filter(|(_, entry, closed)| entry.free_at(*closed).is_none_or(|until| until <= now));
         let order = |entry: &Entry| (entry.lied, entry.source.cost, entry.trouble >= MAX_TROUBLE);
-        if let Some((index, _)) = ready.min_by_key(|(index, (entry, _))| (order(entry), *index)) {
+        if let Some((index, ..)) = ready.min_by_key(|(index, entry, _)| (order(entry), *index)) {
             return Pick::Now(*index);
         }
-        fit().filter_map(|(_, (entry, closed))| entry.free_at(*closed)).min().map_or(Pick::Nobody, Pick::At)
+        fit.iter()
+            .filter_map(|(_, entry, closed)| entry.free_at(*closed))
+            .min()
+            .map_or(Pick::Nobody, Pick::At)
+    }
+
+    /// Until when nobody is asked, as far as that is known: each source asked to be left alone, rests from its
+    /// failures, or has a server that is known to be down. `None` while one may be asked, or while a request finds out
+    /// whether its server is back.
+    pub(super) fn resting_until(
+        &self,
+        now: Instant,
+        closed: impl Fn(&str) -> Option<Closed>,
+    ) -> Option<Instant> {
+        let mut soonest: Option<Instant> = None;
+        for (_, entry, closed) in self.usable(now, closed) {
+            let down = closed.filter(|closed| closed.known).map(|closed| closed.until);
+            let until = entry.until.max(down).filter(|until| *until > now)?;
+            soonest = Some(soonest.map_or(until, |known| known.min(until)));
+        }
+        soonest
     }
 
     /// When the server of some source is asked again, while those of all of them are known to be down.
@@ -361,6 +391,40 @@ mod tests {
         let mut health = Health::new(sources);
         health.failed(0, Blame::Unfit, now, 0.0);
         assert_eq!(pick(&health, now), Pick::Now(1));
+    }
+
+    #[test]
+    fn a_wait_is_known_when_every_source_that_comes_into_question_has_one() {
+        let now = Instant::now();
+        let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+        let mut health = two();
+        let resting = |health: &Health| health.resting_until(now, |_| None);
+        assert_eq!(resting(&health), None);
+        health.failed(0, Blame::Busy(hour), now, 0.0);
+        assert_eq!(resting(&health), None, "the other may be asked");
+        health.failed(1, Blame::Busy(minute), now, 0.0);
+        let soonest = resting(&health).unwrap();
+        assert!(soonest >= now + minute && soonest < now + minute + LONGEST_PAUSE, "{:?}", soonest - now);
+        assert_eq!(health.resting_until(now + hour, |_| None), None, "it is over");
+        // who does not have the file at all does not count
+        health.failed(1, Blame::Gone, now, 0.0);
+        assert!(resting(&health).unwrap() > now + minute + LONGEST_PAUSE);
+        // a server of which it is not known whether it is back leaves all open
+        let probed = |known| move |_: &str| Some(Closed { until: now + minute, known });
+        let mut health = two();
+        assert_eq!(health.resting_until(now, probed(false)), None);
+        assert_eq!(health.resting_until(now, probed(true)), Some(now + minute));
+        health.failed(0, Blame::Unranged, now, 1.0);
+        assert_eq!(resting(&health), None);
+        // a dearer source stands in for one that asks for long, and a last resort does not
+        let mut health = Health::new(sources([1, 50]));
+        health.failed(0, Blame::Busy(hour), now, 0.0);
+        assert_eq!(resting(&health), None);
+        let mut resort = sources([1, 1]);
+        resort[1].last_resort = true;
+        let mut health = Health::new(resort);
+        health.failed(0, Blame::Busy(hour), now, 0.0);
+        assert!(resting(&health).is_some());
     }
 
     #[test]

@@ -288,8 +288,8 @@ impl State {
         match self.pick(shared) {
             None => Step::Learn { anew: false },
             Some(Pick::At(until)) => {
-                if self.down_until(shared, now).is_some() {
-                    // those who got nothing yet are told so
+                if self.down_until(shared, now).or_else(|| self.resting_until(shared, now)).is_some() {
+                    // those who got nothing yet look whether they are held in vain
                     self.waiters.clear();
                 }
                 Step::Pause(until)

@@ -283,11 +283,17 @@ impl Queue {
         let class = running.remove(&wish.file.sha1).map_or(wish.class, |running| running.class);
         let wish = Wish { class, ..wish };
         let cut_off = matches!(error, TransferError::Unreachable { .. });
+        // a source that asked to be left alone did not fail, and says itself when to come again
+        let deferred = match error {
+            TransferError::Deferred { again, .. } => Some(*again),
+            _ => None,
+        };
         let stopped = matches!(error, TransferError::Stopped { .. } | TransferError::Spent { .. });
-        let failures = if cut_off || stopped { 0 } else { wish.failures.saturating_add(1) };
+        let failures =
+            if cut_off || stopped || deferred.is_some() { 0 } else { wish.failures.saturating_add(1) };
         let pause = AGAIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
         // what an administrator or a budget stopped is due as soon as they let it go on
-        let not_before = (!stopped).then(|| now + pause.min(LONGEST_AGAIN));
+        let not_before = (!stopped).then(|| now + deferred.unwrap_or(pause).min(LONGEST_AGAIN));
         let mut wishes = locked(&self.wishes);
         if wishes.len() < MAX_QUEUE && wishes.iter().all(|other| other.file.sha1 != wish.file.sha1) {
             wishes.push_back(Wish { not_before, failures, cut_off, ..wish });
@@ -379,7 +385,11 @@ async fn carry(handle: &Handle, (wish, withdrawn): Begun) {
             super::wishes::forget(shared, wish.file.sha1);
         }
         Err(TransferError::Stopping | TransferError::Stopped { .. }) => queue.end(&wish),
-        Err(error @ (TransferError::Spent { .. } | TransferError::Unreachable { .. })) => {
+        Err(
+            error @ (TransferError::Spent { .. }
+            | TransferError::Unreachable { .. }
+            | TransferError::Deferred { .. }),
+        ) => {
             tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link");
             queue.again(wish, &error, shared.clock.instant());
         }

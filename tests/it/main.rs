@@ -24,6 +24,7 @@ mod head_offices_see_every_computer;
 mod held_pieces_survive;
 mod hop;
 mod huge_fragments_are_streamed;
+mod known_waits_are_told;
 mod link;
 mod link_rate;
 mod listeners_listen;

@@ -326,7 +326,7 @@ impl Service {
                 .as_second()
                 .saturating_sub(self.0.transfer.now().as_second())
                 .clamp(1, LONGEST_RETRY_AFTER),
-            TransferError::Unreachable { again, .. } => {
+            TransferError::Unreachable { again, .. } | TransferError::Deferred { again, .. } => {
                 i64::try_from(again.as_secs()).unwrap_or(RETRY_AFTER).clamp(1, LONGEST_RETRY_AFTER)
             }
             _ => RETRY_AFTER,
@@ -350,6 +350,7 @@ fn refusal(sha1: &Sha1Digest, error: &TransferError, wait: i64) -> Response {
         TransferError::Dropped { .. }
         | TransferError::Stopped { .. }
         | TransferError::Unreachable { .. }
+        | TransferError::Deferred { .. }
         | TransferError::Crowded
         | TransferError::Spent { .. }
         | TransferError::Store(_)
