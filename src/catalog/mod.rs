@@ -70,8 +70,8 @@ pub use error::CatalogError;
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{
     ApprovedInstall, CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline,
-    GroupApproval, KnownFile, MAX_PAGE, Page, Release, ReleaseFile, Totals, UpdateDetail, UpdateQuery,
-    UpdateRow, UpdateState, Whose,
+    GroupApproval, KnownFile, MAX_PAGE, Page, Release, ReleaseFile, Selected, Totals, UpdateDetail,
+    UpdateQuery, UpdateRow, UpdateState, Whose,
 };
 pub use reading::Chunks;
 pub use rebuild::{load_index, rebuild_index};
@@ -321,6 +321,16 @@ impl Catalog {
     /// Updates, newest first.
     pub fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
         self.0.updates(query)
+    }
+
+    /// Every update that a text means, as lists and decisions understand it; none for a text with nothing in it.
+    pub fn select(&self, text: &str) -> Result<Selected, CatalogError> {
+        self.0.select(text)
+    }
+
+    /// Rows of these updates, in this order, without those that are not known.
+    pub fn rows(&self, ids: &[UpdateId]) -> Result<Vec<UpdateRow>, CatalogError> {
+        self.0.rows(ids)
     }
 
     /// One update.

@@ -8,6 +8,7 @@ mod approval;
 mod bytes;
 mod digest;
 mod ids;
+mod phrase;
 mod rollup;
 mod update;
 
@@ -17,6 +18,7 @@ pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
 pub use ids::{
     ApprovalId, ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity,
 };
+pub use phrase::{Phrase, folded};
 pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,
     ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,

@@ -6,6 +6,9 @@
 mod computers;
 mod files;
 mod releases;
+mod select;
+#[cfg(test)]
+mod select_tests;
 mod summary;
 mod updates;
 
@@ -67,7 +70,7 @@ pub enum UpdateState {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UpdateQuery {
-    /// Words that must all occur in title, KB number or identity.
+    /// What a text means: an identity, a KB number, a phrase of the title, or the name of a product or classification.
     pub text: Option<String>,
     /// A product or product family.
     pub product: Option<UpdateId>,
@@ -89,6 +92,15 @@ pub struct UpdateQuery {
     pub offset: usize,
     /// Rows to give, at most [`MAX_PAGE`]; 0 means 100.
     pub limit: usize,
+}
+
+/// The updates that a text means.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// All of them, newest first.
+    pub updates: Vec<UpdateId>,
+    /// Those of which it is the whole title.
+    pub titled: Vec<UpdateId>,
 }
 
 /// How many computers say what of an update.

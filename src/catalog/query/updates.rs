@@ -14,11 +14,12 @@ use super::super::manifest::kb_number;
 use super::super::snapshot::{Rev, Snapshot, Upd, flag};
 use super::super::store::Store;
 use super::super::{CatalogError, StoredFacts};
+use super::select::Selection;
 use super::{
-    ComputerState, GroupApproval, MAX_PAGE, Page, State, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
-    page_limit,
+    ComputerState, GroupApproval, MAX_PAGE, Page, Selected, State, UpdateDetail, UpdateQuery, UpdateRow,
+    UpdateState, page_limit,
 };
-use crate::domain::{CategoryKind, Facts, RevisionId, UpdateId, UpdateType};
+use crate::domain::{CategoryKind, Facts, Phrase, RevisionId, UpdateId, UpdateType};
 
 /// How deep categories may lie in each other.
 const MAX_CATEGORY_DEPTH: usize = 8;
@@ -44,7 +45,7 @@ pub(super) fn categories_of(snapshot: &Snapshot, rev: &Rev, kind: CategoryKind) 
 }
 
 /// A category and every category below it, as numbers of the snapshot.
-fn with_subcategories(snapshot: &Snapshot, category: &UpdateId) -> BTreeSet<u32> {
+pub(super) fn with_subcategories(snapshot: &Snapshot, category: &UpdateId) -> BTreeSet<u32> {
     let world = snapshot.world();
     let mut found: BTreeSet<u32> = world.update(category).map(|(index, _)| index).into_iter().collect();
     for _ in 0..MAX_CATEGORY_DEPTH {
@@ -68,29 +69,33 @@ fn with_subcategories(snapshot: &Snapshot, category: &UpdateId) -> BTreeSet<u32>
 /// What of a query the snapshot answers.
 struct Filter<'a> {
     query: &'a UpdateQuery,
+    selection: Option<&'a Selection>,
     product: Option<BTreeSet<u32>>,
     classification: Option<BTreeSet<u32>>,
     kb: Option<BTreeSet<u32>>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(snapshot: &Snapshot, query: &'a UpdateQuery) -> Self {
+    fn new(snapshot: &Snapshot, query: &'a UpdateQuery, selection: Option<&'a Selection>) -> Self {
         let below =
             |category: &Option<UpdateId>| category.as_ref().map(|id| with_subcategories(snapshot, id));
         let kb = query.kb.as_ref().map(|kb| {
             let revisions = kb_number(kb).into_iter().flat_map(|kb| snapshot.world().with_kb(kb));
             revisions.collect()
         });
-        Self { query, product: below(&query.product), classification: below(&query.classification), kb }
+        let (product, classification) = (below(&query.product), below(&query.classification));
+        Self { query, selection, product, classification, kb }
     }
 
     fn fits(&self, store: &Store, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
         let world = snapshot.world();
+        // what is named by its identity is there, whatever it is
+        let named = self.selection.is_some_and(|selection| selection.names(rev.update));
         let wanted_type = match self.query.update_type {
             Some(wanted) => rev.update_type == wanted,
-            None => matches!(rev.update_type, UpdateType::Software | UpdateType::Driver),
+            None => named || matches!(rev.update_type, UpdateType::Software | UpdateType::Driver),
         };
-        let hidden = update.in_bundle && !rev.has(flag::DEPLOYABLE);
+        let hidden = !named && update.in_bundle && !rev.has(flag::DEPLOYABLE);
         let of = |set: &Option<BTreeSet<u32>>| {
             set.as_ref().is_none_or(|set| world.named_by(rev).any(|named| set.contains(&named)))
         };
@@ -127,19 +132,6 @@ impl<'a> Filter<'a> {
 }
 
 /// Whether every word occurs in title, KB number or identity.
-fn has_words(facts: &Facts, words: &[String]) -> bool {
-    let mut text = facts.identity.to_string();
-    for title in &facts.titles {
-        text.push('\n');
-        text.push_str(&title.text.to_lowercase());
-    }
-    for kb in &facts.kb_articles {
-        text.push_str("\nkb");
-        text.push_str(kb);
-    }
-    words.iter().all(|word| text.contains(word))
-}
-
 impl Store {
     /// The facts of a revision of this snapshot; none when it is damaged.
     pub(super) fn facts_in(
@@ -185,35 +177,74 @@ impl Store {
         })
     }
 
-    pub(in super::super) fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
-        let snapshot = self.snapshot();
+    /// The newest revisions of what a query selects, newest first, and those of which its text is the whole title.
+    fn selected(
+        &self,
+        snapshot: &Snapshot,
+        query: &UpdateQuery,
+    ) -> Result<(Vec<u32>, Vec<u32>), CatalogError> {
         let world = snapshot.world();
-        let filter = Filter::new(&snapshot, query);
+        let selection = match query.text.as_deref() {
+            Some(text) => Selection::new(self, snapshot, text)?,
+            None => None,
+        };
+        let filter = Filter::new(snapshot, query, selection.as_ref());
         let mut found: Vec<(u32, u32)> = world
             .updates
             .iter()
             .filter_map(|update| Some((update, world.rev(update.newest)?)))
-            .filter(|(update, rev)| filter.fits(self, &snapshot, update, rev))
+            .filter(|(update, rev)| filter.fits(self, snapshot, update, rev))
             .map(|(update, rev)| (rev.arrived, update.newest))
             .collect();
         found.sort_unstable_by_key(|entry| std::cmp::Reverse(*entry));
-        let text = query.text.as_deref().unwrap_or_default().to_lowercase();
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        if !words.is_empty() {
-            let mut matching = Vec::new();
-            for entry in found {
-                let facts = self.facts_in(&snapshot, entry.1)?;
-                matching.extend(facts.filter(|facts| has_words(&facts.facts, &words)).map(|_| entry));
-            }
-            found = matching;
+        let found = found.into_iter().map(|(_, id)| id);
+        let Some(selection) = selection else { return Ok((found.collect(), Vec::new())) };
+        let (mut matching, mut titled) = (Vec::new(), Vec::new());
+        for id in found {
+            let facts = if selection.reads_titles() { self.facts_in(snapshot, id)? } else { None };
+            let facts = facts.as_ref().map(|stored| &stored.facts);
+            let (means, is_title) = selection.means(snapshot, &world.revs[id as usize], facts);
+            matching.extend(means.then_some(id));
+            titled.extend(is_title.then_some(id));
         }
+        Ok((matching, titled))
+    }
+
+    pub(in super::super) fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
+        let snapshot = self.snapshot();
+        let (found, _) = self.selected(&snapshot, query)?;
         let mut rows = Vec::new();
-        for (_, id) in found.iter().skip(query.offset).take(page_limit(query.limit)) {
+        for id in found.iter().skip(query.offset).take(page_limit(query.limit)) {
             let facts = self.facts_in(&snapshot, *id)?;
             let language = query.language.as_deref();
             rows.extend(facts.and_then(|facts| self.row(&snapshot, *id, &facts.facts, language)));
         }
         Ok(Page { rows, total: found.len(), offset: query.offset })
+    }
+
+    pub(in super::super) fn select(&self, text: &str) -> Result<Selected, CatalogError> {
+        if Phrase::new(text).is_none() {
+            return Ok(Selected::default());
+        }
+        let snapshot = self.snapshot();
+        let query = UpdateQuery { text: Some(text.to_owned()), ..UpdateQuery::default() };
+        let (updates, titled) = self.selected(&snapshot, &query)?;
+        let world = snapshot.world();
+        let ids = |found: Vec<u32>| -> Vec<UpdateId> {
+            found.iter().filter_map(|id| Some(world.update_of(world.rev(*id)?).id)).collect()
+        };
+        Ok(Selected { updates: ids(updates), titled: ids(titled) })
+    }
+
+    pub(in super::super) fn rows(&self, ids: &[UpdateId]) -> Result<Vec<UpdateRow>, CatalogError> {
+        let snapshot = self.snapshot();
+        let mut rows = Vec::new();
+        for id in ids {
+            let Some(newest) = snapshot.latest(id) else { continue };
+            let facts = self.facts_in(&snapshot, newest.0)?;
+            rows.extend(facts.and_then(|facts| self.row(&snapshot, newest.0, &facts.facts, None)));
+        }
+        Ok(rows)
     }
 
     pub(in super::super) fn update(

@@ -245,7 +245,7 @@ pub(super) enum ContentCommand {
     Verify,
     /// Fetch the files of updates now
     Fetch {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         #[arg(required_unless_present = "approved")]
         updates: Vec<String>,
         /// All approved files

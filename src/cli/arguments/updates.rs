@@ -13,7 +13,7 @@ pub(in crate::cli) enum UpdatesCommand {
     List(ListArguments),
     /// Everything known of one update
     Show {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         update: String,
     },
     /// Approve for a group
@@ -23,19 +23,19 @@ pub(in crate::cli) enum UpdatesCommand {
     Approve(ApproveArguments),
     /// Decline: offered to nobody
     Decline {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         #[arg(required = true)]
         updates: Vec<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
+        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
         #[arg(long)]
         all_matches: bool,
     },
     /// Take a decline back
     Undecline {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         #[arg(required = true)]
         updates: Vec<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
+        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
         #[arg(long)]
         all_matches: bool,
     },
@@ -44,7 +44,7 @@ pub(in crate::cli) enum UpdatesCommand {
         after_help = "Examples:\n  tailwater updates hold KB5031356 --until 2026-12-01T18:00 --reason \"breaks the scanners\"\n  tailwater updates list --state held"
     )]
     Hold {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         #[arg(required = true)]
         updates: Vec<String>,
         /// Until when: 2026-12-01T18:00 (local time) or with an offset; for good when left out
@@ -53,28 +53,28 @@ pub(in crate::cli) enum UpdatesCommand {
         /// Why
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
+        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
         #[arg(long)]
         all_matches: bool,
     },
     /// Let a held update go: what was approved is in force again
     Release {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         #[arg(required = true)]
         updates: Vec<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
+        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
         #[arg(long)]
         all_matches: bool,
     },
     /// Take an approval back
     Unapprove {
-        /// GUID, KB number, or a part of the title that only one has
+        /// GUID, KB number, or a phrase that only its title has
         #[arg(required = true)]
         updates: Vec<String>,
         /// Only for this group (name or GUID); for all groups when left out
         #[arg(long)]
         group: Option<String>,
-        /// Where a KB number or a part of a title fits several updates, take all of them
+        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
         #[arg(long)]
         all_matches: bool,
     },
@@ -83,7 +83,7 @@ pub(in crate::cli) enum UpdatesCommand {
 /// `updates list`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArguments {
-    /// Words of the title
+    /// What `updates show` takes too: GUID, KB number, a phrase of the title, name of a product or classification
     #[arg(long, short)]
     pub(in crate::cli) text: Option<String>,
     /// Product, by name or GUID
@@ -134,7 +134,7 @@ impl State {
 /// `updates approve`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ApproveArguments {
-    /// GUID, KB number, or a part of the title that only one has
+    /// GUID, KB number, or a phrase that only its title has
     #[arg(required = true)]
     pub(in crate::cli) updates: Vec<String>,
     /// Name or GUID of the group
@@ -149,7 +149,7 @@ pub(in crate::cli) struct ApproveArguments {
     /// Change nothing; say what it would move over the link, how long that takes, and what is held already
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Where a KB number or a part of a title fits several updates, take all of them
+    /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
     #[arg(long)]
     pub(in crate::cli) all_matches: bool,
 }

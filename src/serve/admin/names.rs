@@ -1,5 +1,5 @@
-//! What people call things, and what things are called: updates by GUID, KB number or part of a title;
-//! categories and groups by name.
+//! What people call things, and what things are called: updates by GUID, KB number, a phrase of the title or the name of
+//! a product; categories and groups by name.
 //!
 //! **Invariant:** a name that fits several updates equally well is refused with what fits, never guessed. It
 //! changes nothing.
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::api::Result;
 use super::error::ApiError;
-use crate::catalog::{Catalog, MAX_PAGE, UpdateQuery, UpdateRow};
-use crate::domain::{GroupId, ServerId, UpdateId};
+use crate::catalog::{Catalog, UpdateRow};
+use crate::domain::{GroupId, ServerId, UpdateId, folded};
 
 /// Rows shown of those that fit an ambiguous name.
 const CANDIDATES: usize = 10;
@@ -22,38 +22,24 @@ pub(super) fn unknown(name: &str) -> ApiError {
     }
 }
 
-/// The update that a GUID, a KB number or a part of a title names; several only when `all` are wanted.
+/// The update that a text means; several only when `all` are wanted. Where it is the whole title of one, it means that one.
 pub(super) fn resolve(catalog: &Catalog, name: &str, all: bool) -> Result<Vec<UpdateId>> {
-    let name = name.trim();
-    if let Ok(id) = name.parse::<UpdateId>() {
-        return if catalog.snapshot().latest(&id).is_some() { Ok(vec![id]) } else { Err(unknown(name)) };
-    }
-    let digits = name.strip_prefix("KB").or_else(|| name.strip_prefix("kb")).unwrap_or(name);
-    let is_kb = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let query = if is_kb {
-        UpdateQuery { kb: Some(digits.to_owned()), limit: MAX_PAGE, ..UpdateQuery::default() }
-    } else if name.is_empty() {
-        return Err(unknown(name));
-    } else {
-        UpdateQuery { text: Some(name.to_owned()), limit: MAX_PAGE, ..UpdateQuery::default() }
-    };
-    let page = catalog.updates(&query)?;
-    let exact: Vec<&UpdateRow> =
-        page.rows.iter().filter(|row| row.title.eq_ignore_ascii_case(name)).collect();
-    match (page.rows.as_slice(), exact.as_slice()) {
-        ([], _) => Err(unknown(name)),
-        (_, [one]) => Ok(vec![one.identity.update]),
-        ([one], _) => Ok(vec![one.identity.update]),
-        (rows, _) if all => Ok(rows.iter().map(|row| row.identity.update).collect()),
-        (rows, _) => Err(ApiError::Ambiguous {
-            name: name.to_owned(),
-            count: page.total,
-            candidates: rows
-                .iter()
-                .take(CANDIDATES)
-                .map(|row| (row.identity.update.to_string(), row.title.clone()))
-                .collect(),
-        }),
+    let selected = catalog.select(name)?;
+    match (selected.updates.as_slice(), selected.titled.as_slice()) {
+        ([], _) => Err(unknown(name.trim())),
+        (found, _) if all || found.len() == 1 => Ok(selected.updates),
+        (_, [one]) => Ok(vec![*one]),
+        (found, _) => {
+            let shown = catalog.rows(&found[..found.len().min(CANDIDATES)])?;
+            Err(ApiError::Ambiguous {
+                name: name.trim().chars().take(120).collect(),
+                count: found.len(),
+                candidates: shown
+                    .into_iter()
+                    .map(|row| (row.identity.update.to_string(), row.title))
+                    .collect(),
+            })
+        }
     }
 }
 
@@ -86,7 +72,8 @@ impl Names {
         if let Ok(id) = name.parse::<UpdateId>() {
             return Ok(Some(id));
         }
-        let found = self.categories.iter().find(|(_, title)| title.eq_ignore_ascii_case(name));
+        let wanted = folded(name);
+        let found = self.categories.iter().find(|(_, title)| folded(title) == wanted);
         found.map(|(id, _)| Some(*id)).ok_or_else(|| ApiError::NotFound {
             kind: field,
             name: name.chars().take(120).collect(),

@@ -48,7 +48,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "List updates, newest first",
         &["text", "product", "classification", "kb", "state", "offset", "limit"],
     ),
-    reading("/updates/{update}", "One update: by GUID, KB number or a part of the title", &[]),
+    reading("/updates/{update}", "One update: by GUID, KB number, or a phrase that only its title has", &[]),
     writing(
         "post",
         "/updates/approve",
@@ -121,7 +121,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
 fn field_schema(name: &str) -> Value {
     match name {
         "updates" => {
-            json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs, KB numbers or parts of titles" })
+            json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs (with or without .REVISION), KB numbers, phrases of titles, names of products or classifications" })
         }
         "whose" => json!({ "type": "string", "enum": ["all", "ours", "below"] }),
         "paused" | "dry_run" | "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only"

@@ -161,7 +161,7 @@ async function updatesPage() {
     return select;
   };
   const of = (kind) => categories.categories.filter((c) => c.kind === kind).map((c) => [c.id, c.name]);
-  const text = make("input", { value: filters.text, placeholder: "part of the title" });
+  const text = make("input", { value: filters.text, placeholder: "phrase of the title, GUID, KB, product" });
   const kb = make("input", { value: filters.kb, size: 10, placeholder: "KB number" });
   const picked = new Set();
   const chosen = () => { if (!picked.size) throw new Error("Pick updates first."); return [...picked]; };
