@@ -82,7 +82,8 @@ pub struct Computer {
     pub last_contact: Timestamp,
     /// When it last reported events.
     pub last_report: Option<Timestamp>,
-    /// The change number at which its groups last changed.
+    /// The change number at which its groups last changed. Only kept for stores that were written when cookies did not
+    /// say yet for which groups an agent was answered; see [`super::Snapshot::reach_of`].
     pub moved_at: u64,
 }
 
@@ -90,11 +91,6 @@ impl Computer {
     /// Whether it called `RegisterComputer`.
     pub fn is_registered(&self) -> bool {
         self.info.is_some()
-    }
-
-    /// The change number to scan with, given the one in its cookie: 0 when its groups changed since.
-    pub fn since(&self, cookie: u64) -> u64 {
-        if self.moved_at > cookie { 0 } else { cookie }
     }
 }
 

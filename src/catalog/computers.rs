@@ -1,7 +1,8 @@
 //! Computers in memory and in the index: who called, in which groups they are, what they reported.
 //!
-//! **Invariant:** group membership is journaled and durable when a call returns; contact times and reports
-//! are written without waiting, since agents send them again. It never grows beyond its limits.
+//! **Invariant:** what an administrator says of group membership is journaled and durable when a call returns; contact
+//! times, reports, and groups that agents ask for are written without waiting, since agents send them again. A move is
+//! of no concern to other computers: it makes no snapshot and no change number. It never grows beyond its limits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -26,6 +27,8 @@ const MAX_ATTRIBUTES: usize = 4_096;
 const MAX_ID: usize = 255;
 /// The most groups that a computer can ask for or be in.
 const MAX_GROUPS: usize = 64;
+/// The most computers that are moved together.
+pub const MAX_MOVED: usize = 20_000;
 
 /// All computers.
 #[derive(Default)]
@@ -63,7 +66,21 @@ impl Computers {
         self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn keep(&self, computer: Computer) -> Arc<Computer> {
+    /// Computers that are in one of these groups, as they are without.
+    pub(super) fn leaving(&self, gone: &[GroupId]) -> Vec<Computer> {
+        let mut left: Vec<Computer> = self
+            .all()
+            .iter()
+            .filter(|computer| computer.groups.iter().any(|group| gone.contains(group)))
+            .map(|computer| (**computer).clone())
+            .collect();
+        for computer in &mut left {
+            computer.groups.retain(|group| !gone.contains(group));
+        }
+        left
+    }
+
+    pub(super) fn keep(&self, computer: Computer) -> Arc<Computer> {
         let computer = Arc::new(computer);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(computer.id.clone(), Arc::clone(&computer));
@@ -110,7 +127,7 @@ fn requested(decisions: &Decisions, names: &[String]) -> Vec<GroupId> {
 }
 
 impl Store {
-    /// Changes a computer, making it when unknown and `make` allows.
+    /// Changes a computer, making it when unknown and `make` allows, without waiting for the disk.
     fn alter(
         &self,
         id: &ComputerId,
@@ -129,33 +146,10 @@ impl Store {
             None => self.new_computer(id, now)?,
         };
         work(&mut computer);
-        let moved = before.as_ref().map_or(&[][..], |before| &before.groups) != computer.groups;
-        if moved && before.is_some() {
-            computer.moved_at = self.next_change();
-        }
-        if before.as_deref() == Some(&computer) {
-            return Ok(self.computers.keep(computer));
-        }
-        let op: Op = (key::computer(id), Some(record::encode(&computer)));
-        if moved {
-            let change = (key::CHANGE.to_vec(), Some(record::encode(&self.snapshot().change_number())));
-            self.journal(vec![op, change])?;
-        } else {
-            self.put(op)?;
+        if before.as_deref() != Some(&computer) {
+            self.put((key::computer(id), Some(record::encode(&computer))))?;
         }
         Ok(self.computers.keep(computer))
-    }
-
-    /// Raises the change number, so that a computer that moved hears of every approval once more. The
-    /// number is kept with the computer.
-    fn next_change(&self) -> u64 {
-        let _one = lock(&self.changing);
-        let snapshot = self.snapshot();
-        let mut decisions = (*snapshot.view().decisions).clone();
-        decisions.change = snapshot.change_number() + 1;
-        let number = decisions.change;
-        self.publish(Arc::clone(snapshot.world()), Arc::new(decisions));
-        number
     }
 
     /// Writes without waiting for the disk.
@@ -248,7 +242,35 @@ impl Store {
         .map(|_| ())
     }
 
-    pub(super) fn assign(&self, id: &ComputerId, groups: &[GroupId]) -> Result<Arc<Computer>, CatalogError> {
+    /// Puts computers into these groups, as one change that makes no snapshot.
+    pub(super) fn assign(
+        &self,
+        ids: &[ComputerId],
+        groups: &[GroupId],
+    ) -> Result<Vec<Arc<Computer>>, CatalogError> {
+        if ids.len() > MAX_MOVED {
+            return Err(CatalogError::TooManyAtOnce { limit: MAX_MOVED });
+        }
+        let _one = lock(&self.computers.changing);
+        let groups = self.placed(groups)?;
+        let known =
+            |id: &ComputerId| self.computers.get(id).ok_or_else(|| CatalogError::UnknownComputer(id.clone()));
+        let mut found = ids.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+        if found.iter().all(|computer| computer.groups == groups) {
+            return Ok(found);
+        }
+        let mut ops: Vec<Op> = Vec::new();
+        for computer in found.iter_mut().filter(|computer| computer.groups != groups) {
+            let moved = Arc::make_mut(computer);
+            moved.groups.clone_from(&groups);
+            ops.push((key::computer(&moved.id), Some(record::encode(moved))));
+        }
+        self.journal(ops)?;
+        Ok(found.into_iter().map(|computer| self.computers.keep(Arc::unwrap_or_clone(computer))).collect())
+    }
+
+    /// Groups that exist as they are kept of a computer: sorted, and none for the two that everybody is in.
+    fn placed(&self, groups: &[GroupId]) -> Result<Vec<GroupId>, CatalogError> {
         let snapshot = self.snapshot();
         let known = &snapshot.view().decisions.groups;
         if let Some(unknown) = groups.iter().find(|group| !known.contains_key(group)) {
@@ -260,17 +282,7 @@ impl Store {
         groups.sort_unstable();
         groups.dedup();
         groups.truncate(MAX_GROUPS);
-        self.alter(id, false, |computer| computer.groups = groups)
-    }
-
-    /// Takes all computers out of groups that are gone.
-    pub(super) fn leave_groups(&self, gone: &[GroupId]) -> Result<(), CatalogError> {
-        for computer in self.computers.all() {
-            if computer.groups.iter().any(|group| gone.contains(group)) {
-                self.alter(&computer.id, false, |computer| computer.groups.retain(|id| !gone.contains(id)))?;
-            }
-        }
-        Ok(())
+        Ok(groups)
     }
 
     pub(super) fn forget(&self, id: &ComputerId) -> Result<bool, CatalogError> {

@@ -89,6 +89,20 @@ pub enum CatalogError {
     /// The update has no uninstaller.
     #[error("update {0} cannot be uninstalled; approve it with action install, or remove it by hand")]
     NotUninstallable(UpdateId),
+    /// Some of several updates cannot be decided so; nothing was changed.
+    #[error("nothing was changed, because {} of {of} updates stood in the way: {}", refused.len(), first(refused))]
+    Undecided {
+        /// Which, and why.
+        refused: Vec<(UpdateId, CatalogError)>,
+        /// Of how many.
+        of: usize,
+    },
+    /// More than one change may have.
+    #[error("at most {limit} can be changed at once; do it in parts")]
+    TooManyAtOnce {
+        /// The limit.
+        limit: usize,
+    },
     /// No such group.
     #[error("group {0} does not exist; see `tailwater groups list`")]
     UnknownGroup(GroupId),
@@ -163,4 +177,11 @@ pub enum CatalogError {
     /// A worker thread of the store panicked.
     #[error("a worker of the store failed; see the log")]
     Worker,
+}
+
+/// The first reasons of a refusal.
+fn first(refused: &[(UpdateId, CatalogError)]) -> String {
+    let shown: Vec<String> = refused.iter().take(3).map(|(_, error)| error.to_string()).collect();
+    let more = if refused.len() > shown.len() { "; …" } else { "" };
+    format!("{}{more}", shown.join("; "))
 }

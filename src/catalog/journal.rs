@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** a change is in the index whole or not at all, however many entries it has: one that does not fit a
 //! batch begins with a note of where its journal lies, and a store that finds the note finishes the change before
-//! anybody sees it. It never journals what its source says again by itself.
+//! anybody sees it; where its journal takes several records and an index is made from them, all of them count or none.
+//! It never journals what its source says again by itself.
 
 use super::CatalogError;
 use super::kv::{Batch, Kv, KvError, MAX_BATCH};
@@ -68,7 +69,7 @@ impl Store {
             if size >= JOURNAL_BYTES || ops.peek().is_none() {
                 let journal = Journal { ops: std::mem::take(&mut open) };
                 let mut bytes = Vec::new();
-                encoder.record(&mut bytes, Kind::Journal, &record::encode(&journal))?;
+                encoder.record(&mut bytes, Kind::Journal, &journal.encode(ops.peek().is_none()))?;
                 records.push(bytes);
                 done.extend(journal.ops);
                 size = 0;
@@ -91,7 +92,7 @@ pub(super) fn finish_begun(kv: &Kv, segments: &Segments, codec: &Codec) -> Resul
             }
             Err(error) => return Err(error),
         };
-        let journal: Journal = record::decode('j', &content)?;
+        let (journal, _last) = Journal::decode(&content)?;
         for ops in journal.ops.chunks(MAX_BATCH) {
             let mut batch = Batch::default();
             for (key, value) in ops {

@@ -54,6 +54,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod upward;
+mod verdict;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::sync::Arc;
 
@@ -61,6 +64,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use computer::{Computer, ComputerInfo, Event, Failure, Group, State, Status};
+pub use computers::MAX_MOVED;
 pub use config::{Config, OfferPolicy};
 pub use decision::Hold;
 pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
@@ -82,10 +86,10 @@ pub use scan::{
 pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
 pub use snapshot::{ListQuery, Listed, Revision, Snapshot};
 pub use staging::{Activated, Activation, Held, Staging, Summary};
+pub use verdict::{MAX_DECIDED, Verdict};
 
 use crate::domain::{
-    Action, Approval, ComputerId, Deadline, Facts, FileDeclaration, GroupId, RevisionId, Sha1Digest,
-    UpdateId, UpdateIdentity,
+    ComputerId, Facts, FileDeclaration, GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity,
 };
 use crate::runtime::Clock;
 use store::Store;
@@ -199,34 +203,6 @@ impl Catalog {
 
     // --- decisions ------------------------------------------------------------------------------------
 
-    /// Approves an update for a group, replacing an earlier approval there. A declined update is taken
-    /// back, as in WSUS.
-    pub fn approve(
-        &self,
-        update: &UpdateId,
-        group: &GroupId,
-        action: Action,
-        deadline: Deadline,
-        by: &str,
-    ) -> Result<Approval, CatalogError> {
-        self.0.approve(update, group, action, deadline, by)
-    }
-
-    /// Takes an approval back. False when there was none.
-    pub fn unapprove(&self, update: &UpdateId, group: &GroupId) -> Result<bool, CatalogError> {
-        self.0.unapprove(update, group)
-    }
-
-    /// Declines an update; its approvals go. False when it was declined already.
-    pub fn decline(&self, update: &UpdateId, by: &str) -> Result<bool, CatalogError> {
-        self.0.decline(update, by)
-    }
-
-    /// Takes a decline back. False when it was not declined.
-    pub fn undecline(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        self.0.undecline(update)
-    }
-
     /// All groups, parents before children.
     pub fn groups(&self) -> Vec<Group> {
         self.0.snapshot().view().decisions.sorted()
@@ -286,9 +262,20 @@ impl Catalog {
         self.0.report(id, events)
     }
 
-    /// Puts a computer into groups; none means Unassigned Computers.
+    /// Puts a computer into groups; none means Unassigned Computers. Others notice nothing: no snapshot is made.
     pub fn assign(&self, id: &ComputerId, groups: &[GroupId]) -> Result<Arc<Computer>, CatalogError> {
-        self.0.assign(id, groups)
+        let moved = self.0.assign(std::slice::from_ref(id), groups)?;
+        moved.into_iter().next().ok_or_else(|| CatalogError::UnknownComputer(id.clone()))
+    }
+
+    /// Puts several computers, at most [`MAX_MOVED`], into the same groups as one change: all of them, or none when
+    /// one is unknown.
+    pub fn assign_all(
+        &self,
+        ids: &[ComputerId],
+        groups: &[GroupId],
+    ) -> Result<Vec<Arc<Computer>>, CatalogError> {
+        self.0.assign(ids, groups)
     }
 
     /// Forgets a computer. False when it was not known.
@@ -331,6 +318,11 @@ impl Catalog {
     /// Rows of these updates, in this order, without those that are not known.
     pub fn rows(&self, ids: &[UpdateId]) -> Result<Vec<UpdateRow>, CatalogError> {
         self.0.rows(ids)
+    }
+
+    /// The title of an update's newest revision. Reads one text.
+    pub fn title(&self, update: &UpdateId, language: Option<&str>) -> Result<Option<String>, CatalogError> {
+        self.0.title_of(update, language)
     }
 
     /// One update.

@@ -1,5 +1,5 @@
-//! What a site decides for itself, whoever decides the rest: holding an update back, for a time or for good,
-//! and what comes into force by itself when its time has come.
+//! What a site decides for itself, whoever decides the rest: holding an update back, for a time or for good
+//! ([`super::Verdict::Hold`]), and what comes into force by itself when its time has come: one change for all of it.
 //!
 //! **Invariant:** while an update is held, agents see it as one that is not approved, and downstream servers
 //! as one to detect only; its approvals stay known and are in force again with the release. It never
@@ -9,15 +9,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::approvals::{cut, deployable, known};
-use super::decision::{Decision, Hold};
+use super::decision::Decision;
 use super::record::key;
 use super::store::Store;
 use super::{Catalog, CatalogError};
-use crate::domain::UpdateId;
-
-/// The longest reason, in characters.
-const MAX_REASON: usize = 1_000;
 
 /// A decision with what is due in force, as change `number`; none when nothing is.
 fn due(old: &Decision, now: Timestamp, number: u64) -> Option<Decision> {
@@ -37,23 +32,6 @@ fn due(old: &Decision, now: Timestamp, number: u64) -> Option<Decision> {
 }
 
 impl Catalog {
-    /// Holds an update back on this server and those below it, until a time or for good: it is offered to
-    /// nobody for installation, whatever was approved. An earlier hold is replaced.
-    pub fn hold(
-        &self,
-        update: &UpdateId,
-        until: Option<Timestamp>,
-        reason: &str,
-        by: &str,
-    ) -> Result<Hold, CatalogError> {
-        self.0.hold(update, until, reason, by)
-    }
-
-    /// Takes a hold back. False when there was none.
-    pub fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        self.0.release(update)
-    }
-
     /// When something next comes into force by itself: a hold that ends, an approval for a later time. To be
     /// followed by [`Catalog::bring_due`].
     pub fn next_due(&self) -> Option<Timestamp> {
@@ -67,35 +45,6 @@ impl Catalog {
 }
 
 impl Store {
-    pub(super) fn hold(
-        &self,
-        update: &UpdateId,
-        until: Option<Timestamp>,
-        reason: &str,
-        by: &str,
-    ) -> Result<Hold, CatalogError> {
-        let at = self.clock.now();
-        if until.is_some_and(|until| until <= at) {
-            return Err(CatalogError::HoldIsOver);
-        }
-        let hold = Hold { until, reason: reason.chars().take(MAX_REASON).collect(), by: cut(by), at };
-        let made = self.decide(update, |snapshot, decision, change| {
-            deployable(snapshot, update)?;
-            decision.hold = Some(hold.clone());
-            decision.hold_change = change.number;
-            Ok(Some(hold))
-        })?;
-        made.ok_or(CatalogError::UnknownUpdate(*update))
-    }
-
-    pub(super) fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        let done = self.decide(update, |snapshot, decision, change| {
-            known(snapshot, update)?;
-            Ok(decision.hold.take().map(|_| decision.hold_change = change.number))
-        })?;
-        Ok(done.is_some())
-    }
-
     /// When the next hold ends or the next approval comes into force.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let now = self.clock.now();

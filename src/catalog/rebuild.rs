@@ -2,7 +2,7 @@
 //! command that rebuilds it.
 //!
 //! What comes back: every revision with its number and standing, dictionaries, decisions, groups, and which
-//! computer belongs to which group. What does not, because it returns by itself: settings (without anchors
+//! computer an administrator put into which group. What does not, because it returns by itself: settings (without anchors
 //! the next synchronisation compares everything and fetches only what is missing), what computers reported,
 //! and their events.
 //!
@@ -18,6 +18,7 @@ use super::record::{self, ActivationRecord, Committed, Generation, Journal, Meta
 use super::segment::Segments;
 use super::segment::codec::Codec;
 use super::segment::frame::Kind;
+use super::store::Op;
 use super::{CatalogError, Config};
 
 /// An index being made.
@@ -26,6 +27,8 @@ struct Index<'a> {
     batch: Batch,
     block: u64,
     committed: Committed,
+    /// Operations of a change whose last journal record did not come yet.
+    unfinished: Vec<Op>,
 }
 
 impl Index<'_> {
@@ -47,6 +50,10 @@ impl Index<'_> {
         content: &[u8],
         codec: &Codec,
     ) -> Result<(), CatalogError> {
+        if kind != Kind::Journal {
+            // the records of a change lie in a row: this one was cut
+            self.unfinished.clear();
+        }
         match kind {
             Kind::Text => Ok(()),
             Kind::Dictionary => match content.split_first() {
@@ -76,8 +83,13 @@ impl Index<'_> {
                 self.put(key::ACTIVE.to_vec(), Some(record::encode(&active)))
             }
             Kind::Journal => {
-                let journal: Journal = record::decode('j', content)?;
-                journal.ops.into_iter().try_for_each(|(key, value)| self.put(key, value))
+                let (journal, last) = Journal::decode(content)?;
+                self.unfinished.extend(journal.ops);
+                if !last {
+                    return Ok(());
+                }
+                let whole = std::mem::take(&mut self.unfinished);
+                whole.into_iter().try_for_each(|(key, value)| self.put(key, value))
             }
         }
     }
@@ -90,7 +102,7 @@ pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
         tracing::warn!(segments = numbers.len(), "the index is empty: rebuilding it from the segments");
     }
     let committed = Committed { segment: 0, len: 0, next_id: 1 };
-    let mut index = Index { kv, batch: Batch::default(), block: 0, committed };
+    let mut index = Index { kv, batch: Batch::default(), block: 0, committed, unfinished: Vec::new() };
     let codec = Codec::default();
     for segment in numbers {
         let mut offset = 0;

@@ -193,6 +193,27 @@ pub(super) struct Journal {
     pub ops: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
+/// Version of a journal record that another one of the same change follows.
+const UNFINISHED: u8 = 2;
+
+impl Journal {
+    /// A record; `last` when no other one of the same change follows.
+    pub(super) fn encode(&self, last: bool) -> Vec<u8> {
+        encode_as(if last { VERSION } else { UNFINISHED }, self)
+    }
+
+    /// Reads a record, and whether it is the last one of its change.
+    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, bool), CatalogError> {
+        match bytes.split_first() {
+            Some((&UNFINISHED, rest)) => {
+                let fail = |source| CatalogError::Record { kind: 'j', source };
+                Ok((postcard::from_bytes(rest).map_err(fail)?, false))
+            }
+            _ => Ok((decode('j', bytes)?, true)),
+        }
+    }
+}
+
 /// An activation as the segments tell it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ActivationRecord {

@@ -15,7 +15,7 @@ use super::decisions::well_known;
 use super::deployments::{DecisionSet, SharedApproval, SharedDecline};
 use super::query::Decline;
 use super::record::{self, key};
-use super::store::Store;
+use super::store::{Store, lock};
 use super::{Catalog, CatalogError, Group};
 use crate::domain::{Approval, ApprovalId, GroupId, UpdateId};
 
@@ -53,7 +53,8 @@ impl Store {
             return Err(CatalogError::TooManyDecisions { limit: MAX_DECISIONS });
         }
         let now = self.clock.now();
-        let (replaced, gone) = self.change(|_, change| {
+        let _computers = lock(&self.computers.changing);
+        self.change(|_, change| {
             change.also.extend(settings.into_iter().map(|(name, value)| (key::setting(&name), value)));
             let (groups, gone) = replace_groups(change, set.groups)?;
             let eulas: BTreeSet<uuid::Uuid> = set.accepted_eulas.into_iter().collect();
@@ -63,10 +64,9 @@ impl Store {
             }
             let mut work = Work::new(change, &gone, set.complete, set.approvals, &set.retired, set.declined);
             let updates = work.run(change, now);
-            Ok((Replaced { updates, groups }, gone))
-        })?;
-        self.leave_groups(&gone)?;
-        Ok(replaced)
+            change.computers = self.computers.leaving(&gone);
+            Ok(Replaced { updates, groups })
+        })
     }
 }
 
@@ -179,7 +179,7 @@ impl Work {
 
     /// Changes every decision that must. How many did.
     fn run(&mut self, change: &mut Change, now: Timestamp) -> usize {
-        let before = (change.ops.len(), change.decisions.deployment);
+        let before = change.ops.len();
         for update in std::mem::take(&mut self.visit) {
             let old = change.decisions.updates.get(&update).cloned().unwrap_or_default();
             let new = self.renew(change, &update, &old, now);
@@ -188,12 +188,7 @@ impl Work {
                 change.decisions.updates.insert(update, Arc::new(new));
             }
         }
-        let changed = change.ops.len() - before.0;
-        if change.decisions.deployment != before.1 {
-            let last = record::encode(&change.decisions.deployment);
-            change.ops.push((key::DEPLOYMENT.to_vec(), Some(last)));
-        }
-        changed
+        change.ops.len() - before
     }
 
     fn renew(&mut self, change: &mut Change, update: &UpdateId, old: &Decision, now: Timestamp) -> Decision {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::record::{self, key};
 use super::tests::{House, ask, facts, fill, update};
 use super::*;
-use crate::domain::UpdateType;
+use crate::domain::{Action, Approval, Deadline, UpdateType};
 
 const LATEST: u64 = u64::MAX;
 

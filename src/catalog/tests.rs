@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{BundleClause, CategoryKind, PrerequisiteClause, PublicationState, Title, UpdateType};
+use crate::domain::{
+    Action, BundleClause, CategoryKind, PrerequisiteClause, PublicationState, Title, UpdateType,
+};
 
 /// A GUID that says what it is.
 pub(super) fn update(number: u32) -> UpdateId {
@@ -440,25 +442,6 @@ fn events_and_computers_are_bounded() {
     let kept: Vec<i32> =
         catalog.computer_detail(&pc).unwrap().unwrap().events.iter().map(|it| it.id).collect();
     assert_eq!(kept, [169, 168, 167]);
-}
-
-#[test]
-fn a_computer_that_moves_hears_of_its_approvals_again_but_once() {
-    let house = House::new();
-    let config = Config { client_side_targeting: true, ..house.config() };
-    let catalog = Catalog::open(config, house.clock.clone()).unwrap();
-    fill(&catalog, vec![facts(1, 1, UpdateType::Software)]);
-    let office = catalog.create_group("Office", None).unwrap();
-    catalog.approve(&update(1), &office.id, Action::Install, None, "admin").unwrap();
-    let pc = ComputerId("pc-1".to_owned());
-    let computer = catalog.introduce(&pc, "pc-1", Some("nowhere")).unwrap();
-    assert!(computer.groups.is_empty());
-    let cookie = catalog.snapshot().change_number();
-    assert_eq!(computer.since(cookie), cookie);
-    let computer = catalog.introduce(&pc, "pc-1", Some("nowhere; OFFICE")).unwrap();
-    assert_eq!((computer.groups.as_slice(), computer.since(cookie)), (&[office.id][..], 0));
-    let cookie = catalog.snapshot().change_number();
-    assert_eq!(computer.since(cookie), cookie);
 }
 
 #[test]

@@ -28,11 +28,17 @@ pub(super) async fn run(
         ComputersCommand::Show { computer } => {
             (connection.get(&format!("/computers/{}", encoded(&computer))).await?, print_one)
         }
-        ComputersCommand::Move { computer, group } => {
-            let path = format!("/computers/{}/group", encoded(&computer));
-            let answer = connection.send("PUT", &path, Some(json!({ "group": group }))).await?;
+        ComputersCommand::Move { computers, group } => {
+            let body = json!({ "computers": computers, "group": group });
+            let answer = connection.send("POST", "/computers/move", Some(body)).await?;
             (answer, |answer| {
-                output::text(&format!("{} is in {:?} now.", field(answer, "name"), field(answer, "group")));
+                for computer in list(answer, "moved") {
+                    output::text(&format!(
+                        "{} is in {:?} now.",
+                        field(computer, "name"),
+                        field(answer, "group")
+                    ));
+                }
             })
         }
         ComputersCommand::Remove { computer } => {

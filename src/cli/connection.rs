@@ -38,6 +38,8 @@ pub(super) struct Refused {
     pub(super) status: u16,
     /// What fits an ambiguous name.
     pub(super) candidates: Vec<Value>,
+    /// Of several that were named, each that stood in the way, with its reason.
+    pub(super) failed: Vec<Value>,
 }
 
 /// A way to the store.
@@ -131,7 +133,8 @@ impl Connection {
             None => format!("the server answered {status}"),
         };
         let candidates = super::output::list(&value, "error/candidates").to_vec();
-        Err(Refused { message, status: status.as_u16(), candidates }.into())
+        let failed = super::output::list(&value, "error/failed").to_vec();
+        Err(Refused { message, status: status.as_u16(), candidates, failed }.into())
     }
 
     async fn over_http(

@@ -56,13 +56,24 @@ pub fn run() -> ExitCode {
             let (code, refused) = (code_of(&error), error.downcast_ref::<Refused>());
             if as_json {
                 let candidates = refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default();
-                let value = serde_json::json!({ "error": { "message": format!("{error:#}"), "candidates": candidates } });
+                let failed = refused.map(|refused| refused.failed.as_slice()).unwrap_or_default();
+                let value = serde_json::json!({ "error": {
+                    "message": format!("{error:#}"), "candidates": candidates, "failed": failed } });
                 let _ = output::json(&value);
             }
             output::note(&format!("error: {error:#}"));
             for candidate in refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default() {
                 let (id, title) = (output::field(candidate, "update_id"), output::field(candidate, "title"));
                 output::note(&format!("  {id}  {title}"));
+            }
+            for failed in refused.map(|refused| refused.failed.as_slice()).unwrap_or_default() {
+                let (update, reason) = (output::field(failed, "update"), output::field(failed, "error"));
+                output::note(&format!("  {update}: {reason}"));
+                for candidate in output::list(failed, "candidates") {
+                    let (id, title) =
+                        (output::field(candidate, "update_id"), output::field(candidate, "title"));
+                    output::note(&format!("    {id}  {title}"));
+                }
             }
             ExitCode::from(code)
         }

@@ -1,10 +1,11 @@
 //! `updates`: list, show, approve, decline, hold and back.
 //!
-//! **Invariant:** when some of several updates could not be decided on, the others are, each failure is
-//! printed, and the status is 3. It never guesses between updates that fit equally well.
+//! **Invariant:** of several updates all are decided on or none, and each that stood in the way is printed. It never
+//! guesses between updates that fit equally well.
 
 use serde_json::{Value, json};
 
+use crate::catalog::MAX_DECIDED;
 use crate::cli::arguments::{ListArguments, UpdatesCommand};
 use crate::cli::connection::{Connection, encoded};
 use crate::cli::output::{self, Outcome, bytes, field, list, number};
@@ -246,33 +247,30 @@ fn span(seconds: u64) -> String {
     }
 }
 
+/// Sends a decision: all of it is made or none, but for more updates than one request takes, which go page by page.
 async fn decide(
     connection: &Connection,
     path: &str,
     word: &str,
-    body: Value,
+    mut body: Value,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let answer = connection.send("POST", &format!("/updates/{path}"), Some(body)).await?;
-    let (done, failed) = (list(&answer, "done"), list(&answer, "failed"));
+    let named = list(&body, "updates").to_vec();
+    let mut done = Vec::new();
+    for page in named.chunks(MAX_DECIDED) {
+        body["updates"] = json!(page);
+        let answer = connection.send("POST", &format!("/updates/{path}"), Some(body.clone())).await;
+        if answer.is_err() && !done.is_empty() {
+            output::note(&format!("{} of {} were decided before", done.len(), named.len()));
+        }
+        done.extend_from_slice(list(&answer?, "done"));
+    }
     if json {
-        output::json(&answer)?;
+        output::json(&json!({ "done": done, "failed": [] }))?;
     } else {
-        for update in done {
+        for update in &done {
             output::text(&format!("{word} {}  {}", field(update, "update_id"), field(update, "title")));
         }
     }
-    for failure in failed {
-        output::note(&format!("error: {}", field(failure, "error")));
-        for candidate in list(failure, "candidates") {
-            output::note(&format!("  {}  {}", field(candidate, "update_id"), field(candidate, "title")));
-        }
-    }
-    match (done.is_empty(), failed.is_empty()) {
-        (_, true) => Ok(Outcome::Done),
-        (false, false) => Ok(Outcome::InPart),
-        (true, false) => {
-            anyhow::bail!("nothing was changed; `tailwater updates list --text …` finds updates")
-        }
-    }
+    Ok(Outcome::Done)
 }

@@ -45,22 +45,34 @@ pub struct Kept {
     pub(super) changed: bool,
 }
 
+/// What is foreseen of an approval that is about to be made.
+#[derive(Debug, Clone)]
+pub struct Foreseen(UpdateId, Kept);
+
 /// All of them.
 pub(super) type AllKept = HashMap<UpdateId, Kept>;
 
 impl Handle {
-    /// Remembers what was foreseen of approvals that are being made, written down within seconds; approved again, they
-    /// begin anew.
+    /// What is foreseen of approvals that are about to be made, with what is held of them by now.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn keep(&self, cost: &Cost) -> Result<(), NeedsError> {
+    pub fn foresee(&self, cost: &Cost) -> Result<Vec<Foreseen>, NeedsError> {
         let now = self.0.clock.now();
-        for row in &cost.updates {
-            let kept = self.fresh(row, now)?;
-            locked(&self.0.kept).insert(row.update_id, kept);
+        cost.updates.iter().map(|row| Ok(Foreseen(row.update_id, self.fresh(row, now)?))).collect()
+    }
+
+    /// Remembers what was foreseen of approvals that were made, written down within seconds; approved again, they
+    /// begin anew.
+    ///
+    /// # Errors
+    /// When what is too old cannot be taken out of the memory's store.
+    pub fn keep(&self, foreseen: Vec<Foreseen>) -> Result<(), NeedsError> {
+        if foreseen.is_empty() {
+            return Ok(());
         }
-        self.forget_old(now)
+        locked(&self.0.kept).extend(foreseen.into_iter().map(|Foreseen(update, kept)| (update, kept)));
+        self.forget_old(self.0.clock.now())
     }
 
     fn fresh(&self, row: &UpdateCost, now: Timestamp) -> Result<Kept, NeedsError> {

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 pub use cost::{ClassCost, Cost, Ends, Knowledge, MAX_UPDATES, Scales, UpdateCost};
 pub use error::NeedsError;
-pub use kept::Kept;
+pub use kept::{Foreseen, Kept};
 pub use plan::{Ahead, Plan, Scope};
 pub use quiet::Quiet;
 pub use shown::{ClassNeeds, LearnedFile, LearnedLineage};

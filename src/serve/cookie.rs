@@ -131,9 +131,21 @@ impl Says<'_> {
 
     /// The rest: a text with its length in a byte before it.
     pub(super) fn name(mut self) -> Result<String, CookieError> {
+        let name = self.name_before()?;
+        if self.is_empty() { Ok(name) } else { Err(CookieError::Forged) }
+    }
+
+    /// A text with its length in a byte before it, and more behind.
+    pub(super) fn name_before(&mut self) -> Result<String, CookieError> {
         let [len] = self.bytes()?;
-        let name = std::str::from_utf8(self.0).map_err(|_text| CookieError::Forged)?;
-        if name.len() == usize::from(len) { Ok(name.to_owned()) } else { Err(CookieError::Forged) }
+        let (name, rest) = self.0.split_at_checked(usize::from(len)).ok_or(CookieError::Forged)?;
+        self.0 = rest;
+        std::str::from_utf8(name).map(str::to_owned).map_err(|_text| CookieError::Forged)
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -115,6 +115,14 @@ impl Selection {
         matches!(self, Self::These { updates, by_identity: true } if updates.contains(&update))
     }
 
+    /// The only updates that it can mean, where it names them.
+    pub(super) fn named(&self) -> Option<&BTreeSet<u32>> {
+        match self {
+            Self::These { updates, .. } => Some(updates),
+            Self::Words { .. } => None,
+        }
+    }
+
     /// Whether it can only be answered with what documents say.
     pub(super) fn reads_titles(&self) -> bool {
         matches!(self, Self::Words { .. })

@@ -189,9 +189,13 @@ impl Store {
             None => None,
         };
         let filter = Filter::new(snapshot, query, selection.as_ref());
-        let mut found: Vec<(u32, u32)> = world
-            .updates
-            .iter()
+        // who names a thousand updates must not pass over the whole catalog a thousand times
+        let named = selection.as_ref().and_then(Selection::named);
+        let candidates: Box<dyn Iterator<Item = &Upd>> = match named {
+            Some(named) => Box::new(named.iter().map(|index| &world.updates[*index as usize])),
+            None => Box::new(world.updates.iter()),
+        };
+        let mut found: Vec<(u32, u32)> = candidates
             .filter_map(|update| Some((update, world.rev(update.newest)?)))
             .filter(|(update, rev)| filter.fits(self, snapshot, update, rev))
             .map(|(update, rev)| (rev.arrived, update.newest))
@@ -245,6 +249,20 @@ impl Store {
             rows.extend(facts.and_then(|facts| self.row(&snapshot, newest.0, &facts.facts, None)));
         }
         Ok(rows)
+    }
+
+    pub(in super::super) fn title_of(
+        &self,
+        update: &UpdateId,
+        language: Option<&str>,
+    ) -> Result<Option<String>, CatalogError> {
+        let snapshot = self.snapshot();
+        let Some((_, update)) = snapshot.world().update(update) else { return Ok(None) };
+        let Some(part) = snapshot.facts_part(update.newest) else { return Ok(None) };
+        match self.read_facts(&part) {
+            Err(CatalogError::Damaged { .. }) => Ok(None),
+            facts => Ok(Some(title(&facts?.facts, language))),
+        }
     }
 
     pub(in super::super) fn update(

@@ -138,6 +138,18 @@ impl Snapshot {
         reach
     }
 
+    /// A number for what these groups can reach: themselves and those around them. A computer whose cookie has another
+    /// one was moved, or its group was, and must hear of everything again.
+    pub fn reach_of(&self, groups: &[GroupId]) -> u64 {
+        let mut around: Vec<(GroupId, u32)> = self.view.decisions.around(groups).into_iter().collect();
+        around.sort_unstable();
+        let mut question = Question::new(b'g', 0);
+        for (group, depth) in around {
+            question.ids(std::iter::once(&group.0)).number(u64::from(depth));
+        }
+        u64::try_from(question.fingerprint() >> 64).unwrap_or_default()
+    }
+
     /// A software scan ([MS-WUSP] 3.1.5.7). The same question again is answered from memory.
     pub fn scan(&self, query: &ScanQuery<'_>) -> Arc<ScanAnswer> {
         let mut question = Question::new(b's', self.sequence);

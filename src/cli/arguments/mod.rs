@@ -184,11 +184,16 @@ pub(super) enum ComputersCommand {
         /// Name or id
         computer: String,
     },
-    /// Put a computer into a group
+    /// Put computers into a group, all of them or none
+    #[command(
+        after_help = "Examples:\n  tailwater computers move desk-7 Pilot\n  tailwater computers move desk-7 desk-8 desk-9 \"Front Office\""
+    )]
     Move {
-        /// Name or id
-        computer: String,
+        /// Names or ids
+        #[arg(required = true)]
+        computers: Vec<String>,
         /// Name or GUID
+        #[arg(required = true)]
         group: String,
     },
     /// Forget a computer; it comes back when it asks again

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::error::ApiError;
+use super::error::{ApiError, causes};
 use crate::bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
@@ -168,6 +168,13 @@ impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         let next = "see the list";
         match &error {
+            CatalogError::Undecided { refused, of } => {
+                let row = |(id, error): &(_, CatalogError)| json!({ "update": id, "error": causes(error) });
+                Self::Undecided { refused: refused.iter().map(row).collect(), of: *of }
+            }
+            CatalogError::TooManyAtOnce { .. } => {
+                Self::Invalid { field: "request", reason: error.to_string() }
+            }
             CatalogError::UnknownUpdate(id) => Self::NotFound { kind: "update", name: id.to_string(), next },
             CatalogError::UnknownGroup(id) => Self::NotFound { kind: "group", name: id.to_string(), next },
             CatalogError::UnknownComputer(id) => {

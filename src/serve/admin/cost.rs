@@ -4,18 +4,16 @@
 //! **Invariant:** a dry run changes nothing, and names every update that it could not weigh. What is foreseen is never
 //! corrected afterwards: it stands beside what crossed.
 
-use std::sync::OnceLock;
-
 use axum::Json;
 use serde_json::{Value, json};
 
 use super::api::{Result, Services, blocking};
 use super::error::ApiError;
 use super::names::resolve;
-use super::updates::MAX_NAMED;
 use crate::bandwidth::Budget;
+use crate::catalog::Verdict;
 use crate::domain::{Action, GroupId, UpdateId};
-use crate::needs;
+use crate::needs::{self, MAX_UPDATES as MAX_WEIGHED};
 
 /// What approving would move.
 pub(super) async fn dry_run(
@@ -25,8 +23,8 @@ pub(super) async fn dry_run(
     group: GroupId,
     action: Action,
 ) -> Result<Json<Value>> {
-    if updates.is_empty() || updates.len() > MAX_NAMED {
-        let reason = format!("name at least one update and at most {MAX_NAMED}");
+    if updates.is_empty() || updates.len() > MAX_WEIGHED {
+        let reason = format!("name at least one update and at most {MAX_WEIGHED}");
         return Err(ApiError::Invalid { field: "updates", reason });
     }
     blocking(move || {
@@ -60,33 +58,33 @@ fn budget(services: &Services, cost: &needs::Cost) -> Value {
             "is_enough": tightest.left >= cost.left, "daily": status.daily, "monthly": status.monthly })
 }
 
-/// Remembers what is foreseen of approvals that are about to be made. A failure costs the comparison, not the approval.
-pub(super) struct Keeper {
-    needs: needs::Handle,
-    group: GroupId,
-    scales: OnceLock<Option<needs::Scales>>,
+/// What is foreseen of approvals that are about to be made: before, because what comes ahead begins at once. A failure
+/// costs the comparison, not the approval.
+pub(super) fn foresee(
+    needs: &needs::Handle,
+    verdict: &Verdict,
+    updates: &[UpdateId],
+) -> Vec<needs::Foreseen> {
+    let Verdict::Approve { group, action: Action::Install, .. } = verdict else { return Vec::new() };
+    let foreseen = || -> std::result::Result<_, needs::NeedsError> {
+        let scales = needs.scales(group)?;
+        let mut foreseen = Vec::new();
+        // of more than are remembered the last stand
+        for some in updates.rchunks(needs::MAX_UPDATES).take(1) {
+            foreseen.extend(needs.foresee(&scales.weigh(some)?)?);
+        }
+        Ok(foreseen)
+    };
+    foreseen().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what approvals will move cannot be foreseen");
+        Vec::new()
+    })
 }
 
-impl Keeper {
-    /// For approvals for this group.
-    pub(super) fn new(needs: needs::Handle, group: GroupId) -> Self {
-        Self { needs, group, scales: OnceLock::new() }
-    }
-
-    /// Before it is approved: what comes ahead begins at once.
-    pub(super) fn keep(&self, update: &UpdateId) {
-        let open = || match self.needs.scales(&self.group) {
-            Ok(scales) => Some(scales),
-            Err(error) => {
-                tracing::warn!(%error, "what approvals will move cannot be foreseen");
-                None
-            }
-        };
-        let Some(scales) = self.scales.get_or_init(open) else { return };
-        let kept = scales.weigh(std::slice::from_ref(update)).and_then(|cost| self.needs.keep(&cost));
-        if let Err(error) = kept {
-            tracing::warn!(%update, %error, "what an approval will move cannot be foreseen");
-        }
+/// Remembers what was foreseen of approvals that were made.
+pub(super) fn remember(needs: &needs::Handle, foreseen: Vec<needs::Foreseen>) {
+    if let Err(error) = needs.keep(foreseen) {
+        tracing::warn!(%error, "what approvals will move cannot be remembered");
     }
 }
 

@@ -48,6 +48,14 @@ pub enum ApiError {
         /// Some of them: GUID and title.
         candidates: Vec<(String, String)>,
     },
+    /// Some of several updates stand in the way; nothing was changed.
+    #[error("nothing was changed, because {} of {of} updates stand in the way: {}", refused.len(), summary(refused))]
+    Undecided {
+        /// Each with its name, the reason, and what fits an ambiguous name.
+        refused: Vec<Value>,
+        /// Of how many.
+        of: usize,
+    },
     /// Not now.
     #[error("{reason}")]
     Conflict {
@@ -66,6 +74,12 @@ pub enum ApiError {
         /// The error and its causes.
         cause: String,
     },
+}
+
+/// The first reasons of a refusal.
+fn summary(refused: &[Value]) -> String {
+    let reasons: Vec<&str> = refused.iter().take(3).filter_map(|one| one["error"].as_str()).collect();
+    format!("{}{}", reasons.join("; "), if refused.len() > reasons.len() { "; …" } else { "" })
 }
 
 /// An error and its causes in one line.
@@ -105,6 +119,7 @@ impl ApiError {
             Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Ambiguous { .. } => (StatusCode::CONFLICT, "ambiguous"),
+            Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -119,6 +134,9 @@ impl IntoResponse for ApiError {
         let candidates = self.candidates();
         if let Some(fields) = detail.as_object_mut().filter(|_| !candidates.is_empty()) {
             fields.insert("candidates".to_owned(), Value::Array(candidates));
+        }
+        if let (Self::Undecided { refused, .. }, Some(fields)) = (&self, detail.as_object_mut()) {
+            fields.insert("failed".to_owned(), json!(refused));
         }
         let mut answer = (status, Json(json!({ "error": detail }))).into_response();
         if status == StatusCode::UNAUTHORIZED {

@@ -12,7 +12,7 @@ use super::api::{Result, Services, blocking};
 use super::downstreams;
 use super::error::ApiError;
 use super::names::Names;
-use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_PAGE, Whose};
+use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, MAX_PAGE, Whose};
 use crate::domain::{ComputerId, GroupId, UpdateId};
 
 /// Computers in one answer.
@@ -278,19 +278,56 @@ pub(super) async fn assign(
 ) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
-        let id = resolve(catalog, &name)?;
+        let id = own(catalog, &name)?;
         let group = find(catalog, &body.group)?;
-        // All Computers has everyone already, and Unassigned Computers means: in none
-        let everyone = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
-        let groups = if everyone { Vec::new() } else { vec![group.id] };
-        if catalog.computer(&id).is_none() {
-            let reason = format!("computer {id} belongs to a downstream server; put it into a group there");
-            return Err(ApiError::Conflict { reason });
-        }
-        let moved = catalog.assign(&id, &groups)?;
+        let moved = catalog.assign(&id, &placed(&group))?;
         Ok(Json(json!({ "computer_id": moved.id, "name": moved.dns_name, "group": group.name })))
     })
     .await
+}
+
+/// `POST /computers/move`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MoveAll {
+    computers: Vec<String>,
+    group: String,
+}
+
+/// Puts computers into a group, all of them or none.
+pub(super) async fn assign_all(
+    State(services): State<Services>,
+    Json(body): Json<MoveAll>,
+) -> Result<Json<Value>> {
+    blocking(move || {
+        if !(1..=MAX_MOVED).contains(&body.computers.len()) {
+            let reason = format!("name at least one computer and at most {MAX_MOVED}");
+            return Err(ApiError::Invalid { field: "computers", reason });
+        }
+        let catalog = &services.catalog;
+        let group = find(catalog, &body.group)?;
+        let ids = body.computers.iter().map(|name| own(catalog, name)).collect::<Result<Vec<_>>>()?;
+        let moved = catalog.assign_all(&ids, &placed(&group))?;
+        let rows = moved.iter().map(|one| json!({ "computer_id": one.id, "name": one.dns_name }));
+        Ok(Json(json!({ "moved": rows.collect::<Vec<_>>(), "group": group.name })))
+    })
+    .await
+}
+
+/// An agent of ours.
+fn own(catalog: &Catalog, name: &str) -> Result<ComputerId> {
+    let id = resolve(catalog, name)?;
+    if catalog.computer(&id).is_none() {
+        let reason = format!("computer {id} belongs to a downstream server; put it into a group there");
+        return Err(ApiError::Conflict { reason });
+    }
+    Ok(id)
+}
+
+/// The groups of who is put into this one: All Computers has everyone already, and Unassigned Computers means none.
+fn placed(group: &Group) -> Vec<GroupId> {
+    let everyone = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
+    if everyone { Vec::new() } else { vec![group.id] }
 }
 
 /// `DELETE /computers/{computer}`.

@@ -39,8 +39,8 @@ pub use guard::Names;
 pub use sync::Control;
 pub use token::{TOKEN_FILE, Token, TokenError};
 
-/// The largest request: a thousand GUIDs are 40 KB.
-const MAX_BODY: usize = 256 * 1024;
+/// The largest request: twenty thousand GUIDs are 800 KB.
+const MAX_BODY: usize = 2 * 1024 * 1024;
 
 const PAGE: &str = include_str!("console/index.html");
 const SCRIPT: &str = include_str!("console/console.js");
@@ -78,6 +78,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("get", "/computers") => get(groups::computers),
         ("get", "/computers/{computer}") => get(groups::computer),
         ("put", "/computers/{computer}/group") => put(groups::assign),
+        ("post", "/computers/move") => post(groups::assign_all),
         ("delete", "/computers/{computer}") => delete(groups::forget),
         ("get", "/downstreams") => get(downstreams::list),
         ("get", "/downstreams/{server}") => get(downstreams::show),

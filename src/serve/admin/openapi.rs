@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::bandwidth::Class;
+use crate::catalog::{MAX_DECIDED, MAX_MOVED};
 
 /// One operation of the API.
 pub(super) struct Operation {
@@ -74,6 +75,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     reading("/computers", "All computers, by name", &["text", "group", "whose", "through"]),
     reading("/computers/{computer}", "One computer and what it reported", &[]),
     writing("put", "/computers/{computer}/group", "Put a computer into a group", &["*group"]),
+    writing("post", "/computers/move", "Put computers into a group, all or none", &["*computers", "*group"]),
     operation("delete", "/computers/{computer}", "Forget a computer"),
     reading("/downstreams", "Servers that synchronise from here, directly or not, and those refused", &[]),
     reading("/downstreams/{server}", "One server: what it took, what it lacks, what it says of itself", &[]),
@@ -121,7 +123,11 @@ fn parameters(operation: &Operation) -> Vec<Value> {
 fn field_schema(name: &str) -> Value {
     match name {
         "updates" => {
-            json!({ "type": "array", "items": { "type": "string" }, "description": "GUIDs (with or without .REVISION), KB numbers, phrases of titles, names of products or classifications" })
+            json!({ "type": "array", "items": { "type": "string" }, "maxItems": MAX_DECIDED,
+                    "description": "GUIDs (with or without .REVISION), KB numbers, phrases of titles, names of products or classifications; decided as one change, all or none" })
+        }
+        "computers" => {
+            json!({ "type": "array", "items": { "type": "string" }, "maxItems": MAX_MOVED, "description": "names or ids" })
         }
         "whose" => json!({ "type": "string", "enum": ["all", "ours", "below"] }),
         "paused" | "dry_run" | "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only"

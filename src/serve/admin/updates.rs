@@ -1,25 +1,23 @@
 //! `/api/v1/updates`: lists, details and decisions.
 //!
-//! **Invariant:** a request that names several updates answers for each of them, done or why not; what no
-//! update could be decided on for (a replica decides nothing) is refused as a whole. It never guesses between
-//! updates that fit equally well.
+//! **Invariant:** what one request decides is one change: all of it, or nothing and every name that stood in the way. It
+//! never guesses between updates that fit equally well.
+
+use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::api::{Result, Services, blocking, decisions_by};
 use super::cost;
-use super::error::{ApiError, causes};
+use super::error::ApiError;
 use super::names::{Names, resolve, unknown};
-use crate::catalog::{Catalog, CatalogError, MAX_PAGE, PartKind, PartRef, UpdateQuery, UpdateState};
+use crate::catalog::{Catalog, MAX_DECIDED, MAX_PAGE, PartKind, PartRef, UpdateQuery, UpdateState, Verdict};
 use crate::domain::{Action, GroupId, Sha256Digest, UpdateId};
-
-/// Updates named in one request.
-pub(super) const MAX_NAMED: usize = 1_000;
 
 /// `GET /updates`.
 #[derive(Debug, Default, Deserialize)]
@@ -129,51 +127,53 @@ pub(super) struct Decide {
     by: Option<String>,
 }
 
-/// What became of a decision.
-#[derive(Debug, Default, Serialize)]
-struct Decided {
-    done: Vec<Value>,
-    failed: Vec<Value>,
-}
-
 impl Decide {
-    /// Applies `decision` to every update named.
-    async fn apply<F>(self, services: Services, decision: F) -> Result<Json<Value>>
-    where
-        F: Fn(&Catalog, &UpdateId) -> std::result::Result<bool, CatalogError> + Send + 'static,
-    {
+    /// Gives the verdict on every update named, as one change.
+    async fn apply(self, services: Services, verdict: Verdict) -> Result<Json<Value>> {
         if self.dry_run {
             let reason = "only an approval moves anything that can be said before".to_owned();
             return Err(ApiError::Invalid { field: "dry_run", reason });
         }
-        if self.updates.is_empty() || self.updates.len() > MAX_NAMED {
-            let reason = format!("name at least one update and at most {MAX_NAMED}");
-            return Err(ApiError::Invalid { field: "updates", reason });
-        }
         blocking(move || {
             let catalog = &services.catalog;
-            let mut outcome = Decided::default();
-            for name in &self.updates {
-                let found = match resolve(catalog, name, self.all_matches) {
-                    Ok(found) => found,
-                    Err(error @ (ApiError::NotFound { .. } | ApiError::Ambiguous { .. })) => {
-                        outcome.failed.push(json!({ "update": name, "error": error.to_string(), "candidates": error.candidates() }));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                };
-                for id in found {
-                    match decision(catalog, &id) {
-                        Err(error @ CatalogError::Replica { .. }) => return Err(error.into()),
-                        Ok(changed) => outcome.done.push(json!({ "update_id": id, "title": title(catalog, &id), "changed": changed })),
-                        Err(error) => outcome.failed.push(json!({ "update": id, "error": causes(&error) })),
-                    }
-                }
-            }
+            let found = self.selected(catalog)?;
+            let foreseen = cost::foresee(&services.needs, &verdict, &found);
+            let changed = catalog.decide(&found, &verdict, &decisions_by(self.by.as_deref()))?;
+            cost::remember(&services.needs, foreseen);
             services.decisions.notify_one();
-            Ok(Json(json!(outcome)))
+            let done = found.iter().zip(changed).map(|(id, changed)| {
+                let title = catalog.title(id, None).ok().flatten().unwrap_or_default();
+                json!({ "update_id": id, "title": title, "changed": changed })
+            });
+            Ok(Json(json!({ "done": done.collect::<Vec<_>>(), "failed": [] })))
         })
         .await
+    }
+
+    /// The updates that are named, each once.
+    ///
+    /// # Errors
+    /// When a name fits none, or several where only one is wanted: all such names are told.
+    fn selected(&self, catalog: &Catalog) -> Result<Vec<UpdateId>> {
+        within_limit(self.updates.len())?;
+        let (mut found, mut refused, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for name in &self.updates {
+            match resolve(catalog, name, self.all_matches) {
+                Ok(ids) => found.extend(ids.into_iter().filter(|id| seen.insert(*id))),
+                Err(error @ (ApiError::NotFound { .. } | ApiError::Ambiguous { .. })) => {
+                    if self.updates.len() == 1 {
+                        return Err(error);
+                    }
+                    refused.push(json!({ "update": name, "error": error.to_string(), "candidates": error.candidates() }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !refused.is_empty() {
+            return Err(ApiError::Undecided { refused, of: self.updates.len() });
+        }
+        within_limit(found.len())?;
+        Ok(found)
     }
 
     fn group(&self, catalog: &Catalog) -> Result<Option<GroupId>> {
@@ -185,8 +185,13 @@ impl Decide {
     }
 }
 
-fn title(catalog: &Catalog, id: &UpdateId) -> String {
-    catalog.update(id, None).ok().flatten().map(|detail| detail.row.title).unwrap_or_default()
+fn within_limit(count: usize) -> Result<()> {
+    if (1..=MAX_DECIDED).contains(&count) {
+        return Ok(());
+    }
+    let reason =
+        format!("{count} updates are named; at least one and at most {MAX_DECIDED} are decided at once");
+    Err(ApiError::Invalid { field: "updates", reason })
 }
 
 fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>> {
@@ -225,15 +230,7 @@ pub(super) async fn approve(
     if body.dry_run {
         return cost::dry_run(services, body.updates, body.all_matches, group, action).await;
     }
-    let by = decisions_by(body.by.as_deref());
-    let keeper = cost::Keeper::new(services.needs.clone(), group);
-    body.apply(services, move |catalog, id| {
-        if action == Action::Install {
-            keeper.keep(id);
-        }
-        catalog.approve(id, &group, action, deadline, &by).map(|_approval| true)
-    })
-    .await
+    body.apply(services, Verdict::Approve { group, action, deadline }).await
 }
 
 /// `POST /updates/unapprove`.
@@ -242,14 +239,7 @@ pub(super) async fn unapprove(
     Json(body): Json<Decide>,
 ) -> Result<Json<Value>> {
     let group = body.group(&services.catalog)?;
-    body.apply(services, move |catalog, id| {
-        if let Some(group) = &group {
-            return catalog.unapprove(id, group);
-        }
-        let approved = catalog.update(id, None)?.map(|detail| detail.row.approvals).unwrap_or_default();
-        approved.iter().try_fold(false, |any, approval| Ok(catalog.unapprove(id, &approval.group)? || any))
-    })
-    .await
+    body.apply(services, Verdict::Unapprove { group }).await
 }
 
 /// `POST /updates/decline`.
@@ -257,8 +247,7 @@ pub(super) async fn decline(
     State(services): State<Services>,
     Json(body): Json<Decide>,
 ) -> Result<Json<Value>> {
-    let by = decisions_by(body.by.as_deref());
-    body.apply(services, move |catalog, id| catalog.decline(id, &by)).await
+    body.apply(services, Verdict::Decline).await
 }
 
 /// `POST /updates/undecline`.
@@ -266,14 +255,14 @@ pub(super) async fn undecline(
     State(services): State<Services>,
     Json(body): Json<Decide>,
 ) -> Result<Json<Value>> {
-    body.apply(services, Catalog::undecline).await
+    body.apply(services, Verdict::Undecline).await
 }
 
 /// `POST /updates/hold`: keeps updates from this site, until a time or for good.
 pub(super) async fn hold(State(services): State<Services>, Json(body): Json<Decide>) -> Result<Json<Value>> {
     let until = time(body.until.as_deref(), "until")?;
-    let (reason, by) = (body.reason.clone().unwrap_or_default(), decisions_by(body.by.as_deref()));
-    body.apply(services, move |catalog, id| catalog.hold(id, until, &reason, &by).map(|_hold| true)).await
+    let reason = body.reason.clone().unwrap_or_default();
+    body.apply(services, Verdict::Hold { until, reason }).await
 }
 
 /// `POST /updates/release`.
@@ -281,7 +270,7 @@ pub(super) async fn release(
     State(services): State<Services>,
     Json(body): Json<Decide>,
 ) -> Result<Json<Value>> {
-    body.apply(services, Catalog::release).await
+    body.apply(services, Verdict::Release).await
 }
 
 /// `GET /revisions`.

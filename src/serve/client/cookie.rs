@@ -19,6 +19,8 @@ pub(super) struct Claims {
     pub(super) config: Timestamp,
     /// How much of the decisions the agent has seen.
     pub(super) change_number: u64,
+    /// For which groups it has seen them ([`crate::catalog::Snapshot::reach_of`]); none in cookies of earlier versions.
+    pub(super) reach: Option<u64>,
     /// What the agent speaks.
     pub(super) version: ProtocolVersion,
     /// Whose it is.
@@ -36,6 +38,7 @@ impl Claims {
         says.extend_from_slice(&self.version.major.to_le_bytes());
         says.extend_from_slice(&self.version.minor.to_le_bytes());
         push_name(&mut says, &self.computer.0);
+        says.extend(self.reach.map(u64::to_le_bytes).into_iter().flatten());
         sealer.seal(kind, &says)
     }
 
@@ -49,8 +52,10 @@ impl Claims {
             let change_number = u64::from_le_bytes(says.bytes()?);
             let major = u16::from_le_bytes(says.bytes()?);
             let version = ProtocolVersion { major, minor: u16::from_le_bytes(says.bytes()?) };
-            let computer = ComputerId(says.name()?);
-            Ok(Self { issued, expires, config, change_number, version, computer })
+            let computer = ComputerId(says.name_before()?);
+            let reach = if says.is_empty() { None } else { Some(u64::from_le_bytes(says.bytes()?)) };
+            let claims = Self { issued, expires, config, change_number, reach, version, computer };
+            if says.is_empty() { Ok(claims) } else { Err(CookieError::Forged) }
         })
     }
 }
@@ -68,6 +73,7 @@ mod tests {
             expires: Timestamp::from_second(4_600).unwrap(),
             config: Timestamp::from_millisecond(77_123).unwrap(),
             change_number: 42,
+            reach: Some(7),
             version: ProtocolVersion { major: 2, minor: 90 },
             computer: ComputerId("e1da06a3-5601-43c9-bac3-52d5db701494".to_owned()),
         }
@@ -81,6 +87,12 @@ mod tests {
     fn what_was_sealed_is_read_back() {
         let sealed = claims().seal(&sealer(1, 1), Kind::Service);
         assert_eq!(Claims::open(&sealer(1, 1), Kind::Service, &sealed), Ok(claims()));
+        let earlier = Claims { reach: None, ..claims() };
+        assert_eq!(
+            Claims::open(&sealer(1, 1), Kind::Service, &earlier.seal(&sealer(1, 1), Kind::Service)),
+            Ok(earlier),
+            "a cookie that was made before groups were in it"
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::cookie::Claims;
 use super::page::PageKey;
 use super::{Refusal, Service};
-use crate::catalog::{Computer, Device, DriverQuery, InstalledDriver, Offer, PartRef, ScanAnswer, ScanQuery};
+use crate::catalog::{
+    Computer, Device, DriverQuery, InstalledDriver, Offer, PartRef, ScanAnswer, ScanQuery, Snapshot,
+};
 use crate::domain::{GroupId, UpdateId};
 use crate::serve::Response;
 use crate::serve::soap::Exchange;
@@ -78,17 +80,20 @@ impl Service {
     ) -> Result<Response, Refusal> {
         let version = claims.version;
         let categories: Vec<UpdateId> = request.categories.iter().map(|&id| UpdateId(id)).collect();
-        let answer = self.0.catalog.snapshot().scan(&ScanQuery {
-            groups: groups_of(computer.as_ref()),
+        let groups = groups_of(computer.as_ref());
+        let snapshot = self.0.catalog.snapshot();
+        let heard = Heard::of(&snapshot, groups, &claims);
+        let answer = snapshot.scan(&ScanQuery {
+            groups,
             installed: &request.installed,
             other: &request.other,
             categories: &categories,
             two_groups: request.two_groups,
-            since: since(computer.as_ref(), &claims),
+            since: heard.since,
             limit: self.0.config.page_updates,
             max_bytes: self.0.config.page_bytes.0,
         });
-        let end = self.end(claims, &answer, !categories.is_empty(), UPDATES);
+        let end = self.end(heard.told(claims, &answer), &answer, !categories.is_empty(), UPDATES);
         let large = answer.new.iter().any(|offer| offer.core.is_large());
         // an answer without updates is made faster than it is found
         let remember = !large && !answer.new.is_empty();
@@ -106,7 +111,7 @@ impl Service {
         scan: DriverScan,
     ) -> Result<Response, Refusal> {
         let version = claims.version;
-        let since = since(computer.as_ref(), &claims);
+        let heard = Heard::of(&self.0.catalog.snapshot(), groups_of(computer.as_ref()), &claims);
         let answer = self
             .blocking(move |service| {
                 service.0.catalog.drivers(&DriverQuery {
@@ -117,19 +122,18 @@ impl Service {
                     all_printers: operation == PRINTERS,
                     computer_hardware_ids: &scan.computer_hardware_ids,
                     feature_key: scan.feature_key.as_deref(),
-                    since,
+                    since: heard.since,
                     limit: MAX_DRIVERS,
                 })
             })
             .await?;
-        let end = self.end(claims, &answer, true, operation);
+        let end = self.end(heard.told(claims, &answer), &answer, true, operation);
         self.page_answer(exchange, None, || sync_pieces(&answer, version, operation), &end).await
     }
 
-    /// The end of an answer, with the agent's next cookie.
+    /// The end of an answer, with the agent's next cookie, which says this.
     fn end(&self, claims: Claims, answer: &ScanAnswer, no_drivers: bool, operation: &str) -> String {
-        let version = claims.version;
-        let cookie = self.sealed(&Claims { change_number: answer.change_number, ..claims });
+        let (version, cookie) = (claims.version, self.sealed(&claims));
         let end = SyncEnd {
             cookie: &cookie,
             deployed_out_of_scope: &answer.deployed_out_of_scope,
@@ -154,8 +158,24 @@ fn groups_of(computer: Option<&Arc<Computer>>) -> &[GroupId] {
     computer.map_or(&[], |computer| &computer.groups)
 }
 
-fn since(computer: Option<&Arc<Computer>>, claims: &Claims) -> u64 {
-    computer.map_or(claims.change_number, |computer| computer.since(claims.change_number))
+/// What an agent knows of the decisions for its groups.
+#[derive(Clone, Copy)]
+struct Heard {
+    reach: u64,
+    /// Up to which change number; 0 when it was answered for other groups before.
+    since: u64,
+}
+
+impl Heard {
+    fn of(snapshot: &Snapshot, groups: &[GroupId], claims: &Claims) -> Self {
+        let reach = snapshot.reach_of(groups);
+        Self { reach, since: if claims.reach == Some(reach) { claims.change_number } else { 0 } }
+    }
+
+    /// What its next cookie says.
+    fn told(self, claims: Claims, answer: &ScanAnswer) -> Claims {
+        Claims { change_number: answer.change_number, reach: Some(self.reach), ..claims }
+    }
 }
 
 /// Everything but the scan that makes one page differ from another.

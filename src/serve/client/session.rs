@@ -83,6 +83,7 @@ impl Service {
             expires: now + AUTHORIZATION_LIFETIME,
             config: Timestamp::UNIX_EPOCH,
             change_number: 0,
+            reach: None,
             version: ProtocolVersion { major: 0, minor: 0 },
             computer: computer.clone(),
         };
@@ -116,7 +117,8 @@ impl Service {
         if request.last_change != Some(session.last_change) {
             return Err(Refusal::ConfigChanged);
         }
-        let seen = old.filter(|old| old.computer == authorized.computer).map_or(0, |old| old.change_number);
+        let old = old.filter(|old| old.computer == authorized.computer);
+        let (seen, reach) = old.map_or((0, None), |old| (old.change_number, old.reach));
         let lifetime = jiff::SignedDuration::try_from(self.0.config.cookie_lifetime)
             .unwrap_or(jiff::SignedDuration::from_hours(1));
         let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
@@ -125,6 +127,7 @@ impl Service {
             expires: now.checked_add(lifetime).unwrap_or(Timestamp::MAX),
             config: session.last_change,
             change_number: seen,
+            reach,
             version,
             computer: authorized.computer,
         };
