@@ -149,6 +149,12 @@ pub async fn close(app: App, drain: Duration) {
     if let Err(error) = tokio::task::spawn_blocking(move || ledger.close()).await {
         tracing::error!(%error, "the ledger could not be closed cleanly");
     }
+    let catalog = app.catalog.clone();
+    match tokio::task::spawn_blocking(move || catalog.write_server_counts()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "what downstream servers took could not be written"),
+        Err(error) => tracing::error!(%error, "what downstream servers took could not be written"),
+    }
     let content = app.content.clone();
     match tokio::task::spawn_blocking(move || content.close()).await {
         Ok(Ok(())) => {}

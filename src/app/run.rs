@@ -83,6 +83,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     app.upstream.start_schedule();
     app.upstream.start_rollups();
     workers::bring_due(&tasks, app.catalog.clone(), clock.clone(), Arc::clone(&app.decisions));
+    workers::write_server_counts(&tasks, app.catalog.clone(), clock.clone());
     app.upstream.start_following();
     workers::hold_ahead(
         &tasks,

@@ -23,6 +23,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How often it is looked whether something was learned, or the quiet window began or ended.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Between two writes of what downstream servers took.
+const COUNTS: Duration = Duration::from_secs(2);
+
 /// Ends holds and begins approvals when their time has come.
 pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions: Arc<Notify>) {
     let stopping = tasks.stopping();
@@ -59,6 +62,31 @@ pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions
                 }
                 () = clock.sleep(wait) => {}
             }
+        }
+    });
+}
+
+/// Writes down what downstream servers took, so that a kill loses [`COUNTS`] of it.
+pub(super) fn write_server_counts(tasks: &Tasks, catalog: Catalog, clock: Clock) {
+    let stopping = tasks.stopping();
+    tasks.spawn("counts of downstream servers", async move {
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = clock.sleep(COUNTS) => {}
+            }
+            let catalog = catalog.clone();
+            let written = tokio::task::spawn_blocking(move || catalog.write_server_counts()).await;
+            let error = match written {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = error.as_ref().filter(|_| !failed) {
+                tracing::warn!(%error, "what downstream servers took cannot be written; it is kept in memory");
+            }
+            failed = error.is_some();
         }
     });
 }

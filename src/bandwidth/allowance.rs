@@ -96,13 +96,13 @@ impl Spent {
         *known = (*known).max(bytes);
     }
 
-    /// Bytes a second over the last days, once there is enough to tell: (bytes, seconds).
-    fn pace(&self, date: Date, zone: &TimeZone, now: Timestamp) -> Option<(u64, i64)> {
+    /// What was spent over the last days, once there is enough to tell.
+    fn pace(&self, date: Date, zone: &TimeZone, now: Timestamp) -> Option<BudgetPace> {
         let first = date.checked_sub(jiff::Span::new().days(PACE_DAYS - 1)).ok()?;
         let begin = midnight(first, zone).as_second().max(self.since?);
         let seconds = now.as_second() - begin;
         let bytes = self.days.range(first..=date).map(|(_, bytes)| bytes).sum();
-        (seconds >= LEAST_TIME && bytes > 0).then_some((bytes, seconds))
+        (seconds >= LEAST_TIME && bytes > 0).then_some(BudgetPace { bytes, seconds })
     }
 }
 
@@ -118,6 +118,31 @@ pub(super) fn end_of_day(date: Date, zone: &TimeZone) -> Timestamp {
 
 fn end_of_month(date: Date, zone: &TimeZone) -> Timestamp {
     end_of_day(date.last_of_month(), zone)
+}
+
+/// Bytes over a time: how fast a budget is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetPace {
+    /// Bytes received.
+    pub bytes: u64,
+    /// In how many seconds.
+    pub seconds: i64,
+}
+
+/// What is to be expected of a budget until it renews.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forecast {
+    /// Too little was seen to tell.
+    Unknown,
+    /// At the pace of the last days it lasts.
+    Lasts,
+    /// At that pace it ends before it renews, at [`BudgetLine::ends_at`].
+    Ends,
+    /// Only its reserve is left.
+    ReserveOnly,
+    /// Nothing is left.
+    Spent,
 }
 
 /// What is left of one budget.
@@ -137,6 +162,8 @@ pub struct BudgetLine {
     pub renews_at: Timestamp,
     /// When it ends at the pace of the last days, where that is before it begins anew.
     pub ends_at: Option<Timestamp>,
+    /// The same in a word.
+    pub forecast: Forecast,
     /// What it will come to at that pace when it begins anew.
     pub expected: Option<u64>,
 }
@@ -184,15 +211,40 @@ impl BudgetConfig {
     }
 
     /// The budgets of a day as they stand: daily, monthly.
-    pub(super) fn lines(&self, spent: &Spent, date: Date, now: Timestamp) -> [Option<BudgetLine>; 2] {
+    pub(super) fn lines(
+        &self,
+        spent: &Spent,
+        date: Date,
+        now: Timestamp,
+        pace: Option<BudgetPace>,
+    ) -> [Option<BudgetLine>; 2] {
         let [day, month] = self.limits(spent, date);
-        let pace = spent.pace(date, &self.zone, now);
+        let pace = pace.or_else(|| spent.pace(date, &self.zone, now));
         let line = |(limit, used): (u64, u64), renews_at: Timestamp| {
             let reserve = self.reserve_of(limit);
             let (ends_at, expected) = forecast(limit.saturating_sub(used), used, pace, now, renews_at);
             let (left, left_for_urgent) =
                 ((limit - reserve).saturating_sub(used), limit.saturating_sub(used));
-            BudgetLine { limit, reserve, spent: used, left, left_for_urgent, renews_at, ends_at, expected }
+            let forecast = match (pace, ends_at) {
+                _ if left_for_urgent < LEAST => Forecast::Spent,
+                _ if left < LEAST => Forecast::ReserveOnly,
+                (None, _) => Forecast::Unknown,
+                (Some(_), Some(_)) => Forecast::Ends,
+                (Some(_), None) => Forecast::Lasts,
+            };
+            let is_over = matches!(forecast, Forecast::Spent | Forecast::ReserveOnly);
+            let ends_at = ends_at.filter(|_| !is_over);
+            BudgetLine {
+                limit,
+                reserve,
+                spent: used,
+                left,
+                left_for_urgent,
+                renews_at,
+                ends_at,
+                forecast,
+                expected,
+            }
         };
         [
             day.map(|day| line(day, end_of_day(date, &self.zone))),
@@ -205,11 +257,11 @@ impl BudgetConfig {
 fn forecast(
     left: u64,
     used: u64,
-    pace: Option<(u64, i64)>,
+    pace: Option<BudgetPace>,
     now: Timestamp,
     renews_at: Timestamp,
 ) -> (Option<Timestamp>, Option<u64>) {
-    let Some((bytes, seconds)) = pace else { return (None, None) };
+    let Some(BudgetPace { bytes, seconds }) = pace else { return (None, None) };
     let to_come = (renews_at.as_second() - now.as_second()).max(0);
     let (bytes, seconds) = (i128::from(bytes), i128::from(seconds.max(1)));
     let expected = i128::from(used) + bytes * i128::from(to_come) / seconds;
@@ -302,7 +354,7 @@ mod tests {
         let days: Vec<(&str, u64)> = days.iter().map(|(day, bytes)| (day.as_str(), *bytes)).collect();
         let spent = spent(&days);
         let now = "2026-11-21T23:59:59+01:00".parse().unwrap();
-        let line = config.lines(&spent, "2026-11-21".parse().unwrap(), now)[1].unwrap();
+        let line = config.lines(&spent, "2026-11-21".parse().unwrap(), now, None)[1].unwrap();
         // 84 of 150 GB are spent, 10 a day: the rest lasts 6.6 days
         assert_eq!(line.spent, 84_000_000_000);
         let ends = config.zone.to_datetime(line.ends_at.unwrap()).to_string();
@@ -311,6 +363,35 @@ mod tests {
         // at the pace of the first days it lasts
         let early = "2026-11-14T23:59:59+01:00".parse().unwrap();
         let calm = spent.clone();
-        assert_eq!(config.lines(&calm, "2026-11-14".parse().unwrap(), early)[1].unwrap().ends_at, None);
+        assert_eq!(config.lines(&calm, "2026-11-14".parse().unwrap(), early, None)[1].unwrap().ends_at, None);
+    }
+
+    #[test]
+    fn a_forecast_never_contradicts_what_is_left() {
+        let config = config("10 MB", "");
+        let date = "2026-11-22".parse().unwrap();
+        let now = "2026-11-22T12:00:00+01:00".parse().unwrap();
+        let day = |used, pace: Option<u64>| {
+            let pace = pace.map(|bytes| BudgetPace { bytes, seconds: 43_200 });
+            let line = config.lines(&spent(&[("2026-11-22", used)]), date, now, pace)[0].unwrap();
+            (line.forecast, line.ends_at.is_some())
+        };
+        let table = [
+            (0, Some(1_000_000), (Forecast::Lasts, false)),
+            (6_000_000, Some(6_000_000), (Forecast::Ends, true)),
+            // spent is spent, whatever the pace says
+            (10_000_000, Some(1), (Forecast::Spent, false)),
+            (10_000_000, Some(10_000_000), (Forecast::Spent, false)),
+            (12_000_000, None, (Forecast::Spent, false)),
+            (9_990_000, Some(1), (Forecast::Spent, false)),
+            (9_000_000, Some(1), (Forecast::ReserveOnly, false)),
+            (9_200_000, Some(20_000_000), (Forecast::ReserveOnly, false)),
+        ];
+        for (used, pace, wanted) in table {
+            assert_eq!(day(used, pace), wanted, "{used} {pace:?}");
+        }
+        // a minute after the first byte nothing can be told
+        let fresh = config.lines(&Spent::default(), date, now, None)[0].unwrap();
+        assert_eq!((fresh.forecast, fresh.ends_at), (Forecast::Unknown, None));
     }
 }

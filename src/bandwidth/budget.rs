@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::allowance::{BudgetConfig, BudgetLine, Spent, end_of_day, midnight};
+use super::allowance::{BudgetConfig, BudgetLine, BudgetPace, Spent, end_of_day, midnight};
 use super::passbook::Passbook;
 use super::standing::{BudgetStatus, Standing};
 use super::{Class, LinkError};
@@ -245,8 +245,13 @@ impl Budget {
 
     /// As it stands.
     pub fn status(&self) -> BudgetStatus {
+        self.status_at(None)
+    }
+
+    /// The same, with its forecast at a known pace instead of the one that was seen since the budget began.
+    pub fn status_at(&self, pace: Option<BudgetPace>) -> BudgetStatus {
         let (now, state, config) = (self.0.clock.now(), self.0.look(), &self.0.config);
-        let [daily, monthly] = config.lines(&state.spent, state.date, now);
+        let [daily, monthly] = config.lines(&state.spent, state.date, now, pace);
         let waiting = Class::ALL.into_iter().rev();
         let waiting = waiting.filter(|class| config.left(&state.spent, state.date, *class) == 0);
         let until = waiting.map(|class| config.renews(&state.spent, state.date, class)).min();
@@ -335,7 +340,7 @@ impl Inner {
         let mut state = self.look();
         let standing = self.standing(&state);
         if standing != state.told {
-            let [daily, monthly] = self.config.lines(&state.spent, state.date, self.clock.now());
+            let [daily, monthly] = self.config.lines(&state.spent, state.date, self.clock.now(), None);
             let spent = |line: Option<BudgetLine>| line.map(|line| line.spent);
             tracing::info!(before = ?state.told, now = ?standing, date = %state.date, spent_today = spent(daily),
                 spent_this_month = spent(monthly), "the link's budget");

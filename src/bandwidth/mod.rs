@@ -39,7 +39,7 @@ mod standing;
 mod timetable;
 mod tls;
 
-pub use allowance::{BudgetConfig, BudgetLine, WhenSpent};
+pub use allowance::{BudgetConfig, BudgetLine, BudgetPace, Forecast, WhenSpent};
 pub use body::LinkBody;
 pub use budget::Budget;
 pub use calendar::{Because, Calendar, Days, Exception, InForce, ParseDaysError, Window};

@@ -39,9 +39,17 @@ impl Catalog {
         self.0.chain(id)
     }
 
-    /// Counts what a server took; its `at` is set here. Cheap: written down at most once a minute.
-    pub fn server_took(&self, id: &ServerId, took: Took) -> Result<(), CatalogError> {
-        self.0.server_took(id, took)
+    /// Counts what a server took; its `at` is set here. Cheap: [`Self::write_server_counts`] writes it down.
+    pub fn server_took(&self, id: &ServerId, took: Took) {
+        self.0.server_took(id, took);
+    }
+
+    /// Writes down what servers took since the last time. Blocking.
+    ///
+    /// # Errors
+    /// When the store cannot be written; what was counted is kept for the next time.
+    pub fn write_server_counts(&self) -> Result<(), CatalogError> {
+        self.0.write_server_counts()
     }
 
     /// Revisions that became visible after this change number: what a server that was told up to it lacks.

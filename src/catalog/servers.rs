@@ -1,7 +1,7 @@
 //! Downstream servers in memory and in the index: who came, who may, what each took.
 //!
-//! **Invariant:** what an administrator decided is journaled and durable when a call returns; contact and counts are
-//! written without waiting, at most once a minute. There are never more servers than the limit.
+//! **Invariant:** what an administrator decided is journaled and durable when a call returns; contact is written without
+//! waiting, at most once a minute, counts whenever a worker asks for it. There are never more servers than the limit.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -22,7 +22,7 @@ const MAX_SERVERS: usize = 10_000;
 const MAX_DEPTH: usize = 32;
 /// The longest name that is kept, in characters: that of a DNS name.
 pub(super) const MAX_NAME: usize = 255;
-/// How exact contact and counts are written down.
+/// How exact contact is written down.
 const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// All servers.
@@ -32,8 +32,8 @@ pub(super) struct Servers {
     /// By name in lower case.
     pub(super) invitations: RwLock<HashMap<String, Invitation>>,
     pub(super) refused: Mutex<Vec<Refused>>,
-    /// What was taken since it was last written down, and when that was.
-    taken: Mutex<HashMap<ServerId, (Took, Timestamp)>>,
+    /// What was taken and is not written down yet. Locked before `changing`.
+    taken: Mutex<HashMap<ServerId, Took>>,
     /// Held while servers change.
     pub(super) changing: Mutex<()>,
 }
@@ -176,26 +176,33 @@ impl Store {
         })
     }
 
-    /// Counts what a server took. Written down at most once a minute.
-    pub(super) fn server_took(&self, id: &ServerId, took: Took) -> Result<(), CatalogError> {
-        let now = self.clock.now();
-        let took = Took { at: Some(now), ..took };
+    /// Counts what a server took. Written down by [`Store::write_server_counts`].
+    pub(super) fn server_took(&self, id: &ServerId, took: Took) {
+        let took = Took { at: Some(self.clock.now()), ..took };
         let mut taken = lock(&self.servers.taken);
-        if self.servers.get(id).is_none() {
-            return Ok(());
+        if self.servers.get(id).is_some() {
+            taken.entry(*id).or_default().add(&took);
         }
-        let (sum, since) = taken.entry(*id).or_insert_with(|| (Took::default(), now));
-        sum.add(&took);
-        if now.duration_since(*since) < CONTACT_GRAIN {
-            return Ok(());
+    }
+
+    /// Writes down what servers took since the last time; what cannot be written is kept for the next time.
+    pub(super) fn write_server_counts(&self) -> Result<(), CatalogError> {
+        let ids: Vec<ServerId> = lock(&self.servers.taken).keys().copied().collect();
+        for id in ids {
+            // counted once: a reader between the two would see it twice or not at all
+            let mut taken = lock(&self.servers.taken);
+            let Some(sum) = taken.get(&id).copied() else { continue };
+            let written = self.alter_server(&id, false, false, |server| {
+                server.took.add(&sum);
+                server.last_seen = server.last_seen.max(sum.at);
+            });
+            match written {
+                // removed meanwhile
+                Ok(_) | Err(CatalogError::UnknownServer(_)) => taken.remove(&id),
+                Err(error) => return Err(error),
+            };
         }
-        let sum = taken.remove(id).map(|(sum, _)| sum).unwrap_or_default();
-        drop(taken);
-        self.alter_server(id, false, false, |server| {
-            server.took.add(&sum);
-            server.last_seen = server.last_seen.max(sum.at);
-        })
-        .map(|_| ())
+        Ok(())
     }
 
     /// A server with everything that is counted, written down or not.
@@ -210,7 +217,7 @@ impl Store {
 
     fn counted(&self, server: Arc<Server>) -> Arc<Server> {
         let taken = lock(&self.servers.taken);
-        let Some((sum, _)) = taken.get(&server.id) else { return server };
+        let Some(sum) = taken.get(&server.id) else { return server };
         let mut counted = (*server).clone();
         counted.took.add(sum);
         counted.last_seen = counted.last_seen.max(sum.at);

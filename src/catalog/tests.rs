@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Action, BundleClause, CategoryKind, PrerequisiteClause, PublicationState, Title, UpdateType,
+    Action, BundleClause, CategoryKind, PrerequisiteClause, PublicationState, ServerId, Title, UpdateType,
 };
 
 /// A GUID that says what it is.
@@ -719,4 +719,26 @@ mod crash {
         }
         assert!(said.1 > 0, "the child never came to activate");
     }
+}
+
+#[test]
+fn what_servers_took_is_lost_neither_by_silence_nor_by_a_kill() {
+    let house = House::new();
+    let catalog = house.open();
+    let id = ServerId(Uuid::from_u128(7));
+    catalog.introduce_server(&id, "branch.example").unwrap();
+    let took = Took { metadata: 100, content: 1_000, at: None, change: Some(3) };
+    catalog.server_took(&id, took);
+    catalog.server_took(&id, took);
+    let seen = |catalog: &Catalog| {
+        let took = catalog.server(&id).unwrap().took;
+        (took.metadata, took.content, took.change)
+    };
+    assert_eq!(seen(&catalog), (200, 2_000, Some(3)));
+    catalog.write_server_counts().unwrap();
+    assert_eq!(seen(&catalog), (200, 2_000, Some(3)), "written and counted once");
+    catalog.server_took(&id, took);
+    drop(catalog);
+    // no request came after the last write, and nothing was closed in order
+    assert_eq!(seen(&house.open()), (200, 2_000, Some(3)));
 }

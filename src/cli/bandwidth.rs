@@ -43,9 +43,14 @@ pub(super) fn budgets(reading: &Value) -> Vec<(&'static str, String)> {
         .filter_map(|(key, name)| Some((name, reading.get("budget")?.get(key)?)))
         .filter(|(_, line)| !line.is_null())
         .map(|(name, line)| {
-            let end = match line.get("ends_at").filter(|end| !end.is_null()) {
-                Some(_) => format!("; at this pace it ends {}", time(line, "ends_at")),
-                None => String::new(),
+            let end = match line.get("forecast").and_then(Value::as_str) {
+                Some("ends") => format!("; at this pace it ends {}", time(line, "ends_at")),
+                Some("lasts") => "; at this pace it lasts".to_owned(),
+                Some("spent") => format!("; spent until {}", time(line, "renews_at")),
+                Some("reserve_only") => {
+                    format!("; spent but for its reserve until {}", time(line, "renews_at"))
+                }
+                _ => String::new(),
             };
             let text = format!(
                 "{} of {}, {} left, {} for what is urgent{end}",
@@ -91,11 +96,14 @@ pub(super) fn yielding(adaptive: &Value) -> String {
 }
 
 fn print(reading: &Value) {
+    let since = crate::cli::status::since(reading, "since");
     output::text(&format!(
-        "Rate        {}, {}\nNow         {}\nReceived    {} since start\nSent        {} since start\n",
+        "Rate        {}, {}\nNow         {}\nReceived    {} today, {} this month, {}{since}\nSent        {}{since}\n",
         field(reading, "rate"),
         until_when(reading),
         rate(number(reading, "bits_per_second")),
+        bytes(reading, "received_today"),
+        bytes(reading, "received_month"),
         bytes(reading, "received"),
         bytes(reading, "sent"),
     ));

@@ -88,7 +88,7 @@ pub(super) async fn run(
 
 fn print_status(answer: &Value, learned: &Value) {
     output::text(&format!(
-        "Held      {} in {} files: {} verified, {} partial\nWanted    {}\nAt most   {}\nServed    {} to agents since start\n",
+        "Held      {} in {} files: {} verified, {} partial\nWanted    {}\nAt most   {}\nServed    {} to agents and downstream servers{}\n",
         bytes(answer, "usage/held"),
         number(answer, "usage/files"),
         number(answer, "usage/verified"),
@@ -96,6 +96,7 @@ fn print_status(answer: &Value, learned: &Value) {
         bytes(answer, "wanted"),
         field(answer, "max_size"),
         bytes(answer, "served"),
+        crate::cli::status::since(answer, "served_since"),
     ));
     if answer["usage"]["full"] == true {
         output::text(

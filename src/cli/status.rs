@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it fits a screen of 80 columns. It changes nothing.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::connection::Connection;
 use crate::cli::output::{self, Outcome, bytes, field, list, number, time};
@@ -15,16 +15,16 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
         return Ok(Outcome::Done);
     }
     let line = |name: &str, text: String| output::text(&format!("{name:<12}{text}"));
-    let listen = field(&status, "listen");
-    let server = if listen.is_empty() {
-        "not running (read from the store)".to_owned()
-    } else {
-        format!("listens on {listen}")
-    };
-    line("Server", format!("tailwater {}, {server}", field(&status, "version")));
+    for warning in list(&status, "warnings") {
+        line("Warning", warning.as_str().unwrap_or_default().to_owned());
+    }
+    line("Server", server(&status));
     let replica = if field(&status, "mode") == "replica" { ", which decides (replica)" } else { "" };
     line("Upstream", format!("{}{replica}", field(&status, "upstream")));
     line("Last sync", last_sync(&status));
+    if let Some(at) = status.pointer("/sync/next").filter(|at| !at.is_null()) {
+        line("Next sync", time(&json!({ "at": at }), "at"));
+    }
     if let Some(progress) = status.pointer("/sync_progress").filter(|progress| !progress.is_null()) {
         line("Now", field(progress, "text"));
     }
@@ -52,11 +52,11 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
     line(
         "Link",
         format!(
-            "{} now, at most {}; {} received, {} sent to agents since start",
+            "{} now, at most {}; {} received today, {} this month",
             crate::cli::bandwidth::rate(number(&status, "link/bits_per_second")),
             field(&status, "link/rate"),
-            bytes(&status, "link/received"),
-            bytes(&status, "served/bytes")
+            bytes(&status, "link/received_today"),
+            bytes(&status, "link/received_month")
         ),
     );
     for (name, text) in link(&status) {
@@ -73,21 +73,35 @@ pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<O
     let through =
         if servers > 0 { format!(", and {below} through {servers} servers below") } else { String::new() };
     line("Computers", format!("{}{through}", number(&status, "computers")));
-    for warning in list(&status, "warnings") {
-        line("Warning", warning.as_str().unwrap_or_default().to_owned());
-    }
     Ok(Outcome::Done)
+}
+
+fn server(status: &Value) -> String {
+    let listen = field(status, "listen");
+    let listens = if listen.is_empty() {
+        "not running (read from the store)".to_owned()
+    } else {
+        format!("listens on {listen}")
+    };
+    format!("tailwater {}, {listens}", field(status, "version"))
+}
+
+/// Since which day figures of the ledger hold.
+pub(super) fn since(value: &Value, name: &str) -> String {
+    let since = field(value, name);
+    if since.is_empty() { String::new() } else { format!(" since {since}") }
 }
 
 /// What is left of budgets, and what was saved.
 fn link(status: &Value) -> Vec<(&'static str, String)> {
     let mut lines = status.get("link").map(crate::cli::bandwidth::budgets).unwrap_or_default();
     let saved = format!(
-        "{} of {} served were not fetched again; {} ahead, {} wasted",
+        "{} of {} served did not cross the link again{}; this month {} of {}",
         bytes(status, "ledger/avoided"),
         bytes(status, "ledger/served"),
-        bytes(status, "ledger/ahead"),
-        bytes(status, "ledger/wasted")
+        since(status, "ledger/since"),
+        bytes(status, "ledger/month/avoided"),
+        bytes(status, "ledger/month/served"),
     );
     lines.push(("Saved", saved));
     lines
@@ -117,7 +131,16 @@ fn last_sync(status: &Value) -> String {
         Some(last) if !last.is_null() => {
             let message = field(last, "message");
             let why = if message.is_empty() { String::new() } else { format!(": {message}") };
-            format!("{} at {}{why}", field(last, "outcome"), time(last, "ended_at"))
+            let success = match field(last, "outcome").as_str() {
+                "failed" | "cancelled" => match status.pointer("/sync/last_success") {
+                    Some(at) if !at.is_null() => {
+                        format!("; the last success was at {}", time(&json!({ "at": at }), "at"))
+                    }
+                    _ => "; none has succeeded yet".to_owned(),
+                },
+                _ => String::new(),
+            };
+            format!("{} at {}{why}{success}", field(last, "outcome"), time(last, "ended_at"))
         }
         _ => "never; run `tailwater sync`".to_owned(),
     }

@@ -78,6 +78,15 @@ impl Archive {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// Whether an hour is stored already. A file that cannot be read holds nothing.
+    pub(super) fn holds(&self, date: Date, serial: u64) -> Result<bool, LedgerError> {
+        match self.hours(date) {
+            Ok(hours) => Ok(hours.iter().any(|hour| hour.serial == serial)),
+            Err(LedgerError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn hours(&self, date: Date) -> Result<Vec<Hour>, LedgerError> {
         let path = self.path(date, "hours");
         let failed = |source| LedgerError::Io { path: path.clone(), source };

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::archive::Archive;
 use super::journal::{Change, Delta, Hour, Journal, State};
+use super::overview::Overview;
 use super::rows::{Counts, OTHER, Rows, Table};
 use super::{Client, Fate, LedgerError, Sockets};
 use crate::domain::{ByteRange, Sha1Digest};
@@ -60,6 +61,8 @@ pub(super) struct Books {
     sockets: Sockets,
     /// Everything since start.
     pub(super) since_start: Counts,
+    /// The closed hours in short.
+    pub(super) overview: Overview,
     /// The journal could not be written to its end.
     torn: bool,
 }
@@ -76,11 +79,28 @@ pub(super) fn date_of(second: i64, zone: &TimeZone) -> Date {
 
 impl Books {
     /// The books of a folder.
-    pub(super) fn open(folder: &Path) -> Result<Self, LedgerError> {
+    pub(super) fn open(folder: &Path, zone: &TimeZone) -> Result<Self, LedgerError> {
         let archive = Archive::open(folder)?;
-        let (journal, state) = Journal::open(folder)?;
-        let since_start = Counts::default();
-        Ok(Self { state, journal, archive, sockets: Sockets::new(), since_start, torn: false })
+        let (journal, mut state) = Journal::open(folder)?;
+        // after a kill between the two writes that close an hour it is in both places
+        if archive.holds(date_of(state.hour.start, zone), state.hour.serial)? {
+            state.hour.rows = Rows::default();
+        }
+        let overview = Overview::of(&archive, zone)?;
+        Ok(Self {
+            state,
+            journal,
+            archive,
+            sockets: Sockets::new(),
+            since_start: Counts::default(),
+            overview,
+            torn: false,
+        })
+    }
+
+    /// Everything that is kept, the hour that runs included.
+    pub(super) fn kept_rows(&self) -> Rows {
+        self.overview.rows_with(&self.state.hour)
     }
 
     /// What notes come to.
@@ -189,10 +209,18 @@ impl Books {
     /// Puts the hour that is over away and begins another.
     fn close(&mut self, hour: i64, zone: &TimeZone) -> Result<(), LedgerError> {
         if !self.state.hour.rows.is_empty() {
-            self.archive.close(date_of(self.state.hour.start, zone), &self.state.hour)?;
+            let date = date_of(self.state.hour.start, zone);
+            self.archive.close(date, &self.state.hour)?;
+            self.overview.add(date, self.state.hour.start, &self.state.hour.rows);
         }
+        let next_day = date_of(self.state.hour.start, zone) != date_of(hour, zone);
         let serial = self.state.hour.serial + 1;
         self.state.hour = Hour { serial, start: hour, rows: Rows::default() };
-        self.archive.compact(date_of(hour, zone))
+        self.archive.compact(date_of(hour, zone))?;
+        if next_day {
+            // days that are no longer kept leave the sums
+            self.overview = Overview::of(&self.archive, zone)?;
+        }
+        Ok(())
     }
 }

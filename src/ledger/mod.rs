@@ -16,6 +16,7 @@ mod archive;
 mod books;
 mod error;
 mod journal;
+mod overview;
 mod record;
 mod report;
 mod rows;
@@ -30,12 +31,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 pub use error::LedgerError;
+pub use overview::{Kept, Pace};
 pub use report::{Report, ReportRow};
 pub use rows::{By, Counts, OTHER};
 
 use crate::domain::{ByteRange, ServerId, Sha1Digest};
 use crate::runtime::{Clock, Tasks};
 use books::{Books, Came, Left, Notes, hour_of};
+use rows::Rows;
 
 /// Between two writes of what was noted.
 const TICK: Duration = Duration::from_secs(2);
@@ -95,6 +98,8 @@ struct Inner {
     /// Locked by writes and questions only.
     books: Mutex<Books>,
     in_trouble: AtomicBool,
+    /// What was kept when the ledger was opened.
+    before: Rows,
     zone: TimeZone,
     clock: Clock,
 }
@@ -109,12 +114,15 @@ impl Ledger {
     /// # Errors
     /// When the folder or the journal cannot be read or made.
     pub fn open(folder: &Path, zone: TimeZone, clock: &Clock) -> Result<Self, LedgerError> {
+        let books = Books::open(folder, &zone)?;
+        let before = books.kept_rows();
         let inner = Inner {
             came: Mutex::default(),
             left: Mutex::default(),
             witnesses: OnceLock::new(),
-            books: Mutex::new(Books::open(folder)?),
+            books: Mutex::new(books),
             in_trouble: AtomicBool::new(false),
+            before,
             zone,
             clock: clock.clone(),
         };
@@ -179,12 +187,6 @@ impl Ledger {
         } else {
             notes.beside += range.len();
         }
-    }
-
-    /// Since start, and what is ahead now.
-    pub fn since_start(&self) -> (Counts, u64) {
-        let books = locked(&self.0.books);
-        (books.since_start, books.state.ahead.total())
     }
 
     /// Puts what was noted into the books, and the books onto the disk.

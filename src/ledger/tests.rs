@@ -146,3 +146,65 @@ fn a_disk_that_fails_for_a_while_costs_nothing() {
     drop(ledger);
     assert_eq!(all(&site.open(), By::Day).total.served, 300);
 }
+
+#[test]
+fn totals_are_kept_over_restarts_and_agree_with_the_report() {
+    let site = Site::new();
+    let mut ledger = site.open();
+    // two days, a restart after every second hour, an hour of silence now and then
+    for hour in 0..40_u64 {
+        if hour % 3 > 0 {
+            site.fetch(&ledger, hour * 1000, hour * 1000 + 700);
+            serve(&ledger, hour * 1000, hour * 1000 + 500);
+            serve(&ledger, hour * 1000, hour * 1000 + 100);
+        }
+        ledger.write(false);
+        if hour % 2 == 1 {
+            drop(ledger);
+            ledger = site.open();
+        }
+        let report = all(&ledger, By::Day);
+        let kept = ledger.kept();
+        assert_eq!((kept.total, kept.ahead), (report.total, report.ahead), "hour {hour}");
+        assert_eq!(kept.month, report.total, "hour {hour}");
+        let today = site.clock.now().to_string()[..10].to_owned();
+        let row = report.rows.iter().find(|row| row.name == today).map(|row| row.counts);
+        assert_eq!(kept.today, row.unwrap_or_default(), "hour {hour}");
+        let source = all(&ledger, By::Source).rows.iter().map(|row| row.counts.payload).sum::<u64>();
+        assert_eq!(ledger.kept_of(By::Source, "http://up:8530").payload, source, "hour {hour}");
+        let (counted, _) = ledger.counted();
+        assert_eq!(counted.served, report.total.served, "counters go on over restarts, hour {hour}");
+        site.clock.advance(Duration::from_hours(1));
+    }
+    assert_eq!(ledger.kept().since.map(|date| date.to_string()).as_deref(), Some("2026-11-22"));
+    let pace = ledger.pace().unwrap();
+    assert_eq!(pace.bytes, all(&ledger, By::Day).total.received);
+    assert!(pace.seconds > 39 * 3600, "{pace:?}");
+    // 13 months later the day is no longer kept
+    site.clock.advance(Duration::from_hours(24 * 420));
+    serve(&ledger, 0, 10);
+    ledger.write(false);
+    site.clock.advance(Duration::from_hours(24));
+    ledger.write(false);
+    assert_eq!(ledger.kept().total.served, 10);
+}
+
+#[test]
+fn an_hour_that_was_closed_and_not_forgotten_counts_once() {
+    let site = Site::new();
+    let ledger = site.open();
+    site.fetch(&ledger, 0, 1000);
+    serve(&ledger, 0, 1000);
+    ledger.write(false);
+    let journal = site.folder.path().join("journal");
+    let before = std::fs::read(&journal).unwrap();
+    site.clock.advance(Duration::from_hours(1));
+    ledger.write(false);
+    drop(ledger);
+    // killed between the archive and the journal
+    std::fs::write(&journal, before).unwrap();
+    let ledger = site.open();
+    assert_eq!((ledger.kept().total.served, all(&ledger, By::Day).total.served), (1000, 1000));
+    ledger.write(false);
+    assert_eq!((ledger.kept().total.served, all(&ledger, By::Day).total.served), (1000, 1000));
+}

@@ -23,6 +23,7 @@ mod schedule;
 mod select;
 mod session;
 mod sources;
+mod standing;
 mod state;
 mod sync;
 
@@ -40,6 +41,7 @@ pub use error::{SyncError, UnknownCategory};
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 pub use rollup::RollupReport;
 pub use sources::Address;
+pub use standing::{Failing, Reason, Standing};
 
 use crate::bandwidth::{Class, LinkClient, LinkConfig};
 use crate::catalog::{self, Catalog};
@@ -361,11 +363,13 @@ impl Inner {
             decided: tally.decided,
             activated: None,
             error: ended.as_ref().err().map(|error| ingest::chain(error)),
+            reason: ended.as_ref().err().and_then(Reason::of),
         };
         if let Ok(Some(catalog::Activated::Done(summary))) = &ended {
             report.activated = Some((*summary).into());
         }
-        if report.is_idle_notice() {
+        // one that ends a row of failures is worth an entry
+        if report.is_idle_notice() && !self.is_failing() {
             tracing::debug!("the upstream's change was none for this server");
             return ended.map(|_| report);
         }

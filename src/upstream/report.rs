@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::standing::Reason;
 use crate::catalog::Summary;
 use crate::domain::UpdateIdentity;
 
@@ -126,6 +127,9 @@ pub struct SyncReport {
     pub activated: Option<Activated>,
     /// Why it failed, with the next step.
     pub error: Option<String>,
+    /// The same in a word.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 
 impl SyncReport {

@@ -3,10 +3,11 @@
 //! Invariant: anchors change only in the batch that makes what they stand for visible. It never keeps what
 //! belongs to another upstream: another address begins anew.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::peer::Mark;
-use super::{Missing, SyncError, SyncReport};
+use super::{Missing, Outcome, SyncError, SyncReport};
 use crate::catalog::Catalog;
 use crate::domain::UpdateId;
 use crate::wire::server_sync::ConfigData;
@@ -14,6 +15,8 @@ use crate::wire::server_sync::ConfigData;
 /// The setting that holds the state.
 pub(super) const STATE_KEY: &str = "upstream.state";
 const HISTORY_KEY: &str = "upstream.history";
+/// When one last succeeded: the history may be full of failures.
+const SUCCESS_KEY: &str = "upstream.last_success";
 /// Synchronisations that the history keeps.
 const HISTORY_LENGTH: usize = 50;
 /// Missing revisions that the history names of each.
@@ -94,9 +97,18 @@ pub(super) fn history(catalog: &Catalog) -> Vec<SyncReport> {
     bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
+/// When a synchronisation last succeeded, as far as it was stored.
+pub(super) fn last_success(catalog: &Catalog) -> Option<Timestamp> {
+    let bytes = catalog.setting(SUCCESS_KEY).ok().flatten()?;
+    std::str::from_utf8(&bytes).ok()?.parse().ok()
+}
+
 /// Adds a report to the history.
 pub(super) fn remember(catalog: &Catalog, report: &SyncReport) -> Result<(), SyncError> {
     let mut reports = history(catalog);
+    if matches!(report.outcome, Outcome::Complete | Outcome::Partial) {
+        catalog.set_setting(SUCCESS_KEY, Some(report.ended_at.to_string().as_bytes()))?;
+    }
     let mut report = report.clone();
     report.missing.truncate(HISTORY_MISSING);
     reports.insert(0, report);

@@ -48,4 +48,5 @@ mod tailwaters_speak_shorter;
 mod the_store_keeps_its_limits;
 mod the_two_ends_meet;
 mod transfers_obey;
+mod troubles_come_first;
 mod updates_arrive_in_stages;

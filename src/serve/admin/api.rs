@@ -16,10 +16,10 @@ use crate::bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
-use crate::ledger::Ledger;
+use crate::ledger::{By, Ledger};
 use crate::needs;
 use crate::runtime::{Clock, Tasks};
-use crate::transfer;
+use crate::transfer::{self, SourceStatus};
 
 pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
@@ -103,6 +103,22 @@ impl Services {
     /// Whether agents can be answered.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Bytes of payloads sent to agents and downstream servers, as long as the ledger goes back.
+    pub(super) fn served_bytes(&self) -> u64 {
+        self.ledger.before().served.saturating_add(self.served.load(Ordering::Relaxed))
+    }
+
+    /// The servers that payloads come from, with what the ledger keeps of each.
+    pub(super) fn sources(&self) -> Vec<SourceStatus> {
+        let mut sources = self.transfers.servers();
+        for source in &mut sources {
+            let kept = self.ledger.kept_of(By::Source, &source.source).payload;
+            // the ledger is written every two seconds
+            source.received = source.received.max(kept);
+        }
+        sources
     }
 
     /// A file with how much of it is held.

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::api::{Result, Services, blocking};
-use crate::bandwidth::{Budget, BudgetLine, BudgetStatus, Exception, Legs, Politeness, Standing, Window};
+use crate::bandwidth::{
+    BudgetLine, BudgetPace, BudgetStatus, Exception, Forecast, Legs, Politeness, Standing, Window,
+};
 use crate::domain::Rate;
 
 /// Where the exception is kept.
@@ -37,11 +39,16 @@ fn window(window: &Window) -> Value {
 
 /// What the link does now.
 pub(super) fn reading(services: &Services) -> Value {
-    let reading = services.meter.reading();
+    let (reading, before) = (services.meter.reading(), services.ledger.before());
+    let kept = services.ledger.kept();
     let by_class: Vec<Value> = reading
         .by_class
         .iter()
-        .map(|(class, received, sent)| json!({ "class": class, "received": received, "sent": sent }))
+        .map(|(class, received, sent)| {
+            let before = services.ledger.before_of_class(class.as_str());
+            json!({ "class": class, "received": before.received.saturating_add(*received),
+                    "sent": before.sent.saturating_add(*sent) })
+        })
         .collect();
     let limiter = services.limiter.status();
     let waiting: Vec<Value> = limiter
@@ -52,11 +59,19 @@ pub(super) fn reading(services: &Services) -> Value {
     let in_force = services.timetable.in_force();
     json!({
         "rate": limiter.rate, "because": in_force.because, "until": in_force.until, "then": in_force.then,
-        "bits_per_second": reading.bits_per_second, "received": reading.received, "sent": reading.sent,
+        "bits_per_second": reading.bits_per_second, "since": kept.since,
+        "received": before.received.saturating_add(reading.received),
+        "sent": before.sent.saturating_add(reading.sent),
+        "received_today": kept.today.received, "received_month": kept.month.received,
         "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
-        "budget": services.limiter.budget().map(Budget::status),
+        "budget": services.limiter.budget().map(|budget| budget.status_at(pace(services))),
         "adaptive": services.politeness.as_ref().map(Politeness::status),
     })
+}
+
+/// How fast the link was used lately: the ledger goes back further than a budget that was just set.
+pub(super) fn pace(services: &Services) -> Option<BudgetPace> {
+    services.ledger.pace().map(|pace| BudgetPace { bytes: pace.bytes, seconds: pace.seconds })
 }
 
 /// What an administrator should know of a budget.
@@ -77,8 +92,8 @@ pub(super) fn warnings(budget: &BudgetStatus) -> Vec<String> {
              bandwidth.budget and restart, or wait"
         )),
     }
-    let ends = |line: Option<BudgetLine>| line.filter(|line| line.left > 0).and_then(|line| line.ends_at);
-    if let Some(ends_at) = ends(budget.monthly) {
+    let ends = |line: BudgetLine| line.ends_at.filter(|_| line.forecast == Forecast::Ends);
+    if let Some(ends_at) = budget.monthly.and_then(ends) {
         warnings.push(format!("at this pace the month's budget ends at {ends_at}"));
     }
     warnings

@@ -4,7 +4,6 @@
 //! can still ask for.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -41,7 +40,7 @@ pub(super) async fn status(
         let wanted: u64 = transfers.iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
         Ok(Json(json!({
             "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.about.max_size,
-            "wanted": wanted, "served": services.served.load(Ordering::Relaxed),
+            "wanted": wanted, "served": services.served_bytes(), "served_since": services.ledger.kept().since,
             "verification": services.verification(), "files": files,
         })))
     })

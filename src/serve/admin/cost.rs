@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::api::{Result, Services, blocking};
 use super::error::ApiError;
 use super::names::resolve;
-use crate::bandwidth::Budget;
 use crate::catalog::Verdict;
 use crate::domain::{Action, GroupId, UpdateId};
 use crate::needs::{self, MAX_UPDATES as MAX_WEIGHED};
@@ -51,7 +50,11 @@ pub(super) async fn dry_run(
 
 /// What is left of the link's budgets, the tighter one first of all, and whether it is enough; null where there are none.
 fn budget(services: &Services, cost: &needs::Cost) -> Value {
-    let Some(status) = services.limiter.budget().map(Budget::status) else { return Value::Null };
+    let Some(status) =
+        services.limiter.budget().map(|budget| budget.status_at(super::bandwidth::pace(services)))
+    else {
+        return Value::Null;
+    };
     let tightest = [&status.daily, &status.monthly].into_iter().flatten().min_by_key(|line| line.left);
     let Some(tightest) = tightest else { return Value::Null };
     json!({ "left": tightest.left, "left_for_urgent": tightest.left_for_urgent, "renews_at": tightest.renews_at,

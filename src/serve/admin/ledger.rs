@@ -114,11 +114,14 @@ fn counts(counts: &Counts) -> Value {
     value
 }
 
-/// Since start, for `status`.
-pub(super) fn since_start(services: &Services) -> Value {
-    let (since_start, ahead) = services.ledger.since_start();
-    let mut value = counts(&since_start);
-    value["ahead"] = ahead.into();
+/// The totals of the time that is kept, for `status` and `content`: all of it, and of that this month and this day.
+pub(super) fn kept(services: &Services) -> Value {
+    let kept = services.ledger.kept();
+    let mut value = counts(&kept.total);
+    value["since"] = json!(kept.since);
+    value["month"] = counts(&kept.month);
+    value["today"] = counts(&kept.today);
+    value["ahead"] = kept.ahead.into();
     value
 }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** numbers are read from the rooms when asked for, so they never disagree with the API. No
 //! label holds anything that a computer or a document said.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use super::api::{Result, Services};
 use super::error::ApiError;
 use crate::bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
 use crate::transfer::SourceState;
+use crate::upstream::Reason;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
@@ -35,6 +36,11 @@ struct StateLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeriodLabel {
     period: &'static str,
 }
@@ -48,6 +54,7 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
     legs(&services, &mut registry);
     budget(&services, &mut registry);
     ledger(&services, &mut registry);
+    synchronisation(&services, &mut registry);
     content(&services, &mut registry);
     sources(&services, &mut registry);
     catalog(&services, &mut registry);
@@ -60,24 +67,21 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
 }
 
 fn link(services: &Services, registry: &mut Registry) {
-    let reading = services.meter.reading();
-    let received = ConstCounter::new(reading.received);
+    let (reading, before) = (services.meter.reading(), services.ledger.before());
+    let received = ConstCounter::new(before.received.saturating_add(reading.received));
     registry.register_with_unit("link_received", "Received from upstream", Unit::Bytes, received);
     registry.register_with_unit(
         "link_sent",
         "Sent to upstream",
         Unit::Bytes,
-        ConstCounter::new(reading.sent),
+        ConstCounter::new(before.sent.saturating_add(reading.sent)),
     );
     let by_class: Counts<ClassLabel> = Family::default();
     for (class, received, _) in &reading.by_class {
-        by_class.get_or_create(&ClassLabel { class: class.as_str() }).set(*received);
+        let before = services.ledger.before_of_class(class.as_str()).received;
+        by_class.get_or_create(&ClassLabel { class: class.as_str() }).set(before.saturating_add(*received));
     }
-    registry.register(
-        "link_received_by_class_bytes",
-        "Received from upstream since start, by purpose",
-        by_class,
-    );
+    registry.register("link_received_by_class_bytes", "Received from upstream, by purpose", by_class);
     let now = ConstGauge::new(reading.bits_per_second);
     registry.register("link_bits_per_second", "Received from upstream, mean of the last seconds", now);
     // 0 stands for no limit: Prometheus has no better word
@@ -120,9 +124,9 @@ fn legs(services: &Services, registry: &mut Registry) {
     registry.register("downstream_clients", help, clients);
 }
 
-/// What the ledger counted since start; its words are explained there.
+/// What the ledger keeps; its words are explained there. Counters go on over restarts.
 fn ledger(services: &Services, registry: &mut Registry) {
-    let (counts, ahead) = services.ledger.since_start();
+    let (counts, ahead) = services.ledger.counted();
     let counters = [
         ("ledger_payload", "Received from upstream: payloads", counts.payload),
         ("ledger_wasted", "Of these, of no use to anybody", counts.wasted),
@@ -135,6 +139,34 @@ fn ledger(services: &Services, registry: &mut Registry) {
     }
     let help = "Payloads held that nobody was served yet";
     registry.register_with_unit("ledger_ahead", help, Unit::Bytes, ConstGauge::new(ahead));
+}
+
+/// When one last succeeded, when the next is due, and why they fail.
+fn synchronisation(services: &Services, registry: &mut Registry) {
+    let standing = services.sync.standing();
+    let times = [
+        (
+            "sync_last_success_timestamp",
+            "When a synchronisation last succeeded; 0 is never",
+            standing.last_success,
+        ),
+        ("sync_next_timestamp", "When the next one is due by itself; 0 is only on demand", standing.next),
+    ];
+    for (name, help, at) in times {
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
+        let seconds = at.map_or(0.0, |at| at.as_second() as f64);
+        registry.register_with_unit(name, help, Unit::Seconds, ConstGauge::new(seconds));
+    }
+    let failing = standing.failing.as_ref();
+    let times = failing.map_or(0, |failing| u64::try_from(failing.times).unwrap_or(u64::MAX));
+    let help = "Synchronisations that failed since the last success; the history keeps 50";
+    registry.register("sync_failures_in_a_row", help, ConstGauge::new(times));
+    let reasons: Counts<ReasonLabel> = Family::default();
+    for reason in Reason::ALL {
+        let is_it = failing.is_some_and(|failing| failing.reason == reason);
+        reasons.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(u64::from(is_it));
+    }
+    registry.register("sync_failing", "1 for the reason why the last synchronisation failed", reasons);
 }
 
 /// Only where there is a budget.
@@ -184,7 +216,7 @@ fn content(services: &Services, registry: &mut Registry) {
         "1 when there is no room for more",
         ConstGauge::new(u64::from(usage.full)),
     );
-    let served = ConstCounter::new(services.served.load(Ordering::Relaxed));
+    let served = ConstCounter::new(services.served_bytes());
     registry.register_with_unit("content_served", "Payload bytes sent to agents", Unit::Bytes, served);
     let missed = ConstCounter::new(services.needs.missed());
     let help = "Requests for payloads that nothing was learned from, because too many came at once";
@@ -196,12 +228,12 @@ fn content(services: &Services, registry: &mut Registry) {
 /// Servers of the configuration only: others are what documents say.
 fn sources(services: &Services, registry: &mut Registry) {
     let (received, up): (Counts<SourceLabel>, Counts<SourceLabel>) = (Family::default(), Family::default());
-    for server in services.transfers.servers().into_iter().filter(|server| server.cost.is_some()) {
+    for server in services.sources().into_iter().filter(|server| server.cost.is_some()) {
         let label = SourceLabel { source: server.source };
         received.get_or_create(&label).set(server.received);
         up.get_or_create(&label).set(u64::from(server.state != SourceState::Down));
     }
-    registry.register("source_received_bytes", "Payload bytes received since start, by server", received);
+    registry.register("source_received_bytes", "Payload bytes received, by server", received);
     registry.register("source_up", "0 while a server that payloads come from cannot be reached", up);
 }
 

@@ -2,8 +2,6 @@
 //!
 //! **Invariant:** the answer fits a screen whatever the catalog's size. It never waits for the upstream.
 
-use std::sync::atomic::Ordering;
-
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -12,6 +10,7 @@ use super::api::{Result, Services, blocking};
 use super::bandwidth::reading;
 use crate::catalog::CategoryRow;
 use crate::domain::CategoryKind;
+use crate::upstream::Failing;
 
 /// `GET /status`.
 pub(super) async fn status(State(services): State<Services>) -> Result<Json<Value>> {
@@ -25,13 +24,13 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             "listen": services.listen(), "upstream": about.upstream,
             "mode": if about.replica { "replica" } else { "autonomous" },
             "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
-            "next_sync": services.sync.next(),
+            "next_sync": services.sync.next(), "sync": services.sync.standing(),
             "catalog": totals,
             "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
                          "wanted": wanted, "fetch": about.fetch, "max_size": about.max_size, "full": usage.full },
-            "ledger": super::ledger::since_start(&services),
-            "served": { "bytes": services.served.load(Ordering::Relaxed) },
-            "link": reading(&services), "sources": services.transfers.servers(),
+            "ledger": super::ledger::kept(&services),
+            "served": { "bytes": services.served_bytes() },
+            "link": reading(&services), "sources": services.sources(),
             "computers": totals.computers, "computers_below": totals.computers_below,
             "servers_below": totals.servers_below, "last_rollup": services.sync.last_rollup(),
             "workers": services.tasks.status(), "warnings": warnings(&services),
@@ -43,6 +42,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
 /// What an administrator should look at.
 fn warnings(services: &Services) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(services.sync.standing().failing.as_ref().map(failed));
     if services.content.usage().full {
         let next = "free disk space, raise content.max_size or lower content.min_free";
         warnings.push(format!("there is no room for more payloads; what is held is served. {next}"));
@@ -55,7 +55,7 @@ fn warnings(services: &Services) -> Vec<String> {
         ));
     }
     if let Some(budget) = services.limiter.budget() {
-        warnings.extend(super::bandwidth::warnings(&budget.status()));
+        warnings.extend(super::bandwidth::warnings(&budget.status_at(super::bandwidth::pace(services))));
     }
     let damaged = services.catalog.totals().damaged;
     if damaged > 0 {
@@ -64,6 +64,17 @@ fn warnings(services: &Services) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// A synchronisation that failed, with what to do.
+fn failed(failing: &Failing) -> String {
+    let error = failing.error.trim_end_matches('.');
+    let times = if failing.times > 1 {
+        format!("the last {} synchronisations failed, since {}", failing.times, failing.since)
+    } else {
+        format!("the synchronisation of {} failed", failing.at)
+    };
+    format!("{times}: {error}. Next step: {}", failing.next_step)
 }
 
 /// `GET /configuration`.

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::api::{Result, Services};
 use super::error::{ApiError, causes};
 use crate::runtime::{Clock, Tasks};
-use crate::upstream::{Outcome, Phase, SyncError, SyncOptions, SyncProgress, SyncReport, Upstream};
+use crate::upstream::{Outcome, Phase, Standing, SyncError, SyncOptions, SyncProgress, SyncReport, Upstream};
 
 /// Reasons shown of what is missing; the history has more.
 const REASONS: usize = 3;
@@ -116,6 +116,11 @@ impl Control {
         *self.0.upstream.next_run().borrow()
     }
 
+    /// When one last succeeded, since when and why they fail, and when the next is due.
+    pub(super) fn standing(&self) -> Standing {
+        self.0.upstream.standing()
+    }
+
     /// How the last one ended, scheduled ones included.
     pub(super) fn last(&self) -> Option<Value> {
         self.0.upstream.history().first().map(shown).or_else(|| self.state().last.clone())
@@ -181,7 +186,7 @@ fn shown(report: &SyncReport) -> Value {
         "withdrawn": report.activated.map_or(0, |activated| activated.no_longer_offered),
         "revisions": report.activated.map(|activated| activated.revisions),
         "missing": report.missing_total, "absent_prerequisites": report.absent_prerequisites,
-        "decided": report.decided,
+        "decided": report.decided, "reason": report.reason,
     })
 }
 
@@ -193,7 +198,7 @@ pub(super) async fn show(State(services): State<Services>) -> Json<Value> {
     Json(
         json!({ "running": running, "progress": progress, "asked_run": state.asked, "finished_run": state.ended,
                  "cancelling": state.cancelling, "last": state.last.clone().filter(|_| !running).or(last),
-                 "next": control.next() }),
+                 "next": control.next(), "standing": control.standing() }),
     )
 }
 

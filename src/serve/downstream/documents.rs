@@ -129,13 +129,11 @@ impl Service {
         Ok(answer(exchange, parts, permits))
     }
 
-    /// Counts what a server took, and up to which change it was told what there is. May wait for the disk.
+    /// Counts what a server took, and up to which change it was told what there is.
     pub(super) fn count(&self, server: &ServerId, answer: &Response, change: Option<u64>) {
         let metadata = answer.body().size_hint().exact().unwrap_or_default();
         let took = Took { metadata, change, ..Took::default() };
-        if let Err(error) = self.0.catalog.server_took(server, took) {
-            tracing::warn!(%server, %error, "what a downstream server took could not be counted");
-        }
+        self.0.catalog.server_took(server, took);
     }
 
     /// [MS-WSUSSS] 3.1.4.18

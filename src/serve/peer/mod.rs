@@ -200,7 +200,7 @@ impl Service {
             "list" => Took { metadata: bytes, change: Some(change), ..Took::default() },
             _ => Took { metadata: bytes, ..Took::default() },
         };
-        self.0.catalog.server_took(&child, took)?;
+        self.0.catalog.server_took(&child, took);
         Ok(answer)
     }
 

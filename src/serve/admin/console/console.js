@@ -100,12 +100,13 @@ async function statusPage() {
   const next = link.until ? `${why} until ${time(link.until)}, then ${link.then}` : why;
   const last = status.last_sync;
   return [
+    ...status.warnings.map((text) => make("p", { className: "bad", role: "alert" }, text)),
     make("div", { className: "cards" },
-      card("Upstream", status.upstream, last ? `${last.outcome}, ${time(last.ended_at)}` : "never synchronised"),
+      card("Upstream", status.upstream, last ? `${last.outcome}, ${time(last.ended_at)}${status.sync.next ? `; next ${time(status.sync.next)}` : ""}` : "never synchronised"),
       card("Catalog", `${status.catalog.updates} updates`, `${status.catalog.revisions} revisions, ${status.catalog.approved} approved, ${status.catalog.declined} declined`),
       card("Content held", bytes(status.content.held), `${status.content.files} files, ${status.content.verified} verified; fetch = ${status.content.fetch}`),
-      card("Link now", rate(link.bits_per_second), `of ${link.rate}; ${bytes(link.received)} received since start`),
-      card("Served to agents", bytes(status.served.bytes), `${bytes(status.served.bytes - link.by_class.filter((c) => c.class !== "metadata").reduce((sum, c) => sum + c.received, 0))} more than crossed the link for it`),
+      card("Link now", rate(link.bits_per_second), `of ${link.rate}; ${bytes(link.received_today)} received today, ${bytes(link.received_month)} this month`),
+      card("Saved", bytes(status.ledger.avoided), status.ledger.since ? `of ${bytes(status.ledger.served)} served did not cross the link again, since ${status.ledger.since}` : "nothing was served yet"),
       card("Computers", status.computers, `server ${status.version}, up since ${time(status.started_at)}`)),
     make("h2", {}, "Rate of the link"),
     make("form", { className: "row", onsubmit: change }, field("Everything taken from upstream, metadata included", input), field("Until (optional)", until), make("button", {}, "Change now"),
@@ -114,7 +115,7 @@ async function statusPage() {
     link.windows.length ? table(["Days", "From", "To", "Rate", "Time zone"], link.windows.map((w) => make("tr", {}, cell(w.days), cell(w.from), cell(w.to), cell(w.rate), cell(w.time_zone)))) : null,
     link.budget ? make("h2", {}, "Budget") : null,
     link.budget ? make("p", { className: "faint" }, { open: "Everything may be fetched.", urgent: `Spent but for its reserve: only ${link.budget.urgent.join(", ")} until ${time(link.budget.until)}.`, spent: `Spent: nothing is fetched until ${time(link.budget.until)}; what is held is served.` }[link.budget.standing]) : null,
-    link.budget ? table(["", "Budget", "Spent", "Left", "Left for what is urgent", "Begins anew", "Ends at this pace"], [["Today", link.budget.daily], ["This month", link.budget.monthly]].filter(([, b]) => b).map(([name, b]) => make("tr", {}, cell(name), cell(bytes(b.limit)), cell(bytes(b.spent)), cell(bytes(b.left)), cell(bytes(b.left_for_urgent)), cell(time(b.renews_at)), cell(b.ends_at ? time(b.ends_at) : "it lasts")))) : null,
+    link.budget ? table(["", "Budget", "Spent", "Left", "Left for what is urgent", "Begins anew", "Ends at this pace"], [["Today", link.budget.daily], ["This month", link.budget.monthly]].filter(([, b]) => b).map(([name, b]) => make("tr", {}, cell(name), cell(bytes(b.limit)), cell(bytes(b.spent)), cell(bytes(b.left)), cell(bytes(b.left_for_urgent)), cell(time(b.renews_at)), cell({ ends: time(b.ends_at), lasts: "it lasts", spent: "it is spent", reserve_only: "only its reserve is left" }[b.forecast] ?? "not known yet")))) : null,
     make("h2", {}, "Ledger of the last 31 days"),
     make("p", { className: "faint" }, `Of ${bytes(ledger.total.served)} served, ${bytes(ledger.total.avoided)} did not cross the link again; ${bytes(ledger.ahead)} are held that nobody was served yet.`),
     table(["Day", "Received", "Payload", "Wasted", "Served", "Fetched", "Avoided"], ledger.rows.map((r) => make("tr", {}, cell(r.name), ...["received", "payload", "wasted", "served", "fetched", "avoided"].map((k) => cell(bytes(r[k])))))),
