@@ -14,12 +14,42 @@ use super::record::{self, key};
 use super::{CatalogError, Group};
 use crate::domain::{GroupId, UpdateId, UpdateIdentity};
 
+/// Version of the record of damage: the second knows since when.
+const DAMAGE_VERSION: u8 = 2;
+
+/// A revision whose stored texts are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Damage {
+    pub identity: UpdateIdentity,
+    /// Change number at which it was noticed; 0 where that was not recorded.
+    pub change: u64,
+}
+
+impl Damage {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        record::encode_as(DAMAGE_VERSION, self)
+    }
+
+    /// Reads a record of either version.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, CatalogError> {
+        match bytes.split_first() {
+            Some((&DAMAGE_VERSION, rest)) => {
+                postcard::from_bytes(rest).map_err(|source| CatalogError::Record { kind: 'q', source })
+            }
+            Some((&found, _)) if found > DAMAGE_VERSION => {
+                Err(CatalogError::Newer { found, known: DAMAGE_VERSION })
+            }
+            _ => Ok(Self { identity: record::decode('q', bytes)?, change: 0 }),
+        }
+    }
+}
+
 /// Everything decided, and which revisions are damaged.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Decisions {
     pub updates: HashMap<UpdateId, Arc<Decision>>,
     pub groups: HashMap<GroupId, Group>,
-    pub damaged: HashMap<u32, UpdateIdentity>,
+    pub damaged: HashMap<u32, Damage>,
     /// The newest change number of a decision.
     pub change: u64,
     /// The last deployment number given to an approval.
@@ -102,7 +132,9 @@ impl Decisions {
         }
         for (key, value) in entries(kv, b"q")? {
             if let Some(id) = key.get(1..).and_then(|bytes| bytes.first_chunk()) {
-                found.damaged.insert(u32::from_be_bytes(*id), record::decode('q', &value)?);
+                let damage = Damage::decode(&value)?;
+                found.change = found.change.max(damage.change);
+                found.damaged.insert(u32::from_be_bytes(*id), damage);
             }
         }
         if let Some(value) = kv.get(key::DEPLOYMENT)? {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::decision::Decision;
-use super::snapshot::{Snapshot, World};
+use super::snapshot::{Snapshot, View, World};
 use super::store::Store;
 use super::{Catalog, CatalogError, Group};
 use crate::domain::{Action, Approval, ApprovalId, GroupId, UpdateId};
@@ -72,17 +72,22 @@ fn told_of(world: &World, update: &UpdateId, approval: &Approval, until: u64) ->
 
 /// The approvals of one update that changed after `since` and up to `until`.
 fn changed(
-    world: &World,
+    view: &View,
     update: UpdateId,
     decision: &Decision,
     since: u64,
     until: u64,
 ) -> impl Iterator<Item = SharedApproval> {
+    let world = &*view.world;
+    let index = world.update(&update).map(|(index, _)| index);
+    // a bundle with a member that is held is held
+    let paused = index.is_some_and(|index| view.is_paused(index));
+    let turned = index.map_or(0, |index| view.turned_at(index));
     decision.all().filter_map(move |(group, approval)| {
         let (revision, appeared) = told_of(world, &update, approval, until)?;
-        let change = approval.change.max(decision.hold_change).max(appeared);
+        let change = approval.change.max(decision.hold_change).max(appeared).max(turned);
         (since < change && change <= until).then(|| {
-            let held = decision.hold.is_some() && approval.action.acts();
+            let held = (decision.hold.is_some() || paused) && approval.action.acts();
             let action = if held { Action::Detect } else { approval.action };
             let approval = Approval { action, revision: Some(revision), ..approval.clone() };
             SharedApproval { update, group: *group, approval }
@@ -107,7 +112,7 @@ impl Store {
         until: u64,
     ) -> Result<Option<DecisionSet>, CatalogError> {
         let snapshot = self.snapshot();
-        let (world, decisions) = (snapshot.world(), &snapshot.view().decisions);
+        let (view, decisions) = (snapshot.view(), &snapshot.view().decisions);
         let until = until.min(snapshot.change_number());
         if since > 0 && decisions.updates.values().any(|decision| decision.forgotten > since) {
             return Ok(None);
@@ -120,7 +125,7 @@ impl Store {
             ..DecisionSet::default()
         };
         for (update, decision) in &decisions.updates {
-            set.approvals.extend(changed(world, *update, decision, since, until));
+            set.approvals.extend(changed(view, *update, decision, since, until));
             if since > 0 {
                 let gone = decision.retired.iter().filter(|one| since < one.change && one.change <= until);
                 set.retired.extend(gone.map(|one| one.id));

@@ -16,6 +16,8 @@
 pub mod kv;
 
 mod approvals;
+#[cfg(test)]
+mod bundle_tests;
 mod computer;
 mod computers;
 mod config;
@@ -84,7 +86,7 @@ pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
 pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
-pub use snapshot::{ListQuery, Listed, Revision, Snapshot};
+pub use snapshot::{ListQuery, Listed, Reason, Revision, Snapshot, Withheld};
 pub use staging::{Activated, Activation, Held, Staging, Summary};
 pub use verdict::{MAX_DECIDED, Verdict};
 
@@ -164,7 +166,7 @@ impl Catalog {
 
     /// Revisions whose stored texts turned out damaged: to be fetched again, whatever an anchor says.
     pub fn damaged(&self) -> Vec<UpdateIdentity> {
-        self.0.snapshot().view().decisions.damaged.values().copied().collect()
+        self.0.snapshot().view().decisions.damaged.values().map(|damage| damage.identity).collect()
     }
 
     /// The activation that waits for an administrator, if one does.
@@ -349,7 +351,7 @@ impl Catalog {
         self.0.files_of(update)
     }
 
-    /// The payloads of everything approved for installation, each once.
+    /// The payloads of everything approved for installation and not withheld, each once.
     pub fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
         self.0.approved_files()
     }
@@ -369,7 +371,7 @@ impl Catalog {
         self.0.releases_with(sha1)
     }
 
-    /// What computers of some group are to install, and is not held back. Sorted.
+    /// What computers of some group are to install, and is neither held back nor withheld. Sorted.
     pub fn approved_installs(&self) -> Vec<ApprovedInstall> {
         self.0.approved_installs()
     }
@@ -377,5 +379,10 @@ impl Catalog {
     /// The payloads that agents can still ask for: of everything offered. Sorted.
     pub fn live_digests(&self) -> Vec<Sha1Digest> {
         self.0.snapshot().live_digests()
+    }
+
+    /// The payloads to keep: those, and those of what is withheld until a bundle is whole again. Sorted.
+    pub fn kept_digests(&self) -> Vec<Sha1Digest> {
+        self.0.snapshot().kept_digests()
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::kv::Batch;
+use super::decisions::Damage;
 use super::record::{self, key};
 use super::segment::frame::{self, HEADER};
-use super::store::{Store, lock};
+use super::store::Store;
 use super::{CatalogError, PartRef, StoredFacts};
 use crate::domain::RevisionId;
 
@@ -61,20 +61,17 @@ impl Store {
     }
 
     fn set_aside(&self, id: u32) -> Result<(), CatalogError> {
-        let _one = lock(&self.changing);
-        let snapshot = self.snapshot();
-        let world = snapshot.world();
-        let Some(rev) = world.rev(id) else { return Ok(()) };
-        let mut decisions = (*snapshot.view().decisions).clone();
-        if decisions.damaged.insert(id, world.identity(rev)).is_some() {
-            return Ok(());
-        }
-        let mut batch = Batch::default();
-        batch.put(key::damaged(RevisionId(id)), record::encode(&world.identity(rev)));
-        self.kv.apply(&batch)?;
-        self.kv.flush()?;
-        self.publish(Arc::clone(world), Arc::new(decisions));
-        Ok(())
+        self.change(|snapshot, change| {
+            let world = snapshot.world();
+            let known = change.decisions.damaged.contains_key(&id);
+            let Some(rev) = world.rev(id).filter(|_| !known) else { return Ok(()) };
+            // agents hear of it by the number: what else the bundles around it contain is no longer part of them
+            let damage = Damage { identity: world.identity(rev), change: change.number };
+            change.also.push((key::damaged(RevisionId(id)), Some(damage.encode())));
+            change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number))));
+            change.decisions.damaged.insert(id, damage);
+            Ok(())
+        })
     }
 
     /// A text, remembered when it is small.

@@ -283,7 +283,7 @@ impl Staging {
         let staged = self.0.staged.read().unwrap_or_else(PoisonError::into_inner);
         let healed =
             |identity: &UpdateIdentity| staged.get(identity).is_some_and(|one| one.block < watermark);
-        decisions.damaged.retain(|_, identity| !healed(identity));
+        decisions.damaged.retain(|_, damage| !healed(&damage.identity));
         decisions
     }
 

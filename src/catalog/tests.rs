@@ -518,7 +518,7 @@ fn signed_addresses_are_not_kept() {
 }
 
 /// Flips one bit in the middle of what a reference points to.
-fn damage(house: &House, part: &PartRef) {
+pub(super) fn damage(house: &House, part: &PartRef) {
     let path = house.dir.path().join(format!("catalog/documents/{:08}.seg", part.segment));
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[part.offset as usize + part.stored as usize / 2] ^= 4;

@@ -128,6 +128,7 @@ fn print_one(update: &Value) {
             field(hold, "reason"),
         ));
     }
+    print_withheld(update);
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
     let approvals: Vec<_> = list(update, "approvals")
@@ -160,6 +161,24 @@ fn print_one(update: &Value) {
         })
         .collect();
     output::table(&["FILE", "SIZE", "STATE", "HELD", "SHA-1"], &files);
+}
+
+/// Prints what keeps an update from being offered.
+fn print_withheld(update: &Value) {
+    for (number, one) in list(update, "withheld").iter().enumerate() {
+        let (title, detail) = (field(one, "title"), field(one, "detail"));
+        output::text(&format!(
+            "  {:<16}{}{}{}",
+            if number == 0 { "withheld" } else { "" },
+            field(one, "message"),
+            if title.is_empty() || field(one, "update_id") == field(update, "update_id") {
+                String::new()
+            } else {
+                format!(" ({title})")
+            },
+            if detail.is_empty() { String::new() } else { format!("; last time: {detail}") },
+        ));
+    }
 }
 
 /// Prints what an approval would move.

@@ -156,6 +156,14 @@ impl Upstream {
         self.0.manner().hosts_psf
     }
 
+    /// What the last synchronisation could not have, and why; every further one asks for it again. Reads the catalog.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn missing(&self) -> Result<Vec<Missing>, SyncError> {
+        Ok(State::load(&self.0.catalog, &self.0.config.url)?.missing)
+    }
+
     /// Synchronises now and waits for the end. It goes on when the caller stops waiting. A report with
     /// [`Outcome::Partial`] or [`Outcome::Held`] is no error.
     ///

@@ -333,6 +333,16 @@ impl Document {
         self
     }
 
+    /// Bundles any one of these.
+    pub(crate) fn bundles_any(mut self, numbers: &[u128]) -> Self {
+        let one = |number: &u128| {
+            format!("<upd:UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"1\"/>", id(*number))
+        };
+        let any: Vec<String> = numbers.iter().map(one).collect();
+        write!(self.bundled, "<upd:AtLeastOne>{}</upd:AtLeastOne>", any.concat()).unwrap();
+        self
+    }
+
     pub(crate) fn rules(mut self, rules: &str) -> Self {
         rules.clone_into(&mut self.rules);
         self

@@ -11,6 +11,7 @@ mod agents;
 mod bad_links_are_outlasted;
 mod bad_upstreams_do_no_harm;
 mod budgets_hold;
+mod bundles_are_offered_whole;
 mod changes_wake_the_chain;
 mod children_take_turns;
 mod commands_with_and_without_a_server;

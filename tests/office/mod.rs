@@ -278,6 +278,11 @@ impl Office {
         self.shared.refused.lock().unwrap().insert(identity);
     }
 
+    /// Refuses it no longer.
+    pub(crate) fn admit(&self, identity: UpdateIdentity) {
+        self.shared.refused.lock().unwrap().remove(&identity);
+    }
+
     /// Answers the next request of `operation` with a fault.
     pub(crate) fn fault(&self, operation: &str, code: &str) {
         self.shared.faults.lock().unwrap().push((operation.to_owned(), code.to_owned()));

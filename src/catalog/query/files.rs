@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 use super::super::CatalogError;
-use super::super::snapshot::{Snapshot, flag};
+use super::super::snapshot::{Snapshot, flag, is_hidden};
 use super::super::store::Store;
 use super::updates::title;
 use super::{CategoryRow, KnownFile, Totals};
@@ -68,6 +68,7 @@ impl Store {
             });
         let mut approved: Vec<u32> =
             approved.filter_map(|(id, _)| Some(snapshot.world().update(id)?.0)).collect();
+        approved.retain(|update| !snapshot.view().is_withheld(*update));
         approved.sort_unstable();
         self.files_of_all(&snapshot, &approved)
     }
@@ -96,8 +97,7 @@ impl Store {
         let mut updates = vec![0; world.updates.len()];
         for id in snapshot.view().offered_revisions() {
             let rev = &world.revs[id as usize];
-            let hidden = world.update_of(rev).in_bundle && !rev.has(flag::DEPLOYABLE);
-            if matches!(rev.update_type, UpdateType::Software | UpdateType::Driver) && !hidden {
+            if matches!(rev.update_type, UpdateType::Software | UpdateType::Driver) && !is_hidden(rev) {
                 world
                     .named_by(rev)
                     .collect::<BTreeSet<_>>()

@@ -17,7 +17,7 @@ pub use releases::{ApprovedInstall, Release, ReleaseFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Computer, Hold, State, Status};
+use super::{Computer, Hold, State, Status, Withheld};
 use crate::domain::{
     Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, RevisionId, ServerId, UpdateId,
     UpdateIdentity, UpdateType,
@@ -64,6 +64,8 @@ pub enum UpdateState {
     Failed,
     /// Held back on this server.
     Held,
+    /// Not declined or expired, but it cannot be offered, or not as approved: see [`UpdateRow::withheld`].
+    Withheld,
 }
 
 /// Which updates to list. Empty fields do not restrict.
@@ -168,6 +170,8 @@ pub struct UpdateRow {
     pub approvals: Vec<GroupApproval>,
     /// Whether it is held back on this server.
     pub hold: Option<Hold>,
+    /// What keeps it from being offered, or from being offered as approved; empty when nothing does.
+    pub withheld: Vec<Withheld>,
     /// Whether it can be approved by itself, and not only as part of a bundle.
     pub explicitly_deployable: bool,
     /// What computers say.

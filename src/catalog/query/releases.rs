@@ -166,7 +166,8 @@ impl Store {
                 decision.approvals.iter().filter(|(_, approval)| approval.action == Action::Install);
             let (groups, deadlines): (Vec<_>, Vec<_>) =
                 installs.map(|(group, approval)| (*group, approval.deadline)).unzip();
-            let rev = world.update(id).and_then(|(_, update)| world.rev(update.delivered));
+            let known = world.update(id).filter(|(index, _)| !snapshot.view().is_withheld(*index));
+            let rev = known.and_then(|(_, update)| world.rev(update.delivered));
             if let Some(rev) = rev.filter(|_| !groups.is_empty()) {
                 let deadline = deadlines.into_iter().flatten().min();
                 found.insert(*id, ApprovedInstall { update: *id, revision: rev.number, deadline, groups });

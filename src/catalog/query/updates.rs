@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::super::descendant::status_in_words;
 use super::super::manifest::kb_number;
-use super::super::snapshot::{Rev, Snapshot, Upd, flag};
+use super::super::snapshot::{Rev, Snapshot, Upd, flag, is_hidden};
 use super::super::store::Store;
 use super::super::{CatalogError, StoredFacts};
 use super::select::Selection;
@@ -95,7 +95,7 @@ impl<'a> Filter<'a> {
             Some(wanted) => rev.update_type == wanted,
             None => named || matches!(rev.update_type, UpdateType::Software | UpdateType::Driver),
         };
-        let hidden = !named && update.in_bundle && !rev.has(flag::DEPLOYABLE);
+        let hidden = !named && is_hidden(rev);
         let of = |set: &Option<BTreeSet<u32>>| {
             set.as_ref().is_none_or(|set| world.named_by(rev).any(|named| set.contains(&named)))
         };
@@ -125,6 +125,7 @@ impl<'a> Filter<'a> {
                 Some(UpdateState::Expired) => expired,
                 Some(UpdateState::Superseded) => update.superseded && !declined,
                 Some(UpdateState::Held) => held,
+                Some(UpdateState::Withheld) => !snapshot.view().withheld(rev.update).is_empty(),
                 Some(UpdateState::Needed) => store.computers.counts_of(&update.id).needed > 0,
                 Some(UpdateState::Failed) => store.computers.counts_of(&update.id).failed > 0,
             }
@@ -172,6 +173,7 @@ impl Store {
                 .map(|(group, approval)| GroupApproval { group: *group, approval: approval.clone() })
                 .collect(),
             hold: decision.and_then(|decision| decision.hold.clone()),
+            withheld: snapshot.view().withheld(rev.update),
             explicitly_deployable: rev.has(flag::DEPLOYABLE),
             counts: self.computers.counts_of(&update.id),
         })

@@ -72,7 +72,6 @@ impl Builder {
                 id,
                 newest: NONE,
                 delivered: NONE,
-                in_bundle: false,
                 required: false,
                 superseded: false,
                 role_change: 0,
@@ -162,12 +161,13 @@ impl Builder {
         }
         let update = self.update(manifest.identity.update);
         let requirement = self.requirement(&manifest.prerequisites);
-        let children: Vec<Child> = manifest
-            .bundled
-            .iter()
-            .flatten()
-            .map(|child| Child { update: self.update(child.update), number: child.revision })
-            .collect();
+        let mut children: Vec<Child> = Vec::new();
+        for (clause, alternatives) in (0..).zip(&manifest.bundled) {
+            children.extend(alternatives.iter().map(|child| {
+                let update = self.update(child.update);
+                Child { update, number: child.revision, rev: NONE, clause }
+            }));
+        }
         let bundle = if children.is_empty() { NONE } else { self.world.bundles.push(children) };
         let (parts, part_count) = self.parts(manifest);
         let (files, file_count) = self.files(id, &manifest.files);
@@ -217,12 +217,15 @@ impl Builder {
         self.world.generation = generation;
         self.world.change = change;
         self.link_revisions();
+        self.world.find_members();
         self.choose_delivered();
         self.mark_required();
         self.mark_superseded();
         self.put_in_order();
         self.index_files();
         self.remember_retired();
+        self.world.index_bundles();
+        self.world.note_turns();
         let World { updates, revs, hardware, .. } = &mut self.world;
         self.hardware.retain(|(_, id)| {
             let rev = &revs[*id as usize];
@@ -261,25 +264,23 @@ impl Builder {
         }
         let parents: Vec<u32> =
             world.in_force().filter(|id| world.revs[*id as usize].bundle != NONE).collect();
-        let mut named: HashMap<u32, u32> = HashMap::new();
+        let mut named: HashMap<u32, (bool, u32, u32)> = HashMap::new();
         for parent in parents {
             let (bundle, appeared) =
                 (world.revs[parent as usize].bundle, world.revs[parent as usize].appeared);
             for child in world.bundles.get(bundle) {
                 let update = &mut world.updates[child.update as usize];
-                if !update.in_bundle || appeared < update.role_change {
-                    update.role_change = appeared;
+                // the older bundles around it may all be withheld
+                update.role_change = update.role_change.max(appeared);
+                if let Some(rev) = world.revs.get(child.rev as usize) {
+                    let best = named.entry(child.update).or_insert((false, 0, child.rev));
+                    *best = (!rev.has(flag::EXPIRED), child.number, child.rev).max(*best);
                 }
-                update.in_bundle = true;
-                let best = named.entry(child.update).or_default();
-                *best = child.number.max(*best);
             }
         }
-        for (update, number) in named {
-            let upd = world.updates[update as usize];
-            let hidden = world.rev(upd.newest).is_some_and(|rev| !rev.has(flag::DEPLOYABLE));
-            let exact = world.revisions(&upd).find(|(_, rev)| rev.number == number).map(|(id, _)| id);
-            if let (true, Some(id)) = (hidden, exact) {
+        for (update, (_, _, id)) in named {
+            let newest = world.updates[update as usize].newest;
+            if world.rev(newest).is_some_and(|rev| !rev.has(flag::DEPLOYABLE)) {
                 world.updates[update as usize].delivered = id;
             }
         }
@@ -305,11 +306,6 @@ impl Builder {
             if since != NONE {
                 update.required = true;
                 update.role_change = update.role_change.max(since);
-            }
-            // what it was from its first day is no change
-            let appeared = world.revs.get(update.delivered as usize).map_or(0, |rev| rev.appeared);
-            if update.role_change <= appeared {
-                update.role_change = 0;
             }
         }
     }
@@ -364,7 +360,7 @@ impl Builder {
 
 impl World {
     /// Newest revisions that are not expired: what can still have an effect on agents.
-    fn in_force(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn in_force(&self) -> impl Iterator<Item = u32> {
         let newest = self.updates.iter().flat_map(|update| {
             let also = (update.delivered != update.newest).then_some(update.delivered);
             [Some(update.newest), also].into_iter().flatten()
@@ -378,6 +374,7 @@ impl World {
         self.clauses.shrink();
         self.requirements.shrink();
         self.bundles.shrink();
+        self.parents.shrink();
         self.parts.shrink_to_fit();
         self.rev_files.shrink_to_fit();
         self.digests.shrink_to_fit();

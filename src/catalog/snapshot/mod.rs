@@ -5,6 +5,7 @@
 
 mod bits;
 mod build;
+mod bundles;
 mod drivers;
 mod kin;
 mod listing;
@@ -12,6 +13,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod view;
+mod withheld;
 mod world;
 
 use std::collections::HashMap;
@@ -26,6 +28,8 @@ use crate::domain::{CategoryKind, GroupId, RevisionId, Sha1Digest, UpdateId, Upd
 pub(super) use build::Builder;
 pub use listing::{ListQuery, Listed};
 pub(super) use view::View;
+pub(super) use withheld::is_hidden;
+pub use withheld::{Reason, Withheld};
 pub(super) use world::{Rev, Upd, World, flag};
 
 use scan::{Needed, Question};
@@ -262,11 +266,20 @@ impl Snapshot {
 
     /// The payloads that agents can still ask for, sorted.
     pub(super) fn live_digests(&self) -> Vec<Sha1Digest> {
+        self.digests_of(self.view.offered_revisions())
+    }
+
+    /// Those and the payloads of what is withheld because something in a bundle is lacking for a time, sorted.
+    pub(super) fn kept_digests(&self) -> Vec<Sha1Digest> {
+        self.digests_of(self.view.kept_revisions().into_iter())
+    }
+
+    fn digests_of(&self, revisions: impl Iterator<Item = u32>) -> Vec<Sha1Digest> {
         let world = &self.view.world;
-        let mut live: Vec<Sha1Digest> =
-            self.view.offered_revisions().flat_map(|id| world.files_of(&world.revs[id as usize])).collect();
-        live.sort_unstable();
-        live.dedup();
-        live
+        let mut digests: Vec<Sha1Digest> =
+            revisions.flat_map(|id| world.files_of(&world.revs[id as usize])).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        digests
     }
 }

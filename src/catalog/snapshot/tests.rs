@@ -7,10 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::decision::Decision;
-use super::super::decisions::{Decisions, well_known};
+use super::super::decisions::{Damage, Decisions, well_known};
 use super::super::manifest::{Manifest, StoredKind, StoredPart};
 use super::super::tests::{bundles, facts, hidden, ids, needs, update};
-use super::super::{Decline, DeploymentAction, Group, OfferPolicy};
+use super::super::{Decline, DeploymentAction, Group, Hold, OfferPolicy};
 use super::*;
 use crate::domain::{Action, Approval, ApprovalId, Facts, PublicationState};
 
@@ -91,6 +91,10 @@ fn decline(decisions: &mut Decisions, number: u32) {
 struct Model<'a> {
     all: &'a [Facts],
     declined: BTreeSet<UpdateId>,
+    /// Held back here.
+    held: BTreeSet<UpdateId>,
+    /// Revisions that are damaged.
+    damaged: BTreeSet<u32>,
     /// What is approved, for all computers.
     approved: BTreeSet<UpdateId>,
     policy: OfferPolicy,
@@ -121,22 +125,44 @@ impl Model<'_> {
         let newest = self.newest();
         let mut delivered = newest.clone();
         let named = newest.values().filter(|id| self.alive(**id)).flat_map(|id| &self.facts(*id).bundled);
-        let mut best: BTreeMap<UpdateId, u32> = BTreeMap::new();
+        let mut best: BTreeMap<UpdateId, (bool, u32, u32)> = BTreeMap::new();
         for child in named.flat_map(|clause| &clause.any_of) {
-            let number = best.entry(child.update).or_default();
-            *number = child.revision.max(*number);
+            let Some(id) = self.find(child) else { continue };
+            let one = (self.alive(id), child.revision, id);
+            let known = best.entry(child.update).or_insert(one);
+            *known = one.max(*known);
         }
-        for (id, number) in best {
-            let exact = (1..)
-                .zip(self.all)
-                .find(|(_, it)| it.identity == UpdateIdentity { update: id, revision: number });
-            if let (Some(newest), Some((exact, _))) = (newest.get(&id), exact)
-                && !self.facts(*newest).explicitly_deployable
-            {
+        for (id, (_, _, exact)) in best {
+            if newest.get(&id).is_some_and(|newest| !self.facts(*newest).explicitly_deployable) {
                 delivered.insert(id, exact);
             }
         }
         delivered
+    }
+
+    fn find(&self, identity: &UpdateIdentity) -> Option<u32> {
+        // of several with one name the last counts
+        (1..).zip(self.all).filter(|(_, it)| it.identity == *identity).map(|(id, _)| id).last()
+    }
+
+    /// Updates that can be sent, when these cannot: what lacks something goes, until nothing more does.
+    fn whole(&self, barred: &BTreeSet<UpdateId>) -> BTreeSet<UpdateId> {
+        let delivered = self.delivered();
+        let fit = delivered.iter().filter(|(update, id)| {
+            self.alive(**id)
+                && !self.damaged.contains(id)
+                && !self.declined.contains(update)
+                && !barred.contains(update)
+        });
+        let mut fit: BTreeSet<UpdateId> = fit.map(|(update, _)| *update).collect();
+        loop {
+            let one = |member: &UpdateIdentity| self.find(member).is_some() && fit.contains(&member.update);
+            let lacks = |update: &&UpdateId| {
+                !self.facts(delivered[update]).bundled.iter().all(|clause| clause.any_of.iter().any(one))
+            };
+            let Some(update) = fit.iter().find(lacks).copied() else { return fit };
+            fit.remove(&update);
+        }
     }
 
     fn children(&self, id: u32) -> impl Iterator<Item = UpdateId> {
@@ -146,21 +172,22 @@ impl Model<'_> {
     /// What is offered at all, and which of it is part of an offered bundle.
     fn offered(&self) -> (BTreeSet<u32>, BTreeSet<UpdateId>) {
         let delivered = self.delivered();
-        let newest = self.newest();
-        let in_force = newest.values().filter(|id| self.alive(**id));
-        let in_some_bundle: BTreeSet<UpdateId> = in_force.flat_map(|id| self.children(*id)).collect();
-        let allowed = |id: u32| self.alive(id) && !self.declined.contains(&self.facts(id).identity.update);
+        let whole = self.whole(&BTreeSet::new());
         let mut offered = BTreeSet::new();
         loop {
             let members: BTreeSet<UpdateId> = offered.iter().flat_map(|id| self.children(*id)).collect();
+            let needed: BTreeSet<UpdateId> = offered
+                .iter()
+                .flat_map(|id| &self.facts(*id).prerequisites)
+                .flat_map(|clause| clause.any_of.iter().copied())
+                .collect();
             let before = offered.len();
-            for id in delivered.values().copied() {
-                let facts = self.facts(id);
+            for (update, id) in &delivered {
+                let facts = self.facts(*id);
                 let alone = facts.explicitly_deployable
-                    || !in_some_bundle.contains(&facts.identity.update)
                     || matches!(facts.update_type, UpdateType::Category | UpdateType::Detectoid);
-                if allowed(id) && (alone || members.contains(&facts.identity.update)) {
-                    offered.insert(id);
+                if whole.contains(update) && (alone || members.contains(update) || needed.contains(update)) {
+                    offered.insert(*id);
                 }
             }
             if offered.len() == before {
@@ -174,7 +201,7 @@ impl Model<'_> {
             return offered;
         }
         let mut reached: BTreeSet<u32> = BTreeSet::new();
-        let mut wanted = self.approved.clone();
+        let mut wanted: BTreeSet<UpdateId> = &self.approved & &self.whole(&self.held);
         loop {
             let more = offered.iter().filter(|id| wanted.contains(&self.facts(**id).identity.update));
             reached.extend(more);
@@ -250,6 +277,16 @@ fn random_world(numbers: &mut Numbers) -> Vec<Facts> {
                 };
                 let children: Vec<(u32, u32)> = children.iter().filter(software).copied().collect();
                 made = bundles(made, &children);
+                // some name alternatives
+                if numbers.below(2) == 0 && made.bundled.len() > 1 {
+                    let last = made.bundled.pop().unwrap();
+                    made.bundled[0].any_of.extend(last.any_of);
+                }
+                // and some revisions that the last one only will bring, or nobody: a cycle, or a gap
+                if numbers.below(6) == 0 && !made.bundled.is_empty() {
+                    let later = UpdateIdentity { update: update(count), revision: numbers.below(3) };
+                    made.bundled[0].any_of.push(later);
+                }
             }
         }
         if numbers.below(8) == 0 {
@@ -276,8 +313,22 @@ fn scans_answer_as_the_plain_model_does() {
         let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let all = random_world(&mut numbers);
         let policy = [OfferPolicy::AllNotDeclined, OfferPolicy::ApprovedOnly][numbers.below(2) as usize];
-        let mut model = Model { all: &all, declined: BTreeSet::new(), approved: BTreeSet::new(), policy };
+        let mut model = Model {
+            all: &all,
+            declined: BTreeSet::new(),
+            held: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+            approved: BTreeSet::new(),
+            policy,
+        };
         let mut made = decisions(&[]);
+        for (id, facts) in (1..).zip(&all) {
+            // of several with one name the last counts, and one is damaged now and then
+            if numbers.below(15) == 0 && model.find(&facts.identity) == Some(id) {
+                made.damaged.insert(id, Damage { identity: facts.identity, change: 0 });
+                model.damaged.insert(id);
+            }
+        }
         for facts in all.iter().filter(|facts| facts.explicitly_deployable) {
             let number = u32::try_from(facts.identity.update.0.as_u128() & 0xFFFF_FFFF).unwrap();
             match numbers.below(6) {
@@ -290,9 +341,20 @@ fn scans_answer_as_the_plain_model_does() {
                     approve(&mut made, number, GroupId::ALL_COMPUTERS, Action::Install, None);
                     model.approved.insert(facts.identity.update);
                 }
+                2 if numbers.below(2) == 0 => {
+                    let hold = Hold {
+                        until: None,
+                        reason: String::new(),
+                        by: String::new(),
+                        at: Timestamp::UNIX_EPOCH,
+                    };
+                    Arc::make_mut(made.updates.entry(facts.identity.update).or_default()).hold = Some(hold);
+                    model.held.insert(facts.identity.update);
+                }
                 _ => {}
             }
         }
+        let acts = &model.approved & &model.whole(&model.held);
         let snapshot = snapshot(&all, made, policy);
         let count = u32::try_from(all.len()).unwrap();
         for _ in 0..10 {
@@ -313,8 +375,10 @@ fn scans_answer_as_the_plain_model_does() {
                 let action = match facts.update_type {
                     UpdateType::Category | UpdateType::Detectoid => DeploymentAction::Evaluate,
                     _ if members.contains(&id) => DeploymentAction::Bundle,
-                    _ if model.approved.contains(&id) => DeploymentAction::Install,
-                    _ if policy == OfferPolicy::ApprovedOnly => DeploymentAction::Evaluate,
+                    _ if acts.contains(&id) => DeploymentAction::Install,
+                    _ if policy == OfferPolicy::ApprovedOnly || !facts.explicitly_deployable => {
+                        DeploymentAction::Evaluate
+                    }
                     _ => DeploymentAction::PreDeploymentCheck,
                 };
                 assert_eq!(offer.deployment.action, action, "seed {seed}: {}", offer.id);

@@ -11,7 +11,9 @@ use super::super::decision::Decision;
 use super::super::decisions::Decisions;
 use super::super::{Deployment, DeploymentAction, OfferPolicy};
 use super::bits::Bits;
-use super::world::{Rev, World, flag};
+use super::bundles::raise;
+use super::withheld::{Standing, is_hidden};
+use super::world::{Rev, World};
 use crate::domain::{Action, Approval, GroupId, UpdateType};
 
 /// Deployments that no approval made have the revision's number with this bit: a space of their own.
@@ -26,11 +28,13 @@ pub(in super::super) struct View {
     pub(super) offered: Bits,
     /// By update: part of a bundle that is offered.
     member: Bits,
-    decided: HashMap<u32, Arc<Decision>>,
-    /// By update: whether anything was decided of it or of a bundle around it.
+    pub(super) decided: HashMap<u32, Arc<Decision>>,
+    /// What is withheld.
+    pub(super) standing: Standing,
+    /// By update: whether anything was decided of it.
     touched: Bits,
-    /// By update: change number at which a bundle around it was declined or taken back.
-    parent_change: HashMap<u32, u64>,
+    /// By update: change number at which a decision, or damage, last changed what its bundles or members are.
+    pub(super) turned: Vec<u32>,
 }
 
 /// What is in force for one set of groups.
@@ -52,61 +56,81 @@ impl View {
             offered: Bits::new(world.order.len()),
             member: Bits::new(world.updates.len()),
             touched: Bits::new(world.updates.len()),
-            parent_change: HashMap::new(),
+            turned: Vec::new(),
+            standing: Standing::default(),
             world,
             decisions,
             policy,
             decided,
         };
-        view.offer_roots();
-        view.note_declined_parents();
-        for update in view.decided.keys().chain(view.parent_change.keys()) {
+        view.standing = view.standing();
+        (view.offered, view.member) = view.reached(|update| !view.standing.is_out(update));
+        view.turned = view.turns();
+        for update in view.decided.keys() {
             view.touched.put(*update);
         }
         view
     }
 
-    /// Whether nothing forbids offering this revision.
-    fn allowed(&self, id: u32, rev: &Rev) -> bool {
-        !rev.has(flag::EXPIRED)
-            && !self.decisions.damaged.contains_key(&id)
-            && self.decided.get(&rev.update).is_none_or(|decision| decision.declined.is_none())
-    }
-
-    /// Offers what stands by itself, then what is reached from there through bundles.
-    fn offer_roots(&mut self) {
-        let world = Arc::clone(&self.world);
-        let mut bundles = Vec::new();
+    /// Of what may be sent: by position, what is deployed and what that needs, as bundle or as prerequisite; and by
+    /// update, what of it is part of a bundle ([MS-WUSP] 3.1.5.7).
+    fn reached(&self, may: impl Fn(u32) -> bool) -> (Bits, Bits) {
+        let world = &self.world;
+        let (mut offered, mut member) = (Bits::new(world.order.len()), Bits::new(world.updates.len()));
+        let (mut lists, mut clauses) = (Bits::new(world.requirements.len()), Bits::new(world.clauses.len()));
+        let mut open = Vec::new();
         for (position, id) in (0..).zip(&world.order) {
             let rev = &world.revs[*id as usize];
-            let stands_alone = rev.has(flag::DEPLOYABLE)
-                || matches!(rev.update_type, UpdateType::Category | UpdateType::Detectoid)
-                || !world.update_of(rev).in_bundle;
-            if stands_alone && self.allowed(*id, rev) {
-                self.offered.put(position);
-                bundles.extend((!world.children(rev).is_empty()).then_some(*id));
+            if !is_hidden(rev) && may(rev.update) {
+                offered.put(position);
+                open.push(*id);
             }
         }
-        while let Some(id) = bundles.pop() {
-            for child in world.children(&world.revs[id as usize]) {
-                self.member.put(child.update);
-                let Some((id, rev)) = world.delivered(child.update) else { continue };
-                if self.allowed(id, rev) && self.offered.put(rev.position) && !world.children(rev).is_empty()
-                {
-                    bundles.push(id);
+        while let Some(id) = open.pop() {
+            let rev = &world.revs[id as usize];
+            let mut reach = |update: u32| {
+                let next = world.delivered(update).filter(|_| may(update));
+                open.extend(next.filter(|(_, rev)| offered.put(rev.position)).map(|(id, _)| id));
+            };
+            for child in world.children(rev) {
+                member.put(child.update);
+                reach(child.update);
+            }
+            if lists.put(rev.requirement) {
+                for clause in world.requirements.get(rev.requirement) {
+                    if clauses.put(*clause) {
+                        world.clauses.get(*clause).iter().for_each(|update| reach(*update));
+                    }
                 }
             }
         }
+        (offered, member)
     }
 
-    fn note_declined_parents(&mut self) {
-        for (update, decision) in self.decided.iter().filter(|(_, decision)| decision.decline_change > 0) {
-            let Some((_, rev)) = self.world.delivered(*update) else { continue };
-            for child in self.world.children(rev) {
-                let change = self.parent_change.entry(child.update).or_default();
-                *change = decision.decline_change.max(*change);
-            }
-        }
+    /// Revisions that are offered, or would be if every bundle were whole.
+    pub(in super::super) fn kept_revisions(&self) -> Vec<u32> {
+        let (kept, _) = self.reached(|update| !self.standing.unfit.has(update));
+        kept.iter().map(|position| self.world.order[position as usize]).collect()
+    }
+
+    /// When decisions and damage last changed what is whole, and with it what its members are to agents.
+    fn turns(&self) -> Vec<u32> {
+        let world = &self.world;
+        let number = |change: u64| u32::try_from(change).unwrap_or(u32::MAX);
+        let damaged = self
+            .decisions
+            .damaged
+            .iter()
+            .filter_map(|(id, damage)| Some((world.rev(*id)?.update, number(damage.change))));
+        let declined = self.decided.iter().map(|(update, it)| (*update, number(it.decline_change)));
+        let mut newest = world.turns_above(damaged.chain(declined));
+        let open = (0..).zip(&newest).filter(|(_, change)| **change > 0).map(|(update, _)| update).collect();
+        world.turns_below(&mut newest, open);
+        // who holds a member holds the bundles around it, and nothing beside it
+        let held = self.decided.iter().filter(|(_, it)| it.hold_change > 0);
+        let held = world.turns_above(held.map(|(update, it)| (*update, number(it.hold_change))));
+        raise(&mut newest, (0..).zip(held));
+        newest
     }
 
     pub(in super::super) fn decision(&self, update: u32) -> Option<&Arc<Decision>> {
@@ -142,7 +166,11 @@ impl View {
     pub(super) fn reach(&self, groups: &[GroupId]) -> Reach {
         let groups = self.decisions.around(groups);
         let mut approvals = HashMap::new();
-        for (update, decision) in self.decided.iter().filter(|(_, decision)| decision.hold.is_none()) {
+        let in_force = self
+            .decided
+            .iter()
+            .filter(|(update, decision)| decision.hold.is_none() && !self.standing.paused.has(**update));
+        for (update, decision) in in_force {
             let candidates = decision
                 .approvals
                 .iter()
@@ -206,19 +234,19 @@ impl View {
                 is_assigned: approval.is_assigned,
                 last_change: approval.made_at,
             },
-            None if dependency || reach.offered.is_some() => plain(DeploymentAction::Evaluate),
+            None if dependency || reach.offered.is_some() || is_hidden(rev) => {
+                plain(DeploymentAction::Evaluate)
+            }
             None => plain(DeploymentAction::PreDeploymentCheck),
         }
     }
 
     /// Change number of the last change that agents should hear of.
     pub(super) fn change_of(&self, rev: &Rev) -> u64 {
-        let role = u64::from(self.world.update_of(rev).role_change);
+        let role = u64::from(self.world.update_of(rev).role_change).max(self.turned_at(rev.update));
         if !self.touched.has(rev.update) {
             return role;
         }
-        let decision = self.decided.get(&rev.update).map_or(0, |decision| decision.change);
-        let parent = self.parent_change.get(&rev.update).copied().unwrap_or(0);
-        role.max(decision).max(parent)
+        role.max(self.decided.get(&rev.update).map_or(0, |decision| decision.change))
     }
 }

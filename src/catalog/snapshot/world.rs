@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::super::PartKind;
 use super::super::manifest::StoredKind;
+use super::bits::Bits;
 use crate::domain::{CategoryKind, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
 /// No index.
@@ -65,8 +66,6 @@ pub(in super::super) struct Upd {
     pub newest: u32,
     /// The revision that agents get.
     pub delivered: u32,
-    /// Named by a bundle in force, declined or not.
-    pub in_bundle: bool,
     /// Named as prerequisite: not a leaf.
     pub required: bool,
     pub superseded: bool,
@@ -125,6 +124,11 @@ impl<T> Lists<T> {
         (0..self.ends.len()).map(|index| self.get(u32::try_from(index).unwrap_or(NONE)))
     }
 
+    /// All items of all lists.
+    pub(super) fn items_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+
     pub(super) fn shrink(&mut self) {
         self.ends.shrink_to_fit();
         self.items.shrink_to_fit();
@@ -136,6 +140,10 @@ impl<T> Lists<T> {
 pub(in super::super) struct Child {
     pub update: u32,
     pub number: u32,
+    /// The revision that has this number; [`NONE`] when it is not here.
+    pub rev: u32,
+    /// Which clause of the bundle names it; one of each clause is enough.
+    pub clause: u32,
 }
 
 /// One generation.
@@ -151,8 +159,14 @@ pub(in super::super) struct World {
     pub(super) clauses: Lists<u32>,
     /// Lists of clauses.
     pub(super) requirements: Lists<u32>,
-    /// Bundles, clauses run together.
+    /// Bundles, clause after clause.
     pub(super) bundles: Lists<Child>,
+    /// Delivered revisions in force that are bundles.
+    pub(super) bundling: Vec<u32>,
+    /// By update: those of [`World::bundling`] that name it.
+    pub(super) parents: Lists<u32>,
+    /// By update: nothing of it can be delivered, because no revision is here or the one in question is expired.
+    pub(super) unfit: Bits,
     pub(super) parts: Vec<Part>,
     pub(super) languages: Vec<String>,
     /// Sets of languages that revisions are made for; the first, empty one means all.

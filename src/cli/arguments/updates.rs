@@ -117,6 +117,8 @@ pub(in crate::cli) enum State {
     Declined,
     /// Held back on this server.
     Held,
+    /// Not offered, or not as approved, because something in the bundle is lacking.
+    Withheld,
 }
 
 impl State {
@@ -127,6 +129,7 @@ impl State {
             Self::Unapproved => "unapproved",
             Self::Declined => "declined",
             Self::Held => "held",
+            Self::Withheld => "withheld",
         }
     }
 }

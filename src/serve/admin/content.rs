@@ -105,7 +105,7 @@ pub(super) async fn verify(State(services): State<Services>) -> Result<Json<Valu
 /// `POST /content/collect`: drops files that nothing offered names any more.
 pub(super) async fn collect(State(services): State<Services>) -> Result<Json<Value>> {
     blocking(move || {
-        let live: HashSet<Sha1Digest> = services.catalog.live_digests().into_iter().collect();
+        let live: HashSet<Sha1Digest> = services.catalog.kept_digests().into_iter().collect();
         Ok(Json(json!(services.content.collect(|sha1| live.contains(sha1)))))
     })
     .await

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::Result;
 use super::error::ApiError;
-use crate::catalog::{Catalog, UpdateRow};
+use crate::catalog::{Catalog, UpdateRow, Withheld};
 use crate::domain::{GroupId, ServerId, UpdateId, folded};
 
 /// Rows shown of those that fit an ambiguous name.
@@ -41,6 +41,13 @@ pub(super) fn resolve(catalog: &Catalog, name: &str, all: bool) -> Result<Vec<Up
             })
         }
     }
+}
+
+/// One thing that keeps an update from being offered, in fields and in a sentence.
+fn withheld(one: &Withheld, of: UpdateId) -> Value {
+    let whose = if one.member.update == of { "it".to_owned() } else { format!("its member {}", one.member) };
+    json!({ "update_id": one.member.update, "revision": one.member.revision, "reason": one.reason,
+            "through": one.through, "message": format!("{whose} {}", one.reason.in_words()) })
 }
 
 /// Names of categories and groups, for rows.
@@ -93,6 +100,8 @@ impl Names {
             "expired"
         } else if row.hold.is_some() {
             "held"
+        } else if !row.withheld.is_empty() {
+            "withheld"
         } else if approved {
             "approved"
         } else {
@@ -114,6 +123,7 @@ impl Names {
             "type": row.update_type, "bundle": row.is_bundle, "superseded": row.superseded, "state": state,
             "approvable": row.explicitly_deployable && !row.expired, "approvals": approvals,
             "declined": row.declined, "hold": row.hold,
+            "withheld": row.withheld.iter().map(|one| withheld(one, row.identity.update)).collect::<Vec<_>>(),
             "computers": { "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed },
         })
     }

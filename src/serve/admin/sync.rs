@@ -3,6 +3,7 @@
 //! **Invariant:** whoever asks for a synchronisation learns how the one ended that they asked for or joined.
 //! One runs at a time; asking again joins it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::api::{Result, Services};
 use super::error::{ApiError, causes};
+use crate::domain::UpdateIdentity;
 use crate::runtime::{Clock, Tasks};
 use crate::upstream::{Outcome, Phase, Standing, SyncError, SyncOptions, SyncProgress, SyncReport, Upstream};
 
@@ -124,6 +126,12 @@ impl Control {
     /// How the last one ended, scheduled ones included.
     pub(super) fn last(&self) -> Option<Value> {
         self.0.upstream.history().first().map(shown).or_else(|| self.state().last.clone())
+    }
+
+    /// Why the last synchronisation could not have these revisions, where it tried.
+    pub(super) fn why_missing(&self) -> HashMap<UpdateIdentity, String> {
+        let missing = self.0.upstream.missing().unwrap_or_default();
+        missing.into_iter().map(|missing| (missing.identity, missing.reason)).collect()
     }
 
     /// The last roll-up that the upstream took.

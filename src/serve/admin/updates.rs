@@ -17,7 +17,7 @@ use super::cost;
 use super::error::ApiError;
 use super::names::{Names, resolve, unknown};
 use crate::catalog::{Catalog, MAX_DECIDED, MAX_PAGE, PartKind, PartRef, UpdateQuery, UpdateState, Verdict};
-use crate::domain::{Action, GroupId, Sha256Digest, UpdateId};
+use crate::domain::{Action, GroupId, Sha256Digest, UpdateId, UpdateIdentity};
 
 /// `GET /updates`.
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +84,7 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
             .collect();
         let traffic = cost::traffic(&services, &id)?;
         let mut answer = names.row(&detail.row);
+        explain(&services, &mut answer)?;
         let more = json!({
             "update_type": detail.facts.update_type,
             "revisions": detail.revisions.iter().map(|identity| identity.revision).collect::<Vec<_>>(),
@@ -100,6 +101,25 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
         Ok(Json(answer))
     })
     .await
+}
+
+/// Adds to what keeps an update from being offered what people call the member, and why the upstream did not give it.
+fn explain(services: &Services, answer: &mut Value) -> Result<()> {
+    let Some(withheld) = answer["withheld"].as_array_mut().filter(|all| !all.is_empty()) else {
+        return Ok(());
+    };
+    let missing = services.sync.why_missing();
+    for one in withheld {
+        let Ok(update) = serde_json::from_value::<UpdateId>(one["update_id"].clone()) else { continue };
+        if let Some(release) = services.catalog.release_of(&update)? {
+            one["title"] = json!(release.title);
+        }
+        let revision = one["revision"].as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        if let Some(why) = missing.get(&UpdateIdentity { update, revision }) {
+            one["detail"] = json!(why);
+        }
+    }
+    Ok(())
 }
 
 fn merge(into: &mut Value, more: Value) {

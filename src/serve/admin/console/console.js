@@ -169,7 +169,7 @@ async function updatesPage() {
   const turn = (by) => act(async () => { page += by; await draw(); });
   return [
     make("form", { className: "row", onsubmit: act(async () => { filters.text = text.value; filters.kb = kb.value; page = 0; await draw(); }) },
-      field("Text", text), field("KB", kb), field("State", choice("state", [["unapproved", "not approved"], ["approved", "approved"], ["declined", "declined"], ["held", "held here"]])),
+      field("Text", text), field("KB", kb), field("State", choice("state", [["unapproved", "not approved"], ["approved", "approved"], ["declined", "declined"], ["held", "held here"], ["withheld", "withheld"]])),
       field("Classification", choice("classification", of("classification"))), field("Product", choice("product", of("product"))), make("button", {}, "Filter")),
     own ? null : make("p", { className: "faint" }, `Approvals and declines come from ${status.upstream} and are changed there; here, updates can be held back.`),
     make("div", { className: "row" },
@@ -266,6 +266,7 @@ async function updateDialog(id) {
     make("p", {}, [u.classification, ...u.products].filter(Boolean).join(" · ")),
     make("h2", {}, "Computers"), make("p", {}, `needed ${u.computers.needed}, installed ${u.computers.installed}, failed ${u.computers.failed}`),
     u.traffic ? make("p", {}, `Over the link since it was approved: ${bytes(u.traffic.crossed)}; foreseen ${u.traffic.is_upper_bound ? "at most " : ""}${bytes(u.traffic.foreseen)} of ${bytes(u.traffic.whole)}`) : "",
+    ...u.withheld.map((one) => make("p", {}, `Withheld: ${one.message}${one.title && one.update_id !== u.update_id ? ` (${one.title})` : ""}${one.detail ? `; last time: ${one.detail}` : ""}`)),
     u.hold ? make("p", {}, `Held back here ${u.hold.until ? "until " + time(u.hold.until) : "for good"} by ${u.hold.by}${u.hold.reason ? ": " + u.hold.reason : ""}`) : "",
     make("h2", {}, "Approvals"),
     table(["Group", "Action", "Deadline", "By", "When"], u.approvals.map((a) => make("tr", {}, cell(a.group), cell(a.action), cell(a.deadline ? time(a.deadline) : "none"), cell(a.made_by), cell(time(a.made_at))))),
