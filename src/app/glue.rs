@@ -160,17 +160,20 @@ impl Entry {
 
     /// So many bytes left; those of several ranges follow each other.
     fn enter(&mut self, sent: u64) {
-        let mut passed = 0;
-        for range in &self.sends.ranges {
+        let (mut passed, mut entered) = (0, self.entered);
+        let heads = self.sends.heads.iter().copied().chain(std::iter::repeat(0));
+        for (range, head) in self.sends.ranges.iter().zip(heads) {
+            passed += head;
             let (start, end) = (self.entered.max(passed), sent.min(passed + range.len()));
             if let Some(part) =
                 ByteRange::new(range.start + start - passed, range.start + end.max(start) - passed)
             {
                 self.ledger.served(self.client, self.sends.sha1, part);
+                entered = end;
             }
             passed += range.len();
         }
-        self.entered = sent.min(passed).max(self.entered);
+        self.entered = entered;
     }
 }
 

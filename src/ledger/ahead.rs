@@ -1,8 +1,8 @@
 //! Which fetched bytes nobody was served yet: spans of each file. Pure.
 //!
 //! **Invariant:** a byte is ahead from the moment it is stored until it leaves for the first time or is dropped, so it
-//! is counted as fetched at most once for each time it crossed the link. What exceeds a limit is forgotten, and is then
-//! counted as avoided.
+//! is counted as fetched at most once for each time it crossed the link. What exceeds a limit counts as wasted when it
+//! comes and as avoided when it leaves, so that the sums hold.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ use crate::domain::{ByteRange, Sha1Digest};
 const MAX_FILES: usize = 65_536;
 
 /// Spans of one file: more are made only by clients that read every other bit of it.
-const MAX_SPANS: usize = 2_048;
+const MAX_SPANS: usize = 8_192;
 
 /// Bytes ahead of everyone who asked.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,16 +76,17 @@ impl Ahead {
         self.total
     }
 
-    /// Bytes were stored. Says how many of them were ahead already: they crossed the link twice for nothing.
+    /// Bytes were stored. Says how many of them count as wasted: those that were ahead already crossed the link twice for
+    /// nothing, and those that exceed a limit are not followed.
     pub(super) fn stored(&mut self, sha1: Sha1Digest, range: ByteRange) -> u64 {
         if self.files.len() >= MAX_FILES && !self.files.contains_key(&sha1.0) {
-            return 0;
+            return range.len();
         }
         let spans = self.files.entry(sha1.0).or_default();
         let twice = spans.take(range);
         if spans.0.len() >= MAX_SPANS {
             self.total -= twice;
-            return twice;
+            return range.len();
         }
         spans.put(range);
         self.total += range.len() - twice;
@@ -145,6 +146,20 @@ mod tests {
         ahead.served(file, range(100, 200));
         assert_eq!(ahead.stored(file, range(100, 300)), 100);
         assert_eq!((ahead.dropped(file), ahead.total(), ahead.dropped(file)), (1000, 0, 0));
+    }
+
+    #[test]
+    fn beyond_a_limit_the_sums_hold() {
+        let (mut ahead, file) = (Ahead::default(), Sha1Digest([7; 20]));
+        let (mut payload, mut wasted, mut fetched) = (0, 0, 0);
+        for piece in 0..2 * MAX_SPANS as u64 {
+            let at = piece * 65_536;
+            wasted += ahead.stored(file, range(at, at + 65_536));
+            fetched += ahead.served(file, range(at + 1_000, at + 2_000));
+            payload += 65_536;
+            assert_eq!(payload, fetched + wasted + ahead.total(), "piece {piece}");
+        }
+        assert!(wasted > 0 && ahead.files[&file.0].0.len() <= MAX_SPANS + 2);
     }
 
     #[test]

@@ -120,7 +120,12 @@ impl Books {
             Rows::count(&mut delta.rows.clients, &client.to_string(), &counts);
         }
         let beside = [
-            Counts { payload: came.beside + came.stored_beside, wasted: came.beside, ..Counts::default() },
+            // what has no name cannot be followed: the sums hold when all of it counts as wasted
+            Counts {
+                payload: came.beside + came.stored_beside,
+                wasted: came.beside + came.stored_beside,
+                ..Counts::default()
+            },
             Counts { served: left.beside, ..Counts::default() },
         ];
         for counts in beside.into_iter().filter(|counts| *counts != Counts::default()) {

@@ -307,6 +307,13 @@ impl Want {
         self.range
     }
 
+    /// The same as a part of an answer that has begun: it waits out what a newcomer is told.
+    #[must_use]
+    pub fn in_answer(self) -> Self {
+        self.begun.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// Waits until the byte at `offset` can be read, and says up to where bytes can be read without a gap,
     /// at most 1 MiB further. Call it as the reader moves: what is fetched ahead follows it.
     ///

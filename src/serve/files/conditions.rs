@@ -7,8 +7,14 @@ use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::domain::ByteRange;
 
-/// Ranges in one request; real agents send one. With more the whole file is the answer.
-const MAX_RANGES: usize = 32;
+/// Ranges that are answered as they were asked for; real agents send one. More are joined where they meet.
+const MAX_AS_ASKED: usize = 32;
+
+/// Parts of one answer; a request that needs more is answered 416. Each costs about 130 bytes beside its own.
+const MAX_PARTS: usize = 1_024;
+
+/// Ranges that are joined may be so far apart: the head of another part would be longer (RFC 9110 15.3.7.2).
+const GAP: u64 = 128;
 
 /// When every payload was last modified: content that is named by its digest never is, and a fixed date
 /// stays the same over restarts and refetches, which BITS (`If-Unmodified-Since`) needs.
@@ -112,27 +118,51 @@ fn spec(spec: &str, size: u64) -> Result<Option<ByteRange>, ()> {
     Ok(ByteRange::new(first, last.saturating_add(1).min(size)))
 }
 
+/// A set of ranges costs what it names, or nothing: one that is damaged or needs too many parts is refused, because the
+/// whole file for it would be what nobody asked for (RFC 9110 14.2 allows that). One damaged range is passed over.
 fn ranges(header: &str, size: u64) -> Wanted {
     let Some((unit, set)) = header.split_once('=') else { return Wanted::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Wanted::Whole;
     }
-    let specs: Vec<_> = set.split(',').map(str::trim).filter(|spec| !spec.is_empty()).collect();
-    if specs.is_empty() || specs.len() > MAX_RANGES {
-        return Wanted::Whole;
-    }
-    let Ok(found) = specs.iter().map(|one| spec(one, size)).collect::<Result<Vec<_>, ()>>() else {
-        return Wanted::Whole;
+    let unreadable = if set.contains(',') { Wanted::Unsatisfiable } else { Wanted::Whole };
+    let specs = set.split(',').map(str::trim).filter(|spec| !spec.is_empty());
+    let Ok(read) = specs.map(|one| spec(one, size)).collect::<Result<Vec<_>, ()>>() else {
+        return unreadable;
     };
-    let found: Vec<_> = found.into_iter().flatten().collect();
-    if found.is_empty() {
-        return Wanted::Unsatisfiable;
+    if read.is_empty() {
+        return unreadable;
     }
-    // ranges that overlap so much that the whole is shorter are not worth their parts
-    if found.len() > 1 && found.iter().map(ByteRange::len).sum::<u64>() > size {
-        return Wanted::Whole;
+    let found: Vec<_> = read.into_iter().flatten().collect();
+    let sum = found.iter().map(ByteRange::len).fold(0, u64::saturating_add);
+    if !found.is_empty() && found.len() <= MAX_AS_ASKED && sum <= size {
+        return Wanted::Ranges(found);
     }
-    Wanted::Ranges(found)
+    let joined = joined(found);
+    match joined[..] {
+        [all] if all.len() == size => Wanted::Whole,
+        [] => Wanted::Unsatisfiable,
+        _ if joined.len() > MAX_PARTS => Wanted::Unsatisfiable,
+        _ => Wanted::Ranges(joined),
+    }
+}
+
+/// Ranges that overlap or nearly meet as one, in the order in which the first of each was asked for.
+fn joined(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    let mut ordered: Vec<(ByteRange, usize)> = ranges.into_iter().zip(0..).collect();
+    ordered.sort_unstable_by_key(|(range, _)| range.start);
+    let mut joined: Vec<(ByteRange, usize)> = Vec::new();
+    for (range, place) in ordered {
+        match joined.last_mut() {
+            Some((last, first)) if range.start <= last.end.saturating_add(GAP) => {
+                last.end = last.end.max(range.end);
+                *first = (*first).min(place);
+            }
+            _ => joined.push((range, place)),
+        }
+    }
+    joined.sort_unstable_by_key(|(_, place)| *place);
+    joined.into_iter().map(|(range, _)| range).collect()
 }
 
 #[cfg(test)]
@@ -177,8 +207,76 @@ mod tests {
         for (header, expected) in table {
             assert_eq!(decided(&[("range", header)]), expected, "{header}");
         }
-        let many = format!("bytes={}", vec!["0-0"; MAX_RANGES + 1].join(","));
-        assert_eq!(decided(&[("range", &many)]), Wanted::Whole);
+    }
+
+    #[test]
+    fn a_set_of_ranges_is_what_it_names_or_nothing() {
+        let list = |specs: &[String]| format!("bytes={}", specs.join(","));
+        let some = |ranges: &[(u64, u64)]| some(ranges);
+        let apart = |count: u64| (0..count).map(|n| format!("{}-{}", n * 300, n * 300)).collect::<Vec<_>>();
+        let parts = |count: u64| (0..count).map(|n| (n * 300, n * 300 + 1)).collect::<Vec<_>>();
+        let big = 10_000_000;
+        let table = [
+            (list(&vec!["0-0".to_owned(); 33]), some(&[(0, 1)])),
+            (list(&vec!["-1".to_owned(); 5_000]), some(&[(big - 1, big)])),
+            (list(&apart(33)), some(&parts(33))),
+            (list(&apart(1_024)), some(&parts(1_024))),
+            (list(&apart(1_025)), Wanted::Unsatisfiable),
+            (list(&apart(8_000)), Wanted::Unsatisfiable),
+            // in the order in which they were asked for
+            (list(&apart(33).into_iter().rev().collect::<Vec<_>>()), {
+                some(&parts(33).into_iter().rev().collect::<Vec<_>>())
+            }),
+            // that meet, or nearly
+            (list(&(0..40).map(|n| format!("{}-{}", n * 100, n * 100 + 99)).collect::<Vec<_>>()), {
+                some(&[(0, 4_000)])
+            }),
+            (list(&(0..40).map(|n| format!("{}-{}", n * 100, n * 100 + 9)).collect::<Vec<_>>()), {
+                some(&[(0, 3_910)])
+            }),
+            // that overlap until they are longer than the file
+            ("bytes=0-8999999,1-8999999".to_owned(), some(&[(0, 9_000_000)])),
+            ("bytes=5-,4-,3-".to_owned(), some(&[(3, big)])),
+            ("bytes=0-,0-".to_owned(), Wanted::Whole),
+            ("bytes=-20000000,0-0".to_owned(), Wanted::Whole),
+            // of which some are beyond the end, or all
+            (format!("bytes={}", vec!["10000000-"; 40].join(",")), Wanted::Unsatisfiable),
+            (format!("bytes={},7-7", vec!["10000000-"; 40].join(",")), some(&[(7, 8)])),
+            // that cannot be read
+            ("bytes=0-9,9-2".to_owned(), Wanted::Unsatisfiable),
+            ("bytes=0-9,x".to_owned(), Wanted::Unsatisfiable),
+            ("bytes=,,".to_owned(), Wanted::Unsatisfiable),
+            ("bytes=0-9,0-99999999999999999999999".to_owned(), Wanted::Whole),
+        ];
+        for (header, expected) in table {
+            let shown = header.get(..60).unwrap_or(&header);
+            assert_eq!(ranges(&header, big), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn joining_loses_no_byte_and_adds_no_piece() {
+        let mut dice = 99_u64;
+        let mut roll = |sides: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) % sides
+        };
+        for _ in 0..300 {
+            let size = 1 + roll(60_000);
+            let asked: Vec<_> = (0..1 + roll(200))
+                .map(|_| (roll(size), roll(900)))
+                .map(|(start, len)| ByteRange { start, end: (start + 1 + len).min(size) })
+                .collect();
+            let joined = joined(asked.clone());
+            let within = |list: &[ByteRange], at: u64| list.iter().any(|r| (r.start..r.end).contains(&at));
+            for at in 0..size {
+                let was = within(&asked, at);
+                assert!(!was || within(&joined, at), "{at} of {asked:?} is lost");
+                let near = |at: u64| (at.saturating_sub(GAP)..at + GAP).any(|at| within(&asked, at));
+                assert!(was || !within(&joined, at) || near(at), "{at} of {asked:?}");
+            }
+            assert!(joined.iter().map(ByteRange::len).sum::<u64>() <= size, "each byte once");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod multipart;
 mod selfupdate;
 mod stream;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use super::site::{Request, Response};
 use crate::bandwidth::{Class, Requester};
 use crate::content::{SparseFile, Store};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
-use crate::transfer::{self, TransferError};
+use crate::transfer::{self, TransferError, Want};
 
 /// Held answers up to this length are read before the head is sent, and go out in one piece with it.
 const AT_ONCE: u64 = 64 * 1024;
@@ -63,6 +64,8 @@ pub struct Sends {
     pub sha1: Sha1Digest,
     /// Its ranges, in the order in which they are sent.
     pub ranges: Vec<ByteRange>,
+    /// Bytes of the answer before each range that are not of the payload; empty when there are none.
+    pub heads: Vec<u64>,
     /// To whom.
     pub to: Requester,
 }
@@ -88,6 +91,7 @@ struct Inner {
 }
 
 /// A payload that was asked for.
+#[derive(Clone)]
 struct Found {
     address_type: &'static str,
     etag: String,
@@ -232,7 +236,7 @@ impl Service {
             },
         };
         let mut answer = asked.answer(status, range.len(), body);
-        asked.sends(&mut answer, vec![range]);
+        asked.sends(&mut answer, vec![range], Vec::new());
         if status == StatusCode::PARTIAL_CONTENT {
             let value = format!("bytes {}-{}/{}", range.start, range.end - 1, asked.size);
             insert(&mut answer, header::CONTENT_RANGE, &value);
@@ -240,37 +244,53 @@ impl Service {
         answer
     }
 
-    /// Several ranges as parts.
+    /// Several ranges as parts. Waits for the first byte of the first, so that a failure is still a status.
     async fn several(&self, asked: &Found, ranges: Vec<ByteRange>) -> Response {
-        let mut parts = Vec::with_capacity(ranges.len());
-        for &range in &ranges {
-            let stream = match &asked.file {
-                Some(file) if file.holds(range) => {
-                    Stream::held(Arc::clone(file), range, self.0.buffers.clone())
-                }
-                _ => match self.fetch(asked, range).await {
-                    Ok(stream) => stream,
-                    Err(error) => return self.refusal(&asked.sha1, &error),
-                },
-            };
-            parts.push((range, stream));
-        }
+        let Some(first) = ranges.first() else { return not_found() };
+        let first = match self.part(asked, *first, true).await {
+            Ok(stream) => stream,
+            Err(error) => return self.refusal(&asked.sha1, &error),
+        };
+        let (service, found) = (self.clone(), asked.clone());
+        let open: multipart::Open = Box::new(move |range| {
+            let (service, found) = (service.clone(), found.clone());
+            Box::pin(async move { service.part(&found, range, false).await.map_err(io::Error::other) })
+        });
         let boundary = uuid::Uuid::new_v4().simple().to_string();
-        let parts = Multipart::new(parts, asked.size, asked.address_type, &boundary);
-        let mut answer = asked.answer(StatusCode::PARTIAL_CONTENT, parts.len(), parts.boxed_unsync());
-        asked.sends(&mut answer, ranges);
         let value = format!("multipart/byteranges; boundary={boundary}");
+        let parts = Multipart::new(&ranges, first, open, (asked.size, asked.address_type, boundary));
+        let heads = parts.heads();
+        let mut answer = asked.answer(StatusCode::PARTIAL_CONTENT, parts.len(), parts.boxed_unsync());
+        asked.sends(&mut answer, ranges, heads);
         insert(&mut answer, header::CONTENT_TYPE, &value);
         answer
     }
 
+    /// One part; only the answer's first can still be refused with a status.
+    async fn part(&self, asked: &Found, range: ByteRange, is_first: bool) -> Result<Stream, TransferError> {
+        match &asked.file {
+            Some(file) if file.holds(range) => {
+                Ok(Stream::held(Arc::clone(file), range, self.0.buffers.clone()))
+            }
+            _ if is_first => self.fetch(asked, range).await,
+            _ => {
+                let want = self.want(asked, range).await?.in_answer();
+                Ok(Stream::wanted(want, range.start, self.0.buffers.clone()))
+            }
+        }
+    }
+
     /// A range of which something is missing. Waits for its first byte, so that a failure is still a status.
     async fn fetch(&self, asked: &Found, range: ByteRange) -> Result<Stream, TransferError> {
-        let known = self.0.known.declaration(&asked.sha1);
-        let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
-        let want = self.0.transfer.want(&declaration, range, Class::Interactive, asked.for_whom).await?;
+        let want = self.want(asked, range).await?;
         let readable = want.ready(range.start).await?;
         Ok(Stream::wanted(want, readable, self.0.buffers.clone()))
+    }
+
+    async fn want(&self, asked: &Found, range: ByteRange) -> Result<Want, TransferError> {
+        let known = self.0.known.declaration(&asked.sha1);
+        let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
+        self.0.transfer.want(&declaration, range, Class::Interactive, asked.for_whom).await
     }
 
     async fn selfupdate(&self, path: &str) -> Option<Response> {
@@ -289,8 +309,8 @@ fn insert(answer: &mut Response, name: header::HeaderName, value: &str) {
 }
 
 impl Found {
-    fn sends(&self, answer: &mut Response, ranges: Vec<ByteRange>) {
-        answer.extensions_mut().insert(Sends { sha1: self.sha1, ranges, to: self.for_whom });
+    fn sends(&self, answer: &mut Response, ranges: Vec<ByteRange>, heads: Vec<u64>) {
+        answer.extensions_mut().insert(Sends { sha1: self.sha1, ranges, heads, to: self.for_whom });
     }
 
     /// An answer with a body of a known length, with the headers that real agents were seen to rely on.
