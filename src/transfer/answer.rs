@@ -1,7 +1,7 @@
 //! What a source's answer to a ranged GET means. Pure.
 //!
-//! **Invariant:** bytes are taken only when the answer says which bytes of a file of the declared length
-//! they are. It never trusts a status alone.
+//! **Invariant:** bytes are taken only when the answer says which bytes of a file of the declared length they are; what
+//! else it says decides nothing, because the digests do. It never trusts a status alone.
 
 use std::time::Duration;
 
@@ -13,16 +13,40 @@ use super::health::Blame;
 /// How long a busy source is left alone when it does not say.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Codings that change the bytes (RFC 9110 8.4.1 and its registry). Everything else that servers write there, from
+/// `identity` to `binary` or nothing at all, is a label.
+const CODINGS: [&str; 14] = [
+    "gzip",
+    "x-gzip",
+    "deflate",
+    "compress",
+    "x-compress",
+    "br",
+    "zstd",
+    "dcb",
+    "dcz",
+    "exi",
+    "pack200-gzip",
+    "bzip2",
+    "xz",
+    "lzma",
+];
+
 /// What an answer brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Brings {
-    /// The bytes from the asked offset on, up to this offset.
+    /// These bytes, some of those that were asked for among them.
     Range {
+        /// The first byte.
+        first: u64,
         /// One past the last byte.
         end: u64,
     },
     /// The whole file, whatever was asked.
-    Whole,
+    Whole {
+        /// Whether the answer says that it is as long as the file.
+        sized: bool,
+    },
 }
 
 /// Why an answer brings nothing.
@@ -56,14 +80,73 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
-/// `bytes a-b/n` as (a, b + 1, n); n is `None` for `*`.
+/// `bytes a-b/n` as (a, b + 1, n), however it is spaced and whatever letters `bytes` has; n is `None` for `*`.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
-    let value = text(headers, header::CONTENT_RANGE)?.strip_prefix("bytes")?.trim_start();
+    let mut all = headers.get_all(header::CONTENT_RANGE).iter();
+    let value = all.next()?;
+    if all.any(|other| other != value) {
+        return None;
+    }
+    let value = value.to_str().ok()?.trim();
+    let value = match value.get(..5) {
+        Some(unit) if unit.eq_ignore_ascii_case("bytes") => &value[5..],
+        _ => value,
+    };
+    let value = value.trim_start_matches([' ', '\t', '=', ':']);
     let (range, total) = value.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let total = if total == "*" { None } else { Some(total.trim().parse().ok()?) };
+    let total = if total.trim() == "*" { None } else { Some(total.trim().parse().ok()?) };
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse::<u64>().ok()?);
     (last >= first).then_some((first, last.checked_add(1)?, total))
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_LENGTH)?.parse().ok()
+}
+
+/// Whether the bytes are coded, by what each line and each part of it says.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    let codings = lines.flat_map(|line| line.split(',')).map(str::trim);
+    codings.into_iter().any(|coding| CODINGS.iter().any(|known| known.eq_ignore_ascii_case(coding)))
+}
+
+/// Whether the body is ranges between boundaries, where one was asked for.
+fn has_parts(headers: &HeaderMap) -> bool {
+    let value = text(headers, header::CONTENT_TYPE).and_then(|kind| kind.get(..10));
+    value.is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
+}
+
+/// What an answer brings that says where its bytes belong. The end of the line is the more certain the less is odd:
+/// where it begins elsewhere, or could be something else, its length must fit.
+fn range(
+    (first, last, total): (u64, u64, Option<u64>),
+    headers: &HeaderMap,
+    (start, end): (u64, u64),
+    size: u64,
+) -> Result<Brings, Refusal> {
+    if total.is_some_and(|total| total != size) || last > size {
+        return Err(Refusal::OtherLength);
+    }
+    let length = length(headers);
+    let odd = first != start || has_parts(headers);
+    let fits = length == Some(last - first) || (length.is_none() && !has_parts(headers));
+    if first >= end || last <= start || (odd && !fits) {
+        return Err(Refusal::OtherRange);
+    }
+    // all of it, where less was asked for, is what a source without ranges sends
+    let unasked = (first, last) == (0, size) && (start, end) != (0, size);
+    Ok(if unasked { Brings::Whole { sized: true } } else { Brings::Range { first, end: last } })
+}
+
+/// What an answer brings that does not say where its bytes belong.
+fn whole(headers: &HeaderMap, size: u64) -> Result<Brings, Refusal> {
+    match text(headers, header::CONTENT_LENGTH) {
+        // without a length the digest decides
+        None => Ok(Brings::Whole { sized: false }),
+        Some(_) if length(headers) == Some(size) => Ok(Brings::Whole { sized: true }),
+        Some(_) => Err(Refusal::OtherLength),
+    }
 }
 
 /// How long a source asks to be left alone: in seconds, or until a date in any of its three forms (RFC 9110 10.2.3,
@@ -92,19 +175,21 @@ pub(super) fn read(
     size: u64,
     now: Timestamp,
 ) -> Result<Brings, Refusal> {
-    let encoded = text(headers, header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     match status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT if encoded => Err(Refusal::Encoded),
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT if is_coded(headers) => Err(Refusal::Encoded),
         StatusCode::PARTIAL_CONTENT => match content_range(headers) {
-            Some((_, _, Some(total))) if total != size => Err(Refusal::OtherLength),
-            Some((first, last, _)) if first == start && last <= end => Ok(Brings::Range { end: last }),
-            _ => Err(Refusal::OtherRange),
+            Some(found) => range(found, headers, (start, end), size),
+            None if length(headers) == Some(size) && !has_parts(headers) => whole(headers, size),
+            None => Err(Refusal::OtherRange),
         },
-        // without a length the digest decides
-        StatusCode::OK => match text(headers, header::CONTENT_LENGTH).map(str::parse::<u64>) {
-            Some(Ok(length)) if length == size => Ok(Brings::Whole),
-            None => Ok(Brings::Whole),
-            _ => Err(Refusal::OtherLength),
+        StatusCode::OK => match content_range(headers) {
+            // a part all the same, by its length
+            Some((first, last, Some(total)))
+                if total == size && last - first < size && length(headers) == Some(last - first) =>
+            {
+                range((first, last, Some(total)), headers, (start, end), size)
+            }
+            _ => whole(headers, size),
         },
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             Err(Refusal::Busy { status, pause: retry_after(headers, now).unwrap_or(BUSY) })
@@ -132,17 +217,100 @@ mod tests {
         };
         let busy = |pause| busy_with(503, pause);
         let now: Timestamp = "2026-10-21T07:27:00Z".parse().unwrap();
-        let table: [Row; 24] = [
-            (206, &[("content-range", "bytes 100-199/1000")], Ok(Brings::Range { end: 200 })),
-            (206, &[("content-range", "bytes 100-149/1000")], Ok(Brings::Range { end: 150 })),
-            (206, &[("content-range", "bytes 100-199/*")], Ok(Brings::Range { end: 200 })),
-            (206, &[("content-range", "bytes 0-99/1000")], Err(Refusal::OtherRange)),
-            (206, &[("content-range", "bytes 100-299/1000")], Err(Refusal::OtherRange)),
-            (206, &[("content-range", "bytes 100-199/1001")], Err(Refusal::OtherLength)),
-            (206, &[], Err(Refusal::OtherRange)),
-            (200, &[("content-length", "1000")], Ok(Brings::Whole)),
-            (200, &[("content-length", "532"), ("content-type", "text/html")], Err(Refusal::OtherLength)),
+        let part = |first, end| Ok(Brings::Range { first, end });
+        let whole = Ok(Brings::Whole { sized: true });
+        let (other, length) = (Err(Refusal::OtherRange), Err(Refusal::OtherLength));
+        let table: [Row; 71] = [
+            (206, &[("content-range", "bytes 100-199/1000")], part(100, 200)),
+            (206, &[("content-range", "bytes 100-199/*")], part(100, 200)),
+            // however it is written
+            (206, &[("content-range", "Bytes 100-199/1000")], part(100, 200)),
+            (206, &[("content-range", "BYTES  100 - 199 / 1000 ")], part(100, 200)),
+            (206, &[("content-range", "bytes=100-199/1000")], part(100, 200)),
+            (206, &[("content-range", "bytes: 100-199/ *")], part(100, 200)),
+            (206, &[("content-range", "bytes\t100-199/1000")], part(100, 200)),
+            (206, &[("content-range", "100-199/1000")], part(100, 200)),
+            (206, &[("content-range", "lines 100-199/1000")], other),
+            (206, &[("content-range", "bytes 100-199")], other),
+            (206, &[("content-range", "bytes */1000")], other),
+            (206, &[("content-range", "bytes 199-100/1000")], other),
+            (206, &[("content-range", "bytes 100-99999999999999999999/1000")], other),
+            (206, &[("content-range", "bytes 100-18446744073709551615/*")], other),
+            (
+                206,
+                &[("content-range", "bytes 100-199/1000"), ("content-range", "bytes 100-199/1000")],
+                part(100, 200),
+            ),
+            (206, &[("content-range", "bytes 100-199/1000"), ("content-range", "bytes 0-99/1000")], other),
+            // less, more, earlier, later, elsewhere
+            (206, &[("content-range", "bytes 100-149/1000")], part(100, 150)),
+            (206, &[("content-range", "bytes 100-299/1000")], part(100, 300)),
+            (206, &[("content-range", "bytes 100-999/1000")], part(100, 1000)),
+            (206, &[("content-range", "bytes 100-1000/1000")], length),
+            (206, &[("content-range", "bytes 100-1000/*")], length),
+            (206, &[("content-range", "bytes 50-199/1000")], part(50, 200)),
+            (206, &[("content-range", "bytes 50-199/1000"), ("content-length", "150")], part(50, 200)),
+            (206, &[("content-range", "bytes 50-199/1000"), ("content-length", "100")], other),
+            (206, &[("content-range", "bytes 0-499/1000")], part(0, 500)),
+            (206, &[("content-range", "bytes 0-999/1000")], whole),
+            (206, &[("content-range", "bytes 150-199/1000"), ("content-length", "50")], part(150, 200)),
+            (206, &[("content-range", "bytes 101-199/1000"), ("content-length", "100")], other),
+            (206, &[("content-range", "bytes 0-99/1000")], other),
+            (206, &[("content-range", "bytes 200-299/1000")], other),
+            (206, &[("content-range", "bytes 100-199/1001")], length),
+            (206, &[], other),
+            (206, &[("content-length", "100")], other),
+            (206, &[("content-length", "1000")], whole),
+            // parts between boundaries
+            (206, &[("content-type", "multipart/byteranges; boundary=x")], other),
+            (206, &[("content-type", "Multipart/x"), ("content-range", "bytes 100-199/1000")], other),
+            (
+                206,
+                &[
+                    ("content-type", "multipart/x"),
+                    ("content-range", "bytes 100-199/1000"),
+                    ("content-length", "100"),
+                ],
+                part(100, 200),
+            ),
+            // a part under the status of the whole
+            (200, &[("content-range", "bytes 100-199/1000"), ("content-length", "100")], part(100, 200)),
+            (200, &[("content-range", "bytes 100-199/1000")], Ok(Brings::Whole { sized: false })),
+            (200, &[("content-range", "bytes 100-199/*"), ("content-length", "100")], length),
+            (200, &[("content-range", "bytes 0-999/1000"), ("content-length", "1000")], whole),
+            (200, &[("content-length", "1000")], whole),
+            (200, &[], Ok(Brings::Whole { sized: false })),
+            (200, &[("content-length", "532"), ("content-type", "text/html")], length),
+            // what else it says decides nothing
+            (200, &[("content-length", "1000"), ("content-type", "text/html; junk\u{fc}")], whole),
+            (200, &[("content-length", "1000"), ("etag", "W/\"x\"")], whole),
+            (200, &[("content-length", "1000"), ("content-encoding", "identity")], whole),
+            (200, &[("content-length", "1000"), ("content-encoding", "Identity")], whole),
+            (200, &[("content-length", "1000"), ("content-encoding", "")], whole),
+            (200, &[("content-length", "1000"), ("content-encoding", " , none,BINARY")], whole),
+            (200, &[("content-length", "1000"), ("content-encoding", "utf-8")], whole),
+            // coded bytes are others
             (200, &[("content-length", "1000"), ("content-encoding", "gzip")], Err(Refusal::Encoded)),
+            (
+                200,
+                &[("content-length", "1000"), ("content-encoding", "identity, GZip")],
+                Err(Refusal::Encoded),
+            ),
+            (
+                206,
+                &[
+                    ("content-range", "bytes 100-199/1000"),
+                    ("content-encoding", "none"),
+                    ("content-encoding", "Br"),
+                ],
+                Err(Refusal::Encoded),
+            ),
+            (
+                206,
+                &[("content-range", "bytes 100-199/1000"), ("content-encoding", "zstd")],
+                Err(Refusal::Encoded),
+            ),
+            (206, &[("content-range", "bytes 100-199/*"), ("content-encoding", "None")], part(100, 200)),
             (503, &[("retry-after", "7")], busy(7)),
             (503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], busy(60)),
             (503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], busy(5)),
@@ -157,10 +325,14 @@ mod tests {
             (500, &[("retry-after", "soon")], Err(Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR))),
             (403, &[("retry-after", "9")], Err(Refusal::Status(StatusCode::FORBIDDEN))),
             (404, &[], Err(Refusal::Status(StatusCode::NOT_FOUND))),
+            (416, &[("content-range", "bytes */1000")], length),
         ];
         for (status, headers, expected) in table {
-            let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            let got = read(StatusCode::from_u16(status).unwrap(), &map.collect(), (100, 200), 1000, now);
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            let got = read(StatusCode::from_u16(status).unwrap(), &map, (100, 200), 1000, now);
             assert_eq!(got, expected, "{status} {headers:?}");
         }
     }

@@ -1,7 +1,8 @@
 //! One GET of one run: ask, and decide what the answer is good for.
 //!
-//! **Invariant:** what came before a fault is kept, the beginning of a cut piece too. It sends no If-Range: a
-//! file is named by its digest, and the digest decides in the end what its bytes are.
+//! **Invariant:** what came before a fault is kept, the beginning of a cut piece too, and so is what comes beside what
+//! was asked for. It sends no If-Range: a file is named by its digest, and the digest decides in the end what its bytes
+//! are.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::Source;
-use super::answer::{self, Brings};
+use super::answer::{self, Brings, Refusal};
 use super::claims::Claims;
 use super::fault::Fault;
 use super::flow::Flow;
@@ -24,11 +25,15 @@ use super::tally::Tally;
 use crate::bandwidth::{LinkBody, Place, Purpose};
 use crate::content::{PIECE, SparseFile};
 
+/// Bytes before those that were asked for that are passed over without a thought; with more of them the answer is like
+/// one of the whole file.
+const MOST_LEAD: u64 = 1024 * 1024;
+
 /// How a run ended.
 pub(super) struct Ended {
     /// When it began.
     pub(super) begun: Instant,
-    /// Bytes that came and are kept.
+    /// Bytes that came and are of use.
     pub(super) kept: u64,
     pub(super) result: Result<(), Fault>,
 }
@@ -98,38 +103,27 @@ impl Errand<'_> {
 
     /// Takes what the answer brings.
     async fn take(&self, head: Head, body: LinkBody, scrap: Option<Scrap>) -> (u64, Result<(), Fault>) {
-        let size = self.flow.declaration.size;
-        let pieces = size.div_ceil(PIECE);
-        let first = self.run.start;
-        let (intake, end, claims, until) = match head.brings {
-            Brings::Range { end } => {
-                self.ranged();
-                let last = end.div_ceil(PIECE);
-                let intake = Intake::new(size, first * PIECE, Wanted::Run(first, last));
-                (intake, end, Claims::read(&head.headers, first, last), last)
-            }
-            Brings::Whole => match self.whole(pieces) {
-                Ok(mine) => {
-                    let until = mine.iter().rposition(|mine| *mine).map_or(0, |at| at as u64 + 1);
-                    let intake = Intake::new(size, 0, Wanted::Marked(mine));
-                    (intake, (until * PIECE).min(size), Claims::read(&head.headers, 0, pieces), until)
-                }
-                Err(fault) => {
-                    // the connection closes with the body: the rest must not cross the link
-                    drop(body);
-                    self.keep(first, scrap);
-                    return (0, Err(fault));
-                }
-            },
+        let arrangement = match head.brings {
+            Brings::Range { first, end } => self.range(&head.headers, (first, end), scrap),
+            Brings::Whole { sized } => self.whole(&head.headers, sized, scrap),
         };
-        let ranged = matches!(head.brings, Brings::Range { .. });
-        let mut tally = Tally::new(&self.flow.shared, self.run.class, self.flow.sha1(), self.source);
-        let (intake, from) = match scrap {
-            Some(scrap) if ranged => {
-                scrap.tally.into_iter().for_each(|aside| tally.take_up(aside));
-                (intake.resuming(scrap.bytes), scrap.from)
+        let Arrangement { intake, end, claims, leaves, keeps_scrap, is_late, scrap } = match arrangement {
+            Ok(arrangement) => arrangement,
+            Err((fault, scrap)) => {
+                // the connection closes with the body: the rest must not cross the link
+                drop(body);
+                self.keep(self.run.start, scrap);
+                return (0, Err(fault));
             }
-            _ => (intake, Vec::new()),
+        };
+        let mut tally = Tally::new(&self.flow.shared, self.run.class, self.flow.sha1(), self.source);
+        let (intake, from, begun) = match scrap {
+            Some(scrap) => {
+                scrap.tally.into_iter().for_each(|aside| tally.take_up(aside));
+                let begun = scrap.bytes.len() as u64;
+                (intake.resuming(scrap.bytes), scrap.from, begun)
+            }
+            None => (intake, Vec::new(), 0),
         };
         let target = Target {
             flow: self.flow,
@@ -141,10 +135,50 @@ impl Errand<'_> {
             damaged: 0,
             from,
             tally,
+            stored: 0,
         };
-        // what a source without ranges sends is all needed some day, and would begin anew
-        let leaves = ranged.then_some(until);
-        Incoming { target, intake, end, leaves, kept: 0 }.receive(body).await
+        let incoming = Incoming { target, intake, end, leaves, keeps_scrap, begun, came: 0 };
+        let (kept, result) = incoming.receive(body).await;
+        // what was asked for first did not come
+        let result = if is_late { result.and(Err(Refusal::OtherRange.into())) } else { result };
+        (kept, result)
+    }
+
+    /// A part of the file: the run's own pieces, and what comes beside them and is wanted.
+    fn range(&self, headers: &HeaderMap, (first, end): (u64, u64), scrap: Option<Scrap>) -> Arranged {
+        let size = self.flow.declaration.size;
+        let start = self.start(scrap.as_ref());
+        let lead = start.saturating_sub(first);
+        if lead > MOST_LEAD && self.flow.refuses_lead(self.index) {
+            return Err((Fault::Unranged, scrap));
+        }
+        self.ranged();
+        let whole = |end: u64| if end == size { end.div_ceil(PIECE) } else { end / PIECE };
+        let brought = (first.div_ceil(PIECE), whole(end));
+        let Some((from, to)) = self.flow.stretch(self.id, self.file, brought) else {
+            return Err((Fault::Stopping, scrap));
+        };
+        let from = if first > start { from.max(brought.0) } else { from };
+        // the last piece may only begin here
+        let until = to.min(end.div_ceil(PIECE));
+        if from >= until {
+            return Err((Refusal::OtherRange.into(), scrap));
+        }
+        let stop = end.min(to * PIECE);
+        let intake = |at: u64| Intake::new(size, at, Wanted::Run(from, until)).until(stop);
+        let (intake, scrap) = match scrap {
+            Some(scrap) if first > start => {
+                self.keep(self.run.start, Some(scrap));
+                (intake(first), None)
+            }
+            // its piece comes whole
+            Some(_) if first <= self.run.start * PIECE => (intake(first), None),
+            Some(scrap) => (intake(self.run.start * PIECE).skipping(lead), Some(scrap)),
+            None => (intake(first), None),
+        };
+        let claims = Claims::read(headers, first / PIECE, end.div_ceil(PIECE));
+        let is_late = first > start;
+        Ok(Arrangement { intake, end: stop, claims, leaves: Some(until), keeps_scrap: true, is_late, scrap })
     }
 
     fn keep(&self, piece: u64, scrap: Option<Scrap>) {
@@ -163,8 +197,30 @@ impl Errand<'_> {
         }
     }
 
+    /// The whole file: what is missing of it. What was kept of the run's first piece comes again.
+    fn whole(&self, headers: &HeaderMap, sized: bool, scrap: Option<Scrap>) -> Arranged {
+        let size = self.flow.declaration.size;
+        let pieces = size.div_ceil(PIECE);
+        let mine = match self.marks(pieces) {
+            Ok(mine) => mine,
+            Err(fault) => return Err((fault, scrap)),
+        };
+        let until = mine.iter().rposition(|mine| *mine).map_or(0, |at| at as u64 + 1);
+        Ok(Arrangement {
+            intake: Intake::new(size, 0, Wanted::Marked(mine)),
+            end: (until * PIECE).min(size),
+            claims: Claims::read(headers, 0, pieces),
+            // what a source without ranges sends is all needed some day, and would begin anew
+            leaves: None,
+            // what has no length and ends early may be a page about something else
+            keeps_scrap: sized,
+            is_late: false,
+            scrap: None,
+        })
+    }
+
     /// The source sends the whole file, whatever was asked: which pieces to take of it.
-    fn whole(&self, pieces: u64) -> Result<Vec<bool>, Fault> {
+    fn marks(&self, pieces: u64) -> Result<Vec<bool>, Fault> {
         if self.run.start == 0 && self.run.end == pieces {
             return Ok((0..pieces).map(|piece| !self.file.holds_piece(piece)).collect());
         }
@@ -175,6 +231,25 @@ impl Errand<'_> {
         self.flow.widen(self.id, self.file).ok_or(Fault::OnItsWay)
     }
 }
+
+/// How an answer is taken.
+struct Arrangement {
+    intake: Intake,
+    /// Where it ends.
+    end: u64,
+    claims: Claims,
+    /// Up to which piece it may be broken off when nobody wants the rest; `None` when it is not.
+    leaves: Option<u64>,
+    /// Whether the beginning of a piece in which it ends is kept.
+    keeps_scrap: bool,
+    /// It begins behind what was asked for.
+    is_late: bool,
+    /// The beginning of its first piece.
+    scrap: Option<Scrap>,
+}
+
+/// How it is taken, or why it is not, with what was kept for it.
+type Arranged = Result<Arrangement, (Fault, Option<Scrap>)>;
 
 /// What the head of an answer said.
 struct Head {

@@ -15,7 +15,11 @@ pub(super) struct Intake {
     size: u64,
     /// Where the next byte belongs.
     at: u64,
+    /// Where the stream ends, whatever else comes.
+    end: u64,
     wanted: Wanted,
+    /// Bytes that come before the next one and are passed over.
+    skip: u64,
     unfinished: Vec<u8>,
     ready: Vec<Piece>,
 }
@@ -40,9 +44,9 @@ impl Wanted {
 }
 
 impl Intake {
-    /// For a stream whose first byte belongs at `at`, the beginning of a piece.
+    /// For a stream whose first byte belongs at `at`; within a piece, that piece is not among the wanted ones.
     pub(super) fn new(size: u64, at: u64, wanted: Wanted) -> Self {
-        Self { size, at, wanted, unfinished: Vec::new(), ready: Vec::new() }
+        Self { size, at, end: size, wanted, skip: 0, unfinished: Vec::new(), ready: Vec::new() }
     }
 
     /// The same when the first piece has begun with these bytes: the stream brings its rest.
@@ -52,18 +56,34 @@ impl Intake {
         self
     }
 
+    /// The same when only what is before `end` belongs to the file.
+    pub(super) fn until(mut self, end: u64) -> Self {
+        self.end = end.min(self.size);
+        self
+    }
+
+    /// The same when the stream begins so many bytes earlier.
+    pub(super) fn skipping(mut self, bytes: u64) -> Self {
+        self.skip = bytes;
+        self
+    }
+
     /// The piece that is not whole yet, with its beginning; empty when none has begun.
     pub(super) fn unfinished(&mut self) -> Piece {
         let begun = std::mem::take(&mut self.unfinished);
         (self.at.saturating_sub(1) / PIECE, begun)
     }
 
-    /// Takes bytes in; what is beyond the file's end is left out.
+    /// Takes bytes in; what is beyond the stream's end is left out.
     pub(super) fn push(&mut self, mut bytes: Bytes) {
-        while !bytes.is_empty() && self.at < self.size {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        drop(bytes.split_to(skipped));
+        self.skip -= skipped as u64;
+        while !bytes.is_empty() && self.at < self.end {
             let piece = self.at / PIECE;
             let end = ((piece + 1) * PIECE).min(self.size);
-            let part = bytes.split_to(usize::try_from(end - self.at).unwrap_or(usize::MAX).min(bytes.len()));
+            let take = usize::try_from(end.min(self.end) - self.at).unwrap_or(usize::MAX);
+            let part = bytes.split_to(take.min(bytes.len()));
             self.at += part.len() as u64;
             if !self.wanted.has(piece) {
                 continue;
@@ -133,6 +153,28 @@ mod tests {
             intake.take().into_iter().map(|(at, bytes)| (at, bytes.len(), bytes[50])).collect();
         assert_eq!(pieces, [(2, 65_536, 2), (3, 65_536, 3)]);
         assert!(intake.unfinished().1.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_begins_earlier_gives_the_same_pieces() {
+        // within a piece before the wanted ones
+        let mut intake = Intake::new(4 * PIECE, 100, Wanted::Run(1, 3));
+        feed(&mut intake, 100, 4 * PIECE, 9_999);
+        assert_eq!(
+            intake.take().iter().map(|(at, bytes)| (*at, bytes[0])).collect::<Vec<_>>(),
+            [(1, 1), (2, 2)]
+        );
+        assert!(intake.unfinished().1.is_empty());
+        // what is beyond its end is no part of it
+        let mut intake = Intake::new(4 * PIECE, 0, Wanted::Run(0, 3)).until(PIECE + 10);
+        feed(&mut intake, 0, 2 * PIECE, 9_999);
+        assert_eq!((intake.take().len(), intake.at(), intake.unfinished().1.len()), (1, PIECE + 10, 10));
+        // within a piece that has begun
+        let mut intake =
+            Intake::new(4 * PIECE, PIECE, Wanted::Run(1, 2)).resuming(vec![1; 500]).skipping(300);
+        feed(&mut intake, PIECE + 200, 2 * PIECE, 7);
+        assert_eq!(intake.take(), [(1, vec![1; 65_536])]);
+        assert_eq!(intake.at(), 2 * PIECE);
     }
 
     #[test]

@@ -222,6 +222,20 @@ impl Flow {
         waste && (health.unranged(index) < tries || health.has_other(index))
     }
 
+    /// The same for one that begins far before what it was asked for.
+    pub(super) fn refuses_lead(&self, index: usize) -> bool {
+        let state = locked(&self.state);
+        let tries = if state.plan.readers() > 0 { UNRANGED_READER } else { UNRANGED_QUEUE };
+        state.health.as_ref().is_some_and(|health| health.unranged(index) < tries || health.has_other(index))
+    }
+
+    /// An answer brings more pieces than its run asked for: those that it may take.
+    pub(super) fn stretch(&self, id: u64, file: &SparseFile, brought: (u64, u64)) -> Option<(u64, u64)> {
+        let mut state = locked(&self.state);
+        let State { plan, scraps, .. } = &mut *state;
+        plan.stretch(id, &InStore { file, scraps }, brought)
+    }
+
     /// A source sends the whole file: which pieces the run `id` may take. `None` when the whole is on its
     /// way already.
     pub(super) fn widen(&self, id: u64, file: &SparseFile) -> Option<Vec<bool>> {
@@ -301,6 +315,10 @@ impl State {
 
     /// None of the known addresses leads to the file.
     fn nobody(&mut self, sha1: Sha1Digest, now: Instant) -> Step {
+        // what still runs may deliver, and looks again when it ends
+        if self.plan.under_way() > 0 {
+            return self.end();
+        }
         match self.renewal {
             Renewal::Possible => {
                 self.renewal = Renewal::UnderWay;

@@ -310,6 +310,28 @@ impl Plan {
         (0..pieces).map(|piece| !held.holds(piece)).collect()
     }
 
+    /// An answer brings pieces `first..end`, more than the run `id` asked for: it takes those that join it, are missing
+    /// and wanted, and under way nowhere else. The answer is what the run has now.
+    pub(super) fn stretch(
+        &mut self,
+        id: u64,
+        held: &impl Held,
+        (first, end): (u64, u64),
+    ) -> Option<(u64, u64)> {
+        let own = self.under_way.iter().position(|(under_way, _)| *under_way == id)?;
+        let joins = |piece: u64| {
+            let wanted = |interest: &Interest| (interest.next..interest.end).contains(&piece);
+            let free = !held.holds(piece) && !held.has_begun(piece) && !self.is_under_way(piece);
+            free && self.interests.values().any(wanted)
+        };
+        let run = self.under_way.get(own)?.1;
+        let before = (first..run.start).rev().take_while(|piece| joins(*piece)).count() as u64;
+        let behind = (run.end..end.max(run.end)).take_while(|piece| joins(*piece)).count() as u64;
+        let (_, run) = self.under_way.get_mut(own)?;
+        (run.start, run.end) = (run.start - before, run.end + behind);
+        Some((run.start, run.end))
+    }
+
     /// Whether some run covers more than a window: the whole file is on its way.
     pub(super) fn is_whole_under_way(&self) -> bool {
         self.under_way.iter().any(|(_, run)| run.end - run.start > WINDOW * 2)
@@ -394,6 +416,26 @@ mod tests {
         assert_eq!(take(&mut plan, &held), Some((0, 4)));
         assert_eq!(take(&mut plan, &held), Some((8, 20)));
         assert_eq!(take(&mut plan, &held), None);
+    }
+
+    #[test]
+    fn what_comes_unasked_is_taken_while_it_is_wanted_and_nowhere_else_on_its_way() {
+        let mut plan = Plan::default();
+        let mut held = Pieces((0..4).collect());
+        plan.add(bytes(0, 40 * PIECE), Wish::own(Class::Normal));
+        let (first, _) = plan.next(&held, 4).unwrap();
+        let (second, run) = plan.next(&held, 4).unwrap();
+        assert_eq!((run.start, run.end), (8, 12));
+        assert_eq!(plan.stretch(first, &held, (0, 60)), Some((4, 8)), "the next is on its way");
+        plan.ended(first);
+        held.0.insert(30);
+        assert_eq!(plan.stretch(second, &held, (5, 60)), Some((5, 30)));
+        assert_eq!(plan.stretch(first, &held, (0, 60)), None);
+        plan.ended(second);
+        held.0.extend(0..40);
+        held.0.remove(&39);
+        let (last, _) = plan.next(&held, 4).unwrap();
+        assert_eq!(plan.stretch(last, &held, (30, 60)), Some((39, 40)), "nobody wants more");
     }
 
     #[test]

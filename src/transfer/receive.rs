@@ -50,6 +50,8 @@ pub(super) struct Target<'a> {
     /// Who sent the beginning of the first piece.
     pub(super) from: Vec<String>,
     pub(super) tally: Tally,
+    /// Bytes that are held and were not before.
+    pub(super) stored: u64,
 }
 
 /// A body on its way to its target.
@@ -60,8 +62,12 @@ pub(super) struct Incoming<'a> {
     pub(super) end: u64,
     /// Up to which piece it may be broken off when nobody wants the rest; `None` when it is not.
     pub(super) leaves: Option<u64>,
+    /// Whether the beginning of a piece in which it ends is kept.
+    pub(super) keeps_scrap: bool,
+    /// Bytes of its first piece that were there before.
+    pub(super) begun: u64,
     /// Bytes that came.
-    pub(super) kept: u64,
+    pub(super) came: u64,
 }
 
 /// How fast bytes come.
@@ -80,19 +86,21 @@ impl Pace {
 }
 
 impl Incoming<'_> {
-    /// Reads the body to its end, storing pieces as they become whole: the bytes that came, and how it ended.
+    /// Reads the body to its end, storing pieces as they become whole: the bytes that are of use, and how it ended.
     pub(super) async fn receive(mut self, mut body: LinkBody) -> (u64, Result<(), Fault>) {
         let result = self.read(&mut body).await;
         drop(body);
         let (piece, begun) = self.intake.unfinished();
-        if result.is_err() && !begun.is_empty() {
+        let mut kept = self.target.stored;
+        if self.keeps_scrap && !begun.is_empty() {
+            kept += (begun.len() as u64).saturating_sub(self.begun);
             let mut from = std::mem::take(&mut self.target.from);
             from.push(self.target.url.to_owned());
             let tally = Some(self.target.tally.set_aside(begun.len()));
             locked(&self.target.flow.state).scraps.keep(piece, Scrap { bytes: begun, from, tally });
         }
-        self.target.flow.shared.origins.received(self.target.url, self.kept);
-        (self.kept, result)
+        self.target.flow.shared.origins.received(self.target.url, self.came);
+        (kept, result)
     }
 
     async fn read(&mut self, body: &mut LinkBody) -> Result<(), Fault> {
@@ -122,7 +130,7 @@ impl Incoming<'_> {
                 Some(Some(Ok(frame))) => {
                     if let Ok(bytes) = frame.into_data() {
                         pace.bytes += bytes.len() as u64;
-                        self.kept += bytes.len() as u64;
+                        self.came += bytes.len() as u64;
                         self.target.tally.came(bytes.len());
                         self.intake.push(bytes);
                     }
@@ -150,10 +158,15 @@ impl Incoming<'_> {
         let size = self.target.flow.declaration.size;
         if self.leaves.is_some() || self.end == size {
             // an end that does not come at once is not waited for
-            tokio::select! {
+            let more = tokio::select! {
                 biased;
-                _ = body.frame() => {}
-                () = tokio::task::yield_now() => {}
+                more = body.frame() => more,
+                () = tokio::task::yield_now() => None,
+            };
+            if let Some(Ok(Ok(bytes))) = more.map(|more| more.map(http_body::Frame::into_data)) {
+                // it has crossed the link
+                self.came += bytes.len() as u64;
+                self.target.tally.came(bytes.len());
             }
         }
     }
@@ -164,7 +177,7 @@ impl Incoming<'_> {
         let Some(until) = self.leaves else { return Ok(()) };
         let took = self.target.flow.shared.clock.instant().duration_since(since);
         let left = (until * PIECE).saturating_sub(self.intake.at());
-        if took.as_millis() * u128::from(left) <= AT_ONCE.as_millis() * u128::from(self.kept) {
+        if took.as_millis() * u128::from(left) <= AT_ONCE.as_millis() * u128::from(self.came) {
             return Ok(());
         }
         let plan = &locked(&self.target.flow.state).plan;
@@ -212,6 +225,7 @@ impl Target<'_> {
         let (result, fresh) = written.await.map_err(|_join| Fault::Stopping)?;
         self.room.used(bytes);
         for range in fresh {
+            self.stored += range.len();
             self.tally.stored(range);
         }
         if !self.from.is_empty() {

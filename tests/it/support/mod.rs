@@ -12,4 +12,5 @@
 pub mod bad_link;
 pub mod client;
 pub mod origin;
+pub mod raw_origin;
 pub mod world;

@@ -1,23 +1,33 @@
 //! A site under test: store, transfers and the files service on a free port, against an [`Origin`].
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Requester};
+use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Requester};
 use tailwater::content::{self, FileState, Store};
 use tailwater::domain::{ByteCount, FileDeclaration, Rate, Sha1Digest};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::serve::{Answer, Listener, ListenerConfig, Peer, Request, Response, files};
-use tailwater::transfer::{self, Handle, Policy, Source, Sources, SourcesFuture};
+use tailwater::transfer::{self, Came, Handle, Policy, Source, Sources, SourcesFuture};
 
 use super::client::Client;
 use super::origin::Origin;
 
-/// What metadata would say: files and their addresses.
+/// What metadata would say: files and their addresses. It keeps an account of what came.
 #[derive(Clone, Default)]
-pub struct Known(Arc<Mutex<Vec<Declared>>>);
+pub struct Known(Arc<Mutex<Vec<Declared>>>, Arc<Mutex<HashMap<Sha1Digest, Account>>>);
+
+/// What came of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Bytes that were stored, those that were stored again counted again.
+    pub stored: u64,
+    /// Bytes of no use.
+    pub wasted: u64,
+}
 
 type Declared = (FileDeclaration, Vec<String>);
 
@@ -26,6 +36,10 @@ impl Known {
         let mut known = self.0.lock().unwrap();
         known.retain(|(other, _)| other.sha1 != file.sha1);
         known.push((file.clone(), urls.to_vec()));
+    }
+
+    pub fn account(&self, file: &FileDeclaration) -> Account {
+        self.1.lock().unwrap().get(&file.sha1).copied().unwrap_or_default()
     }
 }
 
@@ -36,6 +50,15 @@ impl files::KnownFiles for Known {
 }
 
 impl Sources for Known {
+    fn came(&self, _class: Class, sha1: Sha1Digest, _origin: &Arc<str>, came: Came) {
+        let mut accounts = self.1.lock().unwrap();
+        let account = accounts.entry(sha1).or_default();
+        match came {
+            Came::Stored(range) => account.stored += range.len(),
+            Came::Wasted(bytes) => account.wasted += bytes,
+        }
+    }
+
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
         Box::pin(async move {
             let known = self.0.lock().unwrap();
