@@ -61,8 +61,9 @@ impl Fault {
 
     /// Whether it counts towards giving up for a while.
     pub(super) fn counts(&self) -> bool {
-        // how long an outage lasts is the server's affair, and is watched for all files together
-        !matches!(self.blame(), Some(Blame::Unreachable | Blame::Unranged))
+        // how long an outage lasts is the server's affair, and is watched for all files together; refusals are counted
+        // for each source
+        !matches!(self.blame(), Some(Blame::Unreachable | Blame::Unranged | Blame::Unfit | Blame::Gone))
             && !matches!(self, Self::OnItsWay | Self::Unwanted)
             && !self.is_spent()
     }

@@ -297,9 +297,10 @@ impl Flow {
     pub(super) fn landed(self: &Arc<Self>, file: &Arc<SparseFile>, index: usize, pieces: Range<u64>) {
         let complete = {
             let mut state = locked(&self.state);
-            state.progress = self.shared.clock.instant();
+            let now = self.shared.clock.instant();
+            state.progress = now;
             if let Some(health) = &mut state.health {
-                health.delivered(index);
+                health.delivered(index, now);
             }
             let keys: Vec<_> =
                 state.waiters.range((pieces.start, 0)..(pieces.end, 0)).map(|(key, _)| *key).collect();

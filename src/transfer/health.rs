@@ -1,8 +1,9 @@
 //! How the sources of one file behave, and which to ask next. Pure: the time is given.
 //!
 //! **Invariant:** a dearer source is asked only while no cheaper one does well; among equals the sources' own order
-//! is kept, and one whose bytes did not match goes behind all others. It never gives a source up for good: that is for
-//! the next attempt to find out.
+//! is kept, and one whose bytes did not match goes behind all others. One odd answer gives no source up: it is asked
+//! again after a pause, a few times, more often when some of the file came from it. It never gives a source up for good:
+//! that is for the next attempt to find out.
 
 use std::time::Duration;
 
@@ -31,6 +32,22 @@ const MAX_TROUBLE: u32 = 3;
 
 /// Who asks to be left alone for longer is not waited for while a dearer source is there.
 const LONG_BUSY: Duration = Duration::from_secs(10);
+
+/// Refusals of a source, less one for each delivery, after which it is given up: one that has not delivered yet is soon,
+/// so that who asks for what nobody has is told so at once.
+const MAX_REFUSALS: u32 = 3;
+
+/// The same for one that has delivered: within about three seconds.
+const MAX_REFUSALS_PROVEN: u32 = 7;
+
+/// The same for an address with a signature, which may have expired: a new one is asked for instead.
+const MAX_REFUSALS_SIGNED: u32 = 2;
+
+/// The pause after a first refusal; it doubles with each further one.
+const FIRST_REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest such pause.
+const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(2);
 
 /// Sources kept for a file.
 const MAX_SOURCES: usize = 16;
@@ -71,6 +88,14 @@ struct Entry {
     unfit: bool,
     gone: bool,
     used: bool,
+    /// Some of the file came from it.
+    proven: bool,
+    /// The upstream said again that this is an address of the file.
+    renewed: bool,
+    /// Answers that there is nothing to be had, less one for each delivery since.
+    refusals: u32,
+    /// Rests from one until then, whatever runs that began before deliver.
+    refused_until: Option<Instant>,
     lied: u32,
     /// Failures in a row that nobody asked for.
     trouble: u32,
@@ -81,7 +106,34 @@ struct Entry {
 impl Entry {
     /// From when on it may be asked.
     fn free_at(&self, closed: Option<Closed>) -> Option<Instant> {
-        self.until.max(closed.map(|closed| closed.until))
+        self.until.max(self.refused_until).max(closed.map(|closed| closed.until))
+    }
+
+    /// Refusals after which it is given up.
+    fn most_refusals(&self) -> u32 {
+        match self.proven {
+            // an address with a query is signed for a time
+            _ if self.is_signed() && !self.renewed => MAX_REFUSALS_SIGNED,
+            true => MAX_REFUSALS_PROVEN,
+            false => MAX_REFUSALS,
+        }
+    }
+
+    fn is_signed(&self) -> bool {
+        self.source.url.contains('?')
+    }
+
+    /// It says that there is nothing to be had.
+    fn refuses(&mut self, is_gone: bool, now: Instant, spread: f64) {
+        // of several requests that are refused together, the first tells it all
+        if self.refused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let doubled = FIRST_REFUSED_PAUSE * 2_u32.saturating_pow(self.refusals.min(16));
+        self.refused_until = Some(now + doubled.min(LONGEST_REFUSED_PAUSE).mul_f64(spread));
+        self.refusals += 1;
+        self.unfit = self.refusals >= self.most_refusals();
+        self.gone = is_gone && !self.is_signed();
     }
 
     /// Whether it makes a dearer source, or a last resort, unnecessary.
@@ -107,6 +159,10 @@ impl Health {
             unfit: false,
             gone: false,
             used: false,
+            proven: false,
+            renewed: false,
+            refusals: 0,
+            refused_until: None,
             lied: 0,
             trouble: 0,
             unranged: 0,
@@ -141,7 +197,9 @@ impl Health {
         let fit = self.usable(now, closed);
         let ready =
             fit.iter().filter(|(_, entry, closed)| entry.free_at(*closed).is_none_or(|until| until <= now));
-        let order = |entry: &Entry| (entry.lied, entry.source.cost, entry.trouble >= MAX_TROUBLE);
+        let order = |entry: &Entry| {
+            (entry.lied, entry.source.cost, entry.trouble >= MAX_TROUBLE || entry.refusals > 0)
+        };
         if let Some((index, ..)) = ready.min_by_key(|(index, entry, _)| (order(entry), *index)) {
             return Pick::Now(*index);
         }
@@ -183,7 +241,12 @@ impl Health {
         for entry in Self::new(sources).0 {
             let known = self.0.iter().position(|old| old.source.url == entry.source.url);
             match known {
-                Some(index) => self.0[index].source.headers = entry.source.headers,
+                Some(index) => {
+                    let known = &mut self.0[index];
+                    known.source.headers = entry.source.headers;
+                    known.renewed = true;
+                    known.unfit &= known.refusals >= known.most_refusals();
+                }
                 None if self.0.len() < 2 * MAX_SOURCES => self.0.push(entry),
                 None => {}
             }
@@ -215,11 +278,16 @@ impl Health {
     }
 
     /// Pieces came from it.
-    pub(super) fn delivered(&mut self, index: usize) {
+    pub(super) fn delivered(&mut self, index: usize, now: Instant) {
         if let Some(entry) = self.0.get_mut(index) {
-            entry.used = true;
+            (entry.used, entry.proven) = (true, true);
             (entry.failures, entry.trouble) = (0, 0);
             entry.until = None;
+            // what was on its way before a refusal does not shorten its pause
+            if entry.refused_until.is_none_or(|until| until <= now) {
+                entry.refusals = entry.refusals.saturating_sub(1);
+            }
+            entry.unfit &= entry.refusals >= entry.most_refusals();
         }
     }
 
@@ -240,17 +308,15 @@ impl Health {
     /// A request to it failed. `jitter` in 0..=1 spreads those who wait for the same source.
     pub(super) fn failed(&mut self, index: usize, blame: Blame, now: Instant, jitter: f64) {
         let Some(entry) = self.0.get_mut(index) else { return };
+        let spread = 0.5 + jitter.clamp(0.0, 1.0) / 2.0;
         if matches!(blame, Blame::Unfit | Blame::Gone) {
-            // an address with a query is signed for a time, and may only have expired
-            let signed = entry.source.url.contains('?');
-            (entry.unfit, entry.gone) = (true, blame == Blame::Gone && !signed);
+            entry.refuses(blame == Blame::Gone, now, spread);
             return;
         }
         // of several requests that fail together, the first tells it all
         if entry.until.is_some_and(|until| until > now) {
             return;
         }
-        let spread = 0.5 + jitter.clamp(0.0, 1.0) / 2.0;
         let doubled = FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16));
         let pause = doubled.min(LONGEST_PAUSE).mul_f64(spread);
         match blame {
@@ -308,6 +374,19 @@ mod tests {
         health.pick(now, |_| None)
     }
 
+    /// Refusals until it is given up.
+    fn refuse(health: &mut Health, index: usize, blame: Blame, now: Instant) -> u32 {
+        let mut at = now;
+        for count in 1..20 {
+            health.failed(index, blame, at, 1.0);
+            if health.0[index].unfit {
+                return count;
+            }
+            at += LONGEST_REFUSED_PAUSE;
+        }
+        panic!("it is never given up");
+    }
+
     #[test]
     fn a_source_in_trouble_rests_and_the_next_is_asked() {
         let (mut health, now) = (two(), Instant::now());
@@ -331,16 +410,16 @@ mod tests {
         }
         assert_eq!(pick(&health, at), Pick::Now(1));
         assert_eq!(pick(&health, at + LONGEST_PAUSE), Pick::Now(0), "it is tried again by itself");
-        health.delivered(0);
+        health.delivered(0, now);
         health.failed(0, Blame::Busy(Duration::from_mins(1)), at, 0.0);
         assert_eq!(pick(&health, at), Pick::Now(1), "a long pause is not waited for");
-        health.delivered(0);
+        health.delivered(0, now);
         let down = |url: &str| {
             url.starts_with("http://b").then_some(Closed { until: at + LONGEST_PAUSE, known: true })
         };
         assert_eq!(health.pick(at, down), Pick::Now(1));
         assert_eq!(health.down_until(down), None);
-        health.failed(1, Blame::Unfit, at, 0.0);
+        refuse(&mut health, 1, Blame::Unfit, at);
         assert_eq!(health.pick(at, down), Pick::At(at + LONGEST_PAUSE));
         assert_eq!(health.down_until(down), Some(at + LONGEST_PAUSE));
     }
@@ -348,7 +427,7 @@ mod tests {
     #[test]
     fn pauses_grow_and_asked_ones_are_kept() {
         let (mut health, now) = (two(), Instant::now());
-        health.failed(1, Blame::Unfit, now, 0.0);
+        refuse(&mut health, 1, Blame::Unfit, now);
         health.failed(0, Blame::Trouble, now, 1.0);
         let later = now + FIRST_PAUSE;
         health.failed(0, Blame::Trouble, later, 1.0);
@@ -361,7 +440,7 @@ mod tests {
     #[test]
     fn whoever_sent_wrong_bytes_goes_behind_the_others() {
         let (mut health, now) = (two(), Instant::now());
-        health.delivered(0);
+        health.delivered(0, now);
         assert_eq!(health.lied(), ["http://a/x"]);
         assert_eq!(pick(&health, now), Pick::Now(1));
         health.contributed(&["http://b/x".to_owned()]);
@@ -385,11 +464,11 @@ mod tests {
             at += Duration::from_mins(1);
         }
         assert_eq!(pick(&health, at - Duration::from_mins(1)), Pick::Now(1), "while the first rests");
-        health.delivered(0);
+        health.delivered(0, now);
         health.failed(0, Blame::Trouble, at, 1.0);
         assert!(matches!(pick(&health, at), Pick::At(_)));
         let mut health = Health::new(sources);
-        health.failed(0, Blame::Unfit, now, 0.0);
+        refuse(&mut health, 0, Blame::Unfit, now);
         assert_eq!(pick(&health, now), Pick::Now(1));
     }
 
@@ -407,7 +486,7 @@ mod tests {
         assert!(soonest >= now + minute && soonest < now + minute + LONGEST_PAUSE, "{:?}", soonest - now);
         assert_eq!(health.resting_until(now + hour, |_| None), None, "it is over");
         // who does not have the file at all does not count
-        health.failed(1, Blame::Gone, now, 0.0);
+        refuse(&mut health, 1, Blame::Gone, now);
         assert!(resting(&health).unwrap() > now + minute + LONGEST_PAUSE);
         // a server of which it is not known whether it is back leaves all open
         let probed = |known| move |_: &str| Some(Closed { until: now + minute, known });
@@ -444,8 +523,8 @@ mod tests {
     #[test]
     fn addresses_that_are_told_anew_are_asked_and_the_old_ones_stay() {
         let (mut health, now) = (two(), Instant::now());
-        health.failed(0, Blame::Unfit, now, 0.0);
-        health.failed(1, Blame::Gone, now, 0.0);
+        refuse(&mut health, 0, Blame::Unfit, now);
+        refuse(&mut health, 1, Blame::Gone, now);
         assert_eq!((pick(&health, now), health.is_gone()), (Pick::Nobody, false));
         health.renew(sources([10, 10]));
         assert_eq!(pick(&health, now), Pick::Nobody, "the same addresses are no news");
@@ -454,10 +533,61 @@ mod tests {
     }
 
     #[test]
+    fn one_odd_answer_gives_no_source_up() {
+        let now = Instant::now();
+        for blame in [Blame::Gone, Blame::Unfit] {
+            let mut health = Health::new(sources([1, 1]).drain(..1).collect());
+            health.failed(0, blame, now, 1.0);
+            // three more that were on their way tell nothing new
+            (0..3).for_each(|_| health.failed(0, blame, now, 1.0));
+            assert_eq!(pick(&health, now), Pick::At(now + FIRST_REFUSED_PAUSE));
+            health.delivered(0, now);
+            assert_eq!(pick(&health, now), Pick::At(now + FIRST_REFUSED_PAUSE), "what ran before delivers");
+            let later = now + FIRST_REFUSED_PAUSE;
+            assert_eq!(pick(&health, later), Pick::Now(0));
+            health.delivered(0, later);
+            assert_eq!(health.0[0].refusals, 0);
+        }
+    }
+
+    #[test]
+    fn a_source_that_goes_on_refusing_is_given_up_soon() {
+        let now = Instant::now();
+        let one = |url: &str| Health::new(vec![Source::from(url.to_owned())]);
+        let (mut new, mut proven, mut signed) = (one("http://a/x"), one("http://a/x"), one("http://a/x?s=1"));
+        proven.delivered(0, now);
+        assert_eq!(refuse(&mut new, 0, Blame::Gone, now), MAX_REFUSALS);
+        assert_eq!(refuse(&mut proven, 0, Blame::Gone, now), MAX_REFUSALS_PROVEN);
+        assert_eq!(refuse(&mut signed, 0, Blame::Gone, now), MAX_REFUSALS_SIGNED);
+        assert!(new.is_gone() && proven.is_gone() && !signed.is_gone());
+        // the upstream stands by its address
+        signed.renew(vec![Source::from("http://a/x?s=1".to_owned())]);
+        assert_eq!(pick(&signed, now + Duration::from_mins(1)), Pick::Now(0));
+        signed.failed(0, Blame::Gone, now + Duration::from_mins(1), 1.0);
+        assert_eq!(pick(&signed, now + Duration::from_mins(1)), Pick::Nobody);
+        // another run of it delivers all the same
+        proven.delivered(0, now + Duration::from_mins(1));
+        assert_eq!(pick(&proven, now + Duration::from_mins(1)), Pick::Now(0));
+    }
+
+    #[test]
+    fn among_equals_the_one_that_does_not_refuse_is_asked() {
+        let (mut health, now) = (two(), Instant::now());
+        health.failed(0, Blame::Gone, now, 1.0);
+        assert_eq!(pick(&health, now + Duration::from_mins(1)), Pick::Now(1));
+        // a dearer one waits until the cheaper is given up
+        let mut health = Health::new(sources([1, 50]));
+        health.failed(0, Blame::Gone, now, 1.0);
+        assert_eq!(pick(&health, now), Pick::At(now + FIRST_REFUSED_PAUSE));
+        assert_eq!(refuse(&mut health, 0, Blame::Gone, now + Duration::from_secs(9)), MAX_REFUSALS - 1);
+        assert_eq!(pick(&health, now), Pick::Now(1));
+    }
+
+    #[test]
     fn when_nobody_has_it_nobody_is_asked() {
         let (mut health, now) = (two(), Instant::now());
-        health.failed(0, Blame::Unfit, now, 0.0);
-        health.failed(1, Blame::Unfit, now, 0.0);
+        refuse(&mut health, 0, Blame::Unfit, now);
+        refuse(&mut health, 1, Blame::Unfit, now);
         assert_eq!(pick(&health, now), Pick::Nobody);
         assert_eq!(pick(&Health::new(Vec::new()), now), Pick::Nobody);
     }
