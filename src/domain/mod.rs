@@ -6,6 +6,7 @@
 
 mod approval;
 mod bytes;
+mod content_path;
 mod digest;
 mod ids;
 mod phrase;
@@ -14,6 +15,7 @@ mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
+pub use content_path::ContentPath;
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
 pub use ids::{
     ApprovalId, ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity,

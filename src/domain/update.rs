@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sha1Digest, Sha256Digest, UpdateId, UpdateIdentity};
+use super::{ContentPath, Sha1Digest, Sha256Digest, UpdateId, UpdateIdentity};
 
 /// `Properties/@UpdateType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,17 +89,7 @@ pub struct FileDeclaration {
 impl FileDeclaration {
     /// The extension with its dot (`.cab`), as in the `/Content/` address; empty when the name has none.
     pub fn extension(&self) -> &str {
-        match self.name.rfind('.') {
-            Some(dot)
-                if dot + 1 < self.name.len()
-                    && self.name[dot + 1..]
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') =>
-            {
-                &self.name[dot..]
-            }
-            _ => "",
-        }
+        ContentPath::of(self.sha1, &self.name).extension
     }
 
     /// Whether agents take ranges of it and hardly ever the whole: express payloads (`.psf`) hold the differences from
@@ -109,11 +99,9 @@ impl FileDeclaration {
             || self.extension().eq_ignore_ascii_case(".psf")
     }
 
-    /// The path below the server's root: `/Content/<last byte>/<SHA-1><extension>`, hex in upper case
-    /// ([MS-WUSP] note 56).
+    /// The path below the server's root, percent-encoded; see [`ContentPath`].
     pub fn content_path(&self) -> String {
-        let hex = self.sha1.hex();
-        format!("/Content/{}/{hex}{}", &hex[38..], self.extension())
+        ContentPath::of(self.sha1, &self.name).encoded()
     }
 }
 
@@ -214,12 +202,5 @@ mod tests {
             file("AM_Delta.exe").content_path(),
             "/Content/49/A379D5526FB3A7A0423DA1CD7FC3182A8D448449.exe"
         );
-    }
-
-    #[test]
-    fn nothing_of_a_name_but_a_plain_extension_reaches_an_address() {
-        for name in ["x", "x.", "a.b/../../c", "a.e xe", "a.\u{e9}"] {
-            assert_eq!(file(name).extension(), "", "{name}");
-        }
     }
 }

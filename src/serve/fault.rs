@@ -20,6 +20,9 @@ pub enum Refusal {
     /// The message could not be read.
     #[error("the message cannot be read as a request of this service")]
     Unreadable(#[from] SoapError),
+    /// The body could not be taken in.
+    #[error("{0}")]
+    Misdirected(Misdirected),
     /// The body of the message is not what its operation asks for.
     #[error("the request cannot be read")]
     Malformed(#[from] XmlError),
@@ -88,6 +91,7 @@ impl Refusal {
         match self {
             Self::Parameter(_)
             | Self::Unreadable(_)
+            | Self::Misdirected(_)
             | Self::Malformed(_)
             | Self::UnknownOperation(_)
             | Self::OtherAction(_)
@@ -125,6 +129,7 @@ impl Refusal {
             }
             Self::Unreadable(error) => error.to_string(),
             Self::Malformed(error) => error.to_string(),
+            Self::Misdirected(error) => error.to_string().trim_end().to_owned(),
             Self::UnknownOperation(_) | Self::OtherAction(_) => self.to_string(),
             Self::IncompatibleProtocolVersion(text) | Self::FileDigestsMissing(text) => text.clone(),
             _ => String::new(),
@@ -165,8 +170,8 @@ pub enum Misdirected {
     /// Nothing is served under the path.
     #[error("No web service is served under this address.\n")]
     NotFound,
-    /// The services answer POST only.
-    #[error("This address answers POST requests of update agents only.\n")]
+    /// The services answer POST, and monitoring's GET and HEAD.
+    #[error("This address answers POST requests of update agents and servers.\n")]
     Method,
     /// The body is larger than any request.
     #[error("The request is larger than {0} bytes, the most this server accepts.\n")]
@@ -195,14 +200,23 @@ impl Misdirected {
         }
     }
 
-    /// The answer. What was not read of the request makes the connection useless, so it is closed.
+    /// The status of a fault that says so to a sender of SOAP: 500 as for every fault, but for what senders act on by
+    /// its status alone.
+    pub fn fault_status(self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) | Self::Incomplete => StatusCode::INTERNAL_SERVER_ERROR,
+            other => other.status(),
+        }
+    }
+
+    /// The answer to who does not speak SOAP. What was not read of the request makes the connection useless, so it is closed.
     pub fn answer(self) -> super::Response {
         let mut answer = super::text(self.status(), self.to_string());
         let headers = answer.headers_mut();
         match self {
             Self::NotFound => {}
             Self::Method => {
-                headers.insert(http::header::ALLOW, http::HeaderValue::from_static("POST"));
+                headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD, POST"));
             }
             _ => {
                 headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));

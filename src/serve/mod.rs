@@ -12,8 +12,11 @@ pub mod downstream;
 pub mod fault;
 pub mod files;
 pub mod listener;
+mod monitoring;
 mod paced;
+mod path;
 pub mod peer;
+mod since;
 mod site;
 pub mod soap;
 

@@ -1,7 +1,7 @@
 //! Which service answers which path of the agents' listener.
 //!
-//! **Invariant:** letter case of the path does not matter (IIS does not care either, observed behaviour of
-//! clients). It never looks into a request beyond its first path segment, reports excepted: see [`Site::report`].
+//! **Invariant:** a path is taken as IIS takes it ([`super::path`]), and its letter case does not matter (observed
+//! behaviour of clients). It never looks into a request beyond that, reports excepted: see [`Site::report`].
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,9 +11,8 @@ use http::{StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
-use super::{client, downstream, files, peer, soap};
+use super::{client, downstream, files, monitoring, path, peer, soap};
 use crate::bandwidth::Requester;
-use crate::wire::xml::Limits;
 
 /// A request as it came in; its body is still on the wire.
 pub type Request = http::Request<Incoming>;
@@ -44,7 +43,9 @@ pub(super) fn base_url(public_url: Option<&str>, parts: &Parts, from: Peer) -> S
         return url.trim_end_matches('/').to_owned();
     }
     let scheme = if from.tls { "https" } else { "http" };
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // a target with a host of its own comes before the header (RFC 9112 3.2.2)
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    let host = target.or_else(|| parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
     match host.filter(|host| is_host(host)) {
         Some(host) => format!("{scheme}://{host}"),
         // an IPv4 peer on a dual-stack listener sees an IPv4 address
@@ -77,11 +78,11 @@ pub struct Site {
 
 impl Site {
     /// Agents and downstream servers report under one address: the operation tells whose it is. It stands in
-    /// `SOAPAction`; only without that the body is looked at, read once and by the limits of agents.
+    /// `SOAPAction`, or in the media type of SOAP 1.2; only without that the body is looked at, read once and by the
+    /// limits of agents.
     async fn report(&self, request: Request, from: Peer) -> Response {
-        let action =
-            request.headers().get("SOAPAction").and_then(|value| value.to_str().ok()).map(operation_of);
-        match action.filter(|operation| !operation.is_empty()) {
+        let action = soap::action(request.headers());
+        match action.map(soap::operation_of).filter(|operation| !operation.is_empty()) {
             Some(operation) if downstream::is_rollup(operation) => {
                 self.downstream.report(request, from).await
             }
@@ -90,11 +91,11 @@ impl Site {
                 let (parts, body) = request.into_parts();
                 let body = match soap::read_body(&parts.headers, body).await {
                     Ok(body) => body,
-                    Err(misdirected) => return misdirected.answer(),
+                    Err(misdirected) => return self.client.misdirected(&parts, from, misdirected),
                 };
-                let opened = crate::wire::soap::open(&body[..], Limits::REQUEST);
-                match opened {
-                    Ok(message) if downstream::is_rollup(&message.operation) => {
+                let asked = crate::wire::soap::glimpse(&body);
+                match asked.operation {
+                    Some((_, operation)) if downstream::is_rollup(&operation) => {
                         self.downstream.report_message(&parts, body, from).await
                     }
                     _ => self.client.answer_message(&parts, body, from).await,
@@ -104,28 +105,53 @@ impl Site {
     }
 }
 
-/// The last segment of a `SOAPAction`.
-fn operation_of(action: &str) -> &str {
-    action.trim().trim_matches('"').rsplit('/').next().unwrap_or_default()
+/// Who answers below a first path segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Payloads,
+    Reports,
+    Agents,
+    Servers,
+    Tailwaters,
+}
+
+impl Room {
+    fn at(path: &str) -> Option<Self> {
+        let first = path.split('/').nth(1)?;
+        let is = |name: &str| first.eq_ignore_ascii_case(name);
+        if is("Content") || is("selfupdate") {
+            Some(Self::Payloads)
+        } else if is("ReportingWebService") {
+            Some(Self::Reports)
+        } else if is("ClientWebService") || is("SimpleAuthWebService") {
+            Some(Self::Agents)
+        } else if is("ServerSyncWebService") || is("DssAuthWebService") {
+            Some(Self::Servers)
+        } else if is("tailwater") {
+            Some(Self::Tailwaters)
+        } else {
+            None
+        }
+    }
 }
 
 impl Answer for Site {
     async fn answer(&self, request: Request, from: Peer) -> Response {
-        let first = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-        let is = |name: &str| first.eq_ignore_ascii_case(name);
-        if is("Content") || is("selfupdate") {
-            self.files.answer(request, Requester::at(from.address.ip())).await
-        } else if is("ReportingWebService") {
-            // boxed, so that the many small answers for payloads do not carry its size along
-            Box::pin(self.report(request, from)).await
-        } else if is("ClientWebService") || is("SimpleAuthWebService") {
-            Box::pin(self.client.answer(request, from)).await
-        } else if is("ServerSyncWebService") || is("DssAuthWebService") {
-            Box::pin(self.downstream.answer(request, from)).await
-        } else if is("tailwater") {
-            Box::pin(self.peer.answer(request, from)).await
-        } else {
-            body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n")
+        let room = match path::of(request.uri()) {
+            Some(path) => match monitoring::answer(request.method(), &path, request.uri().query()) {
+                Some(answer) => return answer,
+                None => Room::at(&path),
+            },
+            None => None,
+        };
+        // boxed, so that the many small answers for payloads do not carry the others' size along
+        match room {
+            Some(Room::Payloads) => self.files.answer(request, Requester::at(from.address.ip())).await,
+            Some(Room::Reports) => Box::pin(self.report(request, from)).await,
+            Some(Room::Agents) => Box::pin(self.client.answer(request, from)).await,
+            Some(Room::Servers) => Box::pin(self.downstream.answer(request, from)).await,
+            Some(Room::Tailwaters) => Box::pin(self.peer.answer(request, from)).await,
+            None => body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n"),
         }
     }
 }

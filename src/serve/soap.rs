@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
@@ -31,6 +31,29 @@ const MAX_WINDOW_LOG: u32 = 23;
 /// Shorter answers gain nothing from compression.
 pub const MIN_COMPRESSED: usize = 256;
 
+/// Bytes of a request that is too large which are read all the same and thrown away, so that its sender gets to read
+/// the answer instead of a reset connection.
+const MAX_DRAINED: usize = 64 << 20;
+
+/// The action of a request, as it came: `SOAPAction`, or without it the parameter of SOAP 1.2's media type.
+pub fn action(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+    let named = |value: &&str| !value.trim_matches('"').is_empty();
+    text(header::HeaderName::from_static("soapaction")).filter(named).or_else(|| {
+        let parameters = text(header::CONTENT_TYPE)?.split(';').skip(1);
+        let mut actions = parameters.filter_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("action").then(|| value.trim())
+        });
+        actions.next().filter(named)
+    })
+}
+
+/// The operation that an action names: its last segment.
+pub fn operation_of(action: &str) -> &str {
+    action.trim().trim_matches('"').rsplit('/').next().unwrap_or_default()
+}
+
 /// What an answer must know of its request.
 #[derive(Debug, Clone)]
 pub struct Exchange {
@@ -47,27 +70,39 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// What can be told from the headers; the SOAP version is known once the body was opened.
+    /// What can be told from the headers. [`Exchange::heard`] makes it exact.
     pub fn new(headers: &HeaderMap, style: Style, url: String) -> Self {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let action = text(header::HeaderName::from_static("soapaction")).map(str::trim);
-        let action = match action {
+        let action = match action(headers) {
             Some(action) if action.starts_with('"') => action.to_owned(),
             Some(action) => format!("\"{action}\""),
             None => String::new(),
         };
+        let media =
+            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default().trim();
+        let version =
+            if media.eq_ignore_ascii_case("application/soap+xml") { Version::V12 } else { Version::V11 };
         let xpress = headers
             .get_all(header::ACCEPT_ENCODING)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .any(xpress::accepted);
-        Self { version: Version::V11, style, action, xpress, url }
+        Self { version, style, action, xpress, url }
     }
 
-    /// The operation that `SOAPAction` names: its last segment.
+    /// Takes from a body, which may be broken, what the answer must know: the version its sender speaks, and the
+    /// operation where no header named it.
+    pub fn heard(&mut self, body: &[u8]) {
+        let seen = soap::glimpse(body);
+        self.version = seen.version.unwrap_or(self.version);
+        if let Some((namespace, operation)) = seen.operation.filter(|_| self.action.is_empty()) {
+            self.action = format!("\"{namespace}/{operation}\"");
+        }
+    }
+
+    /// The operation that the headers name, or else the body.
     pub fn named_operation(&self) -> Option<&str> {
-        let action = self.action.trim_matches('"');
-        if action.is_empty() { None } else { action.rsplit('/').next() }
+        Some(operation_of(&self.action)).filter(|operation| !operation.is_empty())
     }
 
     /// Everything of an answer before the body's element.
@@ -93,7 +128,18 @@ impl Exchange {
             fault.actor = Some(self.url.clone());
         }
         let text = fault.encode(self.version, self.style);
-        self.coded(StatusCode::INTERNAL_SERVER_ERROR, text)
+        // Deviates: ASP.NET answers mistakes of SOAP 1.2 senders with 400; one status for both is what servers below
+        // were tried with
+        let status = match refusal {
+            Refusal::Misdirected(misdirected) => misdirected.fault_status(),
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut answer = self.coded(status, text);
+        if matches!(refusal, Refusal::Misdirected(_)) {
+            // what was not read of the request makes the connection useless
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 
     fn coded(&self, status: StatusCode, text: String) -> Response<Body> {
@@ -129,7 +175,7 @@ pub async fn read_body(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Mis
     if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
         return Err(Misdirected::MediaType);
     }
-    as_utf8(collect(body, MAX_REQUEST, BODY_TIME).await?)
+    as_utf8(collect(headers, body, MAX_REQUEST, BODY_TIME).await?)
 }
 
 /// A request's body as it came, perhaps packed.
@@ -152,7 +198,7 @@ impl Packed {
         if !packed && !coding.eq_ignore_ascii_case(b"identity") {
             return Err(Misdirected::MediaType);
         }
-        Ok(Self { bytes: collect(body, limit, SLOW_BODY_TIME).await?, packed })
+        Ok(Self { bytes: collect(headers, body, limit, SLOW_BODY_TIME).await?, packed })
     }
 
     /// Unpacks at most `limit` bytes of UTF-8. Takes a while.
@@ -174,17 +220,42 @@ fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Misdirected> {
     }
 }
 
-async fn collect(body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Misdirected> {
+/// Reads at most `limit` bytes. What is longer is read on for a while and forgotten, unless its sender waits to be
+/// told whether to send it (RFC 9110 10.1.1).
+async fn collect(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    limit: usize,
+    time: Duration,
+) -> Result<Bytes, Misdirected> {
     let too_large = Misdirected::TooLarge(limit);
-    if body.size_hint().lower() > limit as u64 {
+    let declared = body.size_hint().lower() > limit as u64;
+    if declared && headers.contains_key(header::EXPECT) {
         return Err(too_large);
     }
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
-        Err(_elapsed) => Err(Misdirected::Timeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
-        Ok(Err(_broken)) => Err(Misdirected::Incomplete),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-    }
+    let reading = async {
+        let (mut kept, mut read) = (Vec::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_broken| Misdirected::Incomplete)?.into_data() else { continue };
+            read = read.saturating_add(data.len());
+            if declared || read > limit {
+                kept.clear();
+                if read > limit.saturating_add(MAX_DRAINED) {
+                    break;
+                }
+            } else {
+                kept.push(data);
+            }
+        }
+        if declared || read > limit { Err(too_large) } else { Ok(kept) }
+    };
+    let kept = match tokio::time::timeout(time, reading).await {
+        // what was thrown away would have been too much in any case
+        Err(_elapsed) if declared => return Err(too_large),
+        Err(_elapsed) => return Err(Misdirected::Timeout),
+        Ok(kept) => kept?,
+    };
+    Ok(if kept.len() == 1 { kept.into_iter().next().unwrap_or_default() } else { kept.concat().into() })
 }
 
 /// UTF-16 with a byte order mark becomes UTF-8; everything else is left for the XML reader to judge.
@@ -248,6 +319,42 @@ mod tests {
             assert_eq!(as_utf8(Bytes::from(bytes)), Ok(Bytes::from(text)));
         }
         assert!(as_utf8(Bytes::from_static(&[0xff, 0xfe, 0x00, 0xd8])).is_err());
+    }
+
+    #[test]
+    fn version_and_action_are_those_of_the_sender() {
+        type Row = (&'static [(&'static str, &'static str)], &'static str, Version, &'static str);
+        const SOAP12: &str = "application/soap+xml; charset=utf-8; action=\"http://x/y/GetConfig\"";
+        let quoted = "\"http://x/y/GetConfig\"";
+        let body12 =
+            "<e:Envelope xmlns:e=\"http://www.w3.org/2003/05/soap-envelope\"><e:Body><Ping xmlns=\"urn:x\">";
+        let table: [Row; 9] = [
+            (&[("soapaction", "\"http://x/y/GetConfig\"")], "", Version::V11, quoted),
+            (
+                &[("content-type", "text/xml"), ("soapaction", "http://x/y/GetConfig")],
+                "",
+                Version::V11,
+                quoted,
+            ),
+            (&[("content-type", SOAP12)], "", Version::V12, quoted),
+            (
+                &[("content-type", "Application/SOAP+XML;action=http://x/y/GetConfig")],
+                "",
+                Version::V12,
+                quoted,
+            ),
+            (&[("content-type", SOAP12), ("soapaction", "\"\"")], "", Version::V12, quoted),
+            (&[("content-type", SOAP12)], body12, Version::V12, quoted),
+            (&[("content-type", "text/xml; charset=utf-8")], body12, Version::V12, "\"urn:x/Ping\""),
+            (&[("content-type", "application/soap+xml")], "", Version::V12, ""),
+            (&[], "<html/>", Version::V11, ""),
+        ];
+        for (headers, body, version, action) in table {
+            let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let mut exchange = Exchange::new(&map.collect(), Style::Server, String::new());
+            exchange.heard(body.as_bytes());
+            assert_eq!((exchange.version, exchange.action.as_str()), (version, action), "{headers:?} {body}");
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(super) enum Waiter {
 const LEAST_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a client that has got nothing yet is held for a wait whose end is known: Delivery Optimization leaves a
-/// server that is silent for 20 s, WinHTTP one that is for 30 s, and both take 503 as an invitation to come again.
+/// server that is silent for 20 s, `WinHTTP` one that is for 30 s, and both take 503 as an invitation to come again.
 const LONGEST_HELD: Duration = Duration::from_secs(20);
 
 /// How often a client that has got nothing yet looks whether the servers are down.

@@ -88,11 +88,32 @@ fn wrong_parameters(agent: &Agent) -> Vec<Row> {
             with("<fileDigests><base64Binary>AAAA</base64Binary></fileDigests>"),
             "fileDigests",
         ),
+    ]
+}
+
+#[rustfmt::skip]
+fn wrong_reports(agent: &Agent) -> Vec<Row> {
+    let with = |content: &str| agent.with(content);
+    vec![
         (Service::Reporting, "ReportEventBatch", with("<eventBatch/>"), "clientTime"),
         (
             Service::Reporting,
             "ReportEventBatch",
             with("<clientTime>2026-01-01T00:00:00Z</clientTime>"),
+            "eventBatch",
+        ),
+        (Service::Reporting, "ReportEventBatch2", "<eventBatch/>".into(), "computerId"),
+        (
+            Service::Reporting,
+            "ReportEventBatch2",
+            format!("<computerId>{}</computerId>", "x".repeat(256)),
+            "computerId",
+        ),
+        (Service::Reporting, "ReportEventBatch2", "<computerId>A</computerId><eventBatch/>".into(), "clientTime"),
+        (
+            Service::Reporting,
+            "ReportEventBatch2",
+            "<computerId>a</computerId><clientTime>2026-01-01T00:00:00Z</clientTime>".into(),
             "eventBatch",
         ),
     ]
@@ -102,7 +123,9 @@ fn wrong_parameters(agent: &Agent) -> Vec<Row> {
 async fn parameters_are_refused_by_name() {
     let server = one_update();
     let agent = Agent::registered(&server, "a").await;
-    for (service, operation, content, parameter) in wrong_parameters(&agent) {
+    for (service, operation, content, parameter) in
+        wrong_parameters(&agent).into_iter().chain(wrong_reports(&agent))
+    {
         let refused = refused(&server, service, operation, &content).await;
         assert_eq!(refused, ("InvalidParameters".to_owned(), parameter.to_owned()), "{operation} {content}");
     }
@@ -174,6 +197,38 @@ async fn a_computer_registers_when_it_is_asked_to() {
     server.client("SyncUpdates", &agent.with(scan)).await.ok();
     let reply = server.client("RegisterComputer", &agent.with("<computerInfo/>")).await;
     assert_eq!(reply.code(), "RegistrationNotRequired");
+}
+
+#[tokio::test]
+async fn a_batch_without_a_cookie_counts_like_one_with_it() {
+    let server = one_update();
+    let agent = Agent::registered(&server, "a").await;
+    let batch = |instance: u128, list: &str| {
+        format!(
+            "<clientTime>2026-10-04T15:03:36Z</clientTime><eventBatch><ReportingEvent><BasicData>\
+             <TimeAtTarget>2026-10-04T15:03:36Z</TimeAtTarget><EventInstanceID>{}</EventInstanceID>\
+             <NamespaceID>1</NamespaceID><EventID>156</EventID><SourceID>101</SourceID></BasicData>\
+             <ExtendedData><MiscData><string>{list}={}</string></MiscData></ExtendedData></ReportingEvent></eventBatch>",
+            crate::agents::id(instance),
+            crate::agents::id(1)
+        )
+    };
+    let status = || {
+        let id = tailwater::domain::ComputerId("a".to_owned());
+        let detail = server.catalog.computer_detail(&id).unwrap().unwrap();
+        (detail.status.installed.len(), detail.status.needed.len())
+    };
+    server.ask(Service::Reporting, "ReportEventBatch", &agent.with(&batch(1, "U"))).await.ok();
+    assert_eq!(status(), (0, 1));
+    let second = format!("<computerId>A</computerId>{}", batch(2, "V"));
+    let reply = server.ask(Service::Reporting, "ReportEventBatch2", &second).await.ok();
+    assert_eq!(reply.one("ReportEventBatch2Result"), "true");
+    assert_eq!(status(), (1, 0));
+    // it makes nobody known
+    let stranger = format!("<computerId>b</computerId>{}", batch(3, "V"));
+    let reply = server.ask(Service::Reporting, "ReportEventBatch2", &stranger).await;
+    assert_eq!(reply.code(), "RegistrationRequired");
+    assert!(server.catalog.computer(&tailwater::domain::ComputerId("b".to_owned())).is_none());
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ fn after(seconds: u64) -> Vec<(&'static str, String)> {
 }
 
 fn at(seconds: i64, form: &str) -> Vec<(&'static str, String)> {
-    let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    let date = Clock::system().now() + jiff::SignedDuration::from_secs(seconds);
     vec![("retry-after", date.strftime(form).to_string())]
 }
 

@@ -136,10 +136,17 @@ impl Server {
 
     /// Asks the agents' listener with these header lines.
     pub(crate) fn ask_agents(&self, method: &str, path: &str, headers: &str) -> Answer {
+        self.ask_agents_with(method, path, headers, b"")
+    }
+
+    /// The same with a body.
+    pub(crate) fn ask_agents_with(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
         let stream = TcpStream::connect(self.agents()).unwrap();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
-        exchange(stream, &head, b"").unwrap()
+        let length = body.len();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        exchange(stream, &head, body).unwrap()
     }
 
     /// Runs a command with this configuration.

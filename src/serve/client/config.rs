@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::ByteCount;
 use crate::runtime::Clock;
+use crate::serve::since::since;
 
 /// `MaxExtendedUpdatesPerRequest`, as WSUS has it.
 pub const MAX_EXTENDED: usize = 50;
@@ -76,17 +77,6 @@ impl Config {
     pub(super) fn last_change(&self, catalog: &Catalog, clock: &Clock) -> Result<Timestamp, CatalogError> {
         const KEY: &str = "client.config";
         let shown = format!("{:?} {}", Self::properties(""), self.registration_required);
-        let stored = catalog.setting(KEY)?;
-        if let Some((time, before)) = stored.as_deref().and_then(|bytes| bytes.split_first_chunk::<8>())
-            && before == shown.as_bytes()
-            && let Ok(time) = Timestamp::from_millisecond(i64::from_le_bytes(*time))
-        {
-            return Ok(time);
-        }
-        let now = clock.now().as_millisecond();
-        let mut record = now.to_le_bytes().to_vec();
-        record.extend_from_slice(shown.as_bytes());
-        catalog.set_setting(KEY, Some(&record))?;
-        Ok(Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH))
+        since(catalog, KEY, &shown, clock.now())
     }
 }

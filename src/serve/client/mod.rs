@@ -26,12 +26,14 @@ use self::address::Address;
 use self::page::Pages;
 use self::session::Session;
 use super::fault::{Misdirected, Refusal};
+use super::path;
 use super::site::{Peer, Request, Response};
 use super::soap::{self, Exchange};
 use crate::catalog::{Catalog, CatalogError, Computer};
 use crate::runtime::Clock;
 use crate::wire;
 use crate::wire::client_update as wusp;
+use crate::wire::server_sync::served::{MONITOR_NAMESPACE, ping_answer};
 use crate::wire::xml::Limits;
 
 /// Is told which computers call from where.
@@ -83,8 +85,22 @@ impl Service {
         }
         match soap::read_body(&parts.headers, body).await {
             Ok(body) => self.answer_message(&parts, body, from).await,
+            Err(misdirected) => self.misdirected(&parts, from, misdirected),
+        }
+    }
+
+    /// The fault to a request whose body could not be taken in.
+    pub fn misdirected(&self, parts: &Parts, from: Peer, why: Misdirected) -> Response {
+        match service_of(parts) {
+            Ok(service) => self.exchange(service, parts, from).0.refuse(&Refusal::Misdirected(why)),
             Err(misdirected) => misdirected.answer(),
         }
+    }
+
+    fn exchange(&self, service: wusp::Service, parts: &Parts, from: Peer) -> (Exchange, Address) {
+        let address = Address::of(&self.0.config, parts, from);
+        let url = format!("{}{}", address.base, service.path());
+        (Exchange::new(&parts.headers, service.style(), url), address)
     }
 
     /// Answers a request whose body is in memory: everything but reading it.
@@ -93,11 +109,11 @@ impl Service {
             Ok(service) => service,
             Err(misdirected) => return misdirected.answer(),
         };
-        let address = Address::of(&self.0.config, parts, from);
-        let url = format!("{}{}", address.base, service.path());
-        let mut exchange = Exchange::new(&parts.headers, service.style(), url);
-        let answered = match read(service, &mut exchange, &body) {
-            Ok(request) => self.dispatch(&exchange, &address, request, from.address.ip()).await,
+        let (mut exchange, address) = self.exchange(service, parts, from);
+        exchange.heard(&body);
+        let answered = match read(service, &exchange, &body) {
+            Ok(Asked::Ping) => Ok(exchange.answer(&ping_answer(self.0.clock.now(), from.tls))),
+            Ok(Asked::Of(request)) => self.dispatch(&exchange, &address, *request, from.address.ip()).await,
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| exchange.refuse(&refusal))
@@ -130,25 +146,31 @@ impl Service {
                 self.get_file_locations(address, cookie.as_ref(), digests).await?
             }
             Ask::ReportEventBatch(request) => self.report(request, from).await?,
+            Ask::ReportEventBatch2(request) => self.report2(request, from).await?,
         };
         Ok(exchange.answer(&element))
     }
 }
 
 fn service_of(parts: &Parts) -> Result<wusp::Service, Misdirected> {
-    let service = wusp::Service::at(parts.uri.path()).ok_or(Misdirected::NotFound)?;
+    let service =
+        path::of(&parts.uri).and_then(|path| wusp::Service::at(&path)).ok_or(Misdirected::NotFound)?;
     if parts.method == Method::POST { Ok(service) } else { Err(Misdirected::Method) }
 }
 
+/// What is asked.
+enum Asked {
+    /// Whether the service is there; every service has it ([MS-WSUSSS] 3.1.4.12).
+    Ping,
+    Of(Box<wusp::Request>),
+}
+
 /// Reads the request and checks that header, namespace and body agree on what it is.
-fn read(service: wusp::Service, exchange: &mut Exchange, body: &Bytes) -> Result<wusp::Request, Refusal> {
+fn read(service: wusp::Service, exchange: &Exchange, body: &Bytes) -> Result<Asked, Refusal> {
     let mut message = wire::soap::open(&body[..], Limits::REQUEST)?;
-    exchange.version = message.version;
     let operation = message.operation;
-    if exchange.action.is_empty() {
-        exchange.action = format!("\"{}/{operation}\"", service.namespace());
-    }
-    if message.namespace != service.namespace() {
+    let is_ping = operation == "Ping";
+    if message.namespace != service.namespace() && !(is_ping && message.namespace == MONITOR_NAMESPACE) {
         return Err(Refusal::UnknownOperation(operation));
     }
     // the specification's text gives SyncPrinterCatalog the action of SyncUpdates ([MS-WUSP] 2.2.2.2.10)
@@ -157,8 +179,11 @@ fn read(service: wusp::Service, exchange: &mut Exchange, body: &Bytes) -> Result
     if exchange.named_operation().is_some_and(|action| !agrees(action)) {
         return Err(Refusal::OtherAction(operation));
     }
+    if is_ping {
+        return Ok(Asked::Ping);
+    }
     match wusp::Request::decode(service, &operation, &mut message.decoder)? {
-        Some(request) => Ok(request),
+        Some(request) => Ok(Asked::Of(Box::new(request))),
         None => Err(Refusal::UnknownOperation(operation)),
     }
 }

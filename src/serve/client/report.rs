@@ -1,11 +1,12 @@
-//! `ReportEventBatch` ([MS-WUSP] 3.1.5.11).
+//! `ReportEventBatch` ([MS-WUSP] 3.1.5.11) and `ReportEventBatch2`.
 //!
-//! **Invariant:** events belong to the computer that the cookie names, whatever they say of themselves; what they mean
-//! is for the catalog to derive.
+//! **Invariant:** events belong to the computer that the cookie names, or without cookies the request, whatever they say
+//! of themselves; what they mean is for the catalog to derive. It never makes a computer known.
 
+use super::session::computer_id;
 use super::{Refusal, Service};
 use crate::catalog::Event;
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::{ComputerId, UpdateId, UpdateIdentity};
 use crate::wire::client_update::{self as wusp, ReportEventBatch};
 
 impl Service {
@@ -16,19 +17,43 @@ impl Service {
         from: std::net::IpAddr,
     ) -> Result<String, Refusal> {
         let claims = self.claims(request.cookie.as_ref())?;
+        self.take_events(claims.computer, request, from).await?;
+        Ok(wusp::report_answer())
+    }
+
+    /// The WSDL's second form: who has no cookie names its computer, which must be known here.
+    pub(super) async fn report2(
+        &self,
+        request: ReportEventBatch,
+        from: std::net::IpAddr,
+    ) -> Result<String, Refusal> {
+        let computer = computer_id(request.computer_id.as_deref(), "computerId")?;
+        if self.0.catalog.computer(&computer).is_none() {
+            return Err(Refusal::RegistrationRequired);
+        }
+        self.take_events(computer, request, from).await?;
+        Ok(wusp::report2_answer())
+    }
+
+    async fn take_events(
+        &self,
+        computer: ComputerId,
+        request: ReportEventBatch,
+        from: std::net::IpAddr,
+    ) -> Result<(), Refusal> {
         if !request.has_client_time {
             return Err(Refusal::Parameter("clientTime"));
         }
-        if let Some(computer) = self.0.catalog.computer(&claims.computer) {
-            self.0.callers.called(from, &computer);
+        if let Some(known) = self.0.catalog.computer(&computer) {
+            self.0.callers.called(from, &known);
         }
         let now = self.0.clock.now();
         let events = request.events.ok_or(Refusal::Parameter("eventBatch"))?;
         let events: Vec<Event> = events.into_iter().map(|event| kept(event, now)).collect();
         if !events.is_empty() {
-            self.blocking(move |service| service.0.catalog.report(&claims.computer, events)).await?;
+            self.blocking(move |service| service.0.catalog.report(&computer, events)).await?;
         }
-        Ok(wusp::report_answer())
+        Ok(())
     }
 }
 

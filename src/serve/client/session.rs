@@ -49,6 +49,16 @@ fn named<'a>(text: Option<&'a str>, name: &'static str) -> Result<&'a str, Refus
     text.ok_or(Refusal::Parameter(name))
 }
 
+/// The identity of a computer, as it calls itself.
+pub(super) fn computer_id(text: Option<&str>, parameter: &'static str) -> Result<ComputerId, Refusal> {
+    let text = named(text, parameter)?;
+    if text.chars().any(char::is_control) {
+        Err(Refusal::Parameter(parameter))
+    } else {
+        Ok(ComputerId(text.to_lowercase()))
+    }
+}
+
 fn version_of(text: Option<&str>) -> Result<ProtocolVersion, Refusal> {
     text.and_then(|text| text.parse().ok()).ok_or(Refusal::Parameter("protocolVersion"))
 }
@@ -68,11 +78,7 @@ impl Service {
 
     /// [MS-WUSP] 3.1.5.3
     pub(super) async fn get_authorization(&self, request: wusp::GetAuthorization) -> Result<String, Refusal> {
-        let client = named(request.client_id.as_deref(), "clientId")?;
-        if client.chars().any(char::is_control) {
-            return Err(Refusal::Parameter("clientId"));
-        }
-        let computer = ComputerId(client.to_lowercase());
+        let computer = computer_id(request.client_id.as_deref(), "clientId")?;
         let dns = named(request.dns_name.as_deref(), "dnsName")?.to_owned();
         if !dns.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
             return Err(Refusal::Parameter("dnsName"));

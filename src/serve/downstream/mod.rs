@@ -30,6 +30,7 @@ use self::documents::Documents;
 use self::listing::Lists;
 use self::session::Session;
 use super::fault::{Misdirected, Refusal};
+use super::path;
 use super::site::{Peer, Request, Response, base_url};
 use super::soap::{self, Exchange};
 use crate::catalog::{Catalog, CatalogError};
@@ -102,8 +103,19 @@ impl Service {
         }
         match soap::read_body(&parts.headers, body).await {
             Ok(body) => self.answer_message(&parts, body, from).await,
-            Err(misdirected) => misdirected.answer(),
+            Err(misdirected) => match service_of(&parts) {
+                Ok(service) => {
+                    self.exchange(&parts, from, service.path()).refuse(&Refusal::Misdirected(misdirected))
+                }
+                Err(misdirected) => misdirected.answer(),
+            },
         }
+    }
+
+    /// What the answer of a service under this path must know of its request.
+    fn exchange(&self, parts: &Head, from: Peer, path: &str) -> Exchange {
+        let base = base_url(self.0.config.public_url.as_deref(), parts, from);
+        Exchange::new(&parts.headers, Style::Server, format!("{base}{path}"))
     }
 
     /// Answers a request whose body is in memory: everything but reading it.
@@ -112,12 +124,12 @@ impl Service {
             Ok(service) => service,
             Err(misdirected) => return misdirected.answer(),
         };
-        let base = base_url(self.0.config.public_url.as_deref(), parts, from);
-        let mut exchange = Exchange::new(&parts.headers, Style::Server, format!("{base}{}", service.path()));
+        let mut exchange = self.exchange(parts, from, service.path());
+        exchange.heard(&body);
         let proof = Proof::of(parts, from);
         let change = self.0.catalog.snapshot().change_number();
         let mut listed = false;
-        let answered = match open(service, &mut exchange, &body) {
+        let answered = match open(service, &exchange, &body) {
             Ok((operation, mut decoder)) => {
                 listed = operation == "GetRevisionIdList";
                 // the decoder borrows the body, so both live until the answer is there
@@ -143,7 +155,7 @@ impl Service {
         use served::Service::{Authorization, Sync};
         let asked = &mut asked;
         let element = match (service, operation) {
-            (Sync, "GetAuthConfig") => Self::get_auth_config(),
+            (Sync, "GetAuthConfig") => self.get_auth_config(),
             (Authorization, "GetAuthorizationCookie") => self.get_authorization(asked).await?,
             (Sync, "GetCookie") => self.get_cookie(asked)?,
             (Sync, "GetConfigData") => self.get_config_data(asked)?,
@@ -163,25 +175,22 @@ impl Service {
 }
 
 fn service_of(parts: &Head) -> Result<served::Service, Misdirected> {
-    let service = served::Service::at(parts.uri.path()).ok_or(Misdirected::NotFound)?;
+    let service =
+        path::of(&parts.uri).and_then(|path| served::Service::at(&path)).ok_or(Misdirected::NotFound)?;
     if parts.method == Method::POST { Ok(service) } else { Err(Misdirected::Method) }
 }
 
 /// Opens the envelope and checks that header, namespace and body agree on what is asked.
 fn open<'a>(
     service: served::Service,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     body: &'a [u8],
 ) -> Result<(String, Decoder<&'a [u8]>), Refusal> {
     let message = wire::soap::open(body, Limits::REQUEST).map_err(|error| match error {
         SoapError::Xml(error) => Refusal::Malformed(error),
         other => Refusal::Unreadable(other),
     })?;
-    exchange.version = message.version;
     let operation = message.operation;
-    if exchange.action.is_empty() {
-        exchange.action = format!("\"{}/{operation}\"", service.namespace());
-    }
     let monitored = operation == "Ping" && message.namespace == MONITOR_NAMESPACE;
     if message.namespace != service.namespace() && !monitored {
         return Err(Refusal::UnknownOperation(operation));

@@ -18,12 +18,12 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::gate::{Denied, Proof};
-use super::{Exchange, Peer, Refusal, Request, Response, Service, Style};
+use super::{Exchange, Peer, Refusal, Request, Response, Service};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{RolledComputer, ServerId, ServerReport, StatusReport};
 use crate::serve::cookie::lasting;
 use crate::serve::fault::Misdirected;
-use crate::serve::site::base_url;
+use crate::serve::path;
 use crate::serve::soap::Packed;
 use crate::wire::server_reporting::{
     self as reporting, NAMESPACE, OPERATIONS, Report, RollupConfiguration, SERVICE_PATH,
@@ -70,6 +70,9 @@ impl Service {
     /// Answers one roll-up whose body is still on the wire.
     pub async fn report(&self, request: Request, from: Peer) -> Response {
         let (parts, body) = request.into_parts();
+        if path::of(&parts.uri).is_none_or(|path| !path.eq_ignore_ascii_case(SERVICE_PATH)) {
+            return Misdirected::NotFound.answer();
+        }
         if parts.method != http::Method::POST {
             return Misdirected::Method.answer();
         }
@@ -79,11 +82,13 @@ impl Service {
         let parts_of_memory = u32::try_from(size.min(MAX_BODY) / UNIT + 1).unwrap_or(1);
         let reading = self.0.reporting.memory.acquire_many(parts_of_memory);
         let Ok(Ok(_reading)) = tokio::time::timeout(PATIENCE, reading).await else {
-            return self.exchange(&parts, from).refuse(&Refusal::Busy);
+            return self.exchange(&parts, from, SERVICE_PATH).refuse(&Refusal::Busy);
         };
         match Packed::read(&parts.headers, body, MAX_BODY).await {
             Ok(body) => self.report_at(&parts, body, from, arrived).await,
-            Err(misdirected) => misdirected.answer(),
+            Err(misdirected) => {
+                self.exchange(&parts, from, SERVICE_PATH).refuse(&Refusal::Misdirected(misdirected))
+            }
         }
     }
 
@@ -94,27 +99,18 @@ impl Service {
     }
 
     async fn report_at(&self, parts: &Head, body: Packed, from: Peer, arrived: Timestamp) -> Response {
-        let mut exchange = self.exchange(parts, from);
+        let exchange = self.exchange(parts, from, SERVICE_PATH);
         let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.0.reporting.turns.acquire()).await else {
             return exchange.refuse(&Refusal::Busy);
         };
         let proof = Proof::of(parts, from);
         let limits = self.0.reporting.configuration;
-        let read = move || body.unpacked(MAX_BODY).map(|body| read(&body, &limits));
-        let answered = match tokio::task::spawn_blocking(read).await {
-            Err(ended) => Err(ended.into()),
-            Ok(Err(misdirected)) => return misdirected.answer(),
-            Ok(Ok(Err(refusal))) => Err(refusal),
-            Ok(Ok(Ok((version, operation, report)))) => {
-                exchange.version = version;
-                if exchange.action.is_empty() {
-                    exchange.action = format!("\"{NAMESPACE}/{operation}\"");
-                }
-                match exchange.named_operation() {
-                    Some(named) if named != operation => Err(Refusal::OtherAction(operation)),
-                    _ => self.take(report, proof, arrived).await,
-                }
-            }
+        let named = exchange.clone();
+        let unpacked = tokio::task::spawn_blocking(move || read(body, named, &limits)).await;
+        let (exchange, answered) = match unpacked {
+            Err(ended) => (exchange, Err(ended.into())),
+            Ok((exchange, Err(refusal))) => (exchange, Err(refusal)),
+            Ok((exchange, Ok(report))) => (exchange, self.take(report, proof, arrived).await),
         };
         match answered {
             Ok(element) => {
@@ -125,11 +121,6 @@ impl Service {
             }
             Err(refusal) => exchange.refuse(&refusal),
         }
-    }
-
-    fn exchange(&self, parts: &Head, from: Peer) -> Exchange {
-        let base = base_url(self.0.config.public_url.as_deref(), parts, from);
-        Exchange::new(&parts.headers, Style::Server, format!("{base}{SERVICE_PATH}"))
     }
 
     /// Does what a report asks for; gives the answer's element.
@@ -208,23 +199,38 @@ fn refused(error: CatalogError, parameter: &'static str) -> Refusal {
     }
 }
 
-type Opened = (crate::wire::soap::Version, String, Report);
+/// Unpacks and reads a roll-up. What the answer must know of it comes out whether or not it can be read.
+fn read(
+    body: Packed,
+    mut exchange: Exchange,
+    limits: &RollupConfiguration,
+) -> (Exchange, Result<Report, Refusal>) {
+    let body = match body.unpacked(MAX_BODY) {
+        Ok(body) => body,
+        Err(misdirected) => return (exchange, Err(Refusal::Misdirected(misdirected))),
+    };
+    exchange.heard(&body);
+    let report = report_of(&body, &exchange, limits);
+    (exchange, report)
+}
 
-fn read(body: &[u8], limits: &RollupConfiguration) -> Result<Opened, Refusal> {
+fn report_of(body: &[u8], exchange: &Exchange, limits: &RollupConfiguration) -> Result<Report, Refusal> {
     let mut message = open(body, Limits::ROLLUP).map_err(|error| match error {
         SoapError::Xml(error) => Refusal::Malformed(error),
         other => Refusal::Unreadable(other),
     })?;
     let operation = message.operation;
-    if message.namespace != NAMESPACE {
+    if message.namespace != NAMESPACE || !is_rollup(&operation) {
         return Err(Refusal::UnknownOperation(operation));
+    }
+    if exchange.named_operation().is_some_and(|named| named != operation) {
+        return Err(Refusal::OtherAction(operation));
     }
     let read = Report::decode(&operation, &mut message.decoder, limits).map_err(|error| match error {
         XmlError::TooManyElements { .. } => Refusal::Parameter(list_of(&operation)),
         other => Refusal::Malformed(other),
     })?;
-    let report = read.ok_or_else(|| Refusal::UnknownOperation(operation.clone()))?;
-    Ok((message.version, operation, report))
+    read.ok_or(Refusal::UnknownOperation(operation))
 }
 
 /// The list of an operation, as faults name it.

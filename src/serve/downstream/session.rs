@@ -14,6 +14,7 @@ use crate::domain::ServerId;
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, KEY_LEN, Kind, MAX_NAME, Sealer, lasting, push_name};
 use crate::serve::fault::Refusal;
+use crate::serve::since::since;
 use crate::wire::server_sync::served;
 
 /// How long both cookies are good, as on Windows (note 29).
@@ -27,6 +28,8 @@ const FIXED_LEN: usize = 8 + 8 + 2 + 2 + 16 + 1;
 pub(super) struct Session {
     pub(super) sealer: Sealer,
     pub(super) languages: Languages,
+    /// Since when `GetAuthConfig` is answered as it is.
+    authorization_since: Timestamp,
 }
 
 impl Session {
@@ -38,7 +41,9 @@ impl Session {
     ) -> Result<Self, CatalogError> {
         let key = lasting::<KEY_LEN>(catalog, "downstream.cookie_key")?;
         let languages = Languages::open(&config.languages, catalog, clock.now())?;
-        Ok(Self { sealer: Sealer::new(&key, server.0), languages })
+        let told = served::auth_config_answer(Timestamp::UNIX_EPOCH);
+        let authorization_since = since(catalog, "downstream.auth_config", &told, clock.now())?;
+        Ok(Self { sealer: Sealer::new(&key, server.0), languages, authorization_since })
     }
 }
 
@@ -109,9 +114,8 @@ fn version_of(text: &str) -> Option<(u16, u16)> {
 
 impl Service {
     /// [MS-WSUSSS] 3.1.4.1
-    pub(super) fn get_auth_config() -> String {
-        // the field has no use; it is the same for ever, so that nobody thinks that something changed
-        served::auth_config_answer(Timestamp::UNIX_EPOCH)
+    pub(super) fn get_auth_config(&self) -> String {
+        served::auth_config_answer(self.0.session.authorization_since)
     }
 
     /// [MS-WSUSSS] 3.1.4.2

@@ -4,7 +4,6 @@
 //! It never makes a path of the file system from what a client sent, and never asks the upstream for a
 //! digest that no metadata names.
 
-mod address;
 mod buffers;
 mod conditions;
 mod multipart;
@@ -18,17 +17,17 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 
-use self::address::Address;
 use self::buffers::Buffers;
 use self::conditions::Wanted;
 use self::multipart::Multipart;
 use self::selfupdate::Selfupdate;
 use self::stream::Stream;
 use super::body::{self, Body};
+use super::path;
 use super::site::{Request, Response};
 use crate::bandwidth::{Class, Requester};
 use crate::content::{SparseFile, Store};
-use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
+use crate::domain::{ByteRange, ContentPath, FileDeclaration, Sha1Digest};
 use crate::transfer::{self, TransferError, Want};
 
 /// Held answers up to this length are read before the head is sent, and go out in one piece with it.
@@ -115,6 +114,15 @@ fn etag(sha1: &Sha1Digest) -> String {
     tag
 }
 
+/// The media type that IIS gives a payload.
+fn media_type(address: &ContentPath<'_>) -> &'static str {
+    if address.extension.eq_ignore_ascii_case(".wim") {
+        "application/x-ms-wim"
+    } else {
+        "application/octet-stream"
+    }
+}
+
 fn not_found() -> Response {
     body::text(StatusCode::NOT_FOUND, "There is no such file.\n")
 }
@@ -140,10 +148,10 @@ impl Service {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
-        let path = head.uri.path();
-        let answered = match address::read(path) {
+        let Some(path) = path::of(&head.uri) else { return not_found() };
+        let answered = match ContentPath::read(&path) {
             Some(address) => self.content(&head.method, &head.headers, &address, for_whom).await,
-            None => Box::pin(self.selfupdate(path)).await,
+            None => Box::pin(self.selfupdate(&path)).await,
         };
         answered.unwrap_or_else(not_found)
     }
@@ -153,7 +161,7 @@ impl Service {
         &self,
         method: &Method,
         headers: &HeaderMap,
-        address: &Address<'_>,
+        address: &ContentPath<'_>,
         for_whom: Requester,
     ) -> Option<Response> {
         let asked = self.find(address, for_whom).await?;
@@ -198,7 +206,7 @@ impl Service {
     }
 
     /// What is held under a digest, or what metadata says of it.
-    async fn find(&self, address: &Address<'_>, for_whom: Requester) -> Option<Found> {
+    async fn find(&self, address: &ContentPath<'_>, for_whom: Requester) -> Option<Found> {
         let sha1 = address.sha1;
         let file = match self.0.store.cached(&sha1) {
             Some(file) => Some(file),
@@ -209,7 +217,7 @@ impl Service {
             None => self.0.known.declaration(&sha1)?.size,
         };
         let etag = etag(&sha1);
-        Some(Found { address_type: address.content_type(), etag, size, file, sha1, for_whom })
+        Some(Found { address_type: media_type(address), etag, size, file, sha1, for_whom })
     }
 
     /// Opens a held file off the runtime's threads; the outer `None` when that failed.

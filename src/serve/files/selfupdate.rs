@@ -32,7 +32,10 @@ impl Selfupdate {
 
     /// The file that an address names.
     pub(super) fn find(&self, path: &str) -> Option<&Path> {
-        let below = path.strip_prefix('/')?.split_once('/')?.1;
+        let (folder, below) = path.strip_prefix('/')?.split_once('/')?;
+        if !folder.eq_ignore_ascii_case("selfupdate") {
+            return None;
+        }
         self.0.get(&below.to_ascii_lowercase()).map(PathBuf::as_path)
     }
 }

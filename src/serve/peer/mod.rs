@@ -27,6 +27,7 @@ pub use slots::{Slots, Turns};
 use super::body;
 use super::downstream::{self, Proof};
 use super::files;
+use super::path;
 use super::site::{Peer, Request, Response};
 use crate::catalog::{Catalog, CatalogError, Took};
 use crate::content::Store;
@@ -168,9 +169,14 @@ impl Service {
     }
 
     async fn route(&self, request: Request, from: Peer) -> Result<Response, Refused> {
-        let path = request.uri().path();
+        let path = path::of(request.uri()).ok_or(Refused::NotFound)?;
         let below = path.get(..BASE.len()).filter(|start| start.eq_ignore_ascii_case(BASE));
-        let below = below.and_then(|_| path[BASE.len()..].strip_prefix('/')).ok_or(Refused::NotFound)?;
+        // the greeting lies at the folder itself
+        let below = below.and_then(|_| match &path[BASE.len()..] {
+            "" => Some(""),
+            below => below.strip_prefix('/'),
+        });
+        let below = below.ok_or(Refused::NotFound)?;
         let (what, name) = below.split_once('/').unwrap_or((below, ""));
         let (what, name) = (what.to_ascii_lowercase(), name.to_owned());
         let method = match what.as_str() {

@@ -33,6 +33,8 @@ pub enum Request {
     GetFileLocations(Option<Cookie>, Option<Vec<Vec<u8>>>),
     /// [MS-WUSP] 2.2.2.3.1
     ReportEventBatch(ReportEventBatch),
+    /// The same from who has no cookie, by the identity of the computer; only the WSDL ([MS-WUSP] 6.3) has it.
+    ReportEventBatch2(ReportEventBatch),
 }
 
 /// `Cookie`: what a server sealed for itself.
@@ -288,11 +290,13 @@ pub struct Event {
     pub misc: Vec<String>,
 }
 
-/// `ReportEventBatch`.
+/// `ReportEventBatch`, or `ReportEventBatch2`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReportEventBatch {
-    /// `cookie`.
+    /// `cookie`; of the first.
     pub cookie: Option<Cookie>,
+    /// `computerId`; of the second.
+    pub computer_id: Option<String>,
     /// Whether `clientTime` was there and a time.
     pub has_client_time: bool,
     /// `eventBatch`.

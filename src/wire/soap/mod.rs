@@ -125,6 +125,44 @@ pub fn open<R: BufRead>(input: R, limits: Limits) -> Result<Message<R>, SoapErro
     Ok(Message { version, operation, namespace, decoder })
 }
 
+/// What can be told of a message whether or not it can be read whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Glimpse {
+    /// The envelope's version.
+    pub version: Option<Version>,
+    /// Namespace and local name of the body's first child.
+    pub operation: Option<(String, String)>,
+}
+
+/// Looks at a message's envelope and the name of its operation, as far as they can be read.
+pub fn glimpse(body: &[u8]) -> Glimpse {
+    let mut seen = Glimpse::default();
+    let mut decoder = Decoder::new(body, Limits::REQUEST);
+    let mut look = || -> Result<(), XmlError> {
+        let is_envelope = decoder.child()? == Some("Envelope");
+        seen.version = [Version::V11, Version::V12]
+            .into_iter()
+            .find(|version| is_envelope && decoder.namespace() == Some(version.namespace()));
+        if seen.version.is_none() {
+            return Ok(());
+        }
+        loop {
+            match decoder.child()? {
+                Some("Body") => break,
+                Some(_) => decoder.skip()?,
+                None => return Ok(()),
+            }
+        }
+        if let Some(operation) = decoder.child()?.map(str::to_owned) {
+            seen.operation = Some((decoder.namespace().unwrap_or_default().to_owned(), operation));
+        }
+        Ok(())
+    };
+    // what is broken further on was seen as far as it goes
+    let _ = look();
+    seen
+}
+
 /// Opens the answer to `operation`: the decoder stands inside `<operation>Response`.
 ///
 /// # Errors
@@ -214,6 +252,26 @@ mod tests {
             assert_eq!(message.decoder.child().unwrap(), Some("v"));
             assert_eq!(message.decoder.text().unwrap(), "1");
             assert_eq!(message.decoder.child().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_glimpse_shows_what_can_be_read() {
+        let (v11, v12) = (Version::V11.namespace(), Version::V12.namespace());
+        let head = |uri: &str| format!("<e:Envelope xmlns:e=\"{uri}\"><e:Header><x>1</x></e:Header><e:Body>");
+        let asked = |operation: &str| Some(("urn:x".to_owned(), operation.to_owned()));
+        let table = [
+            (head(v11) + "<Ping xmlns=\"urn:x\"/></e:Body></e:Envelope>", Some(Version::V11), asked("Ping")),
+            (head(v12) + "<q:Ping xmlns:q=\"urn:x\"><q:a></q:b>", Some(Version::V12), asked("Ping")),
+            (head(v12) + "</e:Body></e:Envelope>", Some(Version::V12), None),
+            (head(v12), Some(Version::V12), None),
+            (head("urn:other"), None, None),
+            ("<html/>".to_owned(), None, None),
+            ("\u{0}\u{1}".to_owned(), None, None),
+            (String::new(), None, None),
+        ];
+        for (text, version, operation) in table {
+            assert_eq!(glimpse(text.as_bytes()), Glimpse { version, operation }, "{text}");
         }
     }
 

@@ -83,3 +83,10 @@ pub fn report_answer() -> String {
         xml.value("ReportEventBatchResult", true);
     })
 }
+
+/// The body of a `ReportEventBatch2` answer.
+pub fn report2_answer() -> String {
+    whole(Service::Reporting, "ReportEventBatch2", |xml| {
+        xml.value("ReportEventBatch2Result", true);
+    })
+}

@@ -19,7 +19,7 @@ pub use details::{
     refresh_cache_answer,
 };
 pub use handshake::{
-    AuthorizationAnswer, ConfigAnswer, cookie_answer, register_computer_answer, report_answer,
+    AuthorizationAnswer, ConfigAnswer, cookie_answer, register_computer_answer, report_answer, report2_answer,
 };
 pub use scan::{CategoryScanAnswer, DeploymentView, SyncAnswer, SyncEnd, UpdateView};
 

@@ -68,6 +68,7 @@ impl Request {
                 Self::GetAuthorizationCookie(handshake::get_authorization(decoder)?)
             }
             (Service::Reporting, "ReportEventBatch") => Self::ReportEventBatch(report::report(decoder)?),
+            (Service::Reporting, "ReportEventBatch2") => Self::ReportEventBatch2(report::report(decoder)?),
             _ => return Ok(None),
         }))
     }

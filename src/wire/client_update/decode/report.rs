@@ -1,4 +1,4 @@
-//! `ReportEventBatch`.
+//! `ReportEventBatch` and `ReportEventBatch2`.
 //!
 //! **Invariant:** an event that cannot be told from others is left out; numbers that only people read may be wrong.
 
@@ -16,6 +16,7 @@ pub(super) fn report<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ReportEven
     while let Some(name) = decoder.child()? {
         match name {
             "cookie" => request.cookie = cookie(decoder)?,
+            "computerId" => request.computer_id = decoder.optional_text()?,
             "clientTime" => request.has_client_time = parse_date_time(&decoder.text()?).is_some(),
             "eventBatch" => {
                 let events = optional_rows(decoder, "ReportingEvent", MAX_ROWS, event)?;

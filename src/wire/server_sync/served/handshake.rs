@@ -126,6 +126,7 @@ pub fn ping_answer(now: Timestamp, tls: bool) -> String {
     xml.open("PingResult").value("SuccessFlag", true).value("ServicesTime", time(now));
     xml.value("IsHttps", tls).value("ConfigFileLastModifiedTime", time(Timestamp::UNIX_EPOCH));
     xml.value("ConfigFileNextExpirationTime", time(Timestamp::UNIX_EPOCH));
-    xml.value("ConfigFileExpirationModuloInMinutes", 0).close("PingResult");
+    // the WSDL lacks DebugMode; Microsoft's own client refuses an answer without it
+    xml.value("ConfigFileExpirationModuloInMinutes", 0).value("DebugMode", false).close("PingResult");
     response(MONITOR_NAMESPACE, "Ping", xml.as_str())
 }
