@@ -70,8 +70,19 @@ impl Store {
             change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&number))));
             change.decisions.change = number;
         }
+        let next = decided.then(|| {
+            let does =
+                change.ops.iter().flat_map(|(key, value)| [&key[..], value.as_deref().unwrap_or_default()]);
+            self.lineage.next(number, self.clock.now(), does)
+        });
+        if let Some(next) = &next {
+            change.ops.extend(next.ops.iter().cloned());
+        }
         if decided || !change.also.is_empty() {
             self.journal_with(change.ops, change.also)?;
+        }
+        if let Some(next) = next {
+            self.lineage.commit(next.place);
         }
         // license terms that were accepted matter to downstream servers only, and raise no number
         if decided || change.decisions.eulas != before.eulas {

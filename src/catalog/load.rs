@@ -22,6 +22,8 @@ pub(super) struct Loaded {
     pub staged: HashMap<UpdateIdentity, Staged>,
     pub next_id: u32,
     pub next_block: u64,
+    /// Of the active revisions and their numbers.
+    pub content: blake3::Hash,
 }
 
 impl Store {
@@ -153,11 +155,17 @@ pub(super) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded
     let generations = load_generations(kv)?;
     let mut withdrawn = load_withdrawn(kv)?;
     let mut builder = Builder::new();
+    let mut content = blake3::Hasher::new();
     let (mut staged, mut next_id, mut next_block) = (HashMap::new(), 1, 0);
     blocks(kv, segments, codec, |number, block| {
         next_block = number + 1;
         next_id = block.iter().map(|manifest| manifest.id + 1).fold(next_id, u32::max);
         if number < active.watermark {
+            for manifest in &block {
+                let identity = &manifest.identity;
+                content.update(&manifest.id.to_le_bytes()).update(identity.update.0.as_bytes());
+                content.update(&identity.revision.to_le_bytes());
+            }
             feed(&mut builder, number, &block, &generations, &mut withdrawn);
         } else {
             let entries = block.iter().map(|manifest| (manifest.identity, manifest.staged(number, 0)));
@@ -166,5 +174,5 @@ pub(super) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded
     })?;
     withdraw_all(&mut builder, &generations, &mut withdrawn);
     let world = builder.build(active.generation, active.change);
-    Ok(Loaded { active, world, staged, next_id, next_block })
+    Ok(Loaded { active, world, staged, next_id, next_block, content: content.finalize() })
 }

@@ -9,7 +9,7 @@
 //!
 //! **Invariant:** what a call reported as stored survives a kill or a loss of power; what is staged is not
 //! seen by anybody before [`Staging::activate`], and then all at once. A [`RevisionId`] is given once to an
-//! identity for the life of the store. This room never talks to a network and never holds payloads.
+//! identity for the life of the store; a [`Place`] tells the branches of a store that was copied. This room never talks to a network and never holds payloads.
 //!
 //! [`RevisionId`]: crate::domain::RevisionId
 
@@ -34,6 +34,9 @@ mod error;
 mod events;
 mod ingest;
 mod journal;
+mod lineage;
+#[cfg(test)]
+mod lineage_tests;
 mod load;
 mod manifest;
 mod overlay;
@@ -73,6 +76,7 @@ pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
 pub use descendant::Descendant;
 pub use downstream::Epoch;
 pub use error::CatalogError;
+pub use lineage::Place;
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{
     ApprovedInstall, CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline,
@@ -195,6 +199,36 @@ impl Catalog {
     pub fn set_setting(&self, key: &str, value: Option<&[u8]>) -> Result<(), CatalogError> {
         self.0.put((record::key::setting(key), value.map(<[u8]>::to_vec)))?;
         Ok(self.0.kv.flush()?)
+    }
+
+    // --- what lasts as long as the store -------------------------------------------------------------------
+
+    /// A value that must outlive a rebuilt index, such as an identity or a key. Reads what was a mere setting of the
+    /// same name before.
+    pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, CatalogError> {
+        Ok(match self.0.kv.get(&record::key::kept(name))? {
+            Some(value) => Some(value),
+            None => self.0.kv.get(&record::key::setting(name))?,
+        })
+    }
+
+    /// Keeps a value, at most 64 KiB, durably and in the journal. What is kept already is not written again.
+    pub fn keep(&self, name: &str, value: &[u8]) -> Result<(), CatalogError> {
+        let key = record::key::kept(name);
+        if self.0.kv.get(&key)?.as_deref() == Some(value) {
+            return Ok(());
+        }
+        self.0.journal(vec![(key, Some(value.to_vec()))])
+    }
+
+    /// The place in this store's history of a change number that its snapshots gave.
+    pub fn place(&self, change: u64) -> Place {
+        self.0.lineage.place(change)
+    }
+
+    /// Whether this store, and no other branch of it, was at this place: what was given up to there is ours.
+    pub fn gave(&self, place: &Place) -> bool {
+        self.0.lineage.gave(place)
     }
 
     /// Writes the index, engine-neutral: with a copy of the `documents` folder it is the whole store.

@@ -33,6 +33,8 @@ pub(super) mod key {
     pub(in super::super) const CHANGE: &[u8] = b"N";
     /// A change of many entries that has begun: where its journal lies, [`super::Location`]s.
     pub(in super::super) const BEGUN: &[u8] = b"j";
+    /// Where marks of change numbers begin; the entries with the marks begin with the same byte.
+    pub(in super::super) const LINEAGE: &[u8] = b"L";
     /// Identities of license terms that were accepted upstream.
     pub(in super::super) const EULAS: &[u8] = b"E";
 
@@ -121,6 +123,14 @@ pub(super) mod key {
     /// All of one server's.
     pub(in super::super) fn activities(server: &ServerId) -> Vec<u8> {
         with(b'A', server.0.as_bytes())
+    }
+    /// Marks of consecutive change numbers; see [`super::super::lineage`].
+    pub(in super::super) fn marks(number: u64) -> Vec<u8> {
+        with(b'L', &number.to_be_bytes())
+    }
+    /// What another room must keep for the life of the store: journaled.
+    pub(in super::super) fn kept(name: &str) -> Vec<u8> {
+        with(b'k', name.as_bytes())
     }
     /// A setting of another room.
     pub(in super::super) fn setting(name: &str) -> Vec<u8> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ingest::{self, Prepared};
 use super::kv::{Batch, MAX_BATCH};
 use super::manifest::{Manifest, encode_block};
-use super::record::{self, ActivationRecord, Active, Generation, key};
+use super::record::{self, ActivationRecord, Active, Generation, Journal, key};
 use super::segment::frame::Kind;
 use super::snapshot::View;
 use super::store::{Op, Staged, Store, lock};
@@ -254,15 +254,35 @@ impl Staging {
             ));
         }
         ops.extend(settings.into_iter().map(|(name, value)| (key::setting(&name), value)));
-        let mut bytes = Vec::new();
+        let (mut bytes, mut marks) = (Vec::new(), Vec::new());
         let content = record::encode(&ActivationRecord { active, withdrawn });
-        store.codec.encoder()?.record(&mut bytes, Kind::Activation, &content)?;
+        let numbers = self.numbers_below(active.watermark);
+        let next = store.lineage.next(active.change, store.clock.now(), [&content[..], &numbers[..]]);
+        let mut encoder = store.codec.encoder()?;
+        encoder.record(&mut bytes, Kind::Activation, &content)?;
+        encoder.record(&mut marks, Kind::Journal, &Journal { ops: next.ops.clone() }.encode(true))?;
+        ops.extend(next.ops);
         let mut log = store.log();
-        log.writer.make_room(&store.segments, bytes.len() as u64)?;
+        log.writer.make_room(&store.segments, (bytes.len() + marks.len()) as u64)?;
         log.writer.append(&store.segments, &bytes)?;
+        log.writer.append(&store.segments, &marks)?;
         let ticket = log.push(ops);
         drop(log);
-        store.settle(ticket)
+        store.settle(ticket)?;
+        store.lineage.commit(next.place);
+        Ok(())
+    }
+
+    /// The staged revisions that become active with their numbers, as bytes.
+    fn numbers_below(&self, watermark: u64) -> Vec<u8> {
+        let staged = self.0.staged.read().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers: Vec<(u32, UpdateIdentity)> = staged
+            .iter()
+            .filter(|(_, staged)| staged.block < watermark)
+            .map(|(identity, staged)| (staged.id, *identity))
+            .collect();
+        numbers.sort_unstable();
+        record::encode(&numbers)
     }
 
     /// What is withdrawn at this watermark, by this activation and by earlier ones that added nothing.

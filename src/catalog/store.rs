@@ -25,6 +25,7 @@ use super::decisions::Decisions;
 use super::descendants::Descendants;
 use super::journal::finish_begun;
 use super::kv::{Batch, Kv, MAX_BATCH};
+use super::lineage::Lineage;
 use super::load::{load, load_dictionaries};
 use super::record::{self, Committed, key};
 use super::segment::codec::{Codec, plain_record};
@@ -95,6 +96,7 @@ pub(super) struct Store {
     pub computers: Computers,
     pub servers: Servers,
     pub descendants: Descendants,
+    pub lineage: Lineage,
     _lock: File,
 }
 
@@ -173,6 +175,7 @@ impl Store {
         };
         let view = View::new(Arc::new(loaded.world), decisions, config.offer);
         let snapshot = Snapshot::new(view, 1, config.remembered_answers);
+        let (lineage, begin) = Lineage::load(&kv, snapshot.change_number(), &loaded.content)?;
         let store = Self {
             fragments: Cache::with_weighter(20_000, config.fragment_cache.0, ByLength),
             facts: Cache::new(FACTS_CACHED),
@@ -191,8 +194,12 @@ impl Store {
             computers,
             servers,
             descendants,
+            lineage,
             _lock: lock,
         };
+        if !begin.is_empty() {
+            store.journal(begin)?;
+        }
         store.count_descendants()?;
         Ok(store)
     }

@@ -11,15 +11,18 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Place};
 
 /// Bytes of the key: a block of SHA-256.
 pub(super) const KEY_LEN: usize = 64;
 const SEAL_LEN: usize = 32;
-/// Layout version.
-const MAGIC: &[u8; 4] = b"twk\x01";
+const MAGIC: &[u8; 3] = b"twk";
+/// Layout version: the second says up to where its bearer was given numbers. Older ones are read for ever.
+const VERSION: u8 = 2;
 /// The bytes before what a cookie says.
-const HEAD_LEN: usize = 4 + 1 + 16;
+const HEAD_LEN: usize = 3 + 1 + 1 + 16;
+/// The bytes of a place.
+pub(super) const PLACE_LEN: usize = 8 + 8;
 /// The longest name in a cookie: its length is one byte.
 pub(super) const MAX_NAME: usize = 255;
 
@@ -65,9 +68,14 @@ impl Sealer {
 
     /// The sealed cookie.
     pub(super) fn seal(&self, kind: Kind, says: &[u8]) -> Vec<u8> {
+        self.seal_as(VERSION, kind, says)
+    }
+
+    /// A cookie in a layout of a version.
+    pub(super) fn seal_as(&self, version: u8, kind: Kind, says: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_LEN + says.len() + SEAL_LEN);
         bytes.extend_from_slice(MAGIC);
-        bytes.push(kind as u8);
+        bytes.extend_from_slice(&[version, kind as u8]);
         bytes.extend_from_slice(self.server.as_bytes());
         bytes.extend_from_slice(says);
         let seal = self.keyed.clone().chain_update(&bytes).finalize().into_bytes();
@@ -89,7 +97,12 @@ impl Sealer {
         let split = sealed.len().checked_sub(SEAL_LEN).ok_or(CookieError::Forged)?;
         let (bytes, seal) = sealed.split_at(split);
         self.keyed.clone().chain_update(bytes).verify_slice(seal).map_err(|_mismatch| CookieError::Forged)?;
-        let mut says = Says(bytes.strip_prefix(MAGIC).ok_or(CookieError::Forged)?);
+        let (version, says) =
+            bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_first()).ok_or(CookieError::Forged)?;
+        if !(1..=VERSION).contains(version) {
+            return Err(CookieError::Forged);
+        }
+        let mut says = Says { rest: says, version: *version };
         if says.bytes()? != [kind as u8] {
             return Err(CookieError::Forged);
         }
@@ -98,23 +111,25 @@ impl Sealer {
         if server == self.server { Ok(claims) } else { Err(CookieError::OtherServer) }
     }
 
-    /// A number below 1,000 that only this server can tell for `text`.
-    pub(super) fn check_number(&self, text: &str) -> u16 {
-        let keyed = self.keyed.clone().chain_update(self.server.as_bytes()).chain_update(text.as_bytes());
+    /// A number below `limit` that only this server can tell for `text`.
+    pub(super) fn check_number(&self, text: &[u8], limit: u32) -> u32 {
+        let keyed = self.keyed.clone().chain_update(self.server.as_bytes()).chain_update(text);
         let bytes = keyed.finalize().into_bytes();
-        let number = bytes.first_chunk().map_or(0, |first| u32::from_le_bytes(*first)) % 1_000;
-        u16::try_from(number).unwrap_or_default()
+        bytes.first_chunk().map_or(0, |first| u32::from_le_bytes(*first)) % limit.max(1)
     }
 }
 
 /// What a cookie says, read from its beginning.
-pub(super) struct Says<'a>(&'a [u8]);
+pub(super) struct Says<'a> {
+    rest: &'a [u8],
+    version: u8,
+}
 
 impl Says<'_> {
     /// The next bytes.
     pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], CookieError> {
-        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(CookieError::Forged)?;
-        self.0 = tail;
+        let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(CookieError::Forged)?;
+        self.rest = tail;
         Ok(*head)
     }
 
@@ -129,6 +144,15 @@ impl Says<'_> {
         Ok(Uuid::from_bytes(self.bytes()?))
     }
 
+    /// The place up to which numbers were given; in a cookie of the first version, that of a change number at a time
+    /// when places had no marks.
+    pub(super) fn place(&mut self, change: u64) -> Result<Place, CookieError> {
+        if self.version == 1 {
+            return Ok(Place { change, mark: 0 });
+        }
+        Ok(Place { change: u64::from_le_bytes(self.bytes()?), mark: u64::from_le_bytes(self.bytes()?) })
+    }
+
     /// The rest: a text with its length in a byte before it.
     pub(super) fn name(mut self) -> Result<String, CookieError> {
         let name = self.name_before()?;
@@ -138,15 +162,21 @@ impl Says<'_> {
     /// A text with its length in a byte before it, and more behind.
     pub(super) fn name_before(&mut self) -> Result<String, CookieError> {
         let [len] = self.bytes()?;
-        let (name, rest) = self.0.split_at_checked(usize::from(len)).ok_or(CookieError::Forged)?;
-        self.0 = rest;
+        let (name, rest) = self.rest.split_at_checked(usize::from(len)).ok_or(CookieError::Forged)?;
+        self.rest = rest;
         std::str::from_utf8(name).map(str::to_owned).map_err(|_text| CookieError::Forged)
     }
 
     /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
     }
+}
+
+/// Appends a place.
+pub(super) fn push_place(says: &mut Vec<u8>, place: &Place) {
+    says.extend_from_slice(&place.change.to_le_bytes());
+    says.extend_from_slice(&place.mark.to_le_bytes());
 }
 
 /// Appends a text with its length in a byte before it, cut to [`MAX_NAME`] bytes.
@@ -158,7 +188,10 @@ pub(super) fn push_name(says: &mut Vec<u8>, name: &str) {
 
 /// Random bytes, made once for the life of the store.
 pub(super) fn lasting<const N: usize>(catalog: &Catalog, key: &str) -> Result<[u8; N], CatalogError> {
-    if let Some(bytes) = catalog.setting(key)?.and_then(|bytes| bytes.try_into().ok()) {
+    let kept: Option<[u8; N]> = catalog.kept(key)?.and_then(|bytes| bytes.try_into().ok());
+    if let Some(bytes) = kept {
+        // one of before such values were journaled is kept from now on
+        catalog.keep(key, &bytes)?;
         return Ok(bytes);
     }
     let mut bytes = [0; N];
@@ -166,6 +199,6 @@ pub(super) fn lasting<const N: usize>(catalog: &Catalog, key: &str) -> Result<[u
         // random but for six fixed bits of sixteen bytes: 244 bits for a key
         chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
     }
-    catalog.set_setting(key, Some(&bytes))?;
+    catalog.keep(key, &bytes)?;
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! Since when something that this server tells is what it is; kept in the catalog's settings.
+//! Since when something that this server tells is what it is; kept in the catalog.
 //!
 //! **Invariant:** the time changes exactly when what is told changes, over any number of restarts. It never says a time
 //! that others could take for a change where there was none.
@@ -14,17 +14,19 @@ pub(super) fn since(
     told: &str,
     now: Timestamp,
 ) -> Result<Timestamp, CatalogError> {
-    let stored = catalog.setting(key)?;
+    let stored = catalog.kept(key)?;
     if let Some((time, before)) = stored.as_deref().and_then(|bytes| bytes.split_first_chunk::<8>())
         && before == told.as_bytes()
         && let Ok(time) = Timestamp::from_millisecond(i64::from_le_bytes(*time))
     {
+        // one of before such values were journaled is kept from now on
+        catalog.keep(key, stored.as_deref().unwrap_or_default())?;
         return Ok(time);
     }
     let now = now.as_millisecond();
     let mut record = now.to_le_bytes().to_vec();
     record.extend_from_slice(told.as_bytes());
-    catalog.set_setting(key, Some(&record))?;
+    catalog.keep(key, &record)?;
     Ok(Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 

@@ -306,11 +306,9 @@ impl Session {
 
 /// Who we are to upstreams: made once for the life of the store.
 pub(super) fn account_id(catalog: &Catalog) -> Result<Uuid, SyncError> {
-    if let Some(id) = catalog.setting(ACCOUNT_KEY)?.and_then(|id| Uuid::from_slice(&id).ok()) {
-        return Ok(id);
-    }
-    let id = Uuid::new_v4();
-    catalog.set_setting(ACCOUNT_KEY, Some(id.as_bytes()))?;
+    let kept = catalog.kept(ACCOUNT_KEY)?.and_then(|id| Uuid::from_slice(&id).ok());
+    let id = kept.unwrap_or_else(Uuid::new_v4);
+    catalog.keep(ACCOUNT_KEY, id.as_bytes())?;
     Ok(id)
 }
 

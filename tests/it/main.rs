@@ -42,6 +42,7 @@ mod recorded_scans_get_recorded_answers;
 mod recorded_upstreams_answer_alike;
 mod refused_servers_are_told_and_logged;
 mod replica;
+mod restored_copies_are_known;
 mod rollups_stay_small;
 mod server;
 mod starts_without_upstream;

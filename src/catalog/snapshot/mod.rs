@@ -116,6 +116,11 @@ impl Snapshot {
         self.view.world.change.max(self.view.decisions.change)
     }
 
+    /// The change number at which a revision became visible.
+    pub fn appeared(&self, id: RevisionId) -> Option<u64> {
+        self.view.world.rev(id.0).map(|rev| u64::from(rev.appeared))
+    }
+
     /// Revisions that became visible after this change number.
     pub fn revisions_after(&self, change: u64) -> usize {
         let after = |rev: &&Rev| rev.has(flag::PRESENT) && u64::from(rev.appeared) > change;

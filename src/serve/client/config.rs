@@ -73,7 +73,7 @@ impl Config {
         ]
     }
 
-    /// `LastChange`: since when the answer of `GetConfig` is what it is. Kept in the catalog's settings.
+    /// `LastChange`: since when the answer of `GetConfig` is what it is. Kept for the life of the store.
     pub(super) fn last_change(&self, catalog: &Catalog, clock: &Clock) -> Result<Timestamp, CatalogError> {
         const KEY: &str = "client.config";
         let shown = format!("{:?} {}", Self::properties(""), self.registration_required);

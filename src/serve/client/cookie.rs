@@ -4,8 +4,9 @@
 
 use jiff::Timestamp;
 
+use crate::catalog::Place;
 use crate::domain::ComputerId;
-use crate::serve::cookie::{CookieError, Kind, Sealer, push_name};
+use crate::serve::cookie::{CookieError, Kind, PLACE_LEN, Sealer, push_name, push_place};
 use crate::wire::client_update::ProtocolVersion;
 
 /// What a cookie says.
@@ -21,6 +22,8 @@ pub(super) struct Claims {
     pub(super) change_number: u64,
     /// For which groups it has seen them ([`crate::catalog::Snapshot::reach_of`]); none in cookies of earlier versions.
     pub(super) reach: Option<u64>,
+    /// Up to where this store gave it numbers of revisions.
+    pub(super) given: Place,
     /// What the agent speaks.
     pub(super) version: ProtocolVersion,
     /// Whose it is.
@@ -30,11 +33,12 @@ pub(super) struct Claims {
 impl Claims {
     /// The sealed cookie.
     pub(super) fn seal(&self, sealer: &Sealer, kind: Kind) -> Vec<u8> {
-        let mut says = Vec::with_capacity(3 * 8 + 8 + 4 + 1 + self.computer.0.len());
+        let mut says = Vec::with_capacity(3 * 8 + 8 + PLACE_LEN + 4 + 1 + self.computer.0.len());
         for time in [self.issued, self.expires, self.config] {
             says.extend_from_slice(&time.as_millisecond().to_le_bytes());
         }
         says.extend_from_slice(&self.change_number.to_le_bytes());
+        push_place(&mut says, &self.given);
         says.extend_from_slice(&self.version.major.to_le_bytes());
         says.extend_from_slice(&self.version.minor.to_le_bytes());
         push_name(&mut says, &self.computer.0);
@@ -50,11 +54,12 @@ impl Claims {
         sealer.open(kind, cookie, |mut says| {
             let (issued, expires, config) = (says.time()?, says.time()?, says.time()?);
             let change_number = u64::from_le_bytes(says.bytes()?);
+            let given = says.place(change_number)?;
             let major = u16::from_le_bytes(says.bytes()?);
             let version = ProtocolVersion { major, minor: u16::from_le_bytes(says.bytes()?) };
             let computer = ComputerId(says.name_before()?);
             let reach = if says.is_empty() { None } else { Some(u64::from_le_bytes(says.bytes()?)) };
-            let claims = Self { issued, expires, config, change_number, reach, version, computer };
+            let claims = Self { issued, expires, config, change_number, given, reach, version, computer };
             if says.is_empty() { Ok(claims) } else { Err(CookieError::Forged) }
         })
     }
@@ -74,6 +79,7 @@ mod tests {
             config: Timestamp::from_millisecond(77_123).unwrap(),
             change_number: 42,
             reach: Some(7),
+            given: Place { change: 43, mark: 99 },
             version: ProtocolVersion { major: 2, minor: 90 },
             computer: ComputerId("e1da06a3-5601-43c9-bac3-52d5db701494".to_owned()),
         }
@@ -93,6 +99,19 @@ mod tests {
             Ok(earlier),
             "a cookie that was made before groups were in it"
         );
+    }
+
+    #[test]
+    fn a_cookie_of_before_there_were_places_is_read() {
+        let ours = sealer(1, 1);
+        // as the second layout, without the sixteen bytes of the place
+        let now = claims().seal(&ours, Kind::Service);
+        let says = &now[3 + 1 + 1 + 16..now.len() - 32];
+        let old = ours.seal_as(1, Kind::Service, &[&says[..32], &says[48..]].concat());
+        let given = Place { change: 42, mark: 0 };
+        assert_eq!(Claims::open(&ours, Kind::Service, &old), Ok(Claims { given, ..claims() }));
+        let newer = ours.seal_as(3, Kind::Service, says);
+        assert_eq!(Claims::open(&ours, Kind::Service, &newer), Err(CookieError::Forged));
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl Service {
 
     /// [MS-WUSP] 3.1.5.8
     ///
-    /// Members of bundles are left out, as real servers do: agents find them through their bundle.
+    /// Members of bundles are left out, as real servers do: agents find them through their bundle. So is what came
+    /// after the cookie was made: the answer brings no new cookie, and agents are given it with their next scan.
     pub(super) fn refresh_cache(&self, request: &RefreshCache) -> Result<String, Refusal> {
         let claims = self.claims(request.cookie.as_ref())?;
         let groups = self.groups_of(&claims.computer);
@@ -113,6 +114,7 @@ impl Service {
         let snapshot = self.0.catalog.snapshot();
         let offered = |identity: &RevisionIdentity| {
             let id = snapshot.find(&stored(identity)?)?;
+            snapshot.appeared(id).filter(|appeared| *appeared <= claims.given.change)?;
             let offer = snapshot.offer(id, &groups)?;
             (offer.deployment.action != DeploymentAction::Bundle).then_some((*identity, offer))
         };

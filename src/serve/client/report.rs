@@ -16,7 +16,7 @@ impl Service {
         request: ReportEventBatch,
         from: std::net::IpAddr,
     ) -> Result<String, Refusal> {
-        let claims = self.claims(request.cookie.as_ref())?;
+        let claims = self.bearer(request.cookie.as_ref())?;
         self.take_events(claims.computer, request, from).await?;
         Ok(wusp::report_answer())
     }

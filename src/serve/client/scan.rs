@@ -2,7 +2,8 @@
 //! answers, the answer is rendered.
 //!
 //! **Invariant:** what is offered is decided by the catalog alone. The cookie that goes out expires when the one that
-//! came in does, and carries the change number of the answer.
+//! came in does, and carries the change number of the answer
+//! and its place in the history of the store, which covers every number that the answer gives.
 
 use std::sync::Arc;
 
@@ -133,7 +134,8 @@ impl Service {
 
     /// The end of an answer, with the agent's next cookie, which says this.
     fn end(&self, claims: Claims, answer: &ScanAnswer, no_drivers: bool, operation: &str) -> String {
-        let (version, cookie) = (claims.version, self.sealed(&claims));
+        let given = self.0.catalog.place(answer.change_number);
+        let (version, cookie) = (claims.version, self.sealed(&Claims { given, ..claims }));
         let end = SyncEnd {
             cookie: &cookie,
             deployed_out_of_scope: &answer.deployed_out_of_scope,

@@ -10,7 +10,7 @@ use super::address::Address;
 use super::config::Config;
 use super::cookie::Claims;
 use super::{Refusal, Service};
-use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo};
+use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo, Place};
 use crate::domain::ComputerId;
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, KEY_LEN, Kind, Sealer, lasting};
@@ -90,6 +90,7 @@ impl Service {
             config: Timestamp::UNIX_EPOCH,
             change_number: 0,
             reach: None,
+            given: Place::default(),
             version: ProtocolVersion { major: 0, minor: 0 },
             computer: computer.clone(),
         };
@@ -123,6 +124,12 @@ impl Service {
         if request.last_change != Some(session.last_change) {
             return Err(Refusal::ConfigChanged);
         }
+        if old.as_ref().is_some_and(|old| !self.0.catalog.gave(&old.given)) {
+            return Err(Refusal::ServerChanged);
+        }
+        // who has no old cookie holds no number of ours yet; numbers that it will be given come with cookies
+        let change =
+            old.as_ref().map_or_else(|| self.0.catalog.snapshot().change_number(), |old| old.given.change);
         let old = old.filter(|old| old.computer == authorized.computer);
         let (seen, reach) = old.map_or((0, None), |old| (old.change_number, old.reach));
         let lifetime = jiff::SignedDuration::try_from(self.0.config.cookie_lifetime)
@@ -134,6 +141,7 @@ impl Service {
             config: session.last_change,
             change_number: seen,
             reach,
+            given: self.0.catalog.place(change),
             version,
             computer: authorized.computer,
         };
@@ -142,7 +150,7 @@ impl Service {
 
     /// [MS-WUSP] 3.1.5.5
     pub(super) async fn register_computer(&self, request: wusp::RegisterComputer) -> Result<String, Refusal> {
-        let claims = self.claims(request.cookie.as_ref())?;
+        let claims = self.bearer(request.cookie.as_ref())?;
         if !self.0.config.registration_required {
             return Err(Refusal::RegistrationNotRequired);
         }
@@ -159,8 +167,18 @@ impl Service {
         Ok(wusp::register_computer_answer())
     }
 
-    /// What a cookie says, when it is ours and its time is not over.
+    /// What a cookie says, when it is ours, its time is not over, and this store gave the numbers that its bearer
+    /// remembers.
+    ///
+    /// # Errors
+    /// [`Refusal::ServerChanged`] when another branch of this store gave them: the agent then starts from nothing.
     pub(super) fn claims(&self, cookie: Option<&wusp::Cookie>) -> Result<Claims, Refusal> {
+        let claims = self.bearer(cookie)?;
+        if self.0.catalog.gave(&claims.given) { Ok(claims) } else { Err(Refusal::ServerChanged) }
+    }
+
+    /// What a cookie says, when it is ours and its time is not over; for operations in which no numbers occur.
+    pub(super) fn bearer(&self, cookie: Option<&wusp::Cookie>) -> Result<Claims, Refusal> {
         let sealed = cookie.and_then(|cookie| cookie.sealed.as_deref()).ok_or(Refusal::InvalidCookie)?;
         let claims = Claims::open(&self.0.session.sealer, Kind::Service, sealed).map_err(opened)?;
         if self.0.clock.now() < claims.expires { Ok(claims) } else { Err(Refusal::CookieExpired) }

@@ -1,20 +1,25 @@
 //! Anchors: up to which change a downstream server has been told everything ([MS-WSUSSS] 3.1.4.5, note 31).
 //!
-//! They have WSUS's form, `nnnn,yyyy-MM-dd HH:mm:ss.fff`. The number counts: it is the catalog's change number, and
-//! one more, for the form wants it positive. The milliseconds are a check that only this server can make.
+//! They have WSUS's form, `nnnn,yyyy-MM-dd HH:mm:ss.fff`. The number is the catalog's change number and one more, for
+//! the form wants it positive, with six digits of a check behind it; the milliseconds are three more. The check covers
+//! the mark that the change has in this store's history, so only the branch of the store that wrote an anchor knows
+//! it. Anchors of before there were marks have a check of three digits and count for what was given until then.
 //!
-//! **Invariant:** an anchor that another server made, that somebody changed, or that is ahead of this server is never
-//! taken for one of ours (but for one in a thousand, which costs its sender an update and nobody else anything). It
-//! never grows with what it stands for.
+//! **Invariant:** an anchor that another server or another branch of this one made, that somebody changed, or that is
+//! ahead of this server is never taken for one of ours (but for one in a thousand million). It never grows with what
+//! it stands for.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
+use crate::catalog::Place;
 use crate::serve::cookie::Sealer;
 
-/// The largest number of the form.
-const MAX_NUMBER: u64 = i32::MAX as u64;
+/// What the digits of the check behind the number come to.
+const CHECK: u64 = 1_000_000;
+/// What the milliseconds come to.
+const MILLIS: u64 = 1_000;
 /// How far a clock may have been set back before anchors look as if they came from the future.
 const MAX_AHEAD_SECONDS: i64 = 24 * 60 * 60;
 
@@ -27,27 +32,88 @@ pub(in crate::serve) struct Anchor {
     pub(in crate::serve) second: i64,
 }
 
-impl Anchor {
-    /// The text for what was told up to `change` at a time.
-    pub(in crate::serve) fn write(sealer: &Sealer, change: u64, at: Timestamp) -> String {
-        let number = (change + 1).min(MAX_NUMBER);
-        let head = format!("{number},{}", Offset::UTC.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S"));
-        let check = sealer.check_number(&head);
-        format!("{head}.{check:03}")
-    }
+fn time_text(at: Timestamp) -> String {
+    Offset::UTC.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
 
-    /// Reads an anchor of ours that is not ahead of `change` and `now`; `None` for every other text.
-    pub(in crate::serve) fn read(sealer: &Sealer, text: &str, change: u64, now: Timestamp) -> Option<Self> {
-        let (head, check) = text.rsplit_once('.')?;
+/// The check of an anchor with a mark, below [`CHECK`] times [`MILLIS`].
+fn check(sealer: &Sealer, place: &Place, time: &str) -> u64 {
+    let mut text = b"anchor".to_vec();
+    text.extend_from_slice(&place.change.to_le_bytes());
+    text.extend_from_slice(&place.mark.to_le_bytes());
+    text.extend_from_slice(time.as_bytes());
+    u64::from(sealer.check_number(&text, 1_000_000_000))
+}
+
+/// The check of an anchor without one, below [`MILLIS`].
+fn old_check(sealer: &Sealer, number: u64, time: &str) -> u64 {
+    u64::from(sealer.check_number(format!("{number},{time}").as_bytes(), 1_000))
+}
+
+impl Anchor {
+    /// The text for what was told up to `change` at a time. `place` is where the store stood then, as far as it knows:
+    /// of what lies before its first mark it knows no place.
+    pub(in crate::serve) fn write(sealer: &Sealer, change: u64, place: &Place, at: Timestamp) -> String {
+        let (number, time) = (change.saturating_add(1), time_text(at));
+        if place.change != change {
+            return format!("{number},{time}.{:03}", old_check(sealer, number, &time));
+        }
+        let check = check(sealer, place, &time);
+        format!("{number}{:06},{time}.{:03}", check / MILLIS, check % MILLIS)
+    }
+}
+
+/// A text in the form of an anchor, whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    number: u64,
+    time: String,
+    second: i64,
+    millis: u64,
+}
+
+impl Shown {
+    /// Reads the form; `None` for every other text.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (head, millis) = text.rsplit_once('.')?;
         let (number, time) = head.split_once(',')?;
         let at = DateTime::strptime("%Y-%m-%d %H:%M:%S", time).ok()?;
         let at = Offset::UTC.to_timestamp(at).ok()?;
-        let number: u64 = number.parse().ok()?;
-        let anchor = Self { change: number.checked_sub(1)?, second: at.as_second() };
-        let ours = check == format!("{:03}", sealer.check_number(head));
-        let past = anchor.change <= change && anchor.second <= now.as_second() + MAX_AHEAD_SECONDS;
+        let shown = Self {
+            number: number.parse().ok()?,
+            time: time_text(at),
+            second: at.as_second(),
+            millis: millis.parse().ok()?,
+        };
         // one text for one anchor: no leading zeros, no plus
-        (ours && past && Self::write(sealer, anchor.change, at) == text).then_some(anchor)
+        let same = format!("{},{}.{:03}", shown.number, shown.time, shown.millis) == text;
+        (same && shown.millis < MILLIS).then_some(shown)
+    }
+
+    /// What it says, when this store wrote it and it is not ahead of `now`. `place` gives the place of a change number
+    /// in the store's history, `gave` says whether the store was at a place.
+    pub(super) fn verify(
+        &self,
+        sealer: &Sealer,
+        now: Timestamp,
+        place: impl Fn(u64) -> Place,
+        gave: impl Fn(&Place) -> bool,
+    ) -> Option<Anchor> {
+        if self.second > now.as_second() + MAX_AHEAD_SECONDS {
+            return None;
+        }
+        let marked = (self.number / CHECK).checked_sub(1).filter(|change| {
+            let place = place(*change);
+            let shown = self.number % CHECK * MILLIS + self.millis;
+            place.change == *change && check(sealer, &place, &self.time) == shown
+        });
+        let unmarked = || {
+            let change = self.number.checked_sub(1)?;
+            let ours = old_check(sealer, self.number, &self.time) == self.millis;
+            (ours && gave(&Place { change, mark: 0 })).then_some(change)
+        };
+        let change = marked.or_else(unmarked)?;
+        Some(Anchor { change, second: self.second })
     }
 }
 
@@ -58,6 +124,8 @@ mod tests {
     use super::*;
     use crate::serve::cookie::KEY_LEN;
 
+    const NOW: i64 = 1_791_131_606;
+
     fn sealer(server: u128) -> Sealer {
         Sealer::new(&[7; KEY_LEN], Uuid::from_u128(server))
     }
@@ -66,29 +134,77 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    #[test]
-    fn an_anchor_is_read_back_and_has_the_form_of_wsus() {
-        let text = Anchor::write(&sealer(1), 9_437, at(1_791_131_606));
-        assert!(text.starts_with("9438,2026-10-04 16:33:26."), "{text}");
-        assert_eq!(text.len(), "9438,2026-10-04 16:33:26.670".len());
-        let anchor = Anchor { change: 9_437, second: 1_791_131_606 };
-        assert_eq!(Anchor::read(&sealer(1), &text, 9_437, at(1_791_131_606)), Some(anchor));
+    /// The place of a change number in a branch that stands at `last` and began to make marks at 3.
+    fn place(branch: u64, last: u64) -> impl Fn(u64) -> Place {
+        move |change| {
+            let change = change.clamp(3, last);
+            Place { change, mark: branch * 1_000 + change }
+        }
+    }
+
+    fn read(text: &str, branch: u64, last: u64, now: i64) -> Option<u64> {
+        let old = |place: &Place| place.change <= 3;
+        Shown::read(text)?.verify(&sealer(1), at(now), place(branch, last), old).map(|anchor| anchor.change)
+    }
+
+    fn write(change: u64, branch: u64) -> String {
+        Anchor::write(&sealer(1), change, &place(branch, u64::MAX)(change), at(NOW))
     }
 
     #[test]
-    fn what_is_no_anchor_of_ours_or_ahead_of_us_is_refused() {
-        let now = at(1_791_131_606);
-        let ours = Anchor::write(&sealer(1), 5, now);
-        assert_eq!(Anchor::read(&sealer(1), &ours, 4, now), None, "ahead by number");
-        assert_eq!(Anchor::read(&sealer(1), &ours, 5, at(1_700_000_000)), None, "ahead by time");
-        assert_eq!(Anchor::read(&sealer(1), &format!("0{ours}"), 5, now), None);
-        for text in ["", "garbage", "0,2024-01-01 00:00:00.000x", "1,2024-99-01 00:00:00.000", "1,.000", "6"]
-        {
-            assert_eq!(Anchor::read(&sealer(1), text, u64::MAX >> 1, now), None, "{text}");
+    fn an_anchor_is_read_back_and_has_the_form_of_wsus() {
+        let text = write(9_437, 1);
+        let (number, rest) = text.split_once(',').unwrap();
+        assert!(number.len() == 10 && number.starts_with("9438"), "{text}");
+        assert!(rest.starts_with("2026-10-04 16:33:26.") && rest.len() == 23, "{text}");
+        assert_eq!(read(&text, 1, 9_437, NOW), Some(9_437));
+        assert_eq!(read(&text, 1, 9_999, NOW), Some(9_437), "older than what is there now");
+    }
+
+    #[test]
+    fn another_branch_and_what_is_ahead_are_not_ours() {
+        let ours = write(5, 1);
+        assert_eq!(read(&ours, 1, 5, NOW), Some(5));
+        assert_eq!(read(&ours, 1, 4, NOW), None, "ahead by number");
+        assert_eq!(read(&ours, 1, 5, 1_700_000_000), None, "ahead by time");
+        // of many anchors of other branches none passes
+        for branch in 2..2_000 {
+            assert_eq!(read(&write(5, branch), 1, 9, NOW), None);
+            let foreign = Anchor::write(&sealer(2), 5, &place(1, 9)(5), at(NOW));
+            assert_eq!(read(&foreign, 1, 9, NOW), None);
         }
-        // a check of three digits: of many foreign anchors few pass
-        let foreign = (0..1_000).map(|number| Anchor::write(&sealer(2), number, now));
-        let passed = foreign.filter(|text| Anchor::read(&sealer(1), text, 5_000, now).is_some()).count();
-        assert!(passed < 10, "{passed} of 1,000");
+    }
+
+    #[test]
+    fn anchors_without_a_mark_count_up_to_where_marks_begin() {
+        let sealer = sealer(1);
+        let old = |change: u64| {
+            let (number, time) = (change + 1, time_text(at(NOW)));
+            format!("{number},{time}.{:03}", old_check(&sealer, number, &time))
+        };
+        for change in 0..=3 {
+            assert_eq!(read(&old(change), 1, 9, NOW), Some(change));
+        }
+        assert_eq!(read(&old(4), 1, 9, NOW), None);
+        // what was told up to before the first mark is written as it was then
+        assert_eq!(write(2, 1), old(2));
+    }
+
+    #[test]
+    fn the_form_is_strict() {
+        let ours = write(5, 1);
+        for text in [
+            format!("0{ours}"),
+            format!("{ours}0"),
+            String::new(),
+            "garbage".to_owned(),
+            "0,2024-01-01 00:00:00.000x".to_owned(),
+            "1,2024-99-01 00:00:00.000".to_owned(),
+            "1,.000".to_owned(),
+            "6".to_owned(),
+            "+6,2024-01-01 00:00:00.000".to_owned(),
+        ] {
+            assert_eq!(Shown::read(&text), None, "{text}");
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Languages {
     /// What the configuration says now; what differs from what was said before changed now.
     pub(super) fn open(wanted: &[String], catalog: &Catalog, now: Timestamp) -> Result<Self, CatalogError> {
         let before: BTreeMap<i32, Said> =
-            catalog.setting(KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+            catalog.kept(KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let keeps = |tag: &str| wanted.is_empty() || wanted.iter().any(|wanted| serves(tag, wanted));
         let all = [(0, wanted.is_empty())];
         let each = LANGUAGES.iter().map(|(id, tag, _)| (*id, keeps(tag)));
@@ -98,9 +98,7 @@ impl Languages {
                 (id, kept.unwrap_or(Said { enabled, since: now.as_second() }))
             })
             .collect();
-        if said != before {
-            catalog.set_setting(KEY, serde_json::to_vec(&said).ok().as_deref())?;
-        }
+        catalog.keep(KEY, &serde_json::to_vec(&said).unwrap_or_default())?;
         Ok(Self(said))
     }
 

@@ -5,14 +5,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::anchor::Anchor;
+use super::anchor::{Anchor, Shown};
 use super::config::Languages;
 use super::gate::{Denied, Proof};
 use super::{Asked, Config, Service};
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Place};
 use crate::domain::ServerId;
 use crate::runtime::Clock;
-use crate::serve::cookie::{CookieError, KEY_LEN, Kind, MAX_NAME, Sealer, lasting, push_name};
+use crate::serve::cookie::{
+    CookieError, KEY_LEN, Kind, MAX_NAME, PLACE_LEN, Sealer, lasting, push_name, push_place,
+};
 use crate::serve::fault::Refusal;
 use crate::serve::since::since;
 use crate::wire::server_sync::served;
@@ -22,7 +24,7 @@ const LIFETIME: SignedDuration = SignedDuration::from_mins(240);
 /// The longest label of a DNS name.
 const MAX_LABEL: usize = 63;
 /// Bytes of what a cookie says before the name.
-const FIXED_LEN: usize = 8 + 8 + 2 + 2 + 16 + 1;
+const FIXED_LEN: usize = 8 + 8 + PLACE_LEN + 2 + 2 + 16 + 1;
 
 /// What all handshakes share.
 pub(super) struct Session {
@@ -54,6 +56,8 @@ pub(in crate::serve) struct Claims {
     pub(in crate::serve) issued: Timestamp,
     /// Until when it is good.
     pub(in crate::serve) expires: Timestamp,
+    /// Where this store stood when it was made.
+    pub(in crate::serve) given: Place,
     /// Major and minor version of the protocol that the server speaks; 0.0 in an authorization.
     pub(in crate::serve) version: (u16, u16),
     /// Whose it is.
@@ -68,6 +72,7 @@ impl Claims {
         for time in [self.issued, self.expires] {
             says.extend_from_slice(&time.as_millisecond().to_le_bytes());
         }
+        push_place(&mut says, &self.given);
         says.extend_from_slice(&self.version.0.to_le_bytes());
         says.extend_from_slice(&self.version.1.to_le_bytes());
         says.extend_from_slice(self.server.0.as_bytes());
@@ -78,9 +83,10 @@ impl Claims {
     fn open(sealer: &Sealer, kind: Kind, cookie: &[u8]) -> Result<Self, CookieError> {
         sealer.open(kind, cookie, |mut says| {
             let (issued, expires) = (says.time()?, says.time()?);
+            let given = says.place(0)?;
             let version = (u16::from_le_bytes(says.bytes()?), u16::from_le_bytes(says.bytes()?));
             let server = ServerId(says.id()?);
-            Ok(Self { issued, expires, version, server, name: says.name()? })
+            Ok(Self { issued, expires, given, version, server, name: says.name()? })
         })
     }
 }
@@ -132,6 +138,7 @@ impl Service {
         let claims = Claims {
             issued: now,
             expires: now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX),
+            given: Place::default(),
             version: (0, 0),
             server: id,
             name: name.to_owned(),
@@ -161,7 +168,8 @@ impl Service {
         self.0.gate.check(&authorized.server, &asked.proof).map_err(Denied::at_cookie)?;
         let expires = now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX).min(authorized.expires);
         let expires = Timestamp::from_millisecond(expires.as_millisecond()).unwrap_or(expires);
-        let claims = Claims { issued: now, expires, version, ..authorized };
+        let given = self.0.catalog.place(self.0.catalog.snapshot().change_number());
+        let claims = Claims { issued: now, expires, given, version, ..authorized };
         Ok(served::cookie_answer(expires, &claims.seal(sealer, Kind::ServerService)))
     }
 
@@ -169,7 +177,8 @@ impl Service {
     /// those of the handshake begins with it.
     ///
     /// # Errors
-    /// [`Refusal::InvalidCookie`], or [`Refusal::ServerChanged`] when an earlier identity of this server made it.
+    /// [`Refusal::InvalidCookie`], or [`Refusal::ServerChanged`] when an earlier identity of this server or another
+    /// branch of its store made it.
     pub(in crate::serve) fn admitted(&self, sealed: Option<&[u8]>, proof: &Proof) -> Result<Claims, Refusal> {
         let sealed = sealed.ok_or(Refusal::InvalidCookie)?;
         let claims =
@@ -182,27 +191,34 @@ impl Service {
         if self.0.clock.now() >= claims.expires {
             return Err(Refusal::InvalidCookie);
         }
+        if !self.0.catalog.gave(&claims.given) {
+            return Err(Refusal::ServerChanged);
+        }
         self.0.gate.check(&claims.server, proof).map_err(Denied::at_operation)?;
         Ok(claims)
     }
 
     /// The anchor of what is told now, up to a change number of the catalog.
     pub(in crate::serve) fn anchor(&self, change: u64) -> String {
-        Anchor::write(&self.0.session.sealer, change, self.0.clock.now())
+        Anchor::write(&self.0.session.sealer, change, &self.0.catalog.place(change), self.0.clock.now())
     }
 
     /// Reads an anchor of ours, at most as new as a change number of the catalog.
     ///
     /// # Errors
-    /// A fault that names the parameter, when it is anything else.
+    /// A fault that names the parameter, when the text has not the form of an anchor; else
+    /// [`Refusal::ServerChanged`], when another server, another branch of this store or nobody wrote it.
     pub(in crate::serve) fn read_anchor(
         &self,
         text: &str,
         change: u64,
         parameter: &'static str,
     ) -> Result<Anchor, Refusal> {
-        Anchor::read(&self.0.session.sealer, text, change, self.0.clock.now())
-            .ok_or(Refusal::Parameter(parameter))
+        let shown = Shown::read(text).ok_or(Refusal::Parameter(parameter))?;
+        let (sealer, catalog) = (&self.0.session.sealer, &self.0.catalog);
+        let ours =
+            shown.verify(sealer, self.0.clock.now(), |change| catalog.place(change), |old| catalog.gave(old));
+        ours.filter(|anchor| anchor.change <= change).ok_or(Refusal::ServerChanged)
     }
 
     /// [MS-WSUSSS] 3.1.4.4
@@ -236,6 +252,7 @@ mod tests {
         let claims = Claims {
             issued: Timestamp::from_second(10).unwrap(),
             expires: Timestamp::from_second(20).unwrap(),
+            given: Place { change: 7, mark: 8 },
             version: (1, 20),
             server: ServerId(Uuid::from_u128(5)),
             name: "branch.example".to_owned(),

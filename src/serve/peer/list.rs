@@ -5,7 +5,7 @@
 
 use super::changes::numbers;
 use super::{LATER, Refused, Response, Service, message};
-use crate::catalog::{Catalog, ListQuery, Listed, Snapshot};
+use crate::catalog::{Catalog, ListQuery, Listed, Place, Snapshot};
 use crate::domain::{RevisionId, UpdateId, UpdateIdentity};
 use crate::wire::peer::{Entry, List, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
 use crate::wire::server_sync::IdAndDelta;
@@ -18,10 +18,16 @@ impl Service {
         let mut question = Question::decode(body)?;
         let _making =
             self.0.listing.acquire().await.map_err(|_closed| Refused::Busy { retry_after: LATER })?;
-        let now = numbers(&self.0.catalog.snapshot());
-        if question.server.is_some_and(|server| server != self.0.server.0) || question.since > now.updates {
-            // numbers of another server mean nothing here, nor those of this one before it was set back
-            (question.since, question.after, question.decisions) = (0, 0, question.decisions.map(|_| 0));
+        let gave = |change, mark| self.0.catalog.gave(&Place { change, mark });
+        let another = question.server.is_some_and(|server| server != self.0.server.0);
+        // numbers of another server mean nothing here, nor those of another branch of this one's store
+        if another || question.since > 0 && !gave(question.since, question.since_mark) {
+            (question.since, question.after) = (0, 0);
+        }
+        if let Some(known) = question.decisions.filter(|known| *known > 0)
+            && (another || !gave(known, question.decisions_mark))
+        {
+            question.decisions = Some(0);
         }
         let catalog = self.0.catalog.clone();
         let server = self.0.server.0;
@@ -33,7 +39,7 @@ impl Service {
             selected.truncate(MOST_ENTRIES);
             let listed: Vec<RevisionId> = selected.iter().map(|entry| RevisionId(entry.number)).collect();
             let kin = snapshot.kin(&listed, question.since, question.after, MOST_KIN);
-            let numbers = numbers(&snapshot);
+            let numbers = numbers(&catalog, &snapshot);
             let decisions = match question.decisions {
                 Some(known) if known != numbers.decisions => Some(decisions(&catalog, known, numbers)?),
                 _ => None,

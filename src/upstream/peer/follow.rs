@@ -12,6 +12,7 @@ use super::line::numbers;
 use super::round::Mark;
 use crate::upstream::client::chance;
 use crate::upstream::{Mode, Outcome, SyncError, SyncOptions, Trigger, Upstream};
+use crate::wire::peer::Numbers;
 
 /// How long the upstream may let us wait, in seconds.
 const WAIT_SECONDS: u32 = 50;
@@ -85,9 +86,12 @@ impl Upstream {
     async fn wait(&self, mark: &Mark) -> Round {
         let Ok(session) = self.0.session().await else { return Round::Failed };
         let replica = self.0.config.mode == Mode::Replica;
-        let mut path = format!("/changes?updates={}&wait={WAIT_SECONDS}", mark.numbers.updates);
+        let Numbers { updates, updates_mark, .. } = mark.numbers;
+        let mut path =
+            format!("/changes?updates={updates}&updates_mark={updates_mark}&marks=1&wait={WAIT_SECONDS}");
         if replica {
-            let _ = write!(path, "&decisions={}", mark.decisions.unwrap_or_default());
+            let known = mark.decisions.unwrap_or_default();
+            let _ = write!(path, "&decisions={known}&decisions_mark={}", mark.decisions_mark);
         }
         let began = self.0.clock.instant();
         let now = match numbers(&session, &path).await {
@@ -100,7 +104,7 @@ impl Upstream {
         };
         // a synchronisation may have heard of it while this one waited
         let mark = self.0.mark.borrow().clone().unwrap_or_default();
-        if mark.numbers.updates == now.updates && (!replica || mark.decisions == Some(now.decisions)) {
+        if mark.knows_updates(&now) && (!replica || mark.knows_decisions(&now)) {
             let waited = self.0.clock.instant().saturating_duration_since(began);
             return if waited >= LEAST_WAIT { Round::Quiet } else { Round::Nothing };
         }

@@ -24,8 +24,8 @@ use crate::wire::update_metadata::{Languages, MAX_DOCUMENT, cut};
 
 /// A pack of one document, as it crosses the link.
 const LONGEST_PACK: u64 = MAX_DOCUMENT;
-/// `N M`.
-const LONGEST_NUMBERS: u64 = 64;
+/// `N M`, and the marks of both.
+const LONGEST_NUMBERS: u64 = 128;
 
 /// One line. Shared by all who fetch.
 pub(in crate::upstream) struct Line {
@@ -72,7 +72,7 @@ impl Line {
 
     /// How far the server has come.
     pub(super) async fn numbers(&self) -> Result<Numbers, Trouble> {
-        numbers(&self.session, "/changes").await
+        numbers(&self.session, "/changes?marks=1").await
     }
 
     /// One page of a list. What it says of numbers and kin is remembered until the next page.
@@ -139,10 +139,14 @@ pub(super) async fn numbers(session: &Session, path: &str) -> Result<Numbers, Tr
     let answer = session.ask_peer(&ask).await?;
     let mut text = String::new();
     let read = answer.take(LONGEST_NUMBERS).read_to_string(&mut text);
-    let two = text.split_once(' ').filter(|_| read.is_ok());
-    let found = two.and_then(|(updates, decisions)| {
-        Some(Numbers { updates: updates.parse().ok()?, decisions: decisions.parse().ok()? })
-    });
+    let all: Option<Vec<u64>> = text.split(' ').map(|number| number.parse().ok()).collect();
+    let found = match all.as_deref().filter(|_| read.is_ok()) {
+        Some(&[updates, decisions]) => Some(Numbers { updates, decisions, ..Numbers::default() }),
+        Some(&[updates, decisions, updates_mark, decisions_mark]) => {
+            Some(Numbers { updates, decisions, updates_mark, decisions_mark })
+        }
+        _ => None,
+    };
     found.ok_or_else(|| Trouble::Strange("its numbers are none".to_owned()))
 }
 

@@ -27,8 +27,23 @@ pub(in crate::upstream) struct Mark {
     /// The number up to which decisions were taken over, by a replica.
     #[serde(default)]
     pub(in crate::upstream) decisions: Option<u64>,
+    /// The mark of that number.
+    #[serde(default)]
+    pub(in crate::upstream) decisions_mark: u64,
     /// What was selected.
     pub(in crate::upstream) selection: Selection,
+}
+
+impl Mark {
+    /// Whether the server has no other revisions than when its lists were read.
+    pub(in crate::upstream) fn knows_updates(&self, now: &Numbers) -> bool {
+        (self.numbers.updates, self.numbers.updates_mark) == (now.updates, now.updates_mark)
+    }
+
+    /// Whether nothing else was decided there than was taken over.
+    pub(in crate::upstream) fn knows_decisions(&self, now: &Numbers) -> bool {
+        (self.decisions, self.decisions_mark) == (Some(now.decisions), now.decisions_mark)
+    }
 }
 
 /// How far a list of several pages was read.
@@ -81,8 +96,10 @@ impl Run {
             let asked = Question {
                 server: Some(line.hello.server),
                 since: before.numbers.updates,
+                since_mark: before.numbers.updates_mark,
                 config: true,
                 decisions: self.wants_decisions().then(|| before.decisions.unwrap_or_default()),
+                decisions_mark: before.decisions_mark,
                 ..Question::default()
             };
             let told = self.pages(line, fetcher, asked, &mut related).await?;
@@ -99,9 +116,14 @@ impl Run {
         self.phase(Phase::Related);
         let unfiltered = reached.selection.products.is_empty();
         self.related(fetcher, related, unfiltered).await?;
-        reached.decisions = match decided {
-            Some(told) => Some(self.take_told_decisions(&told).await?),
-            None => before.decisions.filter(|_| self.wants_decisions()),
+        (reached.decisions, reached.decisions_mark) = match decided {
+            Some(told) => {
+                let change = self.take_told_decisions(&told).await?;
+                let numbers = &reached.numbers;
+                let mark = if change == numbers.decisions { numbers.decisions_mark } else { 0 };
+                (Some(change), mark)
+            }
+            None => (before.decisions.filter(|_| self.wants_decisions()), before.decisions_mark),
         };
         if self.tally.missing.len() <= MOST_MISSING {
             self.state.peer = Some(reached);
@@ -118,11 +140,11 @@ impl Run {
     async fn stand(&mut self, line: &Line, mark: Option<&Mark>) -> Result<Stand, Trouble> {
         let Some(mark) = mark else { return Ok(Stand::News) };
         let now = line.numbers().await?;
-        if now.updates != mark.numbers.updates || self.selection().await? != mark.selection {
+        if !mark.knows_updates(&now) || self.selection().await? != mark.selection {
             return Ok(Stand::News);
         }
         // decisions are none of an autonomous server's business
-        let decided = self.wants_decisions() && mark.decisions != Some(now.decisions);
+        let decided = self.wants_decisions() && !mark.knows_decisions(&now);
         Ok(if decided { Stand::Decided } else { Stand::Quiet })
     }
 
@@ -139,6 +161,7 @@ impl Run {
         Question {
             server: Some(line.hello.server),
             since: if filter.anchor.is_some() { before.numbers.updates } else { 0 },
+            since_mark: if filter.anchor.is_some() { before.numbers.updates_mark } else { 0 },
             languages: languages.collect(),
             products: filter.products,
             classifications: filter.classifications,

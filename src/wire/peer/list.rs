@@ -17,6 +17,8 @@ const MORE: u64 = 5;
 const WITHDRAWN: u64 = 6;
 const KIN: u64 = 7;
 const DECISIONS: u64 = 8;
+const UPDATES_MARK: u64 = 9;
+const DECISIONS_MARK: u64 = 10;
 
 /// Revisions withdrawn that one answer names.
 pub const MOST_WITHDRAWN: usize = 100_000;
@@ -67,6 +69,8 @@ impl List {
         message.field(SERVER, &field);
         message.number_field(UPDATES, self.numbers.updates);
         message.number_field(DECISIONS_NUMBER, self.numbers.decisions);
+        message.number_field(UPDATES_MARK, self.numbers.updates_mark);
+        message.number_field(DECISIONS_MARK, self.numbers.decisions_mark);
         let (mut field, mut before) = (Writer::new(), 0);
         for entry in &self.entries {
             field.number(u64::from(entry.number.wrapping_sub(before)));
@@ -104,6 +108,8 @@ impl List {
                 SERVER => server = Some(Uuid::from_bytes(field.array()?)),
                 UPDATES => list.numbers.updates = field.number()?,
                 DECISIONS_NUMBER => list.numbers.decisions = field.number()?,
+                UPDATES_MARK => list.numbers.updates_mark = field.number()?,
+                DECISIONS_MARK => list.numbers.decisions_mark = field.number()?,
                 ENTRIES => list.entries = entries(field)?,
                 MORE => list.more = field.number()? != 0,
                 WITHDRAWN => list.withdrawn = field.each("the withdrawn", MOST_WITHDRAWN, read_identity)?,

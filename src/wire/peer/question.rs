@@ -19,6 +19,8 @@ const CLASSIFICATIONS: u64 = 6;
 const NAMED: u64 = 7;
 const DECISIONS: u64 = 8;
 const LANGUAGES: u64 = 9;
+const SINCE_MARK: u64 = 10;
+const DECISIONS_MARK: u64 = 11;
 
 /// Languages in a filter, and bytes of one.
 const MOST_LANGUAGES: usize = 256;
@@ -34,6 +36,13 @@ pub struct Numbers {
     pub updates: u64,
     /// Change number of the last decision.
     pub decisions: u64,
+    /// The mark that `updates` has in the server's history, by which another branch of its store is known. 0 where the
+    /// server has none.
+    #[serde(default)]
+    pub updates_mark: u64,
+    /// The mark of `decisions`.
+    #[serde(default)]
+    pub decisions_mark: u64,
 }
 
 /// The question. As in a filter of MS-WSUSSS, products and classifications are both empty or neither is.
@@ -43,6 +52,8 @@ pub struct Question {
     pub server: Option<Uuid>,
     /// Only what came after this number of [`Numbers::updates`]; 0 for everything.
     pub since: u64,
+    /// The mark that came with it; 0 for none.
+    pub since_mark: u64,
     /// The next page: only entries with greater numbers.
     pub after: u32,
     /// Categories and detectoids instead of what is to be installed.
@@ -57,6 +68,8 @@ pub struct Question {
     pub named: Vec<UpdateId>,
     /// The asker is a replica and knows decisions up to here.
     pub decisions: Option<u64>,
+    /// The mark that came with that number; 0 for none.
+    pub decisions_mark: u64,
 }
 
 impl Question {
@@ -89,6 +102,11 @@ impl Question {
         message.field(NAMED, &field);
         // present even when nothing is known: it says that decisions are wanted
         message.number_field(DECISIONS, self.decisions.map_or(0, |known| known.saturating_add(1)));
+        for (tag, mark) in [(SINCE_MARK, self.since_mark), (DECISIONS_MARK, self.decisions_mark)] {
+            if mark != 0 {
+                message.number_field(tag, mark);
+            }
+        }
         message.into_bytes()
     }
 
@@ -111,6 +129,8 @@ impl Question {
                     let read = |field: &mut Reader<'_>| Ok(UpdateId(Uuid::from_bytes(field.array()?)));
                     question.named = field.each("the names", MOST_ENTRIES, read)?;
                 }
+                SINCE_MARK => question.since_mark = field.number()?,
+                DECISIONS_MARK => question.decisions_mark = field.number()?,
                 DECISIONS => question.decisions = field.number()?.checked_sub(1),
                 LANGUAGES => {
                     question.languages = field.each("the languages", MOST_LANGUAGES, |field| {

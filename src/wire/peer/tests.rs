@@ -16,6 +16,7 @@ fn question() -> Question {
     Question {
         server: Some(Uuid::from_u128(5)),
         since: 300,
+        since_mark: u64::MAX,
         after: 70_000,
         config: true,
         products: vec![entry(1, true), entry(2, false)],
@@ -23,6 +24,7 @@ fn question() -> Question {
         languages: vec![("en".to_owned(), true), ("de".to_owned(), false)],
         named: vec![identity(9).update],
         decisions: Some(0),
+        decisions_mark: 1,
     }
 }
 
@@ -30,7 +32,7 @@ fn list() -> List {
     let entries = [1, 2, 300, 70_000].map(|number| Entry { number, identity: identity(u128::from(number)) });
     List {
         server: Uuid::from_u128(5),
-        numbers: Numbers { updates: 9, decisions: 1 << 40 },
+        numbers: Numbers { updates: 9, decisions: 1 << 40, updates_mark: u64::MAX, decisions_mark: 7 },
         entries: entries.to_vec(),
         more: true,
         withdrawn: vec![identity(4)],
