@@ -127,6 +127,7 @@ fn facts(number: u32, numbers: &mut Numbers) -> Facts {
         drivers: Vec::new(),
         uninstallable: true,
         languages: Vec::new(),
+        encryption: tailwater::domain::Encryption::None,
     }
 }
 

@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, ledger as ledgers, needs as computers_needs, peers, polite as politeness, road as bad_road, rollups
+import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, keys as encrypted, ledger as ledgers, needs as computers_needs, peers, polite as politeness, road as bad_road, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -555,6 +555,12 @@ def budget():
 def prediction():
     """Issue 4, 10: what a dry run says of 20 releases is what crosses, within 15 %."""
     computers_needs.predictions(check, int(os.environ.get("TAILWATER_RELEASES", "20")), os.environ.get("TAILWATER_BUNDLE", "24 MB"))
+
+
+@scenario
+def keys():
+    """Encrypted updates: keys come in batches and once, reach agents and servers at three levels, and are withheld for."""
+    encrypted.keys(check)
 
 
 @scenario

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::tests::{House, bundles, damage, facts, fill, hidden, ids, revision, update};
 use super::*;
-use crate::domain::{Action, BundleClause, PublicationState, UpdateType};
+use crate::domain::{Action, BundleClause, DecryptionKey, Encryption, PublicationState, UpdateType};
 
 const EVERY: GroupId = GroupId::ALL_COMPUTERS;
 
@@ -83,8 +83,18 @@ fn spoil(house: &House, catalog: &Catalog, number: u32) {
 }
 
 /// What goes wrong with member 9 of the world of a shape, and how that ends.
-const FAULTS: [Reason; 6] =
-    [Reason::Missing, Reason::Withdrawn, Reason::Damaged, Reason::Expired, Reason::Declined, Reason::Held];
+const FAULTS: [Reason; 7] = [
+    Reason::Missing,
+    Reason::Withdrawn,
+    Reason::Damaged,
+    Reason::NoKey,
+    Reason::Expired,
+    Reason::Declined,
+    Reason::Held,
+];
+
+/// A payload that is encrypted.
+const SEALED: Sha1Digest = Sha1Digest([7; 20]);
 
 /// Shapes around member 9; bundle 1 is what is approved, and whether it stands or falls with 9.
 fn shapes() -> Vec<(&'static str, Vec<Facts>, bool, Vec<u32>)> {
@@ -135,6 +145,10 @@ fn a_bundle_is_offered_whole_or_not_at_all_and_says_why() {
                 Reason::Missing | Reason::NotNeeded => {}
                 Reason::Withdrawn => withdraw(&catalog, 9),
                 Reason::Damaged => spoil(&house, &catalog, 9),
+                Reason::NoKey => {
+                    let encryption = Encryption::Files(vec![SEALED]);
+                    fill(&catalog, vec![Facts { encryption, ..facts(9, 2, UpdateType::Software) }]);
+                }
                 Reason::Expired => {
                     fill(&catalog, vec![expired(member.clone(), 2)]);
                 }
@@ -161,7 +175,7 @@ fn a_bundle_is_offered_whole_or_not_at_all_and_says_why() {
             assert_eq!(early.action_of(&catalog, 1), expected, "{name}: offered");
             let why = withheld(&catalog, 1);
             if falls {
-                let revision = if fault == Reason::Expired { 2 } else { 1 };
+                let revision = if matches!(fault, Reason::Expired | Reason::NoKey) { 2 } else { 1 };
                 let member = UpdateIdentity { update: update(9), revision };
                 let through: Vec<UpdateId> = through.iter().map(|number| update(*number)).collect();
                 assert_eq!(why, [Withheld { member, reason: fault, through }], "{name}: why");
@@ -176,6 +190,9 @@ fn a_bundle_is_offered_whole_or_not_at_all_and_says_why() {
             match fault {
                 Reason::Missing | Reason::Withdrawn | Reason::Damaged | Reason::NotNeeded => {
                     fill(&catalog, vec![member]);
+                }
+                Reason::NoKey => {
+                    catalog.keep_keys(vec![(SEALED, DecryptionKey::new(vec![1; 32]))]).unwrap();
                 }
                 Reason::Expired => {
                     fill(&catalog, vec![facts(9, 3, UpdateType::Software)]);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::decision::Decision;
+use super::keys::{self, Keys};
 use super::kv::Kv;
 use super::record::{self, key};
 use super::{CatalogError, Group};
@@ -56,6 +57,8 @@ pub(super) struct Decisions {
     pub deployment: u32,
     /// License terms that were accepted upstream.
     pub eulas: BTreeSet<Uuid>,
+    /// The keys of encrypted payloads: no decision, but like one they change what is offered.
+    pub keys: Arc<Keys>,
 }
 
 /// The two groups that every store has.
@@ -137,6 +140,7 @@ impl Decisions {
                 found.damaged.insert(u32::from_be_bytes(*id), damage);
             }
         }
+        found.keys = Arc::new(keys::load(kv)?);
         if let Some(value) = kv.get(key::DEPLOYMENT)? {
             found.deployment = found.deployment.max(record::decode('n', &value)?);
         }

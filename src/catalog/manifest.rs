@@ -8,12 +8,15 @@
 //! **Invariant:** what a snapshot needs is in the manifest; what only people and details need is in
 //! [`super::StoredFacts`]. It never holds titles.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::keys::Secured;
 use super::store::Staged;
 use super::{CatalogError, PartKind, PartRef, StoredFacts, record};
 use crate::domain::{
-    CategoryKind, Facts, PublicationState, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
+    CategoryKind, Encryption, Facts, PublicationState, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
 };
 
 /// Manifest of one revision.
@@ -42,6 +45,19 @@ pub(super) struct Manifest {
     pub parts: Vec<StoredPart>,
     /// The languages it is made for, lower case; none when it is for all. Since version 2 of blocks.
     pub languages: Vec<String>,
+    /// What is kept of the document, and what of its payloads is encrypted. Since version 3 of blocks; none for what
+    /// was stored before.
+    pub cut: Option<CutFacts>,
+}
+
+/// What was looked at when a document was cut.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct CutFacts {
+    pub encryption: Encryption,
+    /// The languages that were kept where the document has them, lower case, sorted; empty for all.
+    pub kept: Vec<String>,
+    /// It was stored again in place of the same revision: when that one appeared counts.
+    pub again: bool,
 }
 
 /// One text of a revision.
@@ -64,10 +80,12 @@ pub(super) enum StoredKind {
 /// The blocks' content: as many manifests as were stored together.
 pub(super) type Block = Vec<Manifest>;
 
-/// Version of blocks: the second knows languages.
-const BLOCK_VERSION: u8 = 2;
+/// Version of blocks: the second knows languages, the third how a document was cut.
+const BLOCK_VERSION: u8 = 3;
+/// The one before.
+const SECOND: u8 = 2;
 
-/// A manifest of the first version: all fields of the second but the last, in the same order.
+/// A manifest of the first version: all fields of the present one but the last two, in the same order.
 #[derive(Deserialize)]
 struct First {
     id: u32,
@@ -111,7 +129,21 @@ impl From<First> for Manifest {
             parts: first.parts,
             // they were not looked at: such a revision is taken to be for all
             languages: Vec::new(),
+            cut: None,
         }
+    }
+}
+
+/// A manifest of the second version, which has languages as well.
+#[derive(Deserialize)]
+struct Second {
+    first: First,
+    languages: Vec<String>,
+}
+
+impl From<Second> for Manifest {
+    fn from(second: Second) -> Self {
+        Self { languages: second.languages, ..Self::from(second.first) }
     }
 }
 
@@ -121,13 +153,17 @@ pub(super) fn encode_block(block: &Block) -> Vec<u8> {
     postcard::to_extend(block, vec![BLOCK_VERSION]).unwrap_or_default()
 }
 
-/// Reads a block of either version.
+/// Reads a block of any version.
 pub(super) fn decode_block(bytes: &[u8]) -> Result<Block, CatalogError> {
     let fail = |source| CatalogError::Record { kind: 'm', source };
     match bytes.split_first() {
         Some((&record::VERSION, rest)) => {
             let first: Vec<First> = postcard::from_bytes(rest).map_err(fail)?;
             Ok(first.into_iter().map(Manifest::from).collect())
+        }
+        Some((&SECOND, rest)) => {
+            let second: Vec<Second> = postcard::from_bytes(rest).map_err(fail)?;
+            Ok(second.into_iter().map(Manifest::from).collect())
         }
         Some((&BLOCK_VERSION, rest)) => postcard::from_bytes(rest).map_err(fail),
         Some((&found, _)) => Err(CatalogError::Newer { found, known: BLOCK_VERSION }),
@@ -157,6 +193,7 @@ impl Manifest {
             offset: 0,
             parts: Vec::new(),
             languages: facts.languages.clone(),
+            cut: Some(CutFacts { encryption: facts.encryption.clone(), ..CutFacts::default() }),
         }
     }
 }
@@ -196,6 +233,69 @@ impl Manifest {
     pub(super) fn staged(&self, block: u64, ticket: u64) -> Staged {
         let (stored, raw) = self.parts.first().map_or((0, 0), |part| (part.stored, part.raw));
         let facts = PartRef { revision: self.id, segment: self.segment, offset: self.offset, stored, raw };
-        Staged { id: self.id, block, facts, ticket }
+        let secured = self.secured().map(Arc::new);
+        Staged { id: self.id, block, facts, ticket, secured }
+    }
+
+    /// What its payloads need so that agents can use them; none when nothing of it is encrypted.
+    pub(super) fn secured(&self) -> Option<Secured> {
+        match self.cut.as_ref().map(|cut| &cut.encryption)? {
+            Encryption::None => None,
+            Encryption::Files(files) => Some(Secured { files: files.clone(), marked: true }),
+            Encryption::Unmarked => Some(Secured { files: self.files.clone(), marked: false }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UpdateIdentity;
+
+    #[test]
+    fn blocks_of_every_version_are_read() {
+        let update = "6f1c2f6e-3f0b-4d3a-9b1e-0d2f6a1c5e12".parse().unwrap();
+        let old = Manifest {
+            id: 7,
+            identity: UpdateIdentity { update, revision: 3 },
+            update_type: UpdateType::Software,
+            category: None,
+            explicitly_deployable: true,
+            expired: false,
+            uninstallable: false,
+            arrived: 5,
+            prerequisites: Vec::new(),
+            bundled: Vec::new(),
+            supersedes: Vec::new(),
+            files: vec![Sha1Digest([1; 20])],
+            kb_articles: vec![9],
+            hardware: Vec::new(),
+            segment: 1,
+            offset: 2,
+            parts: Vec::new(),
+            languages: Vec::new(),
+            cut: None,
+        };
+        let third = Manifest {
+            languages: vec!["de".to_owned()],
+            cut: Some(CutFacts {
+                encryption: Encryption::Files(vec![Sha1Digest([1; 20])]),
+                kept: vec!["en".to_owned()],
+                again: true,
+            }),
+            ..old.clone()
+        };
+        let block = vec![third.clone(), old.clone()];
+        assert_eq!(decode_block(&encode_block(&block)).unwrap(), block);
+        // the fields that came later are the last ones: without them a block is one of before
+        let second = Manifest { cut: None, ..third };
+        let mut bytes = encode_block(&vec![second.clone()]);
+        bytes[0] = SECOND;
+        assert_eq!(bytes.pop(), Some(0), "no facts of the cut");
+        assert_eq!(decode_block(&bytes).unwrap(), [second]);
+        let mut bytes = encode_block(&vec![old.clone()]);
+        bytes[0] = record::VERSION;
+        assert_eq!(bytes.split_off(bytes.len() - 2), [0, 0], "no languages either");
+        assert_eq!(decode_block(&bytes).unwrap(), [old]);
     }
 }

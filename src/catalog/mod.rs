@@ -34,6 +34,7 @@ mod error;
 mod events;
 mod ingest;
 mod journal;
+mod keys;
 mod lineage;
 #[cfg(test)]
 mod lineage_tests;
@@ -76,6 +77,7 @@ pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
 pub use descendant::Descendant;
 pub use downstream::Epoch;
 pub use error::CatalogError;
+pub use keys::WantedKeys;
 pub use lineage::Place;
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{

@@ -16,7 +16,7 @@ pub(super) const FORMAT: u8 = 1;
 
 /// Keys. The first byte tells the kind.
 pub(super) mod key {
-    use crate::domain::{ComputerId, GroupId, RevisionId, ServerId, UpdateId};
+    use crate::domain::{ComputerId, GroupId, RevisionId, ServerId, Sha1Digest, UpdateId};
     use uuid::Uuid;
 
     /// The store itself: [`super::Meta`].
@@ -131,6 +131,10 @@ pub(super) mod key {
     /// What another room must keep for the life of the store: journaled.
     pub(in super::super) fn kept(name: &str) -> Vec<u8> {
         with(b'k', name.as_bytes())
+    }
+    /// The key of an encrypted payload: [`super::super::keys`].
+    pub(in super::super) fn payload_key(sha1: &Sha1Digest) -> Vec<u8> {
+        with(b'K', &sha1.0)
     }
     /// A setting of another room.
     pub(in super::super) fn setting(name: &str) -> Vec<u8> {

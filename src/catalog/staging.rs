@@ -80,7 +80,7 @@ pub enum Activated {
 
 impl Staging {
     fn staged_now(&self, identity: &UpdateIdentity) -> Option<Staged> {
-        self.0.staged.read().unwrap_or_else(PoisonError::into_inner).get(identity).copied()
+        self.0.staged.read().unwrap_or_else(PoisonError::into_inner).get(identity).cloned()
     }
 
     /// Whether this revision needs no fetching: active or staged, and not damaged.

@@ -24,6 +24,7 @@ use super::computers::Computers;
 use super::decisions::Decisions;
 use super::descendants::Descendants;
 use super::journal::finish_begun;
+use super::keys::Secured;
 use super::kv::{Batch, Kv, MAX_BATCH};
 use super::lineage::Lineage;
 use super::load::{load, load_dictionaries};
@@ -44,13 +45,15 @@ const FACTS_CACHED: usize = 2_000;
 pub(super) type Op = (Vec<u8>, Option<Vec<u8>>);
 
 /// A revision that is stored and not yet active.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Staged {
     pub id: u32,
     pub block: u64,
     pub facts: PartRef,
     /// Durable when [`Store::durable`] has reached this.
     pub ticket: u64,
+    /// The keys that it needs.
+    pub secured: Option<Arc<Secured>>,
 }
 
 /// The end of the log and what waits to be settled.

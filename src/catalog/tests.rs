@@ -36,6 +36,7 @@ pub(super) fn facts(number: u32, revision: u32, update_type: UpdateType) -> Fact
         drivers: Vec::new(),
         uninstallable: false,
         languages: Vec::new(),
+        encryption: crate::domain::Encryption::None,
     }
 }
 

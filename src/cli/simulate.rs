@@ -30,6 +30,7 @@ async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> any
         definition_files: arguments.definition_files,
         definition_size: arguments.definition_size,
         mean_size: arguments.mean_size,
+        encrypted: arguments.encrypted,
         rate: arguments.rate,
         seed: arguments.seed,
         ..upstream::Config::default()

@@ -11,6 +11,7 @@ mod digest;
 mod ids;
 mod phrase;
 mod rollup;
+mod secret;
 mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
@@ -25,7 +26,8 @@ pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,
     ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,
 };
+pub use secret::DecryptionKey;
 pub use update::{
-    BundleClause, CategoryKind, DriverFacts, Facts, FileDeclaration, PrerequisiteClause, PublicationState,
-    Title, UpdateType,
+    BundleClause, CategoryKind, DriverFacts, Encryption, Facts, FileDeclaration, PrerequisiteClause,
+    PublicationState, Title, UpdateType,
 };

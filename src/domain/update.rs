@@ -137,6 +137,19 @@ pub struct DriverFacts {
     pub feature_scores: Vec<(String, u8)>,
 }
 
+/// Which payloads of a revision are encrypted, so that agents need their keys ([MS-WSUSSS] 3.1.1.1).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Encryption {
+    /// None.
+    #[default]
+    None,
+    /// These (`Files/File/@IsEncrypted`).
+    Files(Vec<Sha1Digest>),
+    /// `Properties/SecuredFragment` is `FileDecryption`, and no payload is marked: which have a key only the upstream
+    /// knows.
+    Unmarked,
+}
+
 /// Everything ingest keeps in the index of one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -180,6 +193,9 @@ pub struct Facts {
     /// keeps them.
     #[serde(skip)]
     pub languages: Vec<String>,
+    /// What of it is encrypted. Only the index keeps it.
+    #[serde(skip)]
+    pub encryption: Encryption,
 }
 
 #[cfg(test)]

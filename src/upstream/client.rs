@@ -296,11 +296,15 @@ fn refused(operation: &'static str, fault: Box<Fault>) -> Failure {
     let again = match fault.code.as_deref() {
         // Deviates: a fault without a code stops Windows; it comes of machinery in between, and passes
         None | Some("ServerBusy") => Again::SOON,
-        // documents are asked for in smaller batches instead
-        Some("InternalServerError") if operation != "GetUpdateData" && !is_rollup(operation) => Again::SOON,
+        Some("InternalServerError") if !is_divided(operation) && !is_rollup(operation) => Again::SOON,
         Some(_) => Again::Never,
     };
     Failure { error: CallError::Fault(fault), again }
+}
+
+/// What is asked for in smaller batches instead.
+fn is_divided(operation: &str) -> bool {
+    matches!(operation, "GetUpdateData" | "GetUpdateDecryptionData")
 }
 
 /// Roll-ups that were refused stop ([MS-WSUSSS] 3.1.4.15); the schedule tries again.

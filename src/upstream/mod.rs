@@ -13,6 +13,7 @@ mod deployments;
 mod error;
 mod fetch;
 mod ingest;
+mod keys;
 mod peer;
 mod related;
 mod renewal;
@@ -437,6 +438,7 @@ impl Inner {
             options,
             state,
             withdraw: Vec::new(),
+            keys_came: false,
             tally: Tally::default(),
             workers: TaskTracker::new(),
         };

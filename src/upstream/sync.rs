@@ -54,6 +54,8 @@ pub(super) struct Run {
     pub(super) state: State,
     /// Held revisions that the upstream says are gone.
     pub(super) withdraw: Vec<UpdateIdentity>,
+    /// Keys of encrypted payloads came: servers below hear of it with the activation.
+    pub(super) keys_came: bool,
     pub(super) tally: Tally,
     pub(super) workers: TaskTracker,
 }
@@ -88,7 +90,7 @@ impl Run {
         }
         for _ in 0..MOST_ROUNDS {
             match self.round().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.fetch_keys().await,
                 Err(SessionError::ServerChanged) => {
                     tracing::warn!("the upstream is another one than before; its lists are read again");
                     self.state.forget_anchors();
@@ -300,8 +302,9 @@ impl Run {
         self.phase(Phase::Activating);
         let (catalog, staging, force) = (self.catalog.clone(), self.staging.clone(), self.options.force);
         let (state, withdraw) = (self.state.encode(), std::mem::take(&mut self.withdraw));
+        let is_news = !withdraw.is_empty() || self.keys_came;
         let activated = blocking(move || {
-            if staging.staged().is_empty() && withdraw.is_empty() {
+            if staging.staged().is_empty() && !is_news {
                 catalog.set_setting(STATE_KEY, Some(&state))?;
                 return Ok(None);
             }

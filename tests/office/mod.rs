@@ -183,10 +183,17 @@ struct Shared {
     open: watch::Sender<bool>,
     /// Revisions for which the whole request is refused.
     refused: Mutex<BTreeSet<UpdateIdentity>>,
+    /// Revisions for which a whole request for keys is refused.
+    refused_keys: Mutex<BTreeSet<UpdateIdentity>>,
+    /// Keys of encrypted payloads, by revision; none stands for `NULL`. With how many revisions one request may name.
+    keys: Mutex<(HashMap<UpdateIdentity, FileKeys>, usize)>,
     /// Faults to answer the next requests of an operation with.
     faults: Mutex<Vec<(String, String)>>,
     generation: Mutex<u32>,
 }
+
+/// Payloads of a revision with their keys, both in Base64.
+pub(crate) type FileKeys = Vec<(String, Option<String>)>;
 
 /// The office; it closes when its tasks are shut down.
 pub(crate) struct Office {
@@ -229,6 +236,8 @@ impl Office {
             batch,
             open: watch::Sender::new(true),
             refused: Mutex::default(),
+            refused_keys: Mutex::default(),
+            keys: Mutex::new((HashMap::new(), 100)),
             faults: Mutex::default(),
             generation: Mutex::default(),
         });
@@ -283,6 +292,21 @@ impl Office {
         self.shared.refused.lock().unwrap().remove(&identity);
     }
 
+    /// Refuses every request that asks for keys of this.
+    pub(crate) fn refuse_keys(&self, identity: UpdateIdentity) {
+        self.shared.refused_keys.lock().unwrap().insert(identity);
+    }
+
+    /// Knows keys of payloads of a revision.
+    pub(crate) fn keys(&self, identity: UpdateIdentity, keys: FileKeys) {
+        self.shared.keys.lock().unwrap().0.insert(identity, keys);
+    }
+
+    /// How many revisions one request for keys may name; 0 says nothing of it and refuses more than 100.
+    pub(crate) fn limit_keys(&self, limit: usize) {
+        self.shared.keys.lock().unwrap().1 = limit;
+    }
+
     /// Answers the next request of `operation` with a fault.
     pub(crate) fn fault(&self, operation: &str, code: &str) {
         self.shared.faults.lock().unwrap().push((operation.to_owned(), code.to_owned()));
@@ -334,7 +358,10 @@ fn fault(shared: &Shared, operation: &str, asked: &Asked) -> Option<String> {
         return Some(faults.remove(at).1);
     }
     let cookie = format!("cookie{}", *shared.generation.lock().unwrap());
-    let needs_cookie = matches!(operation, "GetConfigData" | "GetRevisionIdList" | "GetUpdateData");
+    let needs_cookie = matches!(
+        operation,
+        "GetConfigData" | "GetRevisionIdList" | "GetUpdateData" | "GetUpdateDecryptionData"
+    );
     if needs_cookie && asked.cookie != cookie {
         return Some(if asked.cookie.is_empty() { "InvalidCookie" } else { "ServerChanged" }.to_owned());
     }
@@ -396,13 +423,42 @@ async fn inside(shared: &Shared, operation: &str, asked: &Asked) -> Result<Strin
         "GetConfigData" => Ok(format!(
             "<CatalogOnlySync>false</CatalogOnlySync><LazySync>false</LazySync>\
              <MaxNumberOfUpdatesPerRequest>{}</MaxNumberOfUpdatesPerRequest>\
-             <NewConfigAnchor>1</NewConfigAnchor><LanguageUpdateList />",
-            shared.batch
+             <NewConfigAnchor>1</NewConfigAnchor><LanguageUpdateList />\
+             <MaxUpdatesPerRequestInGetUpdateDecryptionData>{}</MaxUpdatesPerRequestInGetUpdateDecryptionData>",
+            shared.batch,
+            shared.keys.lock().unwrap().1
         )),
+        "GetUpdateDecryptionData" => decryption(shared, asked),
         "GetRevisionIdList" => Ok(list(shared, asked)),
         "GetUpdateData" => documents(shared, asked).await,
         other => Err(format!("Unknown{other}")),
     }
+}
+
+fn decryption(shared: &Shared, asked: &Asked) -> Result<String, String> {
+    let keys = shared.keys.lock().unwrap();
+    if asked.revisions.len() > if keys.1 == 0 { 100 } else { keys.1 } {
+        return Err("InvalidParameters".to_owned());
+    }
+    if asked.revisions.iter().any(|identity| shared.refused_keys.lock().unwrap().contains(identity)) {
+        return Err("InternalServerError".to_owned());
+    }
+    let mut rows = String::new();
+    for identity in &asked.revisions {
+        // an entry for each payload, as the text of the specification has it
+        for (digest, key) in keys.0.get(identity).into_iter().flatten() {
+            let key =
+                key.as_ref().map(|key| format!("<DecryptionKey>{key}</DecryptionKey>")).unwrap_or_default();
+            let _ = write!(
+                rows,
+                "<ServerSyncUpdateFileDecryption><UpdateId><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber>\
+                 </UpdateId><FileDecryptionData><ServerSyncFileDecryption><FileDigest>{digest}</FileDigest>{key}\
+                 </ServerSyncFileDecryption></FileDecryptionData></ServerSyncUpdateFileDecryption>",
+                identity.update, identity.revision
+            );
+        }
+    }
+    Ok(format!("<UpdateFileDecryptionData>{rows}</UpdateFileDecryptionData>"))
 }
 
 fn list(shared: &Shared, asked: &Asked) -> String {

@@ -178,6 +178,10 @@ impl Builder {
         }
         self.hardware.extend(manifest.hardware.iter().map(|hash| (*hash, id)));
         self.world.kbs.extend(manifest.kb_articles.iter().map(|kb| (*kb, id)));
+        match manifest.secured() {
+            Some(secured) => self.world.secured.insert(id, secured),
+            None => self.world.secured.remove(&id),
+        };
         let set = |on: bool, flag: u8| if on { flag } else { 0 };
         self.world.revs[id as usize] = Rev {
             update,

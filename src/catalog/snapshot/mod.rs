@@ -218,6 +218,17 @@ impl Snapshot {
         offered.has(rev.position).then(|| self.view.offer(id.0, &reach, false))?
     }
 
+    /// Whether computers of these groups may be told what a revision is: it is offered to them, or it is another
+    /// revision of an update that is, which agents may hold from an earlier scan.
+    pub fn may_describe(&self, id: RevisionId, groups: &[GroupId]) -> bool {
+        let world = &self.view.world;
+        let Some((delivered, _)) = world.rev(id.0).and_then(|rev| world.delivered(rev.update)) else {
+            return false;
+        };
+        let usable = || !self.view.decisions.damaged.contains_key(&id.0) && !self.view.lacks_keys(id.0);
+        self.offer(RevisionId(delivered), groups).is_some() && (delivered == id.0 || usable())
+    }
+
     /// The texts of a revision.
     pub fn parts(&self, id: RevisionId) -> Vec<(PartKind, PartRef)> {
         let world = &self.view.world;

@@ -123,7 +123,10 @@ impl View {
             .iter()
             .filter_map(|(id, damage)| Some((world.rev(*id)?.update, number(damage.change))));
         let declined = self.decided.iter().map(|(update, it)| (*update, number(it.decline_change)));
-        let mut newest = world.turns_above(damaged.chain(declined));
+        let keyed = world.secured.iter().filter_map(|(id, secured)| {
+            Some((world.rev(*id)?.update, number(secured.changed_at(&self.decisions.keys))))
+        });
+        let mut newest = world.turns_above(damaged.chain(declined).chain(keyed));
         let open = (0..).zip(&newest).filter(|(_, change)| **change > 0).map(|(update, _)| update).collect();
         world.turns_below(&mut newest, open);
         // who holds a member holds the bundles around it, and nothing beside it
@@ -131,6 +134,11 @@ impl View {
         let held = world.turns_above(held.map(|(update, it)| (*update, number(it.hold_change))));
         raise(&mut newest, (0..).zip(held));
         newest
+    }
+
+    /// Whether keys are missing without which agents cannot use its payloads.
+    pub(in super::super) fn lacks_keys(&self, id: u32) -> bool {
+        self.world.secured.get(&id).is_some_and(|secured| secured.lacks(&self.decisions.keys))
     }
 
     pub(in super::super) fn decision(&self, update: u32) -> Option<&Arc<Decision>> {

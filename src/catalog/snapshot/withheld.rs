@@ -31,6 +31,8 @@ pub enum Reason {
     Withdrawn,
     /// Its stored texts are damaged.
     Damaged,
+    /// A payload of it is encrypted, and its key is not held.
+    NoKey,
     /// Its publisher expired it.
     Expired,
     /// It was declined.
@@ -48,6 +50,9 @@ impl Reason {
             Self::Missing => "is missing; every synchronisation asks for it again",
             Self::Withdrawn => "was withdrawn by the upstream, or is no longer selected",
             Self::Damaged => "is damaged on the disk; the next synchronisation fetches it again",
+            Self::NoKey => {
+                "has an encrypted payload whose key is missing; every synchronisation asks the upstream for it"
+            }
             Self::Expired => "was expired by its publisher",
             Self::Declined => "is declined; `tailwater updates undecline` takes that back",
             Self::Held => "is held back on this server; `tailwater updates release` ends that",
@@ -97,6 +102,10 @@ impl View {
             let delivered = world.rev(*id).filter(|rev| world.update_of(rev).delivered == *id);
             delivered.map(|rev| unfit.put(rev.update));
         }
+        for id in world.secured.keys().filter(|id| self.lacks_keys(**id)) {
+            let delivered = world.rev(*id).filter(|rev| world.update_of(rev).delivered == *id);
+            delivered.map(|rev| unfit.put(rev.update));
+        }
         let lacking = self.lacking(&unfit);
         let mut held = unfit.clone();
         let mut any = false;
@@ -131,8 +140,10 @@ impl View {
             Some(Reason::Damaged)
         } else if self.decided.get(&update).is_some_and(|decision| decision.declined.is_some()) {
             Some(Reason::Declined)
+        } else if rev.has(flag::EXPIRED) {
+            Some(Reason::Expired)
         } else {
-            rev.has(flag::EXPIRED).then_some(Reason::Expired)
+            self.lacks_keys(id).then_some(Reason::NoKey)
         }
     }
 

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::super::PartKind;
+use super::super::keys::Secured;
 use super::super::manifest::StoredKind;
 use super::bits::Bits;
 use crate::domain::{CategoryKind, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
@@ -183,6 +184,8 @@ pub(in super::super) struct World {
     pub(super) kbs: Vec<(u32, u32)>,
     /// Hardware hashes and delivered drivers, sorted.
     pub(super) hardware: Vec<(u64, u32)>,
+    /// What encrypted revisions need.
+    pub secured: HashMap<u32, Secured>,
     /// Withdrawn revisions keep their numbers should they come back.
     pub retired: HashMap<UpdateIdentity, u32>,
     /// Revisions present.

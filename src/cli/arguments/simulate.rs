@@ -37,6 +37,9 @@ pub(in crate::cli) struct SimulateUpstreamArguments {
     /// Bytes of a release of definitions, all packages together
     #[arg(long, value_name = "SIZE")]
     pub(in crate::cli) definition_size: Option<ByteCount>,
+    /// Updates with an encrypted payload
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(in crate::cli) encrypted: u32,
     /// Mean size of a payload
     #[arg(long, default_value = "2 MB")]
     pub(in crate::cli) mean_size: ByteCount,

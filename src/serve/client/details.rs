@@ -1,8 +1,8 @@
 //! What an agent asks of revisions it knows: `GetExtendedUpdateInfo`, `GetExtendedUpdateInfo2`, `GetFileLocations`,
 //! `RefreshCache` ([MS-WUSP] 3.1.5.8 to 3.1.5.10).
 //!
-//! **Invariant:** a revision that is not offered to the computer's groups is out of scope, whatever is known of it. A
-//! location is given for every payload, held or not: it is fetched when it is asked for.
+//! **Invariant:** a revision of an update that is not offered to the computer's groups is out of scope, whatever is known
+//! of it; older revisions of one that is are not, because agents hold them until their next scan. A location is given for every payload, held or not: it is fetched when it is asked for.
 
 use std::collections::HashSet;
 
@@ -14,13 +14,15 @@ use crate::domain::{GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity};
 use crate::serve::Response;
 use crate::serve::soap::Exchange;
 use crate::wire::client_update::{
-    self as wusp, Cookie, ExtendedAnswer, FileLocation, FragmentType, GetExtended, GetExtended2,
-    RefreshCache, RefreshRow, RevisionIdentity,
+    self as wusp, Cookie, Extended2Answer, ExtendedAnswer, FileKey, FileLocation, FragmentType, GetExtended,
+    GetExtended2, RefreshCache, RefreshRow, RevisionIdentity,
 };
 use crate::wire::update_metadata::answers;
 
 /// Digests in one `GetFileLocations`; each is looked up in the index.
 const MAX_DIGESTS: usize = 2_000;
+/// The first build of Windows 11 24H2 and Windows Server 2025.
+const BUILD_24H2: i32 = 26_100;
 /// Identities in one `RefreshCache`; agents send up to 200.
 const MAX_REFRESHED: usize = 10_000;
 
@@ -59,29 +61,56 @@ impl Service {
         let revisions = revisions.ok_or(Refusal::Parameter("revisionIDs"))?;
         let wanted = Wanted::new(request.types, request.locales)?;
         let address = address.clone();
-        let extended =
-            self.blocking(move |service| service.extended(&revisions, &groups, &wanted, &address)).await?;
+        let extended = self
+            .blocking(move |service| {
+                let snapshot = service.0.catalog.snapshot();
+                service.extended(&snapshot, &revisions, &groups, &wanted, &address)
+            })
+            .await?;
         self.element_answer(exchange, wusp::extended_answer(extended)).await
     }
 
-    /// [MS-WUSP] 2.2.2.2.9: the same by identity.
+    /// [MS-WUSP] 2.2.2.2.10: the same by identity, with the keys of encrypted payloads where they are asked for.
     pub(super) async fn get_extended2(
         &self,
         exchange: &Exchange,
         address: &Address,
         request: GetExtended2,
     ) -> Result<Response, Refusal> {
-        let groups = self.groups(request.cookie.as_ref())?;
+        let computer = self.claims(request.cookie.as_ref())?.computer;
+        let groups = self.groups_of(&computer);
         let identities = request.identities.filter(|identities| identities.len() <= MAX_EXTENDED);
         let identities = identities.ok_or(Refusal::Parameter("updateIDs"))?;
         let wanted = Wanted::new(request.types, request.locales)?;
-        let snapshot = self.0.catalog.snapshot();
-        let known = |identity: &RevisionIdentity| snapshot.find(&stored(identity)?).map(|id| id.0);
-        let revisions: Vec<u32> = identities.iter().filter_map(known).collect();
+        let names_encryption = self.knows_encryption_details(&computer);
         let address = address.clone();
-        let extended =
-            self.blocking(move |service| service.extended(&revisions, &groups, &wanted, &address)).await?;
+        let answer = move |service: &Self| {
+            let snapshot = service.0.catalog.snapshot();
+            let known = |identity: &RevisionIdentity| snapshot.find(&stored(identity)?).map(|id| id.0);
+            let revisions: Vec<u32> = identities.iter().filter_map(known).collect();
+            let extended = service.extended(&snapshot, &revisions, &groups, &wanted, &address)?;
+            let told = |identity: &&RevisionIdentity| {
+                let id = stored(identity).and_then(|identity| snapshot.find(&identity));
+                id.is_some_and(|id| snapshot.is_encrypted(id) && snapshot.may_describe(id, &groups))
+            };
+            let encrypted = names_encryption.then(|| identities.iter().filter(told).copied().collect());
+            let keys = if wanted.has(FragmentType::FileDecryption) {
+                keys_of(&snapshot, &revisions, &groups)
+            } else {
+                Vec::new()
+            };
+            let ExtendedAnswer { updates, locations, .. } = extended;
+            Ok::<_, CatalogError>(Extended2Answer { updates, locations, keys, encrypted })
+        };
+        let extended = self.blocking(move |service| answer(service)).await?;
         self.element_answer(exchange, wusp::extended2_answer(extended)).await
+    }
+
+    /// Whether a computer may run a system that knows what Windows 11 24H2 added; older ones are sent nothing that they
+    /// do not know.
+    fn knows_encryption_details(&self, computer: &crate::domain::ComputerId) -> bool {
+        let build = self.0.catalog.computer(computer).and_then(|known| Some(known.info.as_ref()?.os_build));
+        build.filter(|build| *build > 0).is_none_or(|build| build >= BUILD_24H2)
     }
 
     /// [MS-WUSP] 3.1.5.10
@@ -142,17 +171,17 @@ impl Service {
     /// Fragments and locations: all Extended ones first, by revision, as real servers do.
     fn extended(
         &self,
+        snapshot: &Snapshot,
         revisions: &[u32],
         groups: &[GroupId],
         wanted: &Wanted,
         address: &Address,
     ) -> Result<ExtendedAnswer<PartRef>, CatalogError> {
-        let snapshot = self.0.catalog.snapshot();
         let mut asked = revisions.to_vec();
         asked.sort_unstable();
         asked.dedup();
         let (known, out_of_scope): (Vec<u32>, Vec<u32>) =
-            asked.into_iter().partition(|&id| snapshot.offer(RevisionId(id), groups).is_some());
+            asked.into_iter().partition(|&id| snapshot.may_describe(RevisionId(id), groups));
         let mut updates = Vec::new();
         for (fragment, kind) in
             [(FragmentType::Core, PartKind::Core), (FragmentType::Extended, PartKind::Extended)]
@@ -167,7 +196,7 @@ impl Service {
                 for &id in &known {
                     let default = self.0.catalog.facts(RevisionId(id))?;
                     let default = default.as_ref().map_or("en", |stored| &stored.facts.default_language);
-                    let parts = localized(&snapshot, RevisionId(id), fragment, &wanted.locales, default);
+                    let parts = localized(snapshot, RevisionId(id), fragment, &wanted.locales, default);
                     updates.extend(parts.into_iter().map(|part| (id, part)));
                 }
             }
@@ -212,6 +241,20 @@ impl Service {
         }
         Ok(locations)
     }
+}
+
+/// The keys of what may be described of these revisions, each payload once.
+fn keys_of(snapshot: &Snapshot, revisions: &[u32], groups: &[GroupId]) -> Vec<FileKey> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for &id in revisions.iter().filter(|&&id| snapshot.may_describe(RevisionId(id), groups)) {
+        for (sha1, key) in snapshot.payload_keys(RevisionId(id)) {
+            if let Some(key) = key.filter(|_| seen.insert(sha1)) {
+                found.push(FileKey { digest: sha1.base64(), key: key.clone() });
+            }
+        }
+    }
+    found
 }
 
 fn stored(identity: &RevisionIdentity) -> Option<UpdateIdentity> {

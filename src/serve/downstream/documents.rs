@@ -21,6 +21,7 @@ use crate::serve::Response;
 use crate::serve::fault::Refusal;
 use crate::serve::soap::{Exchange, MIN_COMPRESSED};
 use crate::wire::server_sync::served::{self, MOST_UPDATES, UPDATE_DATA};
+use crate::wire::server_sync::{PayloadKey, UpdateKeys};
 use crate::wire::xpress;
 
 /// Bytes of updates and addresses after which an answer ends (note 37); one update is always sent.
@@ -136,14 +137,25 @@ impl Service {
         self.0.catalog.server_took(server, took);
     }
 
-    /// [MS-WSUSSS] 3.1.4.18
+    /// [MS-WSUSSS] 3.1.4.18: of each revision that is known its payloads, with their keys where they are held.
     pub(super) fn get_decryption_data(&self, asked: &mut Asked<'_>) -> Result<String, Refusal> {
         let request = served::update_data_request(asked.decoder)?;
         self.admitted(request.cookie.as_deref(), &asked.proof)?;
-        match request.revisions {
-            Some(wanted) if wanted.len() <= MOST_UPDATES => Ok(served::decryption_answer()),
-            _ => Err(Refusal::Parameter("updateIds")),
-        }
+        let wanted = request.revisions.filter(|wanted| wanted.len() <= MOST_UPDATES);
+        let wanted = wanted.ok_or(Refusal::Parameter("updateIds"))?;
+        let snapshot = self.0.catalog.snapshot();
+        let keys = |id: &UpdateIdentity| {
+            let revision = snapshot.find(id)?;
+            let keys = snapshot.payload_keys(revision);
+            let key = |sha1| keys.iter().find(|(file, _)| *file == sha1).and_then(|(_, key)| key.cloned());
+            let files = snapshot.files(revision).into_iter();
+            Some(UpdateKeys {
+                id: *id,
+                files: files.map(|sha1| PayloadKey { sha1, key: key(sha1) }).collect(),
+            })
+        };
+        let told: Vec<UpdateKeys> = wanted.iter().filter_map(keys).collect();
+        Ok(served::decryption_answer(&told))
     }
 }
 

@@ -17,6 +17,7 @@ use super::catalog::{Catalog, Revision, Selection};
 use super::cookie::Baker;
 use super::counters::Counters;
 use super::document::document;
+use super::encrypted::HandsOut;
 use super::payload::Payload;
 use super::world::LANGUAGES;
 use crate::bandwidth::Limiter;
@@ -43,6 +44,7 @@ pub(super) struct Upstream {
     pub(super) config: Config,
     pub(super) catalog: RwLock<Catalog>,
     pub(super) limiter: Limiter,
+    pub(super) hands_out: HandsOut,
     clock: Clock,
     baker: Baker,
     counters: Mutex<Counters>,
@@ -76,6 +78,7 @@ impl Upstream {
         Self {
             catalog: RwLock::new(Catalog::new(config.clone())),
             limiter,
+            hands_out: HandsOut::default(),
             clock: clock.clone(),
             baker: Baker::new(config.seed),
             counters: Mutex::default(),
@@ -155,6 +158,7 @@ impl Upstream {
             "GetConfigData" => self.config_data(input),
             "GetRevisionIdList" => self.revision_ids(input),
             "GetUpdateData" => self.update_data(input),
+            "GetUpdateDecryptionData" => self.decryption_data(input),
             "DownloadFiles" => self.download_files(input),
             _ => Err(refusal("InternalServerError", "the stand-in does not play this operation")),
         }
@@ -259,6 +263,19 @@ impl Upstream {
         }
         self.count().documents += sent;
         Ok(served::UPDATE_DATA.to_owned() + &updates + &served::update_data_end(&urls))
+    }
+
+    fn decryption_data(&self, input: &mut Input<'_>) -> Result<String, Refusal> {
+        let request = served::update_data_request(input)?;
+        self.admit(request.cookie.as_deref())?;
+        let wanted = request.revisions.unwrap_or_default();
+        if wanted.is_empty() || wanted.len() > served::MOST_UPDATES {
+            return Err(refusal("InvalidParameters", "updateIds"));
+        }
+        let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = |id| catalog.keys_of(id, &self.hands_out).ok_or(refusal("InternalServerError", ""));
+        let told: Result<Vec<_>, _> = wanted.iter().map(keys).collect();
+        Ok(served::decryption_answer(&told?))
     }
 
     fn add_update(&self, catalog: &Catalog, revision: &Revision, updates: &mut String, urls: &mut String) {

@@ -57,6 +57,7 @@ pub(super) struct Revision {
     pub(super) files: Vec<usize>,
     /// For drivers: the device.
     pub(super) hardware_id: Option<String>,
+    pub(super) encrypted: bool,
 }
 
 impl Revision {
@@ -76,6 +77,7 @@ impl Revision {
             rules: String::new(),
             files: Vec::new(),
             hardware_id: None,
+            encrypted: false,
         }
     }
 
@@ -132,6 +134,7 @@ impl Catalog {
         (0..definitions).for_each(|_| catalog.add_definitions());
         (0..catalog.config.drivers).for_each(|number| catalog.add_driver(number));
         catalog.publish(updates);
+        (0..catalog.config.encrypted).for_each(|number| catalog.add_encrypted(number));
         catalog
     }
 

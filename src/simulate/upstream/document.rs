@@ -44,7 +44,8 @@ pub(super) fn document(catalog: &Catalog, revision: &Revision) -> String {
     let payload = |&index: &usize| &catalog.payloads[index];
     if !revision.files.is_empty() {
         out.push_str("<upd:Files>");
-        revision.files.iter().map(payload).for_each(|file| file_element(&mut out, file));
+        let encrypted = revision.encrypted;
+        revision.files.iter().map(payload).for_each(|file| file_element(&mut out, file, encrypted));
         out.push_str("</upd:Files>");
     }
     handler(&mut out, revision, revision.files.first().map(|index| payload(index).name.as_str()));
@@ -94,6 +95,9 @@ fn properties(out: &mut String, catalog: &Catalog, revision: &Revision) {
             out,
             "<upd:SupportUrl>https://support.example/{kb}</upd:SupportUrl><upd:KBArticleID>{kb}</upd:KBArticleID>"
         );
+    }
+    if revision.encrypted {
+        out.push_str("<upd:SecuredFragment>FileDecryption</upd:SecuredFragment>");
     }
     out.push_str("</upd:Properties>");
 }
@@ -198,13 +202,16 @@ fn rules(out: &mut String, revision: &Revision) {
     out.push_str("</upd:ApplicabilityRules>");
 }
 
-fn file_element(out: &mut String, file: &Payload) {
+fn file_element(out: &mut String, file: &Payload, encrypted: bool) {
     let (sha1, sha256) = file.digests();
-    let patching = file.patching.map_or(String::new(), |kind| format!(" PatchingType=\"{kind}\""));
+    let mut more = file.patching.map_or(String::new(), |kind| format!(" PatchingType=\"{kind}\""));
+    if encrypted {
+        more.push_str(" IsEncrypted=\"true\"");
+    }
     let _ = write!(
         out,
         "<upd:File Digest=\"{}\" DigestAlgorithm=\"SHA1\" FileName=\"{}\" Size=\"{}\" \
-         Modified=\"2024-01-05T10:00:00.000Z\"{patching}><upd:AdditionalDigest \
+         Modified=\"2024-01-05T10:00:00.000Z\"{more}><upd:AdditionalDigest \
          Algorithm=\"SHA256\">{}</upd:AdditionalDigest></upd:File>",
         sha1.base64(),
         escape(&file.name),

@@ -10,6 +10,7 @@ mod cookie;
 mod counters;
 mod definitions;
 mod document;
+mod encrypted;
 mod http;
 mod payload;
 mod world;
@@ -21,7 +22,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::net::TcpListener;
 
 use crate::bandwidth::Limiter;
-use crate::domain::{ByteCount, Rate};
+use crate::domain::{ByteCount, Rate, Sha1Digest, UpdateIdentity};
 use crate::runtime::{Clock, Tasks};
 
 use answer::Upstream;
@@ -46,6 +47,8 @@ pub struct Config {
     pub definition_size: Option<ByteCount>,
     /// Drivers.
     pub drivers: u32,
+    /// Updates with an encrypted payload, whose keys are asked for by themselves.
+    pub encrypted: u32,
     /// `MaxNumberOfUpdatesPerRequest`.
     pub max_updates_per_request: u32,
     /// Send documents of more than 5,120 bytes of UTF-16 as cabinets, as real servers do.
@@ -65,6 +68,7 @@ impl Default for Config {
             definition_files: 40,
             definition_size: None,
             drivers: 10,
+            encrypted: 0,
             max_updates_per_request: 100,
             cabinets: true,
             rate: Rate::Unlimited,
@@ -133,6 +137,16 @@ impl Running {
     /// Adds so many new releases of definitions.
     pub fn publish_definitions(&self, releases: u32) {
         self.upstream.publish(0, releases);
+    }
+
+    /// Whether the keys of encrypted payloads are handed out from now on.
+    pub fn hand_out_keys(&self, on: bool) {
+        self.upstream.hands_out.set(on);
+    }
+
+    /// The updates with an encrypted payload: which, the payload, its key.
+    pub fn encrypted(&self) -> Vec<(UpdateIdentity, Sha1Digest, Vec<u8>)> {
+        self.upstream.catalog.read().unwrap_or_else(PoisonError::into_inner).encrypted()
     }
 
     /// How many revisions it offers, categories and detectoids included, and how many bytes of payloads.

@@ -16,10 +16,10 @@ mod version;
 mod tests;
 
 pub use answer::{
-    AuthorizationAnswer, CategoryScanAnswer, ConfigAnswer, DeploymentView, ExtendedAnswer, FileLocation,
-    Piece, RefreshRow, SealedCookie, SyncAnswer, SyncEnd, UpdateView, cookie_answer, extended_answer,
-    extended2_answer, file_locations_answer, refresh_cache_answer, register_computer_answer, report_answer,
-    report2_answer,
+    AuthorizationAnswer, CategoryScanAnswer, ConfigAnswer, DeploymentView, Extended2Answer, ExtendedAnswer,
+    FileKey, FileLocation, Piece, RefreshRow, SealedCookie, SyncAnswer, SyncEnd, UpdateView, cookie_answer,
+    extended_answer, extended2_answer, file_locations_answer, refresh_cache_answer, register_computer_answer,
+    report_answer, report2_answer,
 };
 pub use request::{
     AuthorizationCookie, CategoryRelationship, ComputerInfo, Cookie, Device, Event, FragmentType,

@@ -235,7 +235,9 @@ pub enum FragmentType {
     Eula,
     /// Locations of files alone.
     FileUrl,
-    /// `Published`, `VerificationRule`, `FileDecryption`, anything else.
+    /// Keys of encrypted files.
+    FileDecryption,
+    /// `Published`, `VerificationRule`, anything else.
     Other,
 }
 

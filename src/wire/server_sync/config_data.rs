@@ -32,6 +32,9 @@ pub struct ConfigData {
     pub server_hosts_psf_files: bool,
     /// How many revisions one `GetUpdateData` may ask; 0 when it does not say.
     pub max_updates_per_request: u32,
+    /// How many revisions one `GetUpdateDecryptionData` may ask; 0 when it does not say.
+    #[serde(default)]
+    pub max_decryption_per_request: u32,
     /// What to send next time.
     pub anchor: String,
     /// What it speaks.
@@ -59,8 +62,9 @@ pub fn get_config_data(cookie: &Cookie, anchor: Option<&str>) -> Request {
 /// When it is a fault or no such answer.
 pub fn read_config_data<R: BufRead>(input: R) -> Result<ConfigData, SoapError> {
     let mut decoder = result(input, "GetConfigData", "GetConfigDataResult")?;
-    let (mut catalog_only, mut lazy, mut psf, mut most, mut anchor, mut version, mut languages) =
-        (None, None, None, None, None, None, None);
+    let (mut catalog_only, mut lazy, mut psf, mut anchor, mut version, mut languages) =
+        (None, None, None, None, None, None);
+    let (mut most, mut most_keys) = (None, None);
     while let Some(name) = decoder.child()? {
         match name {
             "CatalogOnlySync" => once(&mut catalog_only, "CatalogOnlySync", decoder.boolean()?)?,
@@ -68,6 +72,10 @@ pub fn read_config_data<R: BufRead>(input: R) -> Result<ConfigData, SoapError> {
             "ServerHostsPsfFiles" => once(&mut psf, "ServerHostsPsfFiles", decoder.boolean()?)?,
             "MaxNumberOfUpdatesPerRequest" => {
                 once(&mut most, "MaxNumberOfUpdatesPerRequest", decoder.value::<i64>()?)?;
+            }
+            "MaxUpdatesPerRequestInGetUpdateDecryptionData" => {
+                let most = decoder.value::<i64>()?;
+                once(&mut most_keys, "MaxUpdatesPerRequestInGetUpdateDecryptionData", most)?;
             }
             "NewConfigAnchor" => once(&mut anchor, "NewConfigAnchor", decoder.text()?)?,
             "ProtocolVersion" => once(&mut version, "ProtocolVersion", decoder.text()?)?,
@@ -77,11 +85,13 @@ pub fn read_config_data<R: BufRead>(input: R) -> Result<ConfigData, SoapError> {
             _ => decoder.skip()?,
         }
     }
+    let count = |most: Option<i64>| most.and_then(|most| u32::try_from(most).ok()).unwrap_or_default();
     Ok(ConfigData {
         catalog_only_sync: catalog_only.unwrap_or_default(),
         lazy_sync: lazy.unwrap_or_default(),
         server_hosts_psf_files: psf.unwrap_or_default(),
-        max_updates_per_request: most.and_then(|most| u32::try_from(most).ok()).unwrap_or_default(),
+        max_updates_per_request: count(most),
+        max_decryption_per_request: count(most_keys),
         anchor: anchor.unwrap_or_default(),
         protocol_version: version.unwrap_or_default(),
         languages: languages.unwrap_or_default(),

@@ -7,6 +7,7 @@
 
 mod authorization;
 mod config_data;
+mod decryption;
 mod deployments;
 mod files;
 mod revision_ids;
@@ -19,6 +20,7 @@ pub use authorization::{
     get_cookie, read_auth_config, read_authorization_cookie, read_cookie,
 };
 pub use config_data::{ConfigData, Language, get_config_data, read_config_data};
+pub use decryption::{PayloadKey, UpdateKeys, get_update_decryption_data, read_update_decryption_data};
 pub use deployments::{Deployment, Deployments, TargetGroup, get_deployments, read_deployments};
 pub use files::download_files;
 pub use revision_ids::{

@@ -69,6 +69,15 @@ pub struct UpdateData<D> {
 
 /// Asks for documents: at most as many as `GetConfigData` allows.
 pub fn get_update_data(cookie: &Cookie, revisions: &[UpdateIdentity]) -> Request {
+    about_revisions("GetUpdateData", cookie, revisions)
+}
+
+/// A request that names revisions in `updateIds`.
+pub(super) fn about_revisions(
+    operation: &'static str,
+    cookie: &Cookie,
+    revisions: &[UpdateIdentity],
+) -> Request {
     let mut xml = Encoder::with_capacity(1024 + 140 * revisions.len());
     cookie.encode(&mut xml);
     xml.open("updateIds");
@@ -77,7 +86,7 @@ pub fn get_update_data(cookie: &Cookie, revisions: &[UpdateIdentity]) -> Request
         xml.value("RevisionNumber", identity.revision).close("UpdateIdentity");
     }
     xml.close("updateIds");
-    Request::new(NAMESPACE, "GetUpdateData", xml.as_str())
+    Request::new(NAMESPACE, operation, xml.as_str())
 }
 
 /// Reads the answer to [`get_update_data`]; each document is given to `document` as UTF-8 while it is read.

@@ -5,6 +5,7 @@
 
 use quick_xml::events::Event;
 
+use super::around::Around;
 use super::cut::{Cut, Localized};
 use super::error::MetadataError;
 use super::escape;
@@ -40,6 +41,8 @@ pub(super) struct Cutter<'k> {
     attribute_places: Places,
     places: Vec<Place>,
     writer: Writer,
+    /// Writes `Properties` of the Core fragment, while they are open.
+    core_writer: Writer,
     sections: [Spool; 8],
     seen: [bool; 8],
     /// The section being written, while below the root.
@@ -47,6 +50,7 @@ pub(super) struct Cutter<'k> {
     /// The text of the element being read, when it becomes a fact.
     text: String,
     document: Spool,
+    around: Around,
     /// What follows the localized properties, while it is unknown which of them stay.
     tail: Option<Spool>,
     entries: Entries,
@@ -65,11 +69,13 @@ impl<'k> Cutter<'k> {
             attribute_places: Places::default(),
             places: Vec::new(),
             writer: Writer::default(),
+            core_writer: Writer::default(),
             sections: Default::default(),
             seen: [false; 8],
             section: None,
             text: String::new(),
             document: Spool::default(),
+            around: Around::default(),
             tail: None,
             entries: Entries::default(),
             localized: Vec::new(),
@@ -146,6 +152,9 @@ impl<'k> Cutter<'k> {
             Place::Update | Place::Localizations => {}
             Place::Properties => self.write_properties(tag),
             _ => {
+                if place == Place::Secured {
+                    self.core_writer.start(self.sections[CORE].end(), tag);
+                }
                 if let Some((writer, out)) = self.sink() {
                     writer.start(out, tag);
                 }
@@ -208,12 +217,11 @@ impl<'k> Cutter<'k> {
         Ok(())
     }
 
-    /// `Properties` goes to Core with five of its attributes and to Extended with the others and its children.
+    /// `Properties` goes to Core with five of its attributes and to Extended with the others and its children. Of the
+    /// children Core has `SecuredFragment` as well: agents ask for keys by it.
     fn write_properties(&mut self, tag: &Tag<'_>) {
         let out = self.sections[CORE].end();
-        let mut writer = Writer::default();
-        writer.start_as(out, Space::Plain, "Properties", properties::of_core(tag));
-        writer.end(out, "Properties");
+        self.core_writer.start_as(out, Space::Plain, "Properties", properties::of_core(tag));
         let extended = properties::of_extended(tag);
         self.writer.start_as(self.sections[EXTENDED].end(), Space::Plain, "ExtendedProperties", extended);
     }
@@ -233,6 +241,9 @@ impl<'k> Cutter<'k> {
             && let Some((writer, out)) = self.sink()
         {
             writer.end(out, written);
+        }
+        if matches!(place, Place::Properties | Place::Secured) {
+            self.core_writer.end(self.sections[CORE].end(), name);
         }
         if place.has_text() {
             self.take_fact(place)?;
@@ -269,8 +280,8 @@ impl<'k> Cutter<'k> {
             return Err(MetadataError::Malformed { position: 0, what: "control characters are not text" });
         }
         let place = self.place();
-        if place == Place::Document && !text.trim().is_empty() {
-            return Err(MetadataError::Malformed { position: 0, what: "no text stands outside the root" });
+        if place == Place::Document {
+            return self.around.hold(text, raw);
         }
         self.copy(raw);
         if place.has_text() {
@@ -285,18 +296,20 @@ impl<'k> Cutter<'k> {
                 None => self.text.push_str(text),
             }
         }
+        let secured = (place == Place::Secured).then(|| (&mut self.core_writer, self.sections[CORE].end()));
+        if let Some((writer, out)) = secured {
+            writer.any_text(out, text, cdata);
+        }
         if let Some((writer, out)) = self.sink() {
-            if cdata {
-                writer.cdata(out, text);
-            } else {
-                writer.text(out, text);
-            }
+            writer.any_text(out, text, cdata);
         }
         self.settle()
     }
 
     /// Copies a token's bytes to where the document is kept.
     fn copy(&mut self, raw: &[u8]) {
+        let (before, raw) = self.around.token(raw);
+        self.tail.as_mut().unwrap_or(&mut self.document).push(&before);
         if self.in_collection() {
             self.entries.current().copy(raw);
         } else {

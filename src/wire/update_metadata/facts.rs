@@ -9,8 +9,8 @@ use super::language::Languages;
 use super::place::Place;
 use super::tag::Tag;
 use crate::domain::{
-    BundleClause, CategoryKind, DriverFacts, Facts, FileDeclaration, PrerequisiteClause, PublicationState,
-    Sha1Digest, Sha256Digest, Title, UpdateId, UpdateIdentity, UpdateType,
+    BundleClause, CategoryKind, DriverFacts, Encryption, Facts, FileDeclaration, PrerequisiteClause,
+    PublicationState, Sha1Digest, Sha256Digest, Title, UpdateId, UpdateIdentity, UpdateType,
 };
 
 /// What has been seen so far.
@@ -35,6 +35,9 @@ pub(super) struct Collector {
     drivers: Vec<DriverFacts>,
     uninstallable: bool,
     languages: Vec<String>,
+    /// `SecuredFragment` is `FileDecryption`.
+    secured: bool,
+    encrypted: Vec<Sha1Digest>,
 }
 
 impl Collector {
@@ -63,7 +66,7 @@ impl Collector {
             }
             Place::Bundled => self.bundled.push(BundleClause { any_of: vec![identity(tag)?] }),
             Place::Superseded => self.supersedes.push(update_id(tag)?),
-            Place::File => self.files.push(file(tag)?),
+            Place::File => self.file(tag)?,
             Place::Category => self.category = tag.value("CategoryType").map(|kind| category_kind(&kind)),
             Place::Driver => self.drivers.push(driver(tag)?),
             Place::FeatureScore => self.feature_score(tag)?,
@@ -78,6 +81,7 @@ impl Collector {
             Place::KbArticle => self.kb_articles.extend(digits(text)),
             Place::Bulletin => self.bulletins.push(text.trim().to_owned()),
             Place::MadeFor => self.made_for(text.trim()),
+            Place::Secured => self.secured |= text.trim().eq_ignore_ascii_case("FileDecryption"),
             Place::Sha256 => {
                 let digest = Sha256Digest::from_base64(text)
                     .map_err(|_parse| MetadataError::bad("AdditionalDigest", text))?;
@@ -92,6 +96,15 @@ impl Collector {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn file(&mut self, tag: &Tag<'_>) -> Result<(), MetadataError> {
+        let declared = file(tag)?;
+        if flag(tag, "IsEncrypted") {
+            self.encrypted.push(declared.sha1);
+        }
+        self.files.push(declared);
         Ok(())
     }
 
@@ -155,6 +168,11 @@ impl Collector {
         self.bundled.retain(|clause| !clause.any_of.is_empty());
         // the languages a site asked for come before a mere fallback
         self.titles.sort_by_key(|title| !keep.keeps(&title.language));
+        let encryption = match (self.encrypted.is_empty(), self.secured && !self.files.is_empty()) {
+            (false, _) => Encryption::Files(self.encrypted),
+            (true, true) => Encryption::Unmarked,
+            (true, false) => Encryption::None,
+        };
         Ok(Facts {
             identity: self.identity.ok_or(MetadataError::Missing { what: "UpdateIdentity" })?,
             update_type: self.update_type.ok_or(MetadataError::Missing { what: "Properties" })?,
@@ -175,6 +193,7 @@ impl Collector {
             drivers: self.drivers,
             uninstallable: self.uninstallable,
             languages: self.languages,
+            encryption,
         })
     }
 }

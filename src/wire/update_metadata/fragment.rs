@@ -82,8 +82,17 @@ impl Writer {
         escape_into(raw, out);
     }
 
+    /// Text, or the content of a CDATA section.
+    pub(super) fn any_text(&mut self, out: &mut Vec<u8>, text: &str, cdata: bool) {
+        if cdata {
+            self.cdata(out, text);
+        } else {
+            self.text(out, text);
+        }
+    }
+
     /// A CDATA section's content: becomes text.
-    pub(super) fn cdata(&mut self, out: &mut Vec<u8>, content: &str) {
+    fn cdata(&mut self, out: &mut Vec<u8>, content: &str) {
         let mut escaped = Vec::with_capacity(content.len());
         escape_into(content, &mut escaped);
         self.text(out, &String::from_utf8_lossy(&escaped));

@@ -4,6 +4,7 @@
 //! **Invariant:** a document passes once, as a stream: memory does not grow with it beyond the named limits.
 //! Nothing here asks the catalog or decides what an agent is offered.
 
+mod around;
 mod cut;
 mod cutter;
 mod error;

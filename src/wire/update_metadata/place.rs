@@ -16,6 +16,7 @@ pub(super) enum Place {
     KbArticle,
     Bulletin,
     MadeFor,
+    Secured,
     Localizations,
     Localized,
     Language,
@@ -60,6 +61,7 @@ impl Place {
             (Self::Properties, "KBArticleID") => Self::KbArticle,
             (Self::Properties, "SecurityBulletinID") => Self::Bulletin,
             (Self::Properties, "Language") => Self::MadeFor,
+            (Self::Properties, "SecuredFragment") => Self::Secured,
             (Self::Localizations, "LocalizedProperties") => Self::Localized,
             (Self::Localizations, "EulaFile") => Self::Eula,
             (Self::Localized, "Language") => Self::Language,
@@ -107,6 +109,7 @@ impl Place {
             Self::KbArticle
                 | Self::Bulletin
                 | Self::MadeFor
+                | Self::Secured
                 | Self::Language
                 | Self::Title
                 | Self::Sha256

@@ -2,7 +2,7 @@
 #![expect(clippy::format_collect, reason = "a few short texts for a test")]
 
 use super::*;
-use crate::domain::{CategoryKind, UpdateType};
+use crate::domain::{CategoryKind, Encryption, UpdateType};
 
 const NAMES: &str = "xmlns:upd=\"http://schemas.microsoft.com/msus/2002/12/Update\" \
     xmlns:bar=\"http://schemas.microsoft.com/msus/2002/12/BaseApplicabilityRules\" \
@@ -17,7 +17,7 @@ const PROPERTIES: &str = "<upd:Properties AutoSelectOnWebSites=\"true\" DefaultP
     <upd:KBArticleID>KB123</upd:KBArticleID> <upd:UninstallationBehavior> </upd:UninstallationBehavior></upd:Properties>";
 
 fn document(inner: &str) -> String {
-    format!("<?xml version=\"1.0\"?>\n<upd:Update {NAMES}>{inner}</upd:Update>\n")
+    format!("<?xml version=\"1.0\"?>\n<upd:Update {NAMES}>{inner}</upd:Update>")
 }
 
 fn cut_text(text: &str, keep: &Languages) -> Result<Cut, MetadataError> {
@@ -282,5 +282,77 @@ fn mutated_documents_never_panic() {
             let core = cut.core.into_bytes().unwrap();
             assert!(!core.contains(&b'<'), "round {round}: fragments are escaped");
         }
+    }
+}
+
+#[test]
+fn of_the_children_of_properties_core_has_secured_fragments_alone() {
+    let properties = |children: &str| {
+        format!(
+            "{ID}<upd:Properties UpdateType=\"Software\" DefaultPropertiesLanguage=\"en\">{children}</upd:Properties>"
+        )
+    };
+    let file = "<upd:Files><upd:File Digest=\"AAAAAAAAAAAAAAAAAAAAAAAAAAA=\" Size=\"1\" FileName=\"a.wim\"/></upd:Files>";
+    let table = [
+        ("", "<Properties UpdateType=\"Software\" />", Encryption::None),
+        (
+            "<upd:KBArticleID>1</upd:KBArticleID> <upd:SecuredFragment>FileUrl</upd:SecuredFragment>",
+            "<Properties UpdateType=\"Software\"><SecuredFragment>FileUrl</SecuredFragment></Properties>",
+            Encryption::None,
+        ),
+        (
+            "<upd:SecuredFragment>FileUrl</upd:SecuredFragment>\n<upd:SecuredFragment><![CDATA[File]]>Decryption\
+             </upd:SecuredFragment><upd:Language>en</upd:Language>",
+            "<Properties UpdateType=\"Software\"><SecuredFragment>FileUrl</SecuredFragment>\
+             <SecuredFragment>FileDecryption</SecuredFragment></Properties>",
+            Encryption::Unmarked,
+        ),
+        (
+            "<upd:SecuredFragment/>",
+            "<Properties UpdateType=\"Software\"><SecuredFragment /></Properties>",
+            Encryption::None,
+        ),
+    ];
+    for (children, expected, encryption) in table {
+        let cut = cut_text(&document(&(properties(children) + file)), &Languages::all()).unwrap();
+        assert!(plain(cut.core).ends_with(expected), "{children}");
+        assert_eq!(cut.facts.encryption, encryption, "{children}");
+        // Extended keeps what it had
+        assert_eq!(
+            plain(cut.extended).matches("<SecuredFragment").count(),
+            children.matches("<upd:Sec").count()
+        );
+    }
+}
+
+#[test]
+fn what_stands_around_a_document_is_no_part_of_it() {
+    let inner = format!("{ID}{PROPERTIES}");
+    let root = format!("<upd:Update {NAMES}>{inner}</upd:Update>");
+    let declared = format!("<?xml version=\"1.0\"?>\r\n<!-- made here -->\n{root}\n<!-- end -->");
+    for body in [root, declared] {
+        let clean = cut_text(&body, &Languages::all()).unwrap();
+        assert_eq!(clean.document.into_bytes().unwrap(), body.as_bytes(), "what is inside stays");
+        let core = plain(clean.core);
+        for (before, after) in [
+            ("\u{feff}", ""),
+            ("\n", "\n"),
+            (" \t\r\n  ", "  \r\n\n"),
+            ("\u{feff}\r\n", "\n"),
+            ("\n\u{feff} \u{feff}", "\n\u{feff}\n"),
+        ] {
+            // a declaration that does not begin the text is none to an XML reader, and yet it comes
+            let cut = cut_text(&format!("{before}{body}{after}"), &Languages::all()).unwrap();
+            assert_eq!(
+                String::from_utf8(cut.document.into_bytes().unwrap()).unwrap(),
+                body,
+                "{before:?} {after:?}"
+            );
+            assert_eq!(plain(cut.core), core);
+        }
+    }
+    for wrong in ["x", "\u{feff}x", "&amp;"] {
+        let text = format!("{wrong}<upd:Update {NAMES}>{inner}</upd:Update>");
+        assert!(cut_text(&text, &Languages::all()).is_err(), "{wrong:?}");
     }
 }

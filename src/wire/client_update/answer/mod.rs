@@ -15,8 +15,8 @@ use super::{Service, date_time};
 use crate::wire::xml::Encoder;
 
 pub use details::{
-    ExtendedAnswer, FileLocation, RefreshRow, extended_answer, extended2_answer, file_locations_answer,
-    refresh_cache_answer,
+    Extended2Answer, ExtendedAnswer, FileKey, FileLocation, RefreshRow, extended_answer, extended2_answer,
+    file_locations_answer, refresh_cache_answer,
 };
 pub use handshake::{
     AuthorizationAnswer, ConfigAnswer, cookie_answer, register_computer_answer, report_answer, report2_answer,

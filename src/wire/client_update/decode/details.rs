@@ -29,6 +29,7 @@ fn fragment_types<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<Option<Vec<Fr
         "LocalizedProperties" => FragmentType::LocalizedProperties,
         "Eula" => FragmentType::Eula,
         "FileUrl" => FragmentType::FileUrl,
+        "FileDecryption" => FragmentType::FileDecryption,
         _ => FragmentType::Other,
     });
     Ok((!nil).then(|| types.collect()))

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{cookie, response, rows};
 use crate::domain::{Sha1Digest, UpdateIdentity};
-use crate::wire::server_sync::NAMESPACE;
 use crate::wire::server_sync::revision_ids::read_identity;
+use crate::wire::server_sync::{NAMESPACE, UpdateKeys};
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
 
 /// What is asked, by both operations.
@@ -95,9 +95,29 @@ pub fn file_url(out: &mut String, sha1: &Sha1Digest, mu_url: Option<&str>) {
     out.push_str(xml.as_str());
 }
 
-/// The body of a `GetUpdateDecryptionData` answer: no file of ours is encrypted.
-pub fn decryption_answer() -> String {
-    let inside =
-        "<GetUpdateDecryptionDataResult><UpdateFileDecryptionData /></GetUpdateDecryptionDataResult>";
-    response(NAMESPACE, "GetUpdateDecryptionData", inside)
+/// The body of a `GetUpdateDecryptionData` answer: of each revision its payloads, with their keys where they are known.
+pub fn decryption_answer(updates: &[UpdateKeys]) -> String {
+    let files: usize = updates.iter().map(|update| update.files.len()).sum();
+    let mut xml = Encoder::with_capacity(256 + 220 * updates.len() + 200 * files);
+    xml.open("GetUpdateDecryptionDataResult");
+    if updates.is_empty() {
+        xml.empty("UpdateFileDecryptionData");
+    } else {
+        xml.open("UpdateFileDecryptionData");
+        for UpdateKeys { id, files } in updates {
+            xml.open("ServerSyncUpdateFileDecryption").open("UpdateId").value("UpdateID", id.update);
+            xml.value("RevisionNumber", id.revision).close("UpdateId").open("FileDecryptionData");
+            for file in files {
+                xml.open("ServerSyncFileDecryption").value("FileDigest", file.sha1.base64());
+                if let Some(key) = &file.key {
+                    xml.value("DecryptionKey", STANDARD.encode(key.bytes()));
+                }
+                xml.close("ServerSyncFileDecryption");
+            }
+            xml.close("FileDecryptionData").close("ServerSyncUpdateFileDecryption");
+        }
+        xml.close("UpdateFileDecryptionData");
+    }
+    xml.close("GetUpdateDecryptionDataResult");
+    response(NAMESPACE, "GetUpdateDecryptionData", xml.as_str())
 }
