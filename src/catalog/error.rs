@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::kv::KvError;
+use super::{Belonging, DecisionKind};
 use crate::domain::{ComputerId, GroupId, UpdateId, UpdateIdentity};
 
 /// Why an operation on the catalog failed.
@@ -80,9 +81,16 @@ pub enum CatalogError {
     /// No such update.
     #[error("update {0} is not in the catalog; see `tailwater updates list`")]
     UnknownUpdate(UpdateId),
-    /// Not something that can be approved or declined.
-    #[error("update {0} cannot be approved by itself; approve the bundle that contains it")]
-    NotDeployable(UpdateId),
+    /// Not something that can be approved, declined or held by itself.
+    #[error("{}", belonging.refuses(*kind, update))]
+    NotDeployable {
+        /// Which.
+        update: UpdateId,
+        /// What was to be decided.
+        kind: DecisionKind,
+        /// Why not.
+        belonging: Belonging,
+    },
     /// An expired update cannot be approved for installation.
     #[error("update {0} was expired by its publisher and can only be declined")]
     Expired(UpdateId),

@@ -90,7 +90,7 @@ impl Store {
         let now = self.clock.now();
         self.reported(id, now)?;
         let _one = lock(&self.computers.changing);
-        let before = self.status(id)?;
+        let (before, snapshot) = (self.status(id)?, self.snapshot());
         let mut kept: HashMap<Uuid, Event> = HashMap::new();
         for (_, value) in entries(&self.kv, &key::events(id))? {
             let event: Event = record::decode('e', &value)?;
@@ -108,6 +108,10 @@ impl Store {
                 continue;
             }
             follow(&mut status, &event, now);
+            // an agent that did not scan since may still tell of what no bundle in force needs
+            if event.id == STATUS_REPORT {
+                status.needed.retain(|update| !snapshot.view().is_unneeded(update));
+            }
             if event.id != STATUS_REPORT {
                 kept.insert(row, trimmed(event));
                 fresh.push(row);

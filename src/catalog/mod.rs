@@ -40,6 +40,8 @@ mod lineage;
 mod lineage_tests;
 mod load;
 mod manifest;
+#[cfg(test)]
+mod member_tests;
 mod overlay;
 mod part;
 mod query;
@@ -92,7 +94,9 @@ pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
 pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
-pub use snapshot::{ListQuery, Listed, Reason, Revision, Snapshot, Withheld};
+pub use snapshot::{
+    Belonging, DecisionKind, Former, ListQuery, Listed, Reason, Revision, Snapshot, Withheld,
+};
 pub use staging::{Activated, Activation, Held, Staging, Summary};
 pub use verdict::{MAX_DECIDED, Verdict};
 

@@ -362,8 +362,8 @@ fn only_what_can_be_decided_is() {
     let approve =
         |number, group: &GroupId, action| catalog.approve(&update(number), group, action, None, "admin");
     assert!(matches!(approve(77, &every, Action::Install), Err(CatalogError::UnknownUpdate(_))));
-    assert!(matches!(approve(1, &every, Action::Install), Err(CatalogError::NotDeployable(_))));
-    assert!(matches!(approve(4, &every, Action::Install), Err(CatalogError::NotDeployable(_))));
+    assert!(matches!(approve(1, &every, Action::Install), Err(CatalogError::NotDeployable { .. })));
+    assert!(matches!(approve(4, &every, Action::Install), Err(CatalogError::NotDeployable { .. })));
     assert!(matches!(approve(5, &every, Action::Install), Err(CatalogError::Expired(_))));
     assert!(matches!(approve(3, &every, Action::Uninstall), Err(CatalogError::NotUninstallable(_))));
     assert!(matches!(approve(3, &GroupId(Uuid::nil()), Action::Install), Err(CatalogError::UnknownGroup(_))));

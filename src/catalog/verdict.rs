@@ -15,7 +15,7 @@ use super::query::Decline;
 use super::record::key;
 use super::snapshot::{Rev, Snapshot, flag};
 use super::store::Store;
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, DecisionKind};
 use crate::domain::{Action, Approval, ApprovalId, Deadline, GroupId, USUAL_PRIORITY, UpdateId, UpdateType};
 
 /// The most updates of one decision: more than a catalog with every product offers.
@@ -210,7 +210,8 @@ impl Judge<'_> {
     fn is_possible(&self, update: &UpdateId) -> Result<(), CatalogError> {
         match self.verdict {
             Verdict::Approve { action, .. } => may_approve(self.snapshot, update, *action),
-            Verdict::Decline | Verdict::Hold { .. } => deployable(self.snapshot, update).map(|_| ()),
+            Verdict::Decline => deployable(self.snapshot, update, DecisionKind::Decline).map(|_| ()),
+            Verdict::Hold { .. } => deployable(self.snapshot, update, DecisionKind::Hold).map(|_| ()),
             Verdict::Unapprove { .. } | Verdict::Undecline | Verdict::Release => {
                 known(self.snapshot, update).map(|_| ())
             }
@@ -277,16 +278,23 @@ fn known<'a>(snapshot: &'a Snapshot, update: &UpdateId) -> Result<&'a Rev, Catal
     newest.ok_or(CatalogError::UnknownUpdate(*update))
 }
 
-fn deployable<'a>(snapshot: &'a Snapshot, update: &UpdateId) -> Result<&'a Rev, CatalogError> {
+fn deployable<'a>(
+    snapshot: &'a Snapshot,
+    update: &UpdateId,
+    kind: DecisionKind,
+) -> Result<&'a Rev, CatalogError> {
     let rev = known(snapshot, update)?;
     match rev.update_type {
         UpdateType::Software | UpdateType::Driver if rev.has(flag::DEPLOYABLE) => Ok(rev),
-        _ => Err(CatalogError::NotDeployable(*update)),
+        _ => {
+            let belonging = snapshot.belonging(update);
+            Err(CatalogError::NotDeployable { update: *update, kind, belonging })
+        }
     }
 }
 
 fn may_approve(snapshot: &Snapshot, update: &UpdateId, action: Action) -> Result<(), CatalogError> {
-    let rev = deployable(snapshot, update)?;
+    let rev = deployable(snapshot, update, DecisionKind::Approve)?;
     match action {
         Action::Install if rev.has(flag::EXPIRED) => Err(CatalogError::Expired(*update)),
         Action::Uninstall if !can_uninstall(snapshot, rev) => Err(CatalogError::NotUninstallable(*update)),

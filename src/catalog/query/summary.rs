@@ -31,8 +31,11 @@ impl Store {
     pub(in super::super) fn summary(&self) -> Result<ServerSummary, CatalogError> {
         let mut summary = ServerSummary::default();
         let mut said: HashMap<Uuid, Counts> = HashMap::new();
+        let snapshot = self.snapshot();
         for computer in self.computers.all() {
-            let status = self.status(&computer.id)?;
+            let mut status = self.status(&computer.id)?;
+            status.needed.retain(|update| !snapshot.view().is_unneeded(update));
+            status.failed.retain(|failure| !snapshot.view().is_unneeded(&failure.update));
             summary.computers += 1;
             summary.computers_needing_updates += u32::from(!status.needed.is_empty());
             summary.computers_with_errors += u32::from(!status.failed.is_empty());

@@ -16,8 +16,8 @@ use super::super::store::Store;
 use super::super::{CatalogError, StoredFacts};
 use super::select::Selection;
 use super::{
-    ComputerState, GroupApproval, MAX_PAGE, Page, Selected, State, UpdateDetail, UpdateQuery, UpdateRow,
-    UpdateState, page_limit,
+    ComputerState, Counts, GroupApproval, MAX_PAGE, Page, Selected, State, UpdateDetail, UpdateQuery,
+    UpdateRow, UpdateState, page_limit,
 };
 use crate::domain::{CategoryKind, Facts, Phrase, RevisionId, UpdateId, UpdateType};
 
@@ -126,8 +126,8 @@ impl<'a> Filter<'a> {
                 Some(UpdateState::Superseded) => update.superseded && !declined,
                 Some(UpdateState::Held) => held,
                 Some(UpdateState::Withheld) => !snapshot.view().withheld(rev.update).is_empty(),
-                Some(UpdateState::Needed) => store.computers.counts_of(&update.id).needed > 0,
-                Some(UpdateState::Failed) => store.computers.counts_of(&update.id).failed > 0,
+                Some(UpdateState::Needed) => store.counts_in(snapshot, &update.id).needed > 0,
+                Some(UpdateState::Failed) => store.counts_in(snapshot, &update.id).failed > 0,
             }
     }
 }
@@ -145,6 +145,15 @@ impl Store {
             Err(CatalogError::Damaged { .. }) => Ok(None),
             other => other.map(Some),
         }
+    }
+
+    /// What computers say of an update. What no bundle in force needs, nobody needs: agents said so before.
+    fn counts_in(&self, snapshot: &Snapshot, update: &UpdateId) -> Counts {
+        let counts = self.computers.counts_of(update);
+        if counts != Counts::default() && snapshot.view().is_unneeded(update) {
+            return Counts { installed: counts.installed, ..Counts::default() };
+        }
+        counts
     }
 
     fn row(&self, snapshot: &Snapshot, id: u32, facts: &Facts, language: Option<&str>) -> Option<UpdateRow> {
@@ -175,7 +184,7 @@ impl Store {
             hold: decision.and_then(|decision| decision.hold.clone()),
             withheld: snapshot.view().withheld(rev.update),
             explicitly_deployable: rev.has(flag::DEPLOYABLE),
-            counts: self.computers.counts_of(&update.id),
+            counts: self.counts_in(snapshot, &update.id),
         })
     }
 

@@ -3,6 +3,7 @@
 //! **Invariant:** a snapshot never changes; whoever holds one sees one generation and one set of decisions.
 //! It never reads a disk.
 
+mod belonging;
 mod bits;
 mod build;
 mod bundles;
@@ -25,6 +26,7 @@ use quick_cache::sync::Cache;
 use super::{Offer, PartKind, PartRef, ScanAnswer, ScanQuery};
 use crate::domain::{CategoryKind, GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
+pub use belonging::{Belonging, DecisionKind, Former};
 pub(super) use build::Builder;
 pub use listing::{ListQuery, Listed};
 pub(super) use view::View;

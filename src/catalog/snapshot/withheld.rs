@@ -226,6 +226,12 @@ impl View {
         own.or_else(|| (held && self.is_held(child.update)).then_some(Reason::Held))
     }
 
+    /// Whether it can only be part of others, and nothing that is offered needs it.
+    pub(in super::super) fn is_unneeded(&self, update: &UpdateId) -> bool {
+        let known = self.world.update(update).and_then(|(update, _)| self.world.delivered(update));
+        known.is_some_and(|(_, rev)| is_hidden(rev) && !self.is_offered(rev))
+    }
+
     /// Whether an approval of it is not in force for the sake of what it is or contains.
     pub(in super::super) fn is_withheld(&self, update: u32) -> bool {
         self.standing.is_out(update) || self.is_paused(update)

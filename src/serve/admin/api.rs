@@ -210,7 +210,7 @@ impl From<CatalogError> for ApiError {
             CatalogError::FixedGroup(_)
             | CatalogError::Replica { .. }
             | CatalogError::TooManyGroups { .. }
-            | CatalogError::NotDeployable(_)
+            | CatalogError::NotDeployable { .. }
             | CatalogError::Expired(_)
             | CatalogError::NotUninstallable(_)
             | CatalogError::NothingHeld => Self::Conflict { reason: error.to_string() },
