@@ -143,6 +143,21 @@ fn monitoring_is_answered() {
     assert!(other.status == 405 && other.headers.contains("allow: get, head, post"), "{}", other.headers);
 }
 
+#[test]
+fn an_old_agent_that_asks_in_vain_is_named_once_and_told_404() {
+    let warnings = |server: &Server| server.log().matches("asks for self-updates").count();
+    let server = Server::started("");
+    assert_eq!(ask(&server, "GET", "/Content/x", "").status, 404);
+    assert_eq!(warnings(&server), 0);
+    for target in
+        ["/selfupdate/wuident.cab?1412", "//SelfUpdate/AU/x86/NetServer/en/wusetup.cab", "/selfupdate"]
+    {
+        assert_eq!(ask(&server, "GET", target, "").status, 404, "{target}");
+        assert_eq!(warnings(&server), 1, "{target}: {}", server.log());
+    }
+    assert!(server.log().contains("server.selfupdate_dir"), "{}", server.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn payloads_and_selfupdate_are_found_however_their_path_is_written() {
     let folder = tempfile::tempdir().unwrap();

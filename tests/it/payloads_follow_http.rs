@@ -152,12 +152,40 @@ async fn no_path_leads_out_of_the_store() {
 async fn selfupdate_serves_its_folder_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("WSUS3")).unwrap();
-    std::fs::write(folder.path().join("WSUS3/wuident.cab"), b"ident").unwrap();
+    let file = folder.path().join("WSUS3/wuident.cab");
+    std::fs::write(&file, b"ident").unwrap();
+    let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_392_000_000);
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
     let setup = Setup { selfupdate: Some(folder.path().to_owned()), ..Setup::default() };
     let world = World::with(setup).await;
     let mut client = world.client().await;
-    assert_eq!(&client.get("/SelfUpdate/wsus3/WUIDENT.cab", &[]).await.body[..], b"ident");
     assert_eq!(client.get("/selfupdate/wsus3/other.cab", &[]).await.status, 404);
+    let (date, path) = ("Mon, 10 Feb 2014 02:40:00 GMT", "/SelfUpdate/wsus3/WUIDENT.cab");
+    let etag = client.get(path, &[]).await.header("etag").to_owned();
+    let table: [(Method, &[(&str, &str)], u16, &str, &str); 10] = [
+        (Method::GET, &[], 200, "ident", ""),
+        (Method::HEAD, &[], 200, "", ""),
+        (Method::GET, &[("if-modified-since", date)], 304, "", ""),
+        (Method::GET, &[("if-modified-since", "Mon, 10 Feb 2014 02:39:59 GMT")], 200, "ident", ""),
+        (Method::GET, &[("if-unmodified-since", "Mon, 10 Feb 2014 02:39:59 GMT")], 412, "", ""),
+        (Method::GET, &[("if-none-match", &etag)], 304, "", ""),
+        (Method::GET, &[("range", "bytes=1-2")], 206, "de", "bytes 1-2/5"),
+        (Method::GET, &[("range", "bytes=1-"), ("if-range", date)], 206, "dent", "bytes 1-4/5"),
+        (Method::GET, &[("range", "bytes=0-0,4-4")], 200, "ident", ""),
+        (Method::GET, &[("range", "bytes=5-")], 416, "", "bytes */5"),
+    ];
+    for (method, headers, status, body, range) in table {
+        let reply = client.ask(method.clone(), path, headers).await.unwrap();
+        assert_eq!(
+            (reply.status.as_u16(), &reply.body[..]),
+            (status, body.as_bytes()),
+            "{method} {headers:?}"
+        );
+        assert_eq!(reply.header("last-modified"), date, "{method} {headers:?}");
+        assert_eq!(reply.header("content-range"), range, "{method} {headers:?}");
+        let length = if method == Method::HEAD { "5".to_owned() } else { body.len().to_string() };
+        assert!(status == 304 || reply.header("content-length") == length, "{method} {headers:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,14 +57,24 @@ fn lists(list: &str, etag: &str, weak: bool) -> bool {
         })
 }
 
-/// Decides for a file of `size` bytes whose strong entity tag (with its quotes) is `etag`.
+/// Decides for a payload of `size` bytes whose strong entity tag (with its quotes) is `etag`.
 pub(super) fn decide(method: &Method, headers: &HeaderMap, size: u64, etag: &str) -> Wanted {
+    decide_for(method, headers, size, (etag, LAST_MODIFIED_S))
+}
+
+/// Decides for a file of `size` bytes with this entity tag, last modified so many seconds after 1970.
+pub(super) fn decide_for(
+    method: &Method,
+    headers: &HeaderMap,
+    size: u64,
+    (etag, modified): (&str, u64),
+) -> Wanted {
     if let Some(list) = text(headers, header::IF_MATCH) {
         if !lists(list, etag, false) {
             return Wanted::Failed;
         }
     } else if let Some(since) = text(headers, header::IF_UNMODIFIED_SINCE).and_then(date)
-        && LAST_MODIFIED_S > since
+        && modified > since
     {
         return Wanted::Failed;
     }
@@ -73,7 +83,7 @@ pub(super) fn decide(method: &Method, headers: &HeaderMap, size: u64, etag: &str
             return Wanted::NotModified;
         }
     } else if let Some(since) = text(headers, header::IF_MODIFIED_SINCE).and_then(date)
-        && LAST_MODIFIED_S <= since
+        && modified <= since
     {
         return Wanted::NotModified;
     }
@@ -81,18 +91,18 @@ pub(super) fn decide(method: &Method, headers: &HeaderMap, size: u64, etag: &str
         return Wanted::Whole;
     }
     match text(headers, header::RANGE) {
-        Some(range) if same_version(headers, etag) => ranges(range, size),
+        Some(range) if same_version(headers, etag, modified) => ranges(range, size),
         _ => Wanted::Whole,
     }
 }
 
 /// `If-Range`: the same strong entity tag or the very same date; true without the header.
-fn same_version(headers: &HeaderMap, etag: &str) -> bool {
+fn same_version(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
     match text(headers, header::IF_RANGE) {
         None => true,
         Some(tag) if tag.starts_with('"') => tag.eq_ignore_ascii_case(etag),
         Some(tag) if tag.starts_with("W/") => false,
-        Some(when) => date(when) == Some(LAST_MODIFIED_S),
+        Some(when) => date(when) == Some(modified),
     }
 }
 

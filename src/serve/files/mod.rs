@@ -151,7 +151,13 @@ impl Service {
         let Some(path) = path::of(&head.uri) else { return not_found() };
         let answered = match ContentPath::read(&path) {
             Some(address) => self.content(&head.method, &head.headers, &address, for_whom).await,
-            None => Box::pin(self.selfupdate(&path)).await,
+            None => {
+                let found = Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path)).await;
+                if found.is_none() {
+                    self.0.selfupdate.missed(&path, for_whom, self.0.transfer.now());
+                }
+                found
+            }
         };
         answered.unwrap_or_else(not_found)
     }
@@ -299,14 +305,6 @@ impl Service {
         let known = self.0.known.declaration(&asked.sha1);
         let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
         self.0.transfer.want(&declaration, range, Class::Interactive, asked.for_whom).await
-    }
-
-    async fn selfupdate(&self, path: &str) -> Option<Response> {
-        let file = self.0.selfupdate.find(path)?.to_owned();
-        let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await.ok()?;
-        let mut answer = Response::new(body::full(read.ok()?));
-        insert(&mut answer, header::CONTENT_TYPE, "application/octet-stream");
-        Some(answer)
     }
 }
 

@@ -1,11 +1,25 @@
 //! `/selfupdate/…`: the files of a folder that an administrator set up for old agents.
 //!
+//! Agents up to Windows 8.1 look here before each scan for a newer version of themselves, and take a 404 for a broken
+//! server; later ones never ask.
+//!
 //! **Invariant:** the folder is listed once, at start; a request names an entry of that list or nothing. No
 //! path is made of what a client sent.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+
+use super::conditions::{self, Wanted};
+use super::insert;
+use crate::bandwidth::Requester;
+use crate::serve::body::{self, Body};
 
 /// Files that are listed; the real folder has about a hundred.
 const MAX_FILES: usize = 10_000;
@@ -16,9 +30,23 @@ const MAX_DEPTH: usize = 8;
 /// The largest file that is served; it is read whole.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Between two warnings that something is asked for in vain: one for all agents.
+const WARN_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
 /// The listed files, by lower-case path below the folder.
 #[derive(Debug, Default)]
-pub(super) struct Selfupdate(HashMap<String, PathBuf>);
+pub(super) struct Selfupdate {
+    files: HashMap<String, PathBuf>,
+    /// Whether a folder is set up at all.
+    is_set: bool,
+    warned: Mutex<Option<Timestamp>>,
+}
+
+/// A file as it is now.
+struct Found {
+    bytes: Bytes,
+    modified: SystemTime,
+}
 
 impl Selfupdate {
     /// Lists the folder; symbolic links and files that are too large are left out.
@@ -27,16 +55,95 @@ impl Selfupdate {
         if let Err(error) = add(&mut files, folder, "", 0) {
             tracing::warn!(%error, folder = %folder.display(), "cannot list the self-update folder; its addresses are not found");
         }
-        Self(files)
+        Self { files, is_set: true, warned: Mutex::default() }
+    }
+
+    /// What lies below `/selfupdate/` of a path.
+    fn below(path: &str) -> Option<&str> {
+        let (folder, below) = path.strip_prefix('/')?.split_once('/').unwrap_or((&path[1..], ""));
+        folder.eq_ignore_ascii_case("selfupdate").then_some(below)
     }
 
     /// The file that an address names.
-    pub(super) fn find(&self, path: &str) -> Option<&Path> {
-        let (folder, below) = path.strip_prefix('/')?.split_once('/')?;
-        if !folder.eq_ignore_ascii_case("selfupdate") {
-            return None;
+    fn find(&self, path: &str) -> Option<&Path> {
+        self.files.get(&Self::below(path)?.to_ascii_lowercase()).map(PathBuf::as_path)
+    }
+
+    /// Answers GET and HEAD, with ranges and conditions ([MS-WUSP] 2.2.2.5). `None` when there is no such file.
+    pub(super) async fn answer(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Option<Response<Body>> {
+        let file = self.find(path)?.to_owned();
+        let found = tokio::task::spawn_blocking(move || read(&file)).await.ok()?.ok()?;
+        Some(found.answer(method, headers))
+    }
+
+    /// Says once a day that an agent asked in vain, because such an agent never scans.
+    pub(super) fn missed(&self, path: &str, by: Requester, now: Timestamp) {
+        if Self::below(path).is_none() {
+            return;
         }
-        self.0.get(&below.to_ascii_lowercase()).map(PathBuf::as_path)
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|last| now.duration_since(last) < WARN_AGAIN) {
+            return;
+        }
+        *warned = Some(now);
+        let what = if self.is_set {
+            "the folder of server.selfupdate_dir has no such file"
+        } else {
+            "server.selfupdate_dir is not set"
+        };
+        tracing::warn!(
+            %path, ?by,
+            "an agent up to Windows 8.1 asks for self-updates and is told 404, with which it does not scan: {what}; \
+             copy the folder SelfUpdate of a WSUS and name it there (later agents never ask; said once a day)"
+        );
+    }
+}
+
+fn read(file: &Path) -> io::Result<Found> {
+    let bytes = std::fs::read(file)?.into();
+    Ok(Found { bytes, modified: std::fs::metadata(file)?.modified()? })
+}
+
+impl Found {
+    fn answer(self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        let since = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let size = self.bytes.len() as u64;
+        let etag = format!("\"{since:x}-{size:x}\"");
+        let (status, bytes, range) = match conditions::decide_for(method, headers, size, (&etag, since)) {
+            Wanted::Ranges(ranges) if ranges.len() == 1 => {
+                let (start, end) = (ranges[0].start, ranges[0].end);
+                // a range within the file fits the address space as the file does
+                let part = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+                let part = part.map_or_else(Bytes::new, |(start, end)| self.bytes.slice(start..end));
+                (StatusCode::PARTIAL_CONTENT, part, Some(format!("bytes {start}-{}/{size}", end - 1)))
+            }
+            Wanted::Whole | Wanted::Ranges(_) => (StatusCode::OK, self.bytes, None),
+            Wanted::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new(), None),
+            Wanted::Failed => (StatusCode::PRECONDITION_FAILED, Bytes::new(), None),
+            Wanted::Unsatisfiable => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{size}")))
+            }
+        };
+        let length = bytes.len();
+        let body = if method == Method::HEAD { body::empty() } else { body::full(bytes) };
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        insert(&mut answer, header::LAST_MODIFIED, &httpdate::fmt_http_date(self.modified));
+        insert(&mut answer, header::ETAG, &etag);
+        insert(&mut answer, header::ACCEPT_RANGES, "bytes");
+        if status != StatusCode::NOT_MODIFIED {
+            insert(&mut answer, header::CONTENT_TYPE, "application/octet-stream");
+            answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        if let Some(range) = range {
+            insert(&mut answer, header::CONTENT_RANGE, &range);
+        }
+        answer
     }
 }
 
@@ -66,8 +173,14 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
         let list = Selfupdate::list(dir.path());
         assert!(list.find("/SelfUpdate/au/wusetup.CAB").is_some());
-        for path in ["/selfupdate/link", "/selfupdate/../AU/WuSetup.cab", "/selfupdate/", "/selfupdate", "/"]
-        {
+        for path in [
+            "/selfupdate/link",
+            "/selfupdate/../AU/WuSetup.cab",
+            "/Content/au/wusetup.cab",
+            "/selfupdate/",
+            "/selfupdate",
+            "/",
+        ] {
             assert!(list.find(path).is_none(), "{path}");
         }
     }
