@@ -100,6 +100,11 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
 }
 
 impl Running {
+    /// Whether nothing was ever synchronised into it.
+    pub fn is_empty(&self) -> bool {
+        self.app.catalog.snapshot().revisions_after(0) == 0
+    }
+
     /// The admin site for the process itself.
     pub fn local_site(&self) -> admin::Site {
         self.app.local_site()

@@ -24,8 +24,6 @@ mod updates;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::config::{self, ConfigError, Loaded};
 use crate::telemetry;
 use arguments::{Arguments, Command};
@@ -47,7 +45,7 @@ fn usage(text: impl Into<String>) -> anyhow::Error {
 /// Runs the program with the process's own arguments.
 pub fn run() -> ExitCode {
     // clap prints its own errors and ends with status 2
-    let arguments = Arguments::parse();
+    let arguments = arguments::parse();
     let (as_json, result) = (arguments.json, start(arguments));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -54,3 +54,52 @@ fn a_wrong_configuration_ends_with_2_and_the_nearest_key() {
         assert!(said(&output).contains("content.fetch"), "{}", said(&output));
     }
 }
+
+/// What the log says of the console and of what to do first.
+fn greeting(server: &Server) -> (bool, bool) {
+    let log = server.log();
+    assert!(!log.contains(&server.token()), "the token itself is never printed");
+    let token_file = server.data().join("admin-token");
+    let console = format!("http://{}/", server.admin().unwrap());
+    let looks =
+        log.lines().any(|line| line.contains(&console) && line.contains(&*token_file.to_string_lossy()));
+    let first = format!("--config {} sync", server.config().display());
+    (looks, log.contains(&first))
+}
+
+#[test]
+fn the_start_says_where_the_console_is_and_the_first_one_what_to_do() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let tasks = tailwater::runtime::Tasks::new();
+    let config = tailwater::simulate::upstream::Config {
+        updates: 3,
+        definitions: 0,
+        drivers: 0,
+        ..tailwater::simulate::upstream::Config::default()
+    };
+    let clock = tailwater::runtime::Clock::system();
+    let office = runtime.block_on(tailwater::simulate::upstream::start(config, &clock, &tasks)).unwrap();
+    let mut server = Server::configured(&format!(
+        "[upstream]\nurl = \"{}\"\nclassifications = []\nschedule = []\nproxy = \"none\"\n",
+        office.url()
+    ));
+    server.start();
+    tells(&server, (true, true));
+    // the very command that was offered
+    let output = command(&server.config()).arg("sync").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(server.stop());
+    server.start();
+    tells(&server, (true, false));
+    drop(server);
+    assert!(runtime.block_on(tasks.shut_down(Duration::from_secs(10))));
+}
+
+/// The lines come right after the server is ready.
+fn tells(server: &Server, wanted: (bool, bool)) {
+    let began = std::time::Instant::now();
+    while greeting(server) != wanted {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", server.log());
+        std::thread::yield_now();
+    }
+}

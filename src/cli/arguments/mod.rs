@@ -2,13 +2,14 @@
 //!
 //! **Invariant:** every command that reads takes `--json`, every command takes `--config`. It never acts.
 
+mod examples;
 mod simulate;
 mod updates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
 pub(super) use updates::{ListArguments, UpdatesCommand};
@@ -29,6 +30,12 @@ pub(super) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// What was typed. What cannot be read, and what asks for help, is answered here and ends the process.
+pub(super) fn parse() -> Arguments {
+    let matches = examples::added(Arguments::command()).get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 const EXAMPLES: &str = "Examples:
@@ -369,8 +376,6 @@ pub(super) enum PolicyFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
