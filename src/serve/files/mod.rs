@@ -149,15 +149,14 @@ impl Service {
             return answer;
         }
         let Some(path) = path::of(&head.uri) else { return not_found() };
-        let answered = match ContentPath::read(&path) {
-            Some(address) => self.content(&head.method, &head.headers, &address, for_whom).await,
-            None => {
-                let found = Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path)).await;
-                if found.is_none() {
-                    self.0.selfupdate.missed(&path, for_whom, self.0.transfer.now());
-                }
-                found
+        let answered = if let Some(address) = ContentPath::read(&path) {
+            self.content(&head.method, &head.headers, &address, for_whom).await
+        } else {
+            let found = Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path)).await;
+            if found.is_none() {
+                self.0.selfupdate.missed(&path, for_whom, self.0.transfer.now());
             }
+            found
         };
         answered.unwrap_or_else(not_found)
     }
