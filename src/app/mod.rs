@@ -238,6 +238,7 @@ async fn open_stores(
         max_computers: settings.agents.max_computers,
         replica_of: (settings.upstream.mode == Mode::Replica)
             .then(|| telemetry::safe_url(&settings.upstream.url)),
+        read_drivers: Some(crate::wire::update_metadata::drivers_of),
         ..catalog::Config::new(dir.path().join("catalog"))
     };
     let content_config = content::Config {

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, DriverFacts};
 
 /// Which updates agents are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -50,6 +50,9 @@ pub struct Config {
     pub replica_of: Option<String>,
     /// How many scan answers are remembered while a snapshot lives. Default 256.
     pub remembered_answers: usize,
+    /// Reads what a document says of its drivers, for those stored before all of it was kept; none on documents that
+    /// cannot be read. Without it such drivers count as made for every computer. Default none.
+    pub read_drivers: Option<fn(&[u8]) -> Option<Vec<DriverFacts>>>,
 }
 
 impl Config {
@@ -68,6 +71,7 @@ impl Config {
             max_events_per_computer: 100,
             replica_of: None,
             remembered_answers: 256,
+            read_drivers: None,
         }
     }
 }

@@ -7,7 +7,6 @@
 use std::io::Read;
 
 use super::manifest::{Manifest, StoredKind, StoredPart};
-use super::record;
 use super::segment::codec::Encoder;
 use super::segment::frame::Kind;
 use super::store::{Log, Store};
@@ -56,8 +55,9 @@ fn read_small(part: NewPart, identity: UpdateIdentity) -> Result<Vec<u8>, Catalo
 fn read(revision: NewRevision, arrived: i64) -> Result<Raw, CatalogError> {
     let identity = revision.facts.identity;
     let mut manifest = Manifest::of(&revision.facts, arrived);
-    let facts = StoredFacts { facts: revision.facts, file_urls: revision.file_urls }.without_signed_urls();
-    let mut texts = vec![(StoredKind::Facts, Text::Small(record::encode(&facts)))];
+    let facts = StoredFacts { facts: revision.facts, file_urls: revision.file_urls, drivers_known: true };
+    let facts = facts.without_signed_urls();
+    let mut texts = vec![(StoredKind::Facts, Text::Small(facts.encode()))];
     manifest.parts.reserve(revision.parts.len() + 1);
     for part in revision.parts {
         if part.len > MAX_PART {

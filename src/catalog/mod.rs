@@ -32,6 +32,9 @@ mod downstream;
 mod enrolment;
 mod error;
 mod events;
+mod facts;
+#[cfg(test)]
+mod facts_tests;
 mod ingest;
 mod journal;
 mod keys;
@@ -116,6 +119,9 @@ pub struct StoredFacts {
     pub facts: Facts,
     /// Where its payloads can be had upstream.
     pub file_urls: Vec<FileUrl>,
+    /// Whether everything is known that its document says of drivers; not so for what was stored by earlier versions.
+    #[serde(skip)]
+    pub drivers_known: bool,
 }
 
 /// The catalog. Cheap to clone; clones share one store.
@@ -146,8 +152,7 @@ impl Catalog {
     /// The driver pass. Reads what candidates say of themselves, so it may block.
     pub fn drivers(&self, query: &DriverQuery<'_>) -> Result<ScanAnswer, CatalogError> {
         let snapshot = self.0.snapshot();
-        let facts = |id| snapshot.facts_part(id).map(|part| self.0.read_facts(&part)).transpose();
-        snapshot.drivers(query, &facts)
+        snapshot.drivers(query, &|id| self.0.driver_facts(&snapshot, id))
     }
 
     /// A text, whole. Those that fit one frame are remembered; larger ones are gathered in memory, so use

@@ -101,7 +101,7 @@ impl Store {
     /// The same without remembering: for passing over many.
     pub(super) fn decode_facts(&self, part: &PartRef) -> Result<Arc<StoredFacts>, CatalogError> {
         let bytes = self.noticing(part, self.whole(part))?;
-        record::decode('f', &bytes).map(Arc::new)
+        StoredFacts::decode(&bytes).map(Arc::new)
     }
 }
 

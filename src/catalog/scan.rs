@@ -126,8 +126,8 @@ pub struct InstalledDriver {
     pub provider: Option<String>,
     /// `MatchingComputerHWID`.
     pub computer_hardware_id: Option<String>,
-    /// `DriverRank`; 0 when unknown.
-    pub rank: i32,
+    /// `DriverRank`, `0xSSGGTHHH`; none when unknown.
+    pub rank: Option<i32>,
 }
 
 /// A device of a machine (`Device`).

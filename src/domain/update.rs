@@ -133,6 +133,9 @@ pub struct DriverFacts {
     pub model: String,
     /// `WindowsDriverMetaData/TargetComputerHardwareId` values, lower case.
     pub computer_hardware_ids: Vec<String>,
+    /// `WindowsDriverMetaData/DistributionComputerHardwareId` values, lower case.
+    #[serde(skip)]
+    pub distribution_ids: Vec<String>,
     /// `FeatureScore` rows: operating system (`AMD64.10.0`) and score, lower is better.
     pub feature_scores: Vec<(String, u8)>,
 }

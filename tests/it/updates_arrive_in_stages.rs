@@ -185,6 +185,43 @@ async fn the_driver_pass_is_one_call() {
 }
 
 #[tokio::test]
+async fn firmware_goes_to_the_models_that_it_is_distributed_to() {
+    let ids = |name: &str, numbers: &[u128]| {
+        let one =
+            |number: &u128| format!("<drv:{name}>{}</drv:{name}>", crate::agents::id(*number).to_uppercase());
+        numbers.iter().map(one).collect::<String>()
+    };
+    let driver = |number: u128, made_for: &[u128], sent_to: &[u128]| {
+        let aims =
+            ids("DistributionComputerHardwareId", sent_to) + &ids("TargetComputerHardwareId", made_for);
+        let rules = format!(
+            "<upd:Metadata><drv:WindowsDriverMetaData HardwareID=\"UEFI\\RES_{number}\" DriverVerDate=\"2026-01-01\" \
+             DriverVerVersion=\"1.2.3.4\" Class=\"Firmware\" Provider=\"P\" Manufacturer=\"M\" Model=\"X\">{aims}</drv:WindowsDriverMetaData></upd:Metadata>"
+        );
+        Document::new(number, "Driver").rules(&rules).text()
+    };
+    let server =
+        Server::over([driver(50, &[], &[]), driver(51, &[], &[900, 901]), driver(52, &[900], &[901, 902])]);
+    let mut agent = Agent::registered(&server, "a").await;
+    let devices: String = (50..53)
+        .map(|number| {
+            format!("<Device><HardwareIDs><string>UEFI\\RES_{number}</string></HardwareIDs></Device>")
+        })
+        .collect();
+    for (computer, offered) in
+        [(&[][..], vec![50]), (&[901][..], vec![50, 51]), (&[902][..], vec![50]), (&[900, 901], vec![50, 51])]
+    {
+        let own: String =
+            computer.iter().map(|number| format!("<guid>{}</guid>", crate::agents::id(*number))).collect();
+        let ask = format!(
+            "<SystemSpec>{devices}</SystemSpec><SkipSoftwareSync>true</SkipSoftwareSync><ComputerSpec><HardwareIDs>{own}</HardwareIDs></ComputerSpec>"
+        );
+        let reply = agent.sync_with(&server, &[], &[], &ask).await;
+        assert_eq!(numbers(&reply), offered.into_iter().collect::<BTreeSet<u128>>(), "{computer:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_adds_a_printer_is_told_of_all_printer_drivers() {
     let driver = |number: u128, class: &str| {
         let rules = format!(

@@ -18,11 +18,11 @@ use crate::domain::{DriverFacts, UpdateType};
 const MAX_DEVICES: usize = 2_000;
 /// Position of what is not in a list: behind everything that is.
 const UNLISTED: usize = usize::MAX;
-/// Feature score of a driver without one: worse than the worst.
-const UNSCORED: u16 = 256;
+/// Feature score of a driver without one: the worst there is ([MS-WUSP] 3.1.1, 0 to 255).
+const UNSCORED: u8 = 0xFF;
 
 /// How well a driver fits a device; the least is the best.
-type Rank = (usize, u16, usize, Reverse<String>, Reverse<u64>);
+type Rank = (usize, u8, usize, Reverse<String>, Reverse<u64>);
 
 /// A machine, with positions for quick comparison.
 struct Machine<'a> {
@@ -31,51 +31,55 @@ struct Machine<'a> {
     feature_key: Option<&'a str>,
 }
 
+/// A computer hardware identity as it is compared: a GUID with or without braces, in any letter case.
+fn plain(id: &str) -> String {
+    id.trim().trim_start_matches('{').trim_end_matches('}').to_lowercase()
+}
+
 impl Machine<'_> {
-    /// The rank of a driver's match for a device; `None` when it is for other machines.
-    fn rank(&self, driver: &DriverFacts, position: usize) -> Option<Rank> {
-        let computer = if driver.computer_hardware_ids.is_empty() {
-            UNLISTED
-        } else {
-            let positions = driver
-                .computer_hardware_ids
-                .iter()
-                .filter_map(|id| self.computer_ids.get(&id.to_lowercase()));
-            *positions.min()?
-        };
-        let score = self.feature_key.and_then(|key| {
-            driver
-                .feature_scores
-                .iter()
-                .find(|(system, _)| system.eq_ignore_ascii_case(key))
-                .map(|(_, score)| *score)
-        });
-        let date = driver.date.chars().take(10).collect();
-        Some((computer, score.map_or(UNSCORED, u16::from), position, Reverse(date), Reverse(driver.version)))
+    /// Where in the machine's list the best identity stands that a driver is for: what its publisher distributes it
+    /// to, what it is made for, or where it says both, what is in both. `None` when it is for other machines.
+    fn aim(&self, driver: &DriverFacts) -> Option<usize> {
+        let (made_for, sent_to) = (&driver.computer_hardware_ids, &driver.distribution_ids);
+        let position = |id: &String| self.computer_ids.get(&plain(id)).copied();
+        let best = |ids: &[String]| ids.iter().filter_map(position).min();
+        match (made_for.is_empty(), sent_to.is_empty()) {
+            (true, true) => Some(UNLISTED),
+            (false, true) => best(made_for),
+            (true, false) => best(sent_to),
+            (false, false) => {
+                let in_both =
+                    made_for.iter().filter(|id| sent_to.iter().any(|other| plain(other) == plain(id)));
+                in_both.filter_map(position).min()
+            }
+        }
     }
 
-    /// The rank of what is installed. Where it does not tell its feature score it is taken to equal the
-    /// candidate's.
-    fn installed_rank(
-        &self,
-        installed: &InstalledDriver,
-        ids: &HashMap<String, usize>,
-        candidate: &Rank,
-    ) -> Rank {
+    /// The rank of a driver's match for a device; `None` when it is for other machines.
+    fn rank(&self, driver: &DriverFacts, position: usize) -> Option<Rank> {
+        let computer = self.aim(driver)?;
+        let scores = driver.feature_scores.iter().filter(|(system, _)| {
+            self.feature_key.is_some_and(|key| system.trim().eq_ignore_ascii_case(key.trim()))
+        });
+        let score = scores.map(|(_, score)| *score).min().unwrap_or(UNSCORED);
+        let date = driver.date.chars().take(10).collect();
+        Some((computer, score, position, Reverse(date), Reverse(driver.version)))
+    }
+
+    /// The rank of what is installed.
+    fn installed_rank(&self, installed: &InstalledDriver, ids: &HashMap<String, usize>) -> Rank {
         let computer =
-            installed.computer_hardware_id.as_ref().and_then(|id| self.computer_ids.get(&id.to_lowercase()));
+            installed.computer_hardware_id.as_ref().and_then(|id| self.computer_ids.get(&plain(id)));
         let position = installed.matching_id.as_ref().and_then(|id| ids.get(&id.to_lowercase()));
         // a rank is 0xSSGGTHHH: signature, feature score, kind of match
-        let score = match u16::try_from(installed.rank >> 16 & 0xFF) {
-            Ok(score) if installed.rank != 0 && candidate.1 != UNSCORED => score,
-            _ => candidate.1,
-        };
+        let score = installed.rank.map_or(UNSCORED, |rank| rank.to_be_bytes()[1]);
         (
             computer.copied().unwrap_or(UNLISTED),
             score,
             position.copied().unwrap_or(UNLISTED),
             Reverse(installed.date.chars().take(10).collect()),
-            Reverse(u64::try_from(installed.version).unwrap_or(0)),
+            // four parts of 16 bits, whatever the sign
+            Reverse(installed.version.cast_unsigned()),
         )
     }
 }
@@ -129,8 +133,7 @@ impl Snapshot {
                         continue;
                     }
                     let wanted = device.installed.as_ref().is_none_or(|installed| {
-                        may_replace(installed, driver)
-                            && rank < machine.installed_rank(installed, &ids, &rank)
+                        may_replace(installed, driver) && rank < machine.installed_rank(installed, &ids)
                     });
                     best = Some((rank, revision, driver.hardware_id.clone(), wanted));
                 }
@@ -144,6 +147,7 @@ impl Snapshot {
     fn printers(
         &self,
         offered: &Bits,
+        machine: &Machine<'_>,
         may_have: &dyn Fn(u32) -> bool,
         facts: Facts<'_>,
     ) -> Result<BTreeMap<u32, Vec<String>>, CatalogError> {
@@ -155,7 +159,9 @@ impl Snapshot {
                 continue;
             }
             let Some(facts) = facts(id)? else { continue };
-            let printing = facts.facts.drivers.iter().filter(|driver| is_printer(&driver.class));
+            let drivers = facts.facts.drivers.iter();
+            let printing =
+                drivers.filter(|driver| is_printer(&driver.class) && machine.aim(driver).is_some());
             let ids: Vec<String> = printing.map(|driver| driver.hardware_id.clone()).collect();
             if !ids.is_empty() {
                 printers.insert(id, ids);
@@ -180,12 +186,12 @@ impl Snapshot {
         };
         let computer_ids = query.computer_hardware_ids.iter().enumerate();
         let machine = Machine {
-            computer_ids: computer_ids.rev().map(|(position, id)| (id.to_lowercase(), position)).collect(),
+            computer_ids: computer_ids.rev().map(|(position, id)| (plain(id), position)).collect(),
             feature_key: query.feature_key,
         };
         let mut best: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         if query.all_printers {
-            best = self.printers(offered, &may_have, facts)?;
+            best = self.printers(offered, &machine, &may_have, facts)?;
         }
         for device in query.devices.iter().take(MAX_DEVICES) {
             if let Some((revision, id)) = self.best_driver(device, &machine, &may_have, facts)? {

@@ -7,6 +7,8 @@ mod belonging;
 mod bits;
 mod build;
 mod bundles;
+#[cfg(test)]
+mod driver_tests;
 mod drivers;
 mod kin;
 mod listing;

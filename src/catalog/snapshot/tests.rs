@@ -519,6 +519,7 @@ mod drivers {
             manufacturer: "Contoso".to_owned(),
             model: "Model".to_owned(),
             computer_hardware_ids: Vec::new(),
+            distribution_ids: Vec::new(),
             feature_scores: Vec::new(),
         }
     }
@@ -533,7 +534,11 @@ mod drivers {
         let snapshot = snapshot(all, decisions(&[]), OfferPolicy::AllNotDeclined);
         let computer: Vec<String> = computer.iter().map(|&id| id.to_owned()).collect();
         let stored = |id: u32| {
-            Ok(Some(Arc::new(StoredFacts { facts: all[id as usize - 1].clone(), file_urls: Vec::new() })))
+            Ok(Some(Arc::new(StoredFacts {
+                facts: all[id as usize - 1].clone(),
+                file_urls: Vec::new(),
+                drivers_known: true,
+            })))
         };
         let question = DriverQuery {
             groups: &[],

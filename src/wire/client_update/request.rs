@@ -149,8 +149,8 @@ pub struct InstalledDriver {
     pub provider: Option<String>,
     /// `MatchingComputerHWID`.
     pub computer_hardware_id: Option<String>,
-    /// `DriverRank`.
-    pub rank: i32,
+    /// `DriverRank`; none when it was not said.
+    pub rank: Option<i32>,
 }
 
 /// `Device`.

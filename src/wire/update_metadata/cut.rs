@@ -12,7 +12,7 @@ use super::error::MetadataError;
 use super::language::Languages;
 use super::source::{Tee, limit_or};
 use super::spool::Spool;
-use crate::domain::Facts;
+use crate::domain::{DriverFacts, Facts};
 
 /// What a document was cut into. Fragments are XML-escaped text, ready to stand in an answer.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ pub struct Localized {
     pub language: String,
     /// XML-escaped text.
     pub text: Vec<u8>,
+}
+
+/// What a document says of the devices its driver is for; none when it cannot be read.
+pub fn drivers_of(document: &[u8]) -> Option<Vec<DriverFacts>> {
+    cut(document, &Languages::of(["en"])).ok().map(|cut| cut.facts.drivers)
 }
 
 /// Cuts a full update document of UTF-8 text (a byte order mark is allowed).

@@ -94,6 +94,11 @@ impl Collector {
                     driver.computer_hardware_ids.push(text.trim().to_lowercase());
                 }
             }
+            Place::DistributionComputer => {
+                if let Some(driver) = self.drivers.last_mut() {
+                    driver.distribution_ids.push(text.trim().to_lowercase());
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -223,6 +228,7 @@ fn driver(tag: &Tag<'_>) -> Result<DriverFacts, MetadataError> {
         manufacturer: text("Manufacturer"),
         model: text("Model"),
         computer_hardware_ids: Vec::new(),
+        distribution_ids: Vec::new(),
         feature_scores: Vec::new(),
     })
 }

@@ -21,7 +21,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use cut::{Cut, Localized, cut};
+pub use cut::{Cut, Localized, cut, drivers_of};
 pub use cutter::MAX_DEPTH;
 pub use error::MetadataError;
 pub use language::{Languages, answers};

@@ -38,6 +38,7 @@ pub(super) enum Place {
     Driver,
     FeatureScore,
     TargetComputer,
+    DistributionComputer,
     Files,
     File,
     Sha256,
@@ -80,6 +81,7 @@ impl Place {
             (Self::RuleMetadata, "WindowsDriverMetaData") => Self::Driver,
             (Self::Driver, "FeatureScore") => Self::FeatureScore,
             (Self::Driver, "TargetComputerHardwareId") => Self::TargetComputer,
+            (Self::Driver, "DistributionComputerHardwareId") => Self::DistributionComputer,
             (Self::Files, "File") => Self::File,
             (Self::File, "AdditionalDigest") if tag.value("Algorithm").as_deref() == Some("SHA256") => {
                 Self::Sha256
@@ -114,6 +116,7 @@ impl Place {
                 | Self::Title
                 | Self::Sha256
                 | Self::TargetComputer
+                | Self::DistributionComputer
         )
     }
 }

@@ -136,6 +136,8 @@ fn drivers_say_what_they_match() {
     let inner = format!(
         "{ID}{PROPERTIES}<upd:ApplicabilityRules><upd:Metadata><drv:WindowsDriverMetaData HardwareID=\"PCI\\VEN_8086&amp;DEV_1\" \
          DriverVerDate=\"2024-02-01\" DriverVerVersion=\"1.2.3.4\" Class=\"Net\"><drv:FeatureScore OperatingSystem=\"amd64.10.0\" FeatureScore=\"255\"/>\
+         <drv:DistributionComputerHardwareId> DEF
+</drv:DistributionComputerHardwareId>\
          <drv:TargetComputerHardwareId>ABC</drv:TargetComputerHardwareId></drv:WindowsDriverMetaData></upd:Metadata></upd:ApplicabilityRules>"
     );
     let cut = cut_text(&document(&inner), &Languages::all()).unwrap();
@@ -143,7 +145,12 @@ fn drivers_say_what_they_match() {
     assert_eq!(driver.hardware_id, "PCI\\VEN_8086&DEV_1");
     assert_eq!(driver.version, 0x0001_0002_0003_0004);
     assert_eq!(driver.feature_scores, [("amd64.10.0".to_owned(), 255)]);
-    assert_eq!(driver.computer_hardware_ids, ["abc"]);
+    assert_eq!(
+        (&driver.computer_hardware_ids[..], &driver.distribution_ids[..]),
+        (&["abc".to_owned()][..], &["def".to_owned()][..])
+    );
+    let again = drivers_of(document(&inner).as_bytes()).unwrap();
+    assert_eq!((&again[..], drivers_of(b"<x>")), (&cut.facts.drivers[..], None));
     assert!(plain(cut.core).contains("<d.WindowsDriverMetaData HardwareID=\"PCI\\VEN_8086&amp;DEV_1\""));
 }
 

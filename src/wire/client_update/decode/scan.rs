@@ -133,7 +133,7 @@ fn installed_driver<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<InstalledDr
             "Manufacturer" => driver.manufacturer = decoder.optional_text()?,
             "Provider" => driver.provider = decoder.optional_text()?,
             "MatchingComputerHWID" => driver.computer_hardware_id = decoder.optional_text()?,
-            "DriverRank" => driver.rank = decoder.optional_value()?.unwrap_or_default(),
+            "DriverRank" => driver.rank = decoder.optional_value()?,
             _ => decoder.skip()?,
         }
     }
