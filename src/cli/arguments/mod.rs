@@ -3,14 +3,16 @@
 //! **Invariant:** every command that reads takes `--json`, every command takes `--config`. It never acts.
 
 mod examples;
+mod policy;
 mod simulate;
 mod updates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub(super) use policy::{AutomaticUpdates, PolicyArguments, PolicyFormat, ProxyBehavior};
 pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
 pub(super) use updates::{ListArguments, UpdatesCommand};
 
@@ -345,33 +347,6 @@ pub(super) enum BandwidthCommand {
         #[arg(long, conflicts_with = "rate")]
         calendar: bool,
     },
-}
-
-/// `client-policy`.
-#[derive(Debug, Args)]
-pub(super) struct PolicyArguments {
-    /// In which form
-    #[arg(long, default_value = "reg")]
-    pub(super) format: PolicyFormat,
-    /// The address that clients are to use [default: `server.public_url`, else this machine's name]
-    #[arg(long)]
-    pub(super) url: Option<String>,
-    /// Client-side targeting: the group that clients ask for
-    #[arg(long)]
-    pub(super) group: Option<String>,
-}
-
-/// Forms of a client policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PolicyFormat {
-    /// A registry file.
-    Reg,
-    /// Group Policy settings, by their names.
-    Gpo,
-    /// OMA-URI settings.
-    Intune,
-    /// A script.
-    Powershell,
 }
 
 #[cfg(test)]
