@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, keys as encrypted, ledger as ledgers, needs as computers_needs, peers, polite as politeness, road as bad_road, rollups
+import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, keys as encrypted, ledger as ledgers, needs as computers_needs, peers, policies, polite as politeness, road as bad_road, rollups
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -616,6 +616,13 @@ def crowd():
 def cold():
     """Issue 4, 1: a cold cache beside nginx and squid; TAILWATER_COLD_MIB and TAILWATER_COLD_MBIT name other sizes and rates."""
     cold_cache.compare(SCRATCH, check)
+
+
+@scenario
+def policy():
+    """Client policies in the eyes of other programs: two readers of Registry.pol, a parser of PowerShell."""
+    with tempfile.TemporaryDirectory() as folder:
+        policies.run(folder, check)
 
 
 def main():
