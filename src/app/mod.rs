@@ -7,6 +7,7 @@
 mod error;
 mod glue;
 mod lock;
+mod reload;
 mod run;
 mod workers;
 
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 
 pub use error::AppError;
@@ -84,14 +85,13 @@ impl App {
         .map_err(AppError::Upstream)?;
         let ledger = open_ledger(&settings, &dir, &clock, witnesses(&meter, &content), &tasks).await?;
         let sources = Arc::new(glue::FromUpstream(upstream.clone(), ledger.clone()));
-        let transfers = transfer_config(&settings);
+        let wanted = transfer_config(&settings);
         let transfers =
-            transfer::Handle::new(transfers, content.clone(), link, sources, clock.clone(), tasks.clone());
+            transfer::Handle::new(wanted, content.clone(), link, sources, clock.clone(), tasks.clone());
         let needs = open_needs(&settings, &dir, &catalog, &content, &timetable, &clock, &tasks).await?;
         let decisions = Arc::new(Notify::new());
-        let (ready, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let sync =
-            admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), Arc::clone(&decisions));
+        let (ready, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let sync = admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), decisions.clone());
         let (slots, legs) = slots_and_legs(&settings, &clock, &tasks);
         let services = admin::Services::new(admin::Parts {
             catalog: catalog.clone(),
@@ -112,7 +112,8 @@ impl App {
             slots: slots.clone(),
             legs: legs.clone(),
             ready: Arc::clone(&ready),
-            verification: Mutex::new(Value::Null),
+            verification: Mutex::default(),
+            reload: std::sync::OnceLock::new(),
         });
         Ok(Self {
             catalog,
@@ -137,6 +138,28 @@ impl App {
     pub fn local_site(&self) -> admin::Site {
         admin::Site::new(self.services.clone(), None, admin::Names::default())
     }
+}
+
+/// Asks the upstream of a configuration whether that can work, with a store of its own in a temporary folder.
+///
+/// # Errors
+/// When the folder or a store in it cannot be made; what the upstream says is inside.
+pub async fn examine(
+    loaded: &Loaded,
+    clock: Clock,
+    tasks: &Tasks,
+) -> Result<Result<upstream::Examined, upstream::SyncError>, AppError> {
+    let settings = loaded.settings.clone();
+    let temporary = |source| AppError::DataDir { path: std::env::temp_dir(), action: "written to", source };
+    let folder = tempfile::tempdir().map_err(temporary)?;
+    let dir = DataDir::lock(folder.path())?;
+    let (catalog, _content) = open_stores(&settings, &dir, &clock).await?;
+    let limiter = Limiter::with_budget(settings.rate, None, &clock, tasks);
+    let link = LinkClient::new(link_config(&settings), &limiter, &Meter::new(&clock), &clock, tasks)
+        .map_err(AppError::Link)?;
+    let config = upstream_config(&settings, &dir, link_config(&settings));
+    let upstream = Upstream::new(config, catalog, link, clock, tasks.clone()).map_err(AppError::Upstream)?;
+    Ok(upstream.examine().await)
 }
 
 /// Ends all work and closes the stores; what was reported as stored is durable already.
@@ -303,12 +326,7 @@ fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upst
         products: wanted.products.clone(),
         classifications: wanted.classifications.clone(),
         languages: wanted.languages.clone(),
-        schedule: upstream::Schedule {
-            times: wanted.times.clone(),
-            every: wanted.every,
-            jitter: wanted.jitter,
-            time_zone: jiff::tz::TimeZone::system(),
-        },
+        schedule: schedule(settings),
         account_name: wanted.account_name.clone(),
         token: wanted.token.clone(),
         mode: match wanted.mode {
@@ -325,6 +343,25 @@ fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upst
         follow: wanted.tailwater == Tailwater::Follow,
         dir: dir.path().join("upstream"),
         link,
+    }
+}
+
+fn schedule(settings: &Settings) -> upstream::Schedule {
+    let wanted = &settings.upstream;
+    upstream::Schedule {
+        times: wanted.times.clone(),
+        every: wanted.every,
+        jitter: wanted.jitter,
+        time_zone: jiff::tz::TimeZone::system(),
+    }
+}
+
+/// What of the synchronisation a reload may change.
+fn plan(settings: &Settings) -> upstream::Plan {
+    upstream::Plan {
+        products: settings.upstream.products.clone(),
+        classifications: settings.upstream.classifications.clone(),
+        schedule: schedule(settings),
     }
 }
 
@@ -382,9 +419,23 @@ fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
             DownstreamPolicy::Open => "open".to_owned(),
             DownstreamPolicy::Enrolled => "enrolled".to_owned(),
         },
+        in_force: Mutex::new(Arc::new(in_force(loaded))),
+    }
+}
+
+/// What of a configuration is shown and a reload may change.
+fn in_force(loaded: &Loaded) -> admin::InForce {
+    let settings = &loaded.settings;
+    admin::InForce {
         max_size: settings.content.max_size.to_string(),
         products: settings.upstream.products.clone(),
         classifications: settings.upstream.classifications.clone(),
         configuration: json!({ "file": loaded.file, "keys": loaded.shown() }),
     }
+}
+
+/// The variables that may override keys.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

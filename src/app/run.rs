@@ -12,8 +12,9 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::reload::Reloader;
 use super::{App, AppError, DataDir, close, glue, workers};
-use crate::config::{DownstreamPolicy, Fetch, Loaded};
+use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
 use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, files, peer};
@@ -77,6 +78,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     if !admin_address.ip().is_loopback() {
         tracing::warn!(%admin_address, "administrators' tokens cross the network unprotected; put TLS in front");
     }
+    take_reloads(loaded, &app)?;
     app.ready.store(true, Ordering::Release);
     tracing::info!(?agents, console = %format!("http://{admin_address}/"), upstream = %app.services.about.upstream, "ready");
 
@@ -117,6 +119,38 @@ impl Running {
         close(self.app, DRAIN).await;
         tracing::info!("stopped");
     }
+}
+
+/// From here on the API and SIGHUP read the configuration again.
+fn take_reloads(loaded: &Loaded, app: &App) -> Result<(), AppError> {
+    for doubt in loaded.doubts() {
+        tracing::warn!(key = doubt.key, "{} {}", doubt.key, doubt.text);
+    }
+    let reloader = Arc::new(Reloader::new(loaded, app));
+    let by_api = Arc::clone(&reloader);
+    let each = |error: ConfigError| error.each().iter().map(ToString::to_string).collect();
+    let _ = app.services.reload.set(Box::new(move || by_api.reload().map_err(each)));
+    let mut hang_up = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
+    let stopping = app.tasks.stopping();
+    app.tasks.spawn("reload on SIGHUP", async move {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                came = hang_up.recv() => if came.is_none() { return },
+            }
+            let reloader = Arc::clone(&reloader);
+            match tokio::task::spawn_blocking(move || reloader.reload()).await {
+                Ok(Ok(_told_in_the_log)) => {}
+                Ok(Err(error)) => {
+                    for mistake in error.each() {
+                        tracing::error!(%mistake, "the configuration was not taken over; nothing was changed");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the configuration could not be read again"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Each client is a file to the system, and many systems allow a process 1,024 of them until it asks for more.

@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Timetable(Arc<Inner>);
 
 struct Inner {
-    calendar: Calendar,
+    calendar: Mutex<Arc<Calendar>>,
     exception: Mutex<Option<Exception>>,
     changed: Notify,
     limiter: Limiter,
@@ -39,7 +39,7 @@ impl Timetable {
         tasks: &Tasks,
     ) -> Self {
         let inner = Arc::new(Inner {
-            calendar,
+            calendar: Mutex::new(Arc::new(calendar)),
             exception: Mutex::new(exception),
             changed: Notify::new(),
             limiter: limiter.clone(),
@@ -62,19 +62,26 @@ impl Timetable {
     }
 
     /// The windows of the calendar.
-    pub fn windows(&self) -> &[Window] {
-        self.0.calendar.windows()
+    pub fn windows(&self) -> Vec<Window> {
+        self.0.calendar().windows().to_vec()
+    }
+
+    /// Another calendar from now on; an exception stays in force over it.
+    pub fn set_calendar(&self, calendar: Calendar) {
+        *self.0.calendar.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(calendar);
+        self.0.apply();
+        self.0.changed.notify_one();
     }
 
     /// When so many bytes will have crossed, beginning now, with the whole link for them.
     pub fn through(&self, bytes: u64) -> Through {
-        self.0.calendar.through(self.0.clock.now(), self.0.exception(), bytes)
+        self.0.calendar().through(self.0.clock.now(), self.0.exception(), bytes)
     }
 
     /// When the link next carries as much as at the best time of its week; now, when it does. `None` when it is never
     /// open.
     pub fn next_fastest(&self, now: Timestamp) -> Option<Timestamp> {
-        self.0.calendar.next_fastest(now, self.0.exception())
+        self.0.calendar().next_fastest(now, self.0.exception())
     }
 
     /// Lets a rate hold over the calendar, or the calendar hold again.
@@ -86,12 +93,16 @@ impl Timetable {
 }
 
 impl Inner {
+    fn calendar(&self) -> Arc<Calendar> {
+        Arc::clone(&self.calendar.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn exception(&self) -> Option<Exception> {
         *self.exception.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn in_force(&self) -> InForce {
-        self.calendar.at(self.clock.now(), self.exception())
+        self.calendar().at(self.clock.now(), self.exception())
     }
 
     fn apply(&self) -> InForce {
@@ -155,6 +166,13 @@ mod tests {
         timetable.set_exception(Some(Exception { rate: base, until: None }));
         timetable.set_exception(None);
         assert_eq!(limiter.rate(), Rate::Closed);
+        // another calendar holds at once, and an exception over it
+        let slow: Rate = "2 Mbit/s".parse().unwrap();
+        timetable.set_calendar(Calendar::new(slow, Vec::new()));
+        assert_eq!((limiter.rate(), timetable.windows().len()), (slow, 0));
+        timetable.set_exception(Some(Exception { rate: base, until: None }));
+        timetable.set_calendar(Calendar::new(Rate::Closed, Vec::new()));
+        assert_eq!(limiter.rate(), base);
         drop(lane);
         assert!(tasks.shut_down(Duration::from_secs(1)).await);
     }

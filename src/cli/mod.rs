@@ -15,6 +15,7 @@ mod demo;
 mod downstreams;
 mod groups;
 mod output;
+mod reload;
 mod serve;
 mod simulate;
 mod status;
@@ -24,6 +25,7 @@ mod updates;
 
 use std::process::ExitCode;
 
+use crate::app;
 use crate::config::{self, ConfigError, Loaded};
 use crate::telemetry;
 use arguments::{Arguments, Command};
@@ -50,6 +52,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::InPart) => ExitCode::from(3),
+        Ok(Outcome::Unusable) => ExitCode::from(2),
         Err(error) => {
             let (code, refused) = (code_of(&error), error.downcast_ref::<Refused>());
             if as_json {
@@ -84,9 +87,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = config::load(arguments.config.as_deref(), environment)?;
+    let loaded = config::load(arguments.config.as_deref(), app::environment())?;
     // what commands have to say they print; the log is for what goes wrong underneath
     let quiet = telemetry::Config { filter: "error".to_owned(), ..loaded.settings.log.clone() };
     let log = if matches!(arguments.command, Command::Serve) { &loaded.settings.log } else { &quiet };
@@ -104,7 +105,7 @@ async fn dispatch(loaded: &Loaded, arguments: Arguments) -> anyhow::Result<Outco
     match arguments.command {
         Command::Serve => serve::run(loaded).await,
         Command::Demo(demo) => demo::run(&demo, json).await,
-        Command::CheckConfig => check_config::run(loaded, json),
+        Command::CheckConfig(check) => check_config::run(loaded, &check, json).await,
         Command::ClientPolicy(policy) => client_policy::run(&loaded.settings, &policy, json),
         Command::Simulate(command) => simulate::run(&command, json).await,
         other => {
@@ -121,6 +122,7 @@ async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::R
     match command {
         Command::Sync(arguments) => sync::run(connection, &arguments, json).await,
         Command::Status => status::run(connection, json).await,
+        Command::Reload => reload::run(connection, json).await,
         Command::Updates(command) => updates::run(connection, command, json).await,
         Command::Categories(command) => categories::run(connection, &command, json).await,
         Command::Groups(command) => groups::run(connection, command, json).await,
@@ -131,7 +133,7 @@ async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::R
         // these need no store and were dispatched before
         Command::Serve
         | Command::Demo(_)
-        | Command::CheckConfig
+        | Command::CheckConfig(_)
         | Command::ClientPolicy(_)
         | Command::Simulate(_) => Ok(Outcome::Done),
     }

@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     Done,
     /// Some of it; what is missing was printed.
     InPart,
+    /// What was asked about cannot be used; why was printed.
+    Unusable,
 }
 
 /// A reader that went away (`| head`) is no failure.

@@ -66,6 +66,12 @@ pub enum ConfigError {
         /// What is expected instead.
         reason: String,
     },
+    /// More than one mistake.
+    #[error("{} mistakes:\n{}", list.len(), lines(list))]
+    Several {
+        /// Each, in the order of the file.
+        list: Vec<ConfigError>,
+    },
     /// Keys that do not go together.
     #[error("{origin}: {key} {reason}")]
     Conflict {
@@ -80,4 +86,31 @@ pub enum ConfigError {
 
 fn hint(nearest: Option<&str>) -> String {
     nearest.map(|key| format!("; did you mean {key:?}?")).unwrap_or_default()
+}
+
+fn lines(list: &[ConfigError]) -> String {
+    list.iter().map(|error| format!("  {error}")).collect::<Vec<_>>().join("\n")
+}
+
+impl ConfigError {
+    /// One error of all mistakes; `None` when there is none.
+    pub(super) fn of(mut list: Vec<Self>) -> Option<Self> {
+        if list.len() > 1 { Some(Self::Several { list }) } else { list.pop() }
+    }
+
+    /// The key that is wrong, where the mistake is about a value; `server.tls` stands for all below it.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Value { key, .. } | Self::Conflict { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Each mistake by itself.
+    pub fn each(&self) -> &[Self] {
+        match self {
+            Self::Several { list } => list,
+            one => std::slice::from_ref(one),
+        }
+    }
 }

@@ -140,6 +140,25 @@ pub(super) const KEYS: &[Key] = &[
 /// Keys that users may read about and that this version cannot honour yet, with the reason.
 pub(super) const NOT_YET: &[(&str, &str)] = &[];
 
+/// Keys that a reload brings into force without a restart.
+const LIVE: [&str; 10] = [
+    "upstream.products",
+    "upstream.classifications",
+    "upstream.schedule",
+    "upstream.every",
+    "upstream.jitter",
+    "content.max_size",
+    "content.min_free",
+    "bandwidth.rate",
+    "bandwidth.window",
+    "log.filter",
+];
+
+/// Whether a running server takes a new value over.
+pub(super) fn is_live(path: &str) -> bool {
+    LIVE.contains(&path)
+}
+
 /// Whether a key's value is nowhere shown.
 pub(super) fn is_secret(path: &str) -> bool {
     path == "upstream.token"

@@ -3,6 +3,7 @@
 //! **Invariant:** `config/tailwater.toml` names every key with its default, and a test holds it to that.
 //! It never starts anything: it only says what was asked for.
 
+mod doubts;
 mod error;
 mod keys;
 mod settings;
@@ -16,6 +17,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+pub use doubts::Doubt;
 pub use error::ConfigError;
 pub use source::{Origin, Raw};
 
@@ -258,6 +260,20 @@ pub struct Shown {
     pub origin: Origin,
 }
 
+/// A key that two configurations say different things of.
+#[derive(Debug, Clone, Serialize)]
+pub struct Difference {
+    /// With dots between the tables.
+    pub key: &'static str,
+    /// Whether a running server takes it over.
+    #[serde(skip)]
+    pub live: bool,
+    /// In the first; `None` when unset.
+    pub before: Option<Raw>,
+    /// In the second.
+    pub after: Option<Raw>,
+}
+
 /// A configuration that was read and checked.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -265,10 +281,59 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file that was read, if there is one.
     pub file: Option<PathBuf>,
+    /// The file that was named, if one was: the same is read again by a reload.
+    pub named: Option<PathBuf>,
     values: source::Values,
 }
 
 impl Loaded {
+    /// What differs from another configuration: keys, each with whether it can be changed while the server runs.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let value = |values: &source::Values, key: &str| values.get(key).map(|(raw, _)| raw.clone());
+        keys::KEYS
+            .iter()
+            .filter_map(|key| {
+                let (before, after) = (value(&self.values, key.path), value(&other.values, key.path));
+                let shown = |raw: Option<Raw>| match raw {
+                    Some(_) if keys::is_secret(key.path) => Some(Raw::Text("(set)".to_owned())),
+                    other => other.map(|raw| without_credentials(&raw)),
+                };
+                (before != after).then(|| Difference {
+                    key: key.path,
+                    live: keys::is_live(key.path),
+                    before: shown(before),
+                    after: shown(after),
+                })
+            })
+            .collect()
+    }
+
+    /// The same with the values of `other` for those keys that can be changed while the server runs: what is in force
+    /// after a reload.
+    #[must_use]
+    pub fn with_live(&self, other: &Self) -> Self {
+        let mut values = self.values.clone();
+        for key in keys::KEYS.iter().filter(|key| keys::is_live(key.path)) {
+            match other.values.get(key.path) {
+                Some(value) => values.insert(key.path, value.clone()),
+                None => values.remove(key.path),
+            };
+        }
+        let mut settings = self.settings.clone();
+        let theirs = &other.settings;
+        settings.upstream.products.clone_from(&theirs.upstream.products);
+        settings.upstream.classifications.clone_from(&theirs.upstream.classifications);
+        settings.upstream.times.clone_from(&theirs.upstream.times);
+        settings.upstream.every = theirs.upstream.every;
+        settings.upstream.jitter = theirs.upstream.jitter;
+        settings.content.max_size = theirs.content.max_size;
+        settings.content.min_free = theirs.content.min_free;
+        settings.rate = theirs.rate;
+        settings.windows.clone_from(&theirs.windows);
+        settings.log.filter.clone_from(&theirs.log.filter);
+        Self { settings, file: other.file.clone(), named: self.named.clone(), values }
+    }
+
     /// Every key with its value in force and where that came from. Credentials are left out.
     pub fn shown(&self) -> Vec<Shown> {
         keys::KEYS
@@ -296,20 +361,67 @@ fn without_credentials(raw: &Raw) -> Raw {
 }
 
 /// Reads the file that is named, else the first of [`PLACES`] that exists, else none; then the environment.
+///
+/// # Errors
+/// With all mistakes at once ([`ConfigError::Several`]), as far as the file can be read at all.
 pub fn load<I>(named: Option<&Path>, environment: I) -> Result<Loaded, ConfigError>
 where
     I: IntoIterator<Item = (String, String)>,
 {
     let found = || PLACES.iter().map(PathBuf::from).find(|place| place.exists());
     let file = named.map(Path::to_owned).or_else(found);
-    let mut values = source::defaults()?;
+    let (mut values, mut mistakes) = (source::defaults()?, Vec::new());
     if let Some(path) = &file {
-        source::read_file(path, &mut values)?;
+        source::read_file(path, &mut values, &mut mistakes)?;
     }
-    source::read_environment(environment, &mut values)?;
+    source::read_environment(environment, &mut values, &mut mistakes);
     let base = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    let settings = settings::Checked::new(&values, base).settings()?;
-    Ok(Loaded { settings, file, values })
+    let settings = checked(&values, base, &mut mistakes);
+    match (ConfigError::of(mistakes), settings) {
+        (None, Some(settings)) => Ok(Loaded { settings, file, named: named.map(Path::to_owned), values }),
+        (Some(error), _) => Err(error),
+        // a value is wrong when there are no settings
+        (None, None) => Err(ConfigError::Several { list: Vec::new() }),
+    }
+}
+
+/// The settings; a wrong value is noted, set back to its default, and the rest is checked on.
+fn checked(values: &source::Values, base: &Path, mistakes: &mut Vec<ConfigError>) -> Option<Settings> {
+    let mut values = values.clone();
+    for _ in 0..=keys::KEYS.len() {
+        let error = match settings::Checked::new(&values, base).settings() {
+            Ok(settings) => return Some(settings),
+            Err(error) => error,
+        };
+        let key = error.key().map(str::to_owned);
+        mistakes.push(error);
+        if !key.is_some_and(|key| set_back(&mut values, &key)) {
+            return None;
+        }
+    }
+    None
+}
+
+/// Sets a key, or all below it, back to what is built in; false when it was that already.
+fn set_back(values: &mut source::Values, key: &str) -> bool {
+    let Ok(defaults) = source::defaults() else { return false };
+    let below = format!("{key}.");
+    let meant: Vec<&'static str> = keys::KEYS
+        .iter()
+        .map(|known| known.path)
+        .filter(|path| *path == key || path.starts_with(&below))
+        .collect();
+    let mut changed = false;
+    for path in meant {
+        let before = values.get(path).cloned();
+        let default = defaults.get(path).cloned();
+        changed |= before != default;
+        match default {
+            Some(default) => values.insert(path, default),
+            None => values.remove(path),
+        };
+    }
+    changed
 }
 
 #[cfg(test)]

@@ -535,8 +535,14 @@ impl<'a> Checked<'a> {
     }
 
     fn zone(&self, key: &str, name: &str) -> Result<TimeZone, ConfigError> {
-        let wanted = "expected a time zone such as \"Europe/Berlin\" or \"UTC\"";
-        TimeZone::get(name).map_err(|_e| self.refuse(key, wanted))
+        TimeZone::get(name).map_err(|_e| {
+            let wanted = if super::doubts::lacks_zones() {
+                "this machine has no time zone database; install it (package tzdata) or set TZDIR to one"
+            } else {
+                "expected a time zone such as \"Europe/Berlin\" or \"UTC\""
+            };
+            self.refuse(key, wanted)
+        })
     }
 
     fn log(&self) -> Result<telemetry::Config, ConfigError> {

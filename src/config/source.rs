@@ -99,25 +99,35 @@ pub(super) fn defaults() -> Result<Values, ConfigError> {
     Ok(values)
 }
 
-/// Lays the file's values over `values`.
-pub(super) fn read_file(path: &Path, values: &mut Values) -> Result<(), ConfigError> {
+/// Lays the file's values over `values`; wrong ones are left out and added to `mistakes`.
+pub(super) fn read_file(
+    path: &Path,
+    values: &mut Values,
+    mistakes: &mut Vec<ConfigError>,
+) -> Result<(), ConfigError> {
     let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
     if length > MAX_FILE {
         return Err(ConfigError::TooLarge { path: path.to_owned(), limit: MAX_FILE });
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    read_text(path, &text, values)
+    read_text(path, &text, values, mistakes)
 }
 
 /// Lays a text's values over `values`; `path` is only for messages.
-pub(super) fn read_text(path: &Path, text: &str, values: &mut Values) -> Result<(), ConfigError> {
+pub(super) fn read_text(
+    path: &Path,
+    text: &str,
+    values: &mut Values,
+    mistakes: &mut Vec<ConfigError>,
+) -> Result<(), ConfigError> {
     let document = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| line_of(text, span.start)),
         reason: error.message().to_owned(),
     })?;
-    Reader { path, text, values }.table("", document.get_ref(), 0)
+    Reader { path, text, values, mistakes }.table("", document.get_ref(), 0);
+    Ok(())
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -128,10 +138,11 @@ struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
     values: &'a mut Values,
+    mistakes: &'a mut Vec<ConfigError>,
 }
 
 impl Reader<'_> {
-    fn table(&mut self, above: &str, table: &DeTable<'_>, depth: usize) -> Result<(), ConfigError> {
+    fn table(&mut self, above: &str, table: &DeTable<'_>, depth: usize) {
         for (name, value) in table {
             let path = if above.is_empty() {
                 name.get_ref().to_string()
@@ -140,9 +151,10 @@ impl Reader<'_> {
             };
             let line = line_of(self.text, name.span().start);
             let origin = Origin::File { path: self.path.to_owned(), line };
-            self.entry(&path, value, origin, depth)?;
+            if let Err(mistake) = self.entry(&path, value, origin, depth) {
+                self.mistakes.push(mistake);
+            }
         }
-        Ok(())
     }
 
     fn entry(
@@ -166,11 +178,13 @@ impl Reader<'_> {
         }
         match value.get_ref() {
             DeValue::Table(table) if keys::is_table(path) && depth < MAX_DEPTH => {
-                self.table(path, table, depth + 1)
+                self.table(path, table, depth + 1);
+                Ok(())
             }
             // the table itself is unknown: name its first key, because that is what people search for
             DeValue::Table(table) if !table.is_empty() && depth < MAX_DEPTH => {
-                self.table(path, table, depth + 1)
+                self.table(path, table, depth + 1);
+                Ok(())
             }
             _ => Err(unknown(path, origin)),
         }
@@ -287,34 +301,40 @@ fn from_toml(key: &Key, text: &str, origin: &Origin) -> Result<Raw, ConfigError>
 const PREFIX: &str = "TAILWATER_";
 
 /// Lays the environment's values over `values`: `TAILWATER_SERVER__LISTEN` is `server.listen`. A list is
-/// written as TOML (`["a", "b"]`) or with commas. Variables without `__` are not about keys.
-pub(super) fn read_environment<I>(variables: I, values: &mut Values) -> Result<(), ConfigError>
+/// written as TOML (`["a", "b"]`) or with commas. Variables without `__` are not about keys. Wrong ones are left out and
+/// added to `mistakes`.
+pub(super) fn read_environment<I>(variables: I, values: &mut Values, mistakes: &mut Vec<ConfigError>)
 where
     I: IntoIterator<Item = (String, String)>,
 {
     for (variable, text) in variables {
         let Some(rest) = variable.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) else { continue };
         let path = rest.to_ascii_lowercase().replace("__", ".");
-        let origin = Origin::Environment { variable: variable.clone() };
-        if let Some((key, reason)) = keys::not_yet(&path) {
-            return Err(ConfigError::NotYet { origin, key: key.to_owned(), reason });
+        match from_variable(&variable, &path, text) {
+            Ok((key, raw)) => {
+                values.insert(key.path, (raw, Origin::Environment { variable }));
+            }
+            Err(mistake) => mistakes.push(mistake),
         }
-        let key = keys::find(&path).ok_or_else(|| unknown(&path, origin.clone()))?;
-        let raw = match key.kind {
-            Kind::Text => Raw::Text(text),
-            Kind::Number => {
-                Raw::Number(text.trim().parse().map_err(|_e| wrong_kind(key, &text, origin.clone()))?)
-            }
-            Kind::Switch => {
-                Raw::Switch(text.trim().parse().map_err(|_e| wrong_kind(key, &text, origin.clone()))?)
-            }
-            Kind::Tables(_) => from_toml(key, &text, &origin)?,
-            Kind::List if text.trim_start().starts_with('[') => from_toml(key, &text, &origin)?,
-            Kind::List => Raw::List(
-                text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect(),
-            ),
-        };
-        values.insert(key.path, (raw, origin));
     }
-    Ok(())
+}
+
+fn from_variable(variable: &str, path: &str, text: String) -> Result<(&'static Key, Raw), ConfigError> {
+    let origin = Origin::Environment { variable: variable.to_owned() };
+    if let Some((key, reason)) = keys::not_yet(path) {
+        return Err(ConfigError::NotYet { origin, key: key.to_owned(), reason });
+    }
+    let key = keys::find(path).ok_or_else(|| unknown(path, origin.clone()))?;
+    let wrong = || wrong_kind(key, &text, origin.clone());
+    let raw = match key.kind {
+        Kind::Number => Raw::Number(text.trim().parse().map_err(|_e| wrong())?),
+        Kind::Switch => Raw::Switch(text.trim().parse().map_err(|_e| wrong())?),
+        Kind::Tables(_) => from_toml(key, &text, &origin)?,
+        Kind::List if text.trim_start().starts_with('[') => from_toml(key, &text, &origin)?,
+        Kind::List => {
+            Raw::List(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect())
+        }
+        Kind::Text => Raw::Text(text),
+    };
+    Ok((key, raw))
 }

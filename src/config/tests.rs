@@ -27,7 +27,9 @@ fn the_shipped_file_names_every_key_with_its_default() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tailwater.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut of_file = source::Values::new();
-    source::read_text(&path, &text, &mut of_file).unwrap();
+    let mut mistakes = Vec::new();
+    source::read_text(&path, &text, &mut of_file, &mut mistakes).unwrap();
+    assert!(mistakes.is_empty(), "{mistakes:?}");
     for key in keys::KEYS {
         let (table, name) = key.path.rsplit_once('.').unwrap();
         if key.default.is_some() {
@@ -202,4 +204,132 @@ fn credentials_are_not_shown() {
     let loaded = read("[upstream]\nproxy = \"http://user:word@proxy:3128\"", &[]).unwrap();
     let shown = serde_json::to_string(&loaded.shown()).unwrap();
     assert!(!shown.contains("word"), "{shown}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = "[server]\nlisten = \"nowhere\"\nlisen = \"x\"\n[upstream]\nurl = \"ftp://x\"\nlanguages = []\n\
+                schedule = [\"late\"]\nmode = \"boss\"\n[content]\nmax_size = \"1 kB\"\nfetch = 3\n[content.quiet]\nfrom = \"22:00\"\n\
+                [bandwidth]\nrate = \"fast\"\ntime_zone = \"Nowhere/City\"\n[log]\nfilter = \"tailwater=loud\"\n";
+    let environment = [("TAILWATER_ADMIN__LISTEN", "x"), ("TAILWATER_DOWNSTREAM__TRANSFERS", "many")];
+    let error = read(text, &environment).unwrap_err();
+    let told = error.to_string();
+    let keys = [
+        "server.listen",
+        "server.lisen",
+        "upstream.url",
+        "upstream.languages",
+        "upstream.schedule",
+        "upstream.mode",
+        "content.max_size",
+        "content.fetch",
+        "content.quiet",
+        "bandwidth.rate",
+        "bandwidth.time_zone",
+        "log.filter",
+        "admin.listen",
+        "downstream.transfers",
+    ];
+    for key in keys {
+        assert!(told.contains(key), "{key} is not in {told}");
+    }
+    assert_eq!(error.each().len(), keys.len(), "each once: {told}");
+    // one mistake is told as before
+    assert!(!refusal("[bandwidth]\nrate = \"fast\"\n", &[]).contains("mistakes"));
+}
+
+#[test]
+fn what_works_against_something_else_is_doubted() {
+    let doubts = |text: &str| -> Vec<&'static str> {
+        read(text, &[]).unwrap().doubts().into_iter().map(|doubt| doubt.key).collect()
+    };
+    let quiet = "[upstream]\nurl = \"http://head.example:8530\"\n";
+    assert_eq!(doubts(quiet), [""; 0]);
+    let table: [(&str, &[&str]); 9] = [
+        ("", &["upstream.products"]),
+        (
+            "[upstream]\nurl = \"http://head.example:8530\"\nmode = \"replica\"\nproducts = [\"Windows 11\"]\n",
+            &["upstream.products"],
+        ),
+        ("[upstream]\nurl = \"http://localhost:8530\"\n", &["upstream.url"]),
+        ("[upstream]\nurl = \"http://head.example\"\ntoken = \"abc\"\n", &["upstream.token"]),
+        (
+            "[upstream]\nurl = \"http://head.example\"\nlanguages = [\"de\", \"pt-rb\"]\n",
+            &["upstream.languages"],
+        ),
+        (
+            "[upstream]\nurl = \"http://head.example\"\n[content.quiet]\nfrom = \"22:00\"\nto = \"06:00\"\n",
+            &["content.quiet"],
+        ),
+        ("[upstream]\nurl = \"http://head.example\"\n[bandwidth]\nrate = \"closed\"\n", &["bandwidth.rate"]),
+        (
+            "[upstream]\nurl = \"http://head.example\"\n[bandwidth.budget]\nreserve = \"20 %\"\n",
+            &["bandwidth.budget.reserve"],
+        ),
+        (
+            "[server]\npublic_url = \"http://localhost:8530\"\n[upstream]\nurl = \"http://head.example\"\n",
+            &["server.public_url"],
+        ),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(doubts(text), wanted, "{text}");
+    }
+    let near = read("[upstream]\nurl = \"http://h\"\nlanguages = [\"pt-rb\"]\n", &[]).unwrap().doubts();
+    assert!(near[0].text.contains("pt-br"), "{near:?}");
+}
+
+#[test]
+fn what_differs_is_told_with_whether_it_needs_a_restart() {
+    let before = read("[bandwidth]\nrate = \"8 Mbit/s\"\n", &[]).unwrap();
+    let text = "[bandwidth]\nrate = \"2 Mbit/s\"\n[server]\nlisten = \"0.0.0.0:1\"\n[upstream]\nproducts = [\"Windows 11\"]\n\
+                token = \"secret-word\"\n";
+    let after = read(text, &[]).unwrap();
+    let told: Vec<(&str, bool)> = before.differences(&after).iter().map(|one| (one.key, one.live)).collect();
+    assert_eq!(
+        told,
+        [
+            ("server.listen", false),
+            ("upstream.products", true),
+            ("upstream.token", false),
+            ("bandwidth.rate", true)
+        ]
+    );
+    assert!(!format!("{:?}", before.differences(&after)).contains("secret-word"));
+    let merged = before.with_live(&after);
+    assert_eq!(merged.settings.rate, "2 Mbit/s".parse().unwrap());
+    assert_eq!(merged.settings.server.listen.port(), 8530);
+    // what is left to do is named again by the next reload
+    let left: Vec<&str> = merged.differences(&after).iter().map(|one| one.key).collect();
+    assert_eq!(left, ["server.listen", "upstream.token"]);
+    assert!(merged.differences(&after).iter().all(|one| !one.live));
+}
+
+#[test]
+fn every_live_key_is_taken_over() {
+    let text = "[upstream]\nproducts = [\"A\"]\nclassifications = [\"B\"]\nschedule = []\nevery = \"4h\"\njitter = \"1m\"\n\
+                [content]\nmax_size = \"1 GB\"\nmin_free = \"1 GB\"\n[bandwidth]\n\
+                rate = \"1 Mbit/s\"\n[[bandwidth.window]]\nfrom = \"08:00\"\nto = \"18:00\"\nrate = \"closed\"\n[log]\nfilter = \"debug\"\n";
+    let (before, after) = (read("", &[]).unwrap(), read(text, &[]).unwrap());
+    let differing: Vec<&str> = before.differences(&after).iter().map(|one| one.key).collect();
+    for key in keys::KEYS.iter().filter(|key| keys::is_live(key.path)) {
+        assert!(differing.contains(&key.path), "{} is not set here", key.path);
+    }
+    let merged = before.with_live(&after);
+    assert!(merged.differences(&after).is_empty());
+    assert_eq!(format!("{:?}", merged.settings.upstream), format!("{:?}", after.settings.upstream));
+    assert_eq!(format!("{:?}", merged.settings.windows), format!("{:?}", after.settings.windows));
+    assert_eq!(merged.settings.log, after.settings.log);
+    assert_eq!(merged.settings.content.max_size, after.settings.content.max_size);
+}
+
+#[test]
+fn the_log_knows_every_part_of_this_program() {
+    let map = include_str!("../lib.rs");
+    let rooms: Vec<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    assert!(rooms.len() > 10, "{rooms:?}");
+    for room in rooms.into_iter().filter(|room| *room != "domain") {
+        let text = format!("[upstream]\nurl = \"http://h\"\n[log]\nfilter = \"tailwater::{room}=debug\"\n");
+        assert_eq!(read(&text, &[]).unwrap().doubts(), [], "{room}");
+    }
 }

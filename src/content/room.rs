@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entry::Entry;
 use super::error::ContentError;
@@ -40,7 +40,41 @@ impl Drop for Room {
     }
 }
 
+/// How much may be held; may change while the store is open.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// In bytes; `u64::MAX` is no limit.
+    max_size: AtomicU64,
+    min_free: AtomicU64,
+}
+
+impl Limits {
+    pub(super) fn new(config: &super::Config) -> Self {
+        let limits = Self { max_size: AtomicU64::new(u64::MAX), min_free: AtomicU64::new(0) };
+        limits.set(config.max_size, config.min_free);
+        limits
+    }
+
+    fn set(&self, max_size: Option<ByteCount>, min_free: ByteCount) {
+        self.max_size.store(max_size.map_or(u64::MAX, |max| max.0), Ordering::Relaxed);
+        self.min_free.store(min_free.0, Ordering::Relaxed);
+    }
+
+    fn max_size(&self) -> Option<u64> {
+        Some(self.max_size.load(Ordering::Relaxed)).filter(|max| *max != u64::MAX)
+    }
+
+    fn min_free(&self) -> u64 {
+        self.min_free.load(Ordering::Relaxed)
+    }
+}
+
 impl Store {
+    /// Other limits from now on. What exceeds them goes when room is next needed.
+    pub fn set_limits(&self, max_size: Option<ByteCount>, min_free: ByteCount) {
+        self.0.limits.set(max_size, min_free);
+    }
+
     /// Makes room for bytes about to be written, dropping what is least worth keeping. Blocking.
     ///
     /// # Errors
@@ -56,7 +90,7 @@ impl Store {
         let _one = locked(&inner.making_room);
         let excess = self.excess()?;
         if excess > 0 {
-            let slack = evict::slack(inner.config.max_size.map(|max| max.0));
+            let slack = evict::slack(inner.limits.max_size());
             self.drop_least_worth(excess.saturating_add(slack));
             if self.excess()? > 0 {
                 self.note_full();
@@ -77,9 +111,9 @@ impl Store {
         Ok(evict::excess(
             inner.held.load(Ordering::Relaxed),
             inner.reserved.load(Ordering::Relaxed),
-            inner.config.max_size.map(|max| max.0),
+            inner.limits.max_size(),
             stat.f_bavail.saturating_mul(stat.f_frsize),
-            inner.config.min_free.0,
+            inner.limits.min_free(),
         ))
     }
 

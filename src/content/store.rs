@@ -17,6 +17,7 @@ use super::entry::Entry;
 use super::error::ContentError;
 use super::index::Index;
 use super::map::Header;
+use super::room::Limits;
 use super::sparse::SparseFile;
 use super::{Config, FileState, FileStatus, Usage};
 use crate::domain::{FileDeclaration, Sha1Digest};
@@ -52,6 +53,8 @@ pub struct Store(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) config: Config,
+    /// What of it may change.
+    pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) index: Index,
     pub(super) entries: Mutex<HashMap<Sha1Digest, Entry>>,
@@ -98,6 +101,7 @@ impl Store {
         }
         let held = entries.values().map(|entry| entry.live.held.load(Ordering::Relaxed)).sum();
         Ok(Self(Arc::new(Inner {
+            limits: Limits::new(&config),
             config,
             clock,
             index,

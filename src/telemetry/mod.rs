@@ -4,9 +4,14 @@
 //! [`safe_url`] first. It never decides what is worth saying; rooms do, through `tracing`.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
+
+/// Sets another filter; present once logging was started.
+static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -66,11 +71,39 @@ pub fn start(config: &Config) -> Result<(), TelemetryError> {
     let filter = parse(&config.filter)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.format {
-        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
+        Format::Text => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+            keep(lines.reload_handle());
+            lines.try_init()
+        }
+        Format::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            keep(lines.reload_handle());
+            lines.try_init()
+        }
     };
     if started.is_err() {
         tracing::debug!("logging had been started before");
+    }
+    Ok(())
+}
+
+fn keep<S: 'static>(handle: Handle<EnvFilter, S>) {
+    let set = move |filter| {
+        // the subscriber lives as long as the process
+        let _ = handle.reload(filter);
+    };
+    let _ = FILTER.set(Box::new(set));
+}
+
+/// Logs by another filter from now on.
+///
+/// # Errors
+/// When it cannot be read; then nothing changes.
+pub fn set_filter(filter: &str) -> Result<(), TelemetryError> {
+    let filter = parse(filter)?;
+    if let Some(set) = FILTER.get() {
+        set(filter);
     }
     Ok(())
 }

@@ -44,6 +44,30 @@ pub struct Config {
     pub link: LinkConfig,
 }
 
+/// What of it may change while the server runs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// As [`Config::products`].
+    pub products: Vec<String>,
+    /// As [`Config::classifications`].
+    pub classifications: Vec<String>,
+    /// As [`Config::schedule`].
+    pub schedule: Schedule,
+}
+
+impl Config {
+    pub(super) fn plan(&self) -> Plan {
+        let Self { products, classifications, schedule, .. } = self.clone();
+        Plan { products, classifications, schedule }
+    }
+
+    /// The same with another plan.
+    pub(super) fn with(&self, plan: &Plan) -> Self {
+        let Plan { products, classifications, schedule } = plan.clone();
+        Self { products, classifications, schedule, ..self.clone() }
+    }
+}
+
 /// What payloads from the upstream cost when nothing else is said.
 pub const USUAL_COST: u32 = 10;
 

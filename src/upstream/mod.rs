@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod deployments;
 mod error;
+mod examine;
 mod fetch;
 mod ingest;
 mod keys;
@@ -37,8 +38,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Config, ContentFrom, Mode, Place, PricedSource, Schedule, USUAL_COST};
+pub use config::{Config, ContentFrom, Mode, Place, Plan, PricedSource, Schedule, USUAL_COST};
 pub use error::{SyncError, UnknownCategory};
+pub use examine::Examined;
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 pub use rollup::RollupReport;
 pub use sources::Address;
@@ -60,6 +62,8 @@ pub struct Upstream(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
+    /// What of the configuration is in force instead of what it began with.
+    plan: watch::Sender<Arc<Plan>>,
     catalog: Catalog,
     link: LinkClient,
     clock: Clock,
@@ -124,6 +128,7 @@ impl Upstream {
         }
         let acquaintance = Acquaintance::load(&catalog, &config.url)?;
         Ok(Self(Arc::new(Inner {
+            plan: watch::Sender::new(Arc::new(config.plan())),
             config: Arc::new(config),
             catalog,
             link,
@@ -222,6 +227,11 @@ impl Upstream {
     /// When the schedule starts the next one.
     pub fn next_run(&self) -> watch::Receiver<Option<Timestamp>> {
         self.0.next_run.subscribe()
+    }
+
+    /// What is selected and when, from now on: for the next synchronisation, and at once for the schedule.
+    pub fn set_plan(&self, plan: Plan) {
+        self.0.plan.send_replace(Arc::new(plan));
     }
 
     /// The last 50 synchronisations, newest first. Reads the catalog.
@@ -404,31 +414,25 @@ impl Inner {
         }
     }
 
-    async fn attempt(
+    /// What a synchronisation works with; nothing is asked for yet.
+    async fn begin_run(
         &self,
+        session: Arc<Session>,
+        line: Option<Arc<Line>>,
         options: SyncOptions,
         cancel: &CancellationToken,
-        tally: &mut Tally,
-    ) -> Result<Option<catalog::Activated>, SyncError> {
-        let session = tokio::select! {
-            session = self.session() => session?,
-            () = cancel.cancelled() => return Err(SyncError::Cancelled),
-        };
+    ) -> Result<Run, SyncError> {
         let catalog = self.catalog.clone();
         let url = self.config.url.clone();
         let opened = tokio::task::spawn_blocking(move || {
             Ok::<_, SyncError>((catalog.staging()?, State::load(&catalog, &url)?))
         });
         let (staging, state) = opened.await.map_err(|_e| SyncError::Worker)??;
-        let line = tokio::select! {
-            line = self.line(&session) => line?,
-            () = cancel.cancelled() => return Err(SyncError::Cancelled),
-        };
-        let mut run = Run {
-            config: Arc::clone(&self.config),
+        Ok(Run {
+            config: Arc::new(self.config.with(&self.plan.borrow())),
             catalog: self.catalog.clone(),
             session,
-            line: line.clone(),
+            line,
             staging,
             progress: Arc::clone(&self.progress),
             cancel: cancel.clone(),
@@ -441,7 +445,24 @@ impl Inner {
             keys_came: false,
             tally: Tally::default(),
             workers: TaskTracker::new(),
+        })
+    }
+
+    async fn attempt(
+        &self,
+        options: SyncOptions,
+        cancel: &CancellationToken,
+        tally: &mut Tally,
+    ) -> Result<Option<catalog::Activated>, SyncError> {
+        let session = tokio::select! {
+            session = self.session() => session?,
+            () = cancel.cancelled() => return Err(SyncError::Cancelled),
         };
+        let line = tokio::select! {
+            line = self.line(&session) => line?,
+            () = cancel.cancelled() => return Err(SyncError::Cancelled),
+        };
+        let mut run = self.begin_run(session, line.clone(), options, cancel).await?;
         let prepared = tokio::select! {
             prepared = run.prepare() => prepared,
             () = cancel.cancelled() => Err(SyncError::Cancelled),

@@ -3,6 +3,7 @@
 //! Invariant: times are local times of the configured zone, also over the changes of summer time; a machine
 //! that slept through one starts it when it wakes. It never runs two at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Time;
@@ -51,12 +52,8 @@ pub(super) fn retry_at(now: Timestamp, failures: u32) -> Timestamp {
 }
 
 impl Upstream {
-    /// Starts the worker that synchronises on schedule. Without a schedule there is nothing to start.
+    /// Starts the worker that synchronises on schedule. Without a schedule it waits for one.
     pub fn start_schedule(&self) {
-        let schedule = &self.0.config.schedule;
-        if schedule.times.is_empty() && schedule.every.is_none() {
-            return;
-        }
         let upstream = self.clone();
         self.0.tasks.spawn("synchronisation on schedule", async move { upstream.keep_schedule().await });
     }
@@ -64,20 +61,32 @@ impl Upstream {
     async fn keep_schedule(&self) {
         let inner = &self.0;
         let stopping = inner.tasks.stopping();
+        let mut plans = inner.plan.subscribe();
         let mut failures = 0;
         let mut last = self.history().first().map(|report| report.started_at);
         loop {
+            let plan = Arc::clone(&plans.borrow_and_update());
             let now = inner.clock.now();
-            let due = next(&inner.config.schedule, last, now);
-            let mut due = due.map(|due| later(due, inner.config.schedule.jitter.mul_f64(chance())));
-            if failures > 0 {
-                let again = retry_at(now, failures);
-                due = Some(due.map_or(again, |due| due.min(again)));
+            let due = next(&plan.schedule, last, now);
+            let mut due = due.map(|due| later(due, plan.schedule.jitter.mul_f64(chance())));
+            if let Some(scheduled) = due.filter(|_| failures > 0) {
+                due = Some(scheduled.min(retry_at(now, failures)));
             }
-            let Some(due) = due else { return };
-            inner.next_run.send_replace(Some(due));
+            inner.next_run.send_replace(due);
+            let wait = async {
+                match due {
+                    Some(due) => self.sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = self.sleep_until(due) => {}
+                () = wait => {}
+                changed = plans.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 () = stopping.cancelled() => return,
             }
             last = Some(inner.clock.now());

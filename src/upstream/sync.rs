@@ -132,7 +132,7 @@ impl Run {
         }
     }
 
-    fn fetcher(&self, batch: usize, line: Option<Arc<Line>>) -> Fetcher {
+    pub(super) fn fetcher(&self, batch: usize, line: Option<Arc<Line>>) -> Fetcher {
         Fetcher {
             session: Arc::clone(&self.session),
             line,
@@ -188,7 +188,7 @@ impl Run {
     }
 
     /// How the upstream works; gives the size of a batch.
-    async fn configuration(&mut self) -> Result<usize, SessionError> {
+    pub(super) async fn configuration(&mut self) -> Result<usize, SessionError> {
         let anchor = self.state.config.as_ref().map(|config| config.anchor.clone());
         let anchor = anchor.filter(|anchor| !anchor.is_empty());
         let ask = |anchor: Option<String>| {
@@ -295,6 +295,12 @@ impl Run {
                 Err(error.into())
             }
         }
+    }
+
+    /// All categories that are known, those that are not visible yet included.
+    pub(super) async fn categories(&self) -> Result<Vec<Category>, SyncError> {
+        let (catalog, staging) = (self.catalog.clone(), self.staging.clone());
+        blocking(move || categories(&catalog, &staging)).await?.map_err(SyncError::Catalog)
     }
 
     /// Makes it visible, with the anchors, in one step. `None` when there was nothing new.

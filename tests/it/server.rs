@@ -154,6 +154,11 @@ impl Server {
         command(&self.config()).args(arguments).output().unwrap()
     }
 
+    /// The process while it runs.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
+    }
+
     /// SIGTERM, and whether it ended well.
     pub(crate) fn stop(&mut self) -> bool {
         let Some(mut child) = self.child.take() else { return true };

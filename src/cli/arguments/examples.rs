@@ -9,7 +9,6 @@ use clap::Command;
 const EXAMPLES: &[(&str, &[&str])] = &[
     ("serve", &["tailwater serve", "tailwater --config /etc/tailwater/tailwater.toml serve"]),
     ("demo", &["tailwater demo --exit", "tailwater demo --rate \"2 Mbit/s\" --clients 40"]),
-    ("check-config", &["tailwater check-config", "tailwater --config ./branch.toml check-config --json"]),
     ("sync status", &["tailwater sync status", "tailwater sync status --json"]),
     ("sync history", &["tailwater sync history", "tailwater sync history --json"]),
     ("sync cancel", &["tailwater sync cancel"]),
@@ -94,13 +93,6 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("bandwidth show", &["tailwater bandwidth show", "tailwater bandwidth show --json"]),
-    (
-        "client-policy",
-        &[
-            "tailwater client-policy --format reg > tailwater.reg",
-            "tailwater client-policy --format gpo --url http://updates.branch.example:8530 --group Pilot",
-        ],
-    ),
     (
         "simulate",
         &["tailwater simulate upstream --updates 500", "tailwater simulate clients --count 100 --rounds 5"],

@@ -57,7 +57,14 @@ pub(super) enum Command {
     /// Show the whole story on one machine: a sample head office, a slow link, a replica, simulated clients
     Demo(DemoArguments),
     /// Read and check the configuration; print what is in force and where each value came from
-    CheckConfig,
+    #[command(after_help = "Examples:\n  tailwater check-config\n  tailwater check-config --connect\n  \
+        tailwater --config /etc/tailwater/tailwater.toml check-config --json")]
+    CheckConfig(CheckArguments),
+    /// Read the configuration again in the running server, without dropping a connection
+    #[command(
+        after_help = "Example:\n  tailwater reload\n\nThe same as SIGHUP to the server. What needs a restart is named."
+    )]
+    Reload,
     /// Synchronise now and wait; or look at synchronisations
     #[command(args_conflicts_with_subcommands = true)]
     Sync(SyncArguments),
@@ -106,6 +113,14 @@ pub(super) struct DemoArguments {
     /// Where the console listens
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     pub(super) admin_listen: SocketAddr,
+}
+
+/// `check-config`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// Ask the upstream as well: whether it answers, and whether it knows the languages, products and classifications
+    #[arg(long)]
+    pub(super) connect: bool,
 }
 
 /// `sync`.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 /// `client-policy`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::doc_markdown, reason = "help texts name registry values as they are written")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tailwater client-policy --format reg --output tailwater.reg
@@ -144,7 +146,7 @@ pub(in crate::cli) enum AutomaticUpdates {
 }
 
 impl AutomaticUpdates {
-    /// The number of AUOptions.
+    /// The number of `AUOptions`.
     pub(in crate::cli) fn number(self) -> u32 {
         match self {
             Self::Notify => 2,
@@ -155,7 +157,7 @@ impl AutomaticUpdates {
     }
 }
 
-/// Days of ScheduledInstallDay.
+/// Days of `ScheduledInstallDay`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum InstallDay {
     Every,
@@ -187,7 +189,7 @@ pub(in crate::cli) enum DownloadMode {
 }
 
 impl DownloadMode {
-    /// The number of DODownloadMode.
+    /// The number of `DODownloadMode`.
     pub(in crate::cli) fn number(self) -> u32 {
         match self {
             Self::HttpOnly => 0,

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::address::{checked, doubt, is_host};
 use crate::cli::arguments::{AutomaticUpdates, PolicyArguments, ProxyBehavior};
 
-/// The key below HKEY_LOCAL_MACHINE.
+/// The key below `HKEY_LOCAL_MACHINE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// Windows Update.
@@ -71,12 +71,12 @@ impl Value {
     }
 
     /// With the setting of a CSP that takes the same value.
-    fn as_csp(self, path: &'static str) -> Self {
+    fn and_csp(self, path: &'static str) -> Self {
         let csp = Csp { path, data: self.data.clone() };
         Self { csp: Some(csp), ..self }
     }
 
-    fn as_csp_number(self, path: &'static str, number: u32) -> Self {
+    fn and_csp_number(self, path: &'static str, number: u32) -> Self {
         Self { csp: Some(Csp { path, data: Data::Number(number) }), ..self }
     }
 
@@ -142,20 +142,21 @@ impl Policy {
 
     fn find_the_server(&mut self, alternate: Option<&str>) {
         use Key::{AutomaticUpdates, WindowsUpdate};
-        self.values.push(Value::text(WindowsUpdate, "WUServer", &self.url).as_csp("Update/UpdateServiceUrl"));
+        self.values
+            .push(Value::text(WindowsUpdate, "WUServer", &self.url).and_csp("Update/UpdateServiceUrl"));
         // the CSP sets both from one address
         self.values
-            .push(Value::text(WindowsUpdate, "WUStatusServer", &self.url).as_csp("Update/UpdateServiceUrl"));
+            .push(Value::text(WindowsUpdate, "WUStatusServer", &self.url).and_csp("Update/UpdateServiceUrl"));
         if let Some(alternate) = alternate {
             let value = Value::text(WindowsUpdate, "UpdateServiceUrlAlternate", alternate);
-            self.values.push(value.as_csp("Update/UpdateServiceUrlAlternate"));
+            self.values.push(value.and_csp("Update/UpdateServiceUrlAlternate"));
         }
         if let Some(group) = &self.group {
             self.values.push(Value::number(WindowsUpdate, "TargetGroupEnabled", 1));
             self.values.push(Value::text(WindowsUpdate, "TargetGroup", group));
         }
         self.values.push(
-            Value::number(AutomaticUpdates, "UseWUServer", 1).as_csp_number("Update/AllowUpdateService", 1),
+            Value::number(AutomaticUpdates, "UseWUServer", 1).and_csp_number("Update/AllowUpdateService", 1),
         );
     }
 
@@ -164,11 +165,11 @@ impl Policy {
             return;
         }
         for (name, path) in SOURCES {
-            self.values.push(Value::number(Key::WindowsUpdate, name, 1).as_csp(path));
+            self.values.push(Value::number(Key::WindowsUpdate, name, 1).and_csp(path));
         }
         // the CSP implies it
         let value = Value::number(Key::AutomaticUpdates, "UseUpdateClassPolicySource", 1);
-        self.values.push(value.as_csp_number("Update/SetPolicyDrivenUpdateSourceForQualityUpdates", 1));
+        self.values.push(value.and_csp_number("Update/SetPolicyDrivenUpdateSourceForQualityUpdates", 1));
         self.warnings.push(
             "the source of each kind of update is set to this server: not with Configuration Manager's client; and on \
              Windows 10 2004 to 11 21H2 features on demand and language packs cannot be installed then \
@@ -181,17 +182,17 @@ impl Policy {
         use Key::{AutomaticUpdates, WindowsUpdate};
         if arguments.fill_empty_content_urls {
             let value = Value::number(WindowsUpdate, "FillEmptyContentUrls", 1);
-            self.values.push(value.as_csp("Update/FillEmptyContentUrls"));
+            self.values.push(value.and_csp("Update/FillEmptyContentUrls"));
         }
         if let Some(behavior) = arguments.proxy_behavior {
             let number = u32::from(behavior == ProxyBehavior::User);
             let value = Value::number(WindowsUpdate, "SetProxyBehaviorForUpdateDetection", number);
-            self.values.push(value.as_csp("Update/SetProxyBehaviorForUpdateDetection"));
+            self.values.push(value.and_csp("Update/SetProxyBehaviorForUpdateDetection"));
         }
         if arguments.no_certificate_pinning {
             let name = "DoNotEnforceEnterpriseTLSCertPinningForUpdateDetection";
             let value = Value::number(WindowsUpdate, name, 1);
-            self.values.push(value.as_csp("Update/DoNotEnforceEnterpriseTLSCertPinningForUpdateDetection"));
+            self.values.push(value.and_csp("Update/DoNotEnforceEnterpriseTLSCertPinningForUpdateDetection"));
         }
         if arguments.no_internet {
             self.values.push(Value::number(WindowsUpdate, "DoNotConnectToWindowsUpdateInternetLocations", 1));
@@ -203,7 +204,7 @@ impl Policy {
         if let Some(hours) = arguments.detection_hours {
             self.values.push(Value::number(AutomaticUpdates, "DetectionFrequencyEnabled", 1));
             let value = Value::number(AutomaticUpdates, "DetectionFrequency", hours);
-            self.values.push(value.as_csp("Update/DetectionFrequency"));
+            self.values.push(value.and_csp("Update/DetectionFrequency"));
         }
     }
 
@@ -213,8 +214,8 @@ impl Policy {
         let number = choice.number();
         let value = Value::number(key, "AUOptions", number);
         self.values.push(match choice {
-            AutomaticUpdates::Notify => value.as_csp_number("Update/AllowAutoUpdate", 0),
-            AutomaticUpdates::Scheduled => value.as_csp_number("Update/AllowAutoUpdate", 3),
+            AutomaticUpdates::Notify => value.and_csp_number("Update/AllowAutoUpdate", 0),
+            AutomaticUpdates::Scheduled => value.and_csp_number("Update/AllowAutoUpdate", 3),
             // the CSP has no equal of these
             AutomaticUpdates::Download | AutomaticUpdates::Local => value,
         });
@@ -222,9 +223,9 @@ impl Policy {
         if choice == AutomaticUpdates::Scheduled {
             let day = arguments.install_day.number();
             self.values
-                .push(Value::number(key, "ScheduledInstallDay", day).as_csp("Update/ScheduledInstallDay"));
+                .push(Value::number(key, "ScheduledInstallDay", day).and_csp("Update/ScheduledInstallDay"));
             let hour = Value::number(key, "ScheduledInstallTime", arguments.install_hour);
-            self.values.push(hour.as_csp("Update/ScheduledInstallTime"));
+            self.values.push(hour.and_csp("Update/ScheduledInstallTime"));
         }
     }
 
@@ -232,23 +233,23 @@ impl Policy {
         let key = Key::DeliveryOptimization;
         if let Some(mode) = arguments.download_mode {
             let value = Value::number(key, "DODownloadMode", mode.number());
-            self.values.push(value.as_csp("DeliveryOptimization/DODownloadMode"));
+            self.values.push(value.and_csp("DeliveryOptimization/DODownloadMode"));
         }
         if !arguments.cache_host.is_empty() {
             if let Some(wrong) = arguments.cache_host.iter().find(|host| !is_host(host)) {
                 let shown: String = wrong.chars().filter(|c| !c.is_control()).take(120).collect();
-                return Err(super::super::usage(&format!(
+                return Err(super::super::usage(format!(
                     "--cache-host: {shown:?} is no host name or address; write it without scheme and port"
                 )));
             }
             let value = Value::text(key, "DOCacheHost", &arguments.cache_host.join(","));
-            self.values.push(value.as_csp("DeliveryOptimization/DOCacheHost"));
+            self.values.push(value.and_csp("DeliveryOptimization/DOCacheHost"));
         }
         if let Some(seconds) = arguments.cache_host_delay {
             let foreground = Value::number(key, "DODelayCacheServerFallbackForeground", seconds);
-            self.values.push(foreground.as_csp("DeliveryOptimization/DODelayCacheServerFallbackForeground"));
+            self.values.push(foreground.and_csp("DeliveryOptimization/DODelayCacheServerFallbackForeground"));
             let background = Value::number(key, "DODelayCacheServerFallbackBackground", seconds);
-            self.values.push(background.as_csp("DeliveryOptimization/DODelayCacheServerFallbackBackground"));
+            self.values.push(background.and_csp("DeliveryOptimization/DODelayCacheServerFallbackBackground"));
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ pub(super) fn statements(policy: &Policy, undo: bool) -> String {
     out
 }
 
-/// For a Group Policy object, made when it is not there. Needs the module GroupPolicy.
+/// For a Group Policy object, made when it is not there. Needs the module `GroupPolicy`.
 pub(super) fn gpo_script(policy: &Policy, undo: bool) -> String {
     let mut out = String::from(
         "#Requires -Modules GroupPolicy\nparam([string]$GpoName = 'Windows updates from Tailwater')\n\

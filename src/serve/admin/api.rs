@@ -38,6 +38,13 @@ pub struct About {
     pub fetch: String,
     /// `downstream.policy`, as configured.
     pub downstream_policy: String,
+    /// What a reload may change.
+    pub in_force: Mutex<Arc<InForce>>,
+}
+
+/// What of the configuration is in force, as far as a reload may change it.
+#[derive(Debug, Clone)]
+pub struct InForce {
     /// `content.max_size`, as configured.
     pub max_size: String,
     /// Products asked for, by name or GUID; empty means all.
@@ -88,6 +95,8 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// The last verification.
     pub verification: Mutex<Value>,
+    /// Reads the configuration again, where a server runs that can.
+    pub reload: std::sync::OnceLock<super::Reload>,
 }
 
 /// Handle of [`Parts`]; what every handler is given.
@@ -128,6 +137,15 @@ impl Services {
         json!({ "sha1": file.sha1.hex(), "sha256": file.sha256.map(|digest| digest.hex()), "name": file.name,
                 "size": file.size, "patching": file.patching, "held": status.map_or(0, |status| status.held),
                 "state": state })
+    }
+
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.about.in_force.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows another configuration from now on.
+    pub fn set_in_force(&self, in_force: InForce) {
+        *self.about.in_force.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
     }
 
     pub(super) fn listen(&self) -> Vec<String> {

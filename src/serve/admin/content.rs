@@ -39,7 +39,7 @@ pub(super) async fn status(
         let transfers = services.transfers.list();
         let wanted: u64 = transfers.iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
         Ok(Json(json!({
-            "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.about.max_size,
+            "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.in_force().max_size,
             "wanted": wanted, "served": services.served_bytes(), "served_since": services.ledger.kept().since,
             "verification": services.verification(), "files": files,
         })))

@@ -16,6 +16,7 @@ mod metrics;
 mod names;
 mod openapi;
 mod overview;
+mod reload;
 mod sync;
 mod token;
 mod updates;
@@ -32,10 +33,11 @@ use tower::ServiceExt as _;
 
 use super::{Answer, Peer, Request, Response};
 
-pub use api::{About, Parts, Services};
+pub use api::{About, InForce, Parts, Services};
 pub use bandwidth::EXCEPTION_KEY;
 pub use error::ApiError;
 pub use guard::Names;
+pub use reload::{Reload, Reloaded};
 pub use sync::Control;
 pub use token::{TOKEN_FILE, Token, TokenError};
 
@@ -57,6 +59,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
     Some(match (method, path) {
         ("get", "/status") => get(overview::status),
         ("get", "/configuration") => get(overview::configuration),
+        ("post", "/reload") => post(reload::reload),
         ("get", "/sync") => get(sync::show),
         ("post", "/sync") => post(sync::start),
         ("delete", "/sync") => delete(sync::cancel),

@@ -40,6 +40,7 @@ const fn writing(
 pub(super) const OPERATIONS: &[Operation] = &[
     reading("/status", "One screen of everything", &[]),
     reading("/configuration", "What is in force and where each value came from", &[]),
+    operation("post", "/reload", "Read the configuration again; names what needs a restart"),
     reading("/sync", "The synchronisation that runs, and the last one", &[]),
     writing("post", "/sync", "Start a synchronisation", &["metadata_only", "accept_removals"]),
     operation("delete", "/sync", "Cancel the synchronisation that runs"),

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::api::{Result, Services, blocking};
+use super::api::{InForce, Result, Services, blocking};
 use super::bandwidth::reading;
 use crate::catalog::CategoryRow;
 use crate::domain::CategoryKind;
@@ -27,7 +27,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             "next_sync": services.sync.next(), "sync": services.sync.standing(),
             "catalog": totals,
             "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
-                         "wanted": wanted, "fetch": about.fetch, "max_size": about.max_size, "full": usage.full },
+                         "wanted": wanted, "fetch": about.fetch, "max_size": services.in_force().max_size, "full": usage.full },
             "ledger": super::ledger::kept(&services),
             "served": { "bytes": services.served_bytes() },
             "link": reading(&services), "sources": services.sources(),
@@ -79,25 +79,26 @@ fn failed(failing: &Failing) -> String {
 
 /// `GET /configuration`.
 pub(super) async fn configuration(State(services): State<Services>) -> Json<Value> {
-    Json(services.about.configuration.clone())
+    Json(services.in_force().configuration.clone())
 }
 
 /// `GET /categories`.
 pub(super) async fn categories(State(services): State<Services>) -> Result<Json<Value>> {
     blocking(move || {
         let rows = services.catalog.categories(None)?;
-        let rows: Vec<Value> = rows.iter().map(|row| category(&services, row)).collect();
+        let in_force = services.in_force();
+        let rows: Vec<Value> = rows.iter().map(|row| category(&in_force, row)).collect();
         Ok(Json(json!({ "categories": rows })))
     })
     .await
 }
 
-fn category(services: &Services, row: &CategoryRow) -> Value {
+fn category(in_force: &InForce, row: &CategoryRow) -> Value {
     let (kind, chosen) = match row.kind {
         CategoryKind::Company => ("company", None),
-        CategoryKind::ProductFamily => ("family", Some(&services.about.products)),
-        CategoryKind::Product => ("product", Some(&services.about.products)),
-        CategoryKind::Classification => ("classification", Some(&services.about.classifications)),
+        CategoryKind::ProductFamily => ("family", Some(&in_force.products)),
+        CategoryKind::Product => ("product", Some(&in_force.products)),
+        CategoryKind::Classification => ("classification", Some(&in_force.classifications)),
         CategoryKind::Other => ("other", None),
     };
     let id = row.id.to_string();

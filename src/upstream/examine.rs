@@ -1,0 +1,83 @@
+//! Asks an upstream whether what is configured can work: it answers, and it knows the languages and categories.
+//!
+//! **Invariant:** nothing becomes visible and no anchor moves: what is read is staged only. It never fetches an update.
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::session::SessionError;
+use super::{SyncError, SyncOptions, Upstream};
+use crate::wire::server_sync::Filter;
+
+/// What an upstream said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Examined {
+    /// The version of MS-WSUSSS that it speaks.
+    pub protocol: String,
+    /// Whether it is a tailwater, so that lists and documents come the short way.
+    pub tailwater: bool,
+    /// Configured languages that it does not have; with one of these all languages are taken.
+    pub unknown_languages: Vec<String>,
+    /// Categories that it has: products, classifications and what is above them.
+    pub categories: usize,
+    /// Configured products and classifications that it does not have: the key, and the name.
+    pub unknown_categories: Vec<(&'static str, String)>,
+}
+
+impl Upstream {
+    /// Shakes hands, asks how the upstream works, and reads its categories. Microsoft Update takes about a minute.
+    ///
+    /// # Errors
+    /// As a synchronisation's.
+    pub async fn examine(&self) -> Result<Examined, SyncError> {
+        self.0.examine().await
+    }
+}
+
+impl super::Inner {
+    async fn examine(&self) -> Result<Examined, SyncError> {
+        let session = self.session().await?;
+        let tailwater = self.line(&session).await?.is_some();
+        // over MS-WSUSSS, which every upstream speaks
+        let mut run =
+            self.begin_run(session, None, SyncOptions::default(), &CancellationToken::new()).await?;
+        let read = async {
+            let batch = run.configuration().await?;
+            let fetcher = run.fetcher(batch, None);
+            let asked = Filter { get_config: true, ..Filter::default() };
+            let list = run.list(asked).await?;
+            run.take(&fetcher, &list.revisions).await?;
+            Ok::<_, SessionError>(())
+        };
+        read.await.map_err(SessionError::into_sync_error)?;
+        run.workers.close();
+        run.workers.wait().await;
+        let categories = run.categories().await?;
+        let known = |name: &str| {
+            let wanted = name.trim().to_lowercase();
+            categories.iter().any(|category| {
+                category.id.to_string() == wanted
+                    || category.titles.iter().any(|title| title.trim().to_lowercase() == wanted)
+            })
+        };
+        let lists = [
+            ("upstream.products", &run.config.products),
+            ("upstream.classifications", &run.config.classifications),
+        ];
+        let named = lists.iter().flat_map(|(key, names)| names.iter().map(|name| (*key, name.clone())));
+        let config = run.state.config.as_ref();
+        let languages = config.map(|config| &config.languages[..]).unwrap_or_default();
+        let has = |tag: &String| !super::select::languages(std::slice::from_ref(tag), languages).is_empty();
+        Ok(Examined {
+            protocol: config.map(|config| config.protocol_version.clone()).unwrap_or_default(),
+            tailwater,
+            unknown_languages: if languages.is_empty() {
+                Vec::new()
+            } else {
+                run.config.languages.iter().filter(|tag| !has(tag)).cloned().collect()
+            },
+            categories: categories.len(),
+            unknown_categories: named.filter(|(_, name)| !known(name)).collect(),
+        })
+    }
+}
