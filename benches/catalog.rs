@@ -128,6 +128,7 @@ fn facts(number: u32, numbers: &mut Numbers) -> Facts {
         uninstallable: true,
         languages: Vec::new(),
         encryption: tailwater::domain::Encryption::None,
+        kept: None,
     }
 }
 

@@ -54,8 +54,8 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct CutFacts {
     pub encryption: Encryption,
-    /// The languages that were kept where the document has them, lower case, sorted; empty for all.
-    pub kept: Vec<String>,
+    /// The languages that were kept where the document has them, lower case, sorted; none for all.
+    pub kept: Option<Vec<String>>,
     /// It was stored again in place of the same revision: when that one appeared counts.
     pub again: bool,
 }
@@ -193,7 +193,11 @@ impl Manifest {
             offset: 0,
             parts: Vec::new(),
             languages: facts.languages.clone(),
-            cut: Some(CutFacts { encryption: facts.encryption.clone(), ..CutFacts::default() }),
+            cut: Some(CutFacts {
+                encryption: facts.encryption.clone(),
+                kept: facts.kept.clone(),
+                again: false,
+            }),
         }
     }
 }
@@ -280,7 +284,7 @@ mod tests {
             languages: vec!["de".to_owned()],
             cut: Some(CutFacts {
                 encryption: Encryption::Files(vec![Sha1Digest([1; 20])]),
-                kept: vec!["en".to_owned()],
+                kept: Some(vec!["en".to_owned()]),
                 again: true,
             }),
             ..old.clone()

@@ -38,6 +38,7 @@ mod facts_tests;
 mod ingest;
 mod journal;
 mod keys;
+mod languages;
 mod lineage;
 #[cfg(test)]
 mod lineage_tests;

@@ -93,6 +93,11 @@ impl Staging {
         active.is_some_and(|id| !snapshot.view().decisions.damaged.contains_key(&id))
     }
 
+    /// Whether this revision is staged and not active.
+    pub(super) fn is_staged(&self, identity: &UpdateIdentity) -> bool {
+        self.staged_now(identity).is_some()
+    }
+
     /// Every revision that is active, staged ones excluded. For telling what upstream no longer lists.
     pub fn active(&self) -> Vec<UpdateIdentity> {
         let snapshot = self.0.snapshot();
@@ -121,11 +126,22 @@ impl Staging {
     ///
     /// Answers with the numbers in the order of `revisions`.
     pub fn store(&self, revisions: Vec<NewRevision>) -> Result<Vec<RevisionId>, CatalogError> {
+        self.take(revisions, false)
+    }
+
+    /// Stores revisions that are held already once more, because more of their texts is wanted: they keep their
+    /// numbers, and nobody hears of them as news. Otherwise as [`Staging::store`].
+    pub fn store_again(&self, revisions: Vec<NewRevision>) -> Result<Vec<RevisionId>, CatalogError> {
+        self.take(revisions, true)
+    }
+
+    fn take(&self, revisions: Vec<NewRevision>, again: bool) -> Result<Vec<RevisionId>, CatalogError> {
         let identities: Vec<UpdateIdentity> =
             revisions.iter().map(|revision| revision.facts.identity).collect();
         let mut wanted = revisions;
-        wanted.retain(|revision| !self.holds(&revision.facts.identity));
-        let ticket = if wanted.is_empty() { 0 } else { self.append(ingest::prepare(&self.0, wanted)?)? };
+        wanted.retain(|revision| again || !self.holds(&revision.facts.identity));
+        let ticket =
+            if wanted.is_empty() { 0 } else { self.append(ingest::prepare(&self.0, wanted)?, again)? };
         self.0.settle(ticket)?;
         let snapshot = self.0.snapshot();
         let number = |identity| {
@@ -136,7 +152,7 @@ impl Staging {
     }
 
     /// Appends texts and manifests to the log. Gives the ticket by which they are settled.
-    fn append(&self, prepared: Vec<Prepared>) -> Result<u64, CatalogError> {
+    fn append(&self, prepared: Vec<Prepared>, again: bool) -> Result<u64, CatalogError> {
         let store = &*self.0;
         let snapshot = store.snapshot();
         let mut encoder = store.codec.encoder()?;
@@ -153,6 +169,12 @@ impl Staging {
                 let world = snapshot.world();
                 let known = world.find(&identity).or_else(|| world.retired.get(&identity).copied());
                 manifest.id = known.unwrap_or(log.next_id);
+                if let Some(before) = world.find(&identity).and_then(|id| world.rev(id)).filter(|_| again) {
+                    manifest.arrived = i64::from(before.arrived);
+                    if let Some(cut) = &mut manifest.cut {
+                        cut.again = true;
+                    }
+                }
                 log.next_id = log.next_id.max(manifest.id + 1);
                 block.push(manifest);
             }

@@ -37,6 +37,7 @@ pub(super) fn facts(number: u32, revision: u32, update_type: UpdateType) -> Fact
         uninstallable: false,
         languages: Vec::new(),
         encryption: crate::domain::Encryption::None,
+        kept: None,
     }
 }
 

@@ -199,6 +199,9 @@ pub struct Facts {
     /// What of it is encrypted. Only the index keeps it.
     #[serde(skip)]
     pub encryption: Encryption,
+    /// The languages that were kept where the document has them; none means all. Only the index keeps them.
+    #[serde(skip)]
+    pub kept: Option<Vec<String>>,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::client::delay;
 use super::ingest::{Ingested, Related, ingest};
 use super::peer::{Line, Trouble};
+use super::renewal::Renewals;
 use super::session::{Session, SessionError};
 use super::{Missing, SyncError, SyncProgress};
 use crate::catalog::Staging;
@@ -61,6 +62,12 @@ pub(super) struct Fetcher {
     pub(super) tasks: Tasks,
     /// Waited for before a synchronisation counts as over: what is being stored is stored to its end.
     pub(super) workers: TaskTracker,
+    /// Keeps addresses that may not be stored.
+    pub(super) renewals: Arc<Mutex<Renewals>>,
+    /// The languages that can be had now; none for all.
+    pub(super) kept: Arc<Option<Vec<String>>>,
+    /// What is asked for is held, and stored once more.
+    pub(super) again: bool,
 }
 
 struct Shared {
@@ -228,7 +235,11 @@ impl Fetcher {
         tries: u32,
         ingested: Ingested,
     ) -> Result<(), SessionError> {
-        let Ingested { revisions, damaged, related } = ingested;
+        let Ingested { mut revisions, damaged, related, signed } = ingested;
+        for revision in &mut revisions {
+            revision.facts.kept.clone_from(&self.kept);
+        }
+        lock(&self.renewals).learn(signed);
         let absent: Vec<UpdateIdentity> = asked
             .iter()
             .filter(|identity| !revisions.iter().any(|revision| revision.facts.identity == **identity))
@@ -238,8 +249,9 @@ impl Fetcher {
         let count = revisions.len();
         let came = count + damaged.len();
         if count > 0 {
-            let staging = self.staging.clone();
-            let stored = tokio::task::spawn_blocking(move || staging.store(revisions)).await;
+            let (staging, again) = (self.staging.clone(), self.again);
+            let store = move || if again { staging.store_again(revisions) } else { staging.store(revisions) };
+            let stored = tokio::task::spawn_blocking(store).await;
             stored.map_err(|_e| SyncError::Worker)?.map_err(SyncError::Catalog)?;
             let mut fetched = lock(&shared.fetched);
             fetched.stored += count;

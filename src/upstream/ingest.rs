@@ -45,6 +45,8 @@ pub(super) struct Ingested {
     pub(super) damaged: Vec<(UpdateIdentity, String)>,
     /// What the good ones need.
     pub(super) related: Related,
+    /// Addresses that carry a token: for the life of the process, never to be stored or logged.
+    pub(super) signed: Vec<server_sync::FileUrl>,
 }
 
 /// Reads an answer. What was not asked for is passed over. `lenient` takes documents whose payloads differ
@@ -84,6 +86,8 @@ fn taken(
         data.file_urls.iter().map(|url| (url.sha1, url)).collect();
     let mut ingested = Ingested::default();
     let mut seen = BTreeSet::new();
+    let is_signed = |url: &Option<String>| url.is_some() && kept(url.as_deref()).is_none();
+    ingested.signed = data.file_urls.iter().filter(|url| is_signed(&url.mu_url)).cloned().collect();
     for received in data.updates {
         let identity = received.id;
         if !was_asked(&identity) || !seen.insert(identity) {

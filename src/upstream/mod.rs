@@ -15,6 +15,7 @@ mod examine;
 mod fetch;
 mod ingest;
 mod keys;
+mod languages;
 mod peer;
 mod related;
 mod renewal;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 pub use config::{Config, ContentFrom, Mode, Place, Plan, PricedSource, Schedule, USUAL_COST};
 pub use error::{SyncError, UnknownCategory};
 pub use examine::Examined;
+pub use languages::LANGUAGES_KEY;
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 pub use rollup::RollupReport;
 pub use sources::Address;
@@ -75,7 +77,7 @@ struct Inner {
     next_run: watch::Sender<Option<Timestamp>>,
     manner: Mutex<Manner>,
     questions: Mutex<sources::Questions>,
-    renewals: Mutex<renewal::Renewals>,
+    renewals: Arc<Mutex<renewal::Renewals>>,
     /// Whether the upstream is a tailwater.
     acquaintance: Mutex<Acquaintance>,
     /// How far its lists were read.
@@ -140,7 +142,7 @@ impl Upstream {
             next_run: watch::Sender::new(None),
             manner: Mutex::new(Manner::of(&state)),
             questions: Mutex::default(),
-            renewals: Mutex::default(),
+            renewals: Arc::default(),
             acquaintance: Mutex::new(acquaintance),
             mark: watch::Sender::new(state.peer),
             rolling: tokio::sync::Mutex::default(),
@@ -445,6 +447,7 @@ impl Inner {
             keys_came: false,
             tally: Tally::default(),
             workers: TaskTracker::new(),
+            renewals: Arc::clone(&self.renewals),
         })
     }
 

@@ -63,7 +63,8 @@ impl Renewals {
         true
     }
 
-    fn learn(&mut self, urls: Vec<FileUrl>) {
+    /// Remembers addresses for the life of the process.
+    pub(super) fn learn(&mut self, urls: Vec<FileUrl>) {
         if self.fresh.len() + urls.len() > MOST_REMEMBERED {
             self.fresh.clear();
         }
@@ -86,7 +87,13 @@ impl Upstream {
     /// The addresses of a payload after asking the upstream for them: of its metadata anew ([MS-WSUSSS] 3.1.4.6), and
     /// to fetch it, where it does that only when asked. What cannot be asked now stays as it was.
     pub async fn renewed_sources(&self, file: &FileDeclaration) -> Vec<Address> {
-        let (sha1, now) = (file.sha1, self.0.clock.now());
+        self.ask_anew(file.sha1).await;
+        self.known_sources(file).await
+    }
+
+    /// Asks where a payload is, unless it was asked not long ago.
+    pub(super) async fn ask_anew(&self, sha1: Sha1Digest) {
+        let now = self.0.clock.now();
         let places = {
             let mut renewals = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner);
             renewals.may_ask(sha1, now).then(|| Arc::clone(&renewals.places))
@@ -104,7 +111,6 @@ impl Upstream {
                 Err(_late) => tracing::debug!(%sha1, "the upstream does not say in time where a payload is"),
             }
         }
-        self.sources(file).await
     }
 
     async fn ask_where(&self, sha1: Sha1Digest) -> Result<(), SyncError> {

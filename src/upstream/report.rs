@@ -47,6 +47,8 @@ pub enum Phase {
     Updates,
     /// Fetching what bundles and prerequisites name.
     Related,
+    /// Fetching languages that were added, for what is held.
+    Languages,
     /// Asking for the keys of encrypted payloads.
     Keys,
     /// On a replica: asking what was decided.

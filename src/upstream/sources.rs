@@ -119,11 +119,32 @@ fn is_web(url: &str) -> bool {
 impl Upstream {
     /// The addresses of a payload, the one to try first first: by what they cost, and at the same cost the upstream's
     /// before the others. Microsoft's addresses stand in the upstream's place when it hands out only its catalog, or
-    /// when the site prefers them.
+    /// when the site prefers them; where none is known then, because it carried a token that is not stored, the
+    /// upstream is asked for it first.
     pub async fn sources(&self, file: &FileDeclaration) -> Vec<Address> {
-        let (catalog, sha1) = (self.0.catalog.clone(), file.sha1);
+        let microsoft = self.0.manner().catalog_only || self.0.config.content_from == ContentFrom::Microsoft;
+        if microsoft && self.addresses_of(file.sha1).await.0.is_none() {
+            self.ask_anew(file.sha1).await;
+        }
+        self.known_sources(file).await
+    }
+
+    /// `MUUrl` and `UssUrl` of a payload: as stored, and before that what was told since.
+    async fn addresses_of(&self, sha1: Sha1Digest) -> (Option<String>, Option<String>) {
+        let catalog = self.0.catalog.clone();
         let known = tokio::task::spawn_blocking(move || catalog.file(&sha1)).await;
         let known = known.ok().and_then(Result::ok).flatten();
+        let (mut mu_url, mut uss_url) = known.map_or((None, None), |known| (known.mu_url, known.uss_url));
+        if let Some(fresh) = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner).of(&sha1) {
+            mu_url = fresh.mu_url.clone().or(mu_url);
+            uss_url = fresh.uss_url.clone().or(uss_url);
+        }
+        (mu_url, uss_url)
+    }
+
+    /// [`Upstream::sources`] without asking anybody.
+    pub(super) async fn known_sources(&self, file: &FileDeclaration) -> Vec<Address> {
+        let sha1 = file.sha1;
         let manner = self.0.manner();
         self.remind(manner.lazy && !manner.catalog_only, sha1);
         let config = &self.0.config;
@@ -134,12 +155,7 @@ impl Upstream {
             catalog_only: manner.catalog_only,
             others: &config.sources,
         };
-        let (mut mu_url, mut uss_url) = known.map_or((None, None), |known| (known.mu_url, known.uss_url));
-        // what was told since the last synchronisation
-        if let Some(fresh) = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner).of(&sha1) {
-            mu_url = fresh.mu_url.clone().or(mu_url);
-            uss_url = fresh.uss_url.clone().or(uss_url);
-        }
+        let (mu_url, uss_url) = self.addresses_of(sha1).await;
         let plain = addresses(&choice, file, mu_url.as_deref(), uss_url.as_deref());
         let own = format!("{}{}", config.url, file.content_path());
         let wants_own = plain.iter().any(|(url, _)| *url == own);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::peer::Mark;
 use super::{Missing, Outcome, SyncError, SyncReport};
 use crate::catalog::Catalog;
-use crate::domain::UpdateId;
+use crate::domain::{UpdateId, UpdateIdentity};
 use crate::wire::server_sync::ConfigData;
 
 /// The setting that holds the state.
@@ -59,6 +59,12 @@ pub(super) struct State {
     pub(super) configured_at: i64,
     /// Revisions to ask for again.
     pub(super) missing: Vec<Missing>,
+    /// What revisions were cut with that were stored before it was noted; see `languages`.
+    #[serde(default)]
+    pub(super) unsaid_languages: Option<Vec<String>>,
+    /// Revisions that the upstream did not hand out anew for these languages.
+    #[serde(default)]
+    pub(super) refused_languages: Option<(Option<Vec<String>>, Vec<UpdateIdentity>)>,
     /// Prerequisites that the upstream does not have at all.
     pub(super) absent_prerequisites: Vec<UpdateId>,
     /// When that was looked up, in seconds since 1970.

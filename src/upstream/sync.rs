@@ -4,7 +4,7 @@
 //! earlier attempt stored.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::fetch::Fetcher;
 use super::ingest::Related;
 use super::peer::{Line, Trouble};
+use super::renewal::Renewals;
 use super::select::{self, Category};
 use super::session::{Session, SessionError};
 use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
@@ -22,7 +23,7 @@ use crate::catalog::{Activated, Activation, Catalog, Staging};
 use crate::domain::UpdateIdentity;
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::{
-    ConfigData, Filter, RevisionIds, get_config_data, get_revision_id_list, read_config_data,
+    ConfigData, Filter, Language, RevisionIds, get_config_data, get_revision_id_list, read_config_data,
     read_revision_ids,
 };
 use crate::wire::update_metadata::Languages;
@@ -58,6 +59,7 @@ pub(super) struct Run {
     pub(super) keys_came: bool,
     pub(super) tally: Tally,
     pub(super) workers: TaskTracker,
+    pub(super) renewals: Arc<Mutex<Renewals>>,
 }
 
 /// What there is to report.
@@ -88,8 +90,13 @@ impl Run {
         if self.options.full {
             self.state.forget_anchors();
         }
+        self.note_languages();
         for _ in 0..MOST_ROUNDS {
-            match self.round().await {
+            let done = match self.round().await {
+                Ok(()) => self.fetch_languages().await,
+                failed => failed,
+            };
+            match done {
                 Ok(()) => return self.fetch_keys().await,
                 Err(SessionError::ServerChanged) => {
                     tracing::warn!("the upstream is another one than before; its lists are read again");
@@ -113,7 +120,7 @@ impl Run {
         let recent =
             now - self.state.configured_at < i64::try_from(CONFIG_AGAIN.as_secs()).unwrap_or(i64::MAX);
         let batch = match &self.state.config {
-            Some(config) if recent => batch(config),
+            Some(config) if recent && !self.misses_languages() => batch(config),
             _ => {
                 self.state.configured_at = now;
                 self.configuration().await?
@@ -144,6 +151,9 @@ impl Run {
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
             workers: self.workers.clone(),
+            renewals: Arc::clone(&self.renewals),
+            kept: Arc::new(self.kept_languages()),
+            again: false,
         }
     }
 
@@ -201,11 +211,11 @@ impl Run {
             Err(SessionError::Refused { .. }) if anchor.is_some() => ask(None).await?,
             other => other?,
         };
-        if config.languages.is_empty()
-            && let Some(before) = &self.state.config
-        {
-            config.languages.clone_from(&before.languages);
-        }
+        // only the languages whose setting changed are told again
+        let before = self.state.config.take().map(|before| before.languages).unwrap_or_default();
+        let is_told = |old: &Language| config.languages.iter().any(|new| new.id == old.id);
+        let mut rest: Vec<Language> = before.into_iter().filter(|old| !is_told(old)).collect();
+        config.languages.append(&mut rest);
         let batch = batch(&config);
         self.state.config = Some(config);
         Ok(batch)
@@ -317,12 +327,16 @@ impl Run {
             let settings = vec![(STATE_KEY.to_owned(), Some(state))];
             staging.activate(Activation { settings, withdraw, force }).map(Some)
         });
-        activated.await?.map_err(SyncError::Catalog)
+        let activated = activated.await?.map_err(SyncError::Catalog)?;
+        if !matches!(activated, Some(Activated::Held(_))) {
+            self.languages_are_complete().await?;
+        }
+        Ok(activated)
     }
 }
 
 /// How many documents the upstream hands out at once.
-fn batch(config: &ConfigData) -> usize {
+pub(super) fn batch(config: &ConfigData) -> usize {
     match usize::try_from(config.max_updates_per_request) {
         Ok(0) | Err(_) => USUAL_BATCH,
         Ok(most) => most.min(LARGEST_BATCH),

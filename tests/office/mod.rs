@@ -183,6 +183,9 @@ struct Shared {
     open: watch::Sender<bool>,
     /// Revisions for which the whole request is refused.
     refused: Mutex<BTreeSet<UpdateIdentity>>,
+    /// It hands out its catalog only; and `MUUrl`s by payload, both in Base64 and text.
+    catalog_only: Mutex<bool>,
+    mu_urls: Mutex<BTreeMap<String, String>>,
     /// Revisions for which a whole request for keys is refused.
     refused_keys: Mutex<BTreeSet<UpdateIdentity>>,
     /// Keys of encrypted payloads, by revision; none stands for `NULL`. With how many revisions one request may name.
@@ -236,6 +239,8 @@ impl Office {
             batch,
             open: watch::Sender::new(true),
             refused: Mutex::default(),
+            catalog_only: Mutex::default(),
+            mu_urls: Mutex::default(),
             refused_keys: Mutex::default(),
             keys: Mutex::new((HashMap::new(), 100)),
             faults: Mutex::default(),
@@ -290,6 +295,12 @@ impl Office {
     /// Refuses it no longer.
     pub(crate) fn admit(&self, identity: UpdateIdentity) {
         self.shared.refused.lock().unwrap().remove(&identity);
+    }
+
+    /// Hands out its catalog only, and says where Microsoft has a payload.
+    pub(crate) fn point_at(&self, digest: &str, url: &str) {
+        *self.shared.catalog_only.lock().unwrap() = true;
+        self.shared.mu_urls.lock().unwrap().insert(digest.to_owned(), url.to_owned());
     }
 
     /// Refuses every request that asks for keys of this.
@@ -421,10 +432,11 @@ async fn inside(shared: &Shared, operation: &str, asked: &Asked) -> Result<Strin
             *shared.generation.lock().unwrap()
         )),
         "GetConfigData" => Ok(format!(
-            "<CatalogOnlySync>false</CatalogOnlySync><LazySync>false</LazySync>\
+            "<CatalogOnlySync>{}</CatalogOnlySync><LazySync>false</LazySync>\
              <MaxNumberOfUpdatesPerRequest>{}</MaxNumberOfUpdatesPerRequest>\
              <NewConfigAnchor>1</NewConfigAnchor><LanguageUpdateList />\
              <MaxUpdatesPerRequestInGetUpdateDecryptionData>{}</MaxUpdatesPerRequestInGetUpdateDecryptionData>",
+            *shared.catalog_only.lock().unwrap(),
             shared.batch,
             shared.keys.lock().unwrap().1
         )),
@@ -511,7 +523,15 @@ async fn documents(shared: &Shared, asked: &Asked) -> Result<String, String> {
             given.push(shelf.entries[*place].document.identity);
         }
     }
-    text.push_str("</updates>");
+    text.push_str("</updates><fileUrls>");
+    for (digest, url) in shared.mu_urls.lock().unwrap().iter() {
+        let _ = write!(
+            text,
+            "<ServerSyncUrlData><FileDigest>{digest}</FileDigest><MUUrl>{}</MUUrl><UssUrl /></ServerSyncUrlData>",
+            escape(url)
+        );
+    }
+    text.push_str("</fileUrls>");
     let mut counters = shared.counters.lock().unwrap();
     counters.in_flight -= asked.revisions.len();
     counters.handed_out.extend(given);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::super::manifest::Manifest;
-use super::world::{Child, NONE, Part, Rev, Upd, World, flag, kind_number};
+use super::world::{Child, NONE, Part, Rev, UNSAID, Upd, World, flag, kind_number};
 use crate::domain::{Sha1Digest, UpdateId, UpdateType};
 
 /// The most revisions that can be numbered; the number is a positive `xs:int` on the wire.
@@ -44,6 +44,7 @@ const ABSENT: Rev = Rev {
     update_type: UpdateType::Detectoid,
     category: None,
     made_for: 0,
+    kept: UNSAID,
 };
 
 fn index(len: usize) -> u32 {
@@ -136,6 +137,21 @@ impl Builder {
         u16::try_from(number).ok().filter(|number| usize::from(*number) < MAX_LANGUAGE_SETS).unwrap_or(0)
     }
 
+    /// The number of the set of languages that a document was cut with. A site has a few in its life.
+    fn kept(&mut self, manifest: &Manifest) -> u16 {
+        let Some(cut) = &manifest.cut else { return UNSAID };
+        let sets = &mut self.world.kept;
+        let known = sets.iter().position(|set| *set == cut.kept);
+        let number = known.unwrap_or_else(|| {
+            let new = sets.len();
+            if new < MAX_LANGUAGE_SETS {
+                sets.push(cut.kept.clone());
+            }
+            new
+        });
+        u16::try_from(number).ok().filter(|number| usize::from(*number) < MAX_LANGUAGE_SETS).unwrap_or(UNSAID)
+    }
+
     fn files(&mut self, id: u32, files: &[Sha1Digest]) -> (u32, u16) {
         let start = index(self.world.rev_files.len());
         let world = &mut self.world;
@@ -182,6 +198,13 @@ impl Builder {
             Some(secured) => self.world.secured.insert(id, secured),
             None => self.world.secured.remove(&id),
         };
+        let before = self.world.revs[id as usize];
+        let again = manifest.cut.as_ref().is_some_and(|cut| cut.again)
+            && before.has(flag::PRESENT)
+            && (before.update, before.number) == (update, manifest.identity.revision);
+        // the same revision with more of its texts is no news to anybody who knows it
+        let appeared = if again { before.appeared } else { u32::try_from(appeared).unwrap_or(u32::MAX) };
+        let kept = self.kept(manifest);
         let set = |on: bool, flag: u8| if on { flag } else { 0 };
         self.world.revs[id as usize] = Rev {
             update,
@@ -194,7 +217,7 @@ impl Builder {
             parts,
             files,
             arrived: u32::try_from(manifest.arrived).unwrap_or(0),
-            appeared: u32::try_from(appeared).unwrap_or(u32::MAX),
+            appeared,
             position: NONE,
             file_count,
             part_count,
@@ -205,6 +228,7 @@ impl Builder {
             update_type: manifest.update_type,
             category: manifest.category,
             made_for,
+            kept,
         };
     }
 

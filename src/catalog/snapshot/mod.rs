@@ -34,7 +34,7 @@ pub use listing::{ListQuery, Listed};
 pub(super) use view::View;
 pub(super) use withheld::is_hidden;
 pub use withheld::{Reason, Withheld};
-pub(super) use world::{Rev, Upd, World, flag};
+pub(super) use world::{Rev, UNSAID, Upd, World, flag};
 
 use scan::{Needed, Question};
 use view::Reach;

@@ -13,6 +13,9 @@ use super::super::manifest::StoredKind;
 use super::bits::Bits;
 use crate::domain::{CategoryKind, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
+/// No set of languages.
+pub(in super::super) const UNSAID: u16 = u16::MAX;
+
 /// No index.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -51,6 +54,8 @@ pub(in super::super) struct Rev {
     pub category: Option<CategoryKind>,
     /// Which set of languages it is made for; 0 is for all.
     pub made_for: u16,
+    /// Which set of languages its document was cut with; [`UNSAID`] where that was not noted.
+    pub kept: u16,
 }
 
 impl Rev {
@@ -172,6 +177,8 @@ pub(in super::super) struct World {
     pub(super) languages: Vec<String>,
     /// Sets of languages that revisions are made for; the first, empty one means all.
     pub(super) made_for: Vec<Vec<String>>,
+    /// Sets of languages that documents were cut with; none means all.
+    pub kept: Vec<Option<Vec<String>>>,
     pub(super) rev_files: Vec<u32>,
     pub(super) digests: Vec<Sha1Digest>,
     /// Indexes of `digests`, by digest.

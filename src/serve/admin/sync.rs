@@ -154,6 +154,7 @@ fn in_words(progress: &SyncProgress) -> Value {
         Phase::Listing => "listing what is new",
         Phase::Updates => "updates",
         Phase::Related => "what updates need",
+        Phase::Languages => "languages that were added",
         Phase::Keys => "keys of encrypted payloads",
         Phase::Decisions => "asking what was decided",
         Phase::Activating => "making it visible",

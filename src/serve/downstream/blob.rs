@@ -21,6 +21,7 @@ use crate::domain::{RevisionId, Sha1Digest, UpdateIdentity};
 use crate::serve::fault::Refusal;
 use crate::wire::cabinet;
 use crate::wire::server_sync::served::{self, UpdateFrame};
+use crate::wire::update_metadata::Trim;
 use crate::wire::xml::escape_text_into;
 
 /// Bytes of UTF-16 up to which a document is sent as it is.
@@ -155,8 +156,12 @@ impl Inner {
     /// A document, without displacing what is remembered for agents.
     fn whole(&self, document: &PartRef) -> Result<Vec<u8>, CatalogError> {
         let mut text = Vec::with_capacity(usize::try_from(document.len()).unwrap_or_default());
+        let mut trim = Trim::default();
         for chunk in self.catalog.chunks(document) {
-            text.extend_from_slice(&chunk?);
+            let chunk = chunk?;
+            let (held, chunk) = trim.pass(&chunk);
+            text.extend_from_slice(&held);
+            text.extend_from_slice(chunk);
         }
         Ok(text)
     }
@@ -164,8 +169,11 @@ impl Inner {
     fn packed_in_file(&self, document: &PartRef, frame: UpdateFrame) -> Result<Text, Refusal> {
         let broken = unreadable(document);
         let mut writer = tempfile::tempfile().and_then(cabinet::Writer::new).map_err(&broken)?;
+        let mut trim = Trim::default();
         for chunk in self.catalog.chunks(document) {
-            writer.write(&chunk?).map_err(&broken)?;
+            let chunk = chunk?;
+            let (held, chunk) = trim.pass(&chunk);
+            writer.write(&held).and_then(|()| writer.write(chunk)).map_err(&broken)?;
         }
         let mut file = writer.finish().map_err(&broken)?;
         let length = file.stream_position().map_err(&broken)?;

@@ -1,7 +1,8 @@
 //! How this server presents itself to downstream servers, and the languages it says it keeps.
 //!
-//! **Invariant:** what is said of a language changes only when the configuration does, and the change is remembered
-//! over restarts, so that an anchor tells who knows of it. It never reads the configuration file.
+//! **Invariant:** what is said of a language changes only when the configuration does, or once everything held has a
+//! language that was added, and the change is remembered over restarts, so that an anchor tells who knows of it. It never
+//! reads the configuration file.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, CatalogError};
+use crate::upstream::LANGUAGES_KEY;
 use crate::wire::server_sync::served;
 
 /// Where it is remembered what was said of each language.
@@ -87,8 +89,13 @@ impl Languages {
     pub(super) fn open(wanted: &[String], catalog: &Catalog, now: Timestamp) -> Result<Self, CatalogError> {
         let before: BTreeMap<i32, Said> =
             catalog.kept(KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let keeps = |tag: &str| wanted.is_empty() || wanted.iter().any(|wanted| serves(tag, wanted));
-        let all = [(0, wanted.is_empty())];
+        // a language that was added is announced once what was held before has it
+        let complete: Option<Vec<String>> =
+            catalog.setting(LANGUAGES_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let complete = complete.unwrap_or_default();
+        let among = |tag: &str, list: &[String]| list.is_empty() || list.iter().any(|it| serves(tag, it));
+        let keeps = |tag: &str| among(tag, wanted) && among(tag, &complete);
+        let all = [(0, wanted.is_empty() && complete.is_empty())];
         let each = LANGUAGES.iter().map(|(id, tag, _)| (*id, keeps(tag)));
         let said: BTreeMap<i32, Said> = all
             .into_iter()

@@ -29,7 +29,6 @@ const FIXED_LEN: usize = 8 + 8 + PLACE_LEN + 2 + 2 + 16 + 1;
 /// What all handshakes share.
 pub(super) struct Session {
     pub(super) sealer: Sealer,
-    pub(super) languages: Languages,
     /// Since when `GetAuthConfig` is answered as it is.
     authorization_since: Timestamp,
 }
@@ -42,10 +41,11 @@ impl Session {
         clock: &Clock,
     ) -> Result<Self, CatalogError> {
         let key = lasting::<KEY_LEN>(catalog, "downstream.cookie_key")?;
-        let languages = Languages::open(&config.languages, catalog, clock.now())?;
+        // what the configuration says counts from now on
+        Languages::open(&config.languages, catalog, clock.now())?;
         let told = served::auth_config_answer(Timestamp::UNIX_EPOCH);
         let authorization_since = since(catalog, "downstream.auth_config", &told, clock.now())?;
-        Ok(Self { sealer: Sealer::new(&key, server.0), languages, authorization_since })
+        Ok(Self { sealer: Sealer::new(&key, server.0), authorization_since })
     }
 }
 
@@ -228,7 +228,8 @@ impl Service {
         let change = self.0.catalog.snapshot().change_number();
         // no row of the specification refuses an anchor here: who has none of ours is told everything
         let known = request.anchor.and_then(|anchor| self.read_anchor(&anchor, change, "configAnchor").ok());
-        let languages = self.0.session.languages.changed_since(known.map(|anchor| anchor.second));
+        let languages = Languages::open(&self.0.config.languages, &self.0.catalog, self.0.clock.now())?;
+        let languages = languages.changed_since(known.map(|anchor| anchor.second));
         Ok(served::config_answer(&served::ConfigAnswer {
             catalog_only: self.0.config.catalog_only,
             lazy: true,

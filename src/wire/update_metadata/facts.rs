@@ -199,6 +199,7 @@ impl Collector {
             uninstallable: self.uninstallable,
             languages: self.languages,
             encryption,
+            kept: keep.tags(),
         })
     }
 }

@@ -18,6 +18,14 @@ impl Languages {
         Self(Some(languages.into_iter().map(Into::into).collect()))
     }
 
+    /// The tags asked for, lower case and sorted; none for all.
+    pub fn tags(&self) -> Option<Vec<String>> {
+        let mut tags: Vec<String> = self.0.as_ref()?.iter().map(|tag| tag.to_lowercase()).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Some(tags)
+    }
+
     /// Whether what is written in `language` is kept for its own sake.
     pub fn keeps(&self, language: &str) -> bool {
         match &self.0 {

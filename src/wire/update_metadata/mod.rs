@@ -21,6 +21,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
+pub use around::Trim;
 pub use cut::{Cut, Localized, cut, drivers_of};
 pub use cutter::MAX_DEPTH;
 pub use error::MetadataError;

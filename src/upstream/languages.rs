@@ -1,0 +1,161 @@
+//! Languages that a site wants by now, for what it held before.
+//!
+//! **Invariant:** what has a language, or can have none of it upstream, is not asked for again; what was stored again
+//! stays so, whatever stopped the process. A language that the upstream does not keep is waited for, not given up. It
+//! never removes a language.
+
+use std::collections::BTreeSet;
+
+use super::fetch::Fetcher;
+use super::session::SessionError;
+use super::state::State;
+use super::sync::{Run, batch, blocking};
+use super::{Phase, SyncError};
+use crate::catalog::Catalog;
+use crate::domain::UpdateIdentity;
+use crate::wire::server_sync::Language;
+
+/// The setting that says which languages everything held has, as far as documents have them; empty for all.
+pub const LANGUAGES_KEY: &str = "upstream.languages";
+/// Stands for all languages where a list must say so.
+const ALL: &str = "*";
+/// Revisions remembered that the upstream no longer hands out.
+const MOST_REFUSED: usize = 10_000;
+
+/// Whether a language of the upstream is one that `tag` stands for: itself, or a region of it.
+fn is_named(language: &Language, tag: &str) -> bool {
+    let name = &language.short_name;
+    let regional = name.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag))
+        && name.as_bytes().get(tag.len()) == Some(&b'-');
+    name.eq_ignore_ascii_case(tag) || regional
+}
+
+/// Of the languages that are wanted those that the upstream keeps, as far as it says; none for all.
+pub(super) fn to_be_had(wanted: &[String], known: &[Language]) -> Option<Vec<String>> {
+    let every = known.is_empty() || known.iter().any(|language| language.id == 0 && language.enabled);
+    let mut tags: Vec<String> = if wanted.is_empty() {
+        let each: Vec<&Language> = known.iter().filter(|language| language.id != 0).collect();
+        if every || each.iter().all(|language| language.enabled) {
+            return None;
+        }
+        each.into_iter().filter(|it| it.enabled).map(|it| it.short_name.to_lowercase()).collect()
+    } else {
+        let had = |tag: &&String| {
+            let mut named = known.iter().filter(|language| is_named(language, tag)).peekable();
+            every || named.peek().is_none() || named.any(|language| language.enabled)
+        };
+        wanted.iter().filter(had).map(|tag| tag.to_lowercase()).collect()
+    };
+    tags.sort_unstable();
+    tags.dedup();
+    Some(tags)
+}
+
+/// What revisions were cut with that were stored before it was noted: what the last synchronisation selected.
+fn assumed(state: &State) -> Vec<String> {
+    let selection = state.peer.as_ref().map_or(&state.selection, |mark| &mark.selection);
+    let known = state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
+    let tag =
+        |id: &i32| known.iter().find(|language| language.id == *id).map(|it| it.short_name.to_lowercase());
+    let tags: Vec<String> = selection.languages.iter().filter_map(tag).collect();
+    if tags.is_empty() { vec![ALL.to_owned()] } else { tags }
+}
+
+fn some(tags: &[String]) -> Option<&[String]> {
+    (!tags.iter().any(|tag| tag == ALL)).then_some(tags)
+}
+
+impl Run {
+    /// The languages that can be had now.
+    pub(super) fn kept_languages(&self) -> Option<Vec<String>> {
+        let known = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
+        to_be_had(&self.config.languages, known)
+    }
+
+    /// Whether the upstream did not keep some wanted language when it was last asked.
+    pub(super) fn misses_languages(&self) -> bool {
+        let wanted: BTreeSet<String> = self.config.languages.iter().map(|tag| tag.to_lowercase()).collect();
+        match self.kept_languages() {
+            None => false,
+            Some(kept) => wanted.is_empty() || kept.len() < wanted.len(),
+        }
+    }
+
+    /// Notes, once, what was stored before it was noted of each revision. Before anything is selected.
+    pub(super) fn note_languages(&mut self) {
+        if self.state.unsaid_languages.is_none() {
+            self.state.unsaid_languages = Some(assumed(&self.state));
+        }
+    }
+
+    /// Fetches anew what was cut without a language that is wanted by now.
+    pub(super) async fn fetch_languages(&mut self) -> Result<(), SessionError> {
+        let kept = self.kept_languages();
+        if self.state.refused_languages.as_ref().is_some_and(|(of, _)| *of != kept) {
+            self.state.refused_languages = None;
+        }
+        let unsaid = self.state.unsaid_languages.clone().unwrap_or_default();
+        let (staging, wanted) = (self.staging.clone(), kept.clone());
+        let found = blocking(move || staging.lacking_languages(wanted.as_deref(), some(&unsaid)));
+        let mut lacking: Vec<UpdateIdentity> = found.await?;
+        let refused = self.state.refused_languages.take().map(|(_, refused)| refused).unwrap_or_default();
+        let mut refused: BTreeSet<UpdateIdentity> = refused.into_iter().collect();
+        lacking.retain(|identity| !refused.contains(identity));
+        if !lacking.is_empty() {
+            tracing::info!(count = lacking.len(), "fetching languages that were added for what is held");
+            self.phase(Phase::Languages);
+            let size = self.state.config.as_ref().map_or(1, batch);
+            let fetcher = Fetcher { again: true, ..self.fetcher(size, self.line.clone()) };
+            let result = fetcher.fetch(&lacking, false).await?;
+            self.tally.fetched += result.stored;
+            // it is held as it is; what the upstream does not hand out any more is not asked for each time
+            refused.extend(result.missing.iter().map(|missing| missing.identity));
+        }
+        if !refused.is_empty() {
+            self.state.refused_languages = Some((kept, refused.into_iter().take(MOST_REFUSED).collect()));
+        }
+        Ok(())
+    }
+
+    /// Notes that everything held has the languages that can be had: servers below are told so.
+    pub(super) async fn languages_are_complete(&self) -> Result<(), SyncError> {
+        let (catalog, kept) = (self.catalog.clone(), self.kept_languages().unwrap_or_default());
+        let note = move |catalog: &Catalog| {
+            let value = serde_json::to_vec(&kept).unwrap_or_default();
+            match catalog.setting(LANGUAGES_KEY)? {
+                Some(known) if known == value => Ok(()),
+                _ => catalog.set_setting(LANGUAGES_KEY, Some(&value)),
+            }
+        };
+        blocking(move || note(&catalog)).await?.map_err(SyncError::Catalog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_had_is_what_both_sides_keep() {
+        let known = |all: bool, enabled: &[&str]| -> Vec<Language> {
+            let row = |id, tag: &str, enabled| Language { id, short_name: tag.to_owned(), enabled };
+            let each = [(1033, "en"), (1031, "de"), (1046, "pt-br"), (2070, "pt")];
+            let rows = each.map(|(id, tag)| row(id, tag, all || enabled.contains(&tag)));
+            [row(0, "all", all)].into_iter().chain(rows).collect()
+        };
+        let some = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>();
+        for (wanted, known, expected) in [
+            (&["en", "DE"][..], known(true, &[]), Some(&["de", "en"][..])),
+            (&["en", "de"], known(false, &["en"]), Some(&["en"])),
+            (&["en", "pt"], known(false, &["en", "pt-br"]), Some(&["en", "pt"])),
+            (&["en", "xx"], known(false, &["en"]), Some(&["en", "xx"])),
+            (&["en", "de"], Vec::new(), Some(&["de", "en"])),
+            (&[], known(true, &[]), None),
+            (&[], Vec::new(), None),
+            (&[], known(false, &["en", "de"]), Some(&["de", "en"])),
+            (&[], known(false, &["en", "de", "pt", "pt-br"]), None),
+        ] {
+            assert_eq!(to_be_had(&some(wanted), &known), expected.map(some), "{wanted:?}");
+        }
+    }
+}
