@@ -38,6 +38,13 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// The next change after a snapshot, with nothing in it.
+    pub(super) fn after(snapshot: &Snapshot) -> Self {
+        let decisions = (*snapshot.view().decisions).clone();
+        let number = snapshot.change_number() + 1;
+        Self { decisions, ops: Vec::new(), also: Vec::new(), computers: Vec::new(), number }
+    }
+
     pub(super) fn group(&mut self, group: Group) -> Group {
         self.ops.push((key::group(&group.id), Some(record::encode(&group))));
         self.decisions.groups.insert(group.id, group.clone());
@@ -53,11 +60,9 @@ impl Store {
     ) -> Result<T, CatalogError> {
         let _one = lock(&self.changing);
         let snapshot = self.snapshot();
-        let number = snapshot.change_number() + 1;
         let before = Arc::clone(&snapshot.view().decisions);
-        let decisions = (*before).clone();
-        let mut change =
-            Change { decisions, ops: Vec::new(), also: Vec::new(), computers: Vec::new(), number };
+        let mut change = Change::after(&snapshot);
+        let number = change.number;
         let outcome = work(&snapshot, &mut change)?;
         let decided = !change.ops.is_empty();
         if decided {
@@ -122,15 +127,6 @@ impl Store {
         })
     }
 
-    pub(super) fn rename_group(&self, id: &GroupId, name: &str) -> Result<Group, CatalogError> {
-        self.may_decide()?;
-        self.change(|_, change| {
-            let mut group = own_group(&change.decisions, id)?;
-            group.name = free_name(&change.decisions, name, Some(id))?;
-            Ok(change.group(group))
-        })
-    }
-
     pub(super) fn remove_group(&self, id: &GroupId) -> Result<(), CatalogError> {
         self.may_decide()?;
         let _computers = lock(&self.computers.changing);
@@ -156,14 +152,18 @@ impl Store {
     }
 }
 
-fn own_group(decisions: &Decisions, id: &GroupId) -> Result<Group, CatalogError> {
+pub(super) fn own_group(decisions: &Decisions, id: &GroupId) -> Result<Group, CatalogError> {
     if [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(id) {
         return Err(CatalogError::FixedGroup(*id));
     }
     decisions.groups.get(id).cloned().ok_or(CatalogError::UnknownGroup(*id))
 }
 
-fn free_name(decisions: &Decisions, name: &str, own: Option<&GroupId>) -> Result<String, CatalogError> {
+pub(super) fn free_name(
+    decisions: &Decisions,
+    name: &str,
+    own: Option<&GroupId>,
+) -> Result<String, CatalogError> {
     let name = name.trim();
     let folded = name.to_lowercase();
     let taken = decisions.groups.values().any(|it| Some(&it.id) != own && it.name.to_lowercase() == folded);

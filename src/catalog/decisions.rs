@@ -3,7 +3,7 @@
 //! **Invariant:** the two well-known groups always exist; every other group lies below All Computers. It
 //! never changes in place: a decision makes a new value, and snapshots keep theirs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use super::decision::Decision;
 use super::keys::{self, Keys};
 use super::kv::Kv;
 use super::record::{self, key};
+use super::terms::{self, Acceptance};
 use super::{CatalogError, Group};
 use crate::domain::{GroupId, UpdateId, UpdateIdentity};
 
@@ -59,6 +60,8 @@ pub(super) struct Decisions {
     pub eulas: BTreeSet<Uuid>,
     /// The keys of encrypted payloads: no decision, but like one they change what is offered.
     pub keys: Arc<Keys>,
+    /// License terms that were accepted here.
+    pub accepted: BTreeMap<Uuid, Acceptance>,
 }
 
 /// The two groups that every store has.
@@ -106,13 +109,27 @@ impl Decisions {
         found
     }
 
-    /// All groups, parents before children, then by name.
+    /// All groups as the tree that they are: each one followed by what lies below it, by name.
     pub(super) fn sorted(&self) -> Vec<Group> {
-        let mut groups: Vec<Group> = self.groups.values().cloned().collect();
-        groups.sort_by(|a, b| {
-            (a.depth, a.name.to_lowercase(), a.id).cmp(&(b.depth, b.name.to_lowercase(), b.id))
-        });
-        groups
+        let mut below: HashMap<Option<GroupId>, Vec<&Group>> = HashMap::new();
+        for group in self.groups.values() {
+            below.entry(group.parent).or_default().push(group);
+        }
+        for groups in below.values_mut() {
+            // taken from the end
+            groups.sort_by_cached_key(|group| std::cmp::Reverse((group.name.to_lowercase(), group.id)));
+        }
+        let mut open = below.remove(&None).unwrap_or_default();
+        let mut sorted = Vec::with_capacity(self.groups.len());
+        while let Some(group) = open.pop() {
+            sorted.push(group.clone());
+            open.extend(below.remove(&Some(group.id)).unwrap_or_default());
+        }
+        // whatever a damaged store put below nothing
+        let mut lost: Vec<Group> = below.into_values().flatten().cloned().collect();
+        lost.sort_by_key(|group| group.id);
+        sorted.extend(lost);
+        sorted
     }
 }
 
@@ -150,6 +167,7 @@ impl Decisions {
         if let Some(value) = kv.get(key::EULAS)? {
             found.eulas = record::decode('E', &value)?;
         }
+        found.accepted = terms::load(kv)?;
         Ok(found)
     }
 }

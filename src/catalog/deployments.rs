@@ -6,14 +6,12 @@
 //! update that is held back here is forwarded as one to detect only, under the same names. It never changes
 //! anything.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::decision::Decision;
-use super::snapshot::{Snapshot, View, World};
+use super::snapshot::{View, World};
 use super::store::Store;
 use super::{Catalog, CatalogError, Group};
 use crate::domain::{Action, Approval, ApprovalId, GroupId, UpdateId};
@@ -139,18 +137,5 @@ impl Store {
         set.approvals.sort_by_key(|one| (one.update, one.group, one.approval.id));
         set.declined.sort_by_key(|one| one.update);
         Ok(Some(set))
-    }
-
-    /// What was accepted upstream, and the terms of what is approved here: approving accepts them.
-    fn accepted_eulas(&self, snapshot: &Snapshot) -> Result<Vec<Uuid>, CatalogError> {
-        let decisions = &snapshot.view().decisions;
-        let mut accepted: BTreeSet<Uuid> = decisions.eulas.iter().copied().collect();
-        for (update, _) in decisions.updates.iter().filter(|(_, decision)| decision.is_approved()) {
-            let newest = snapshot.latest(update).filter(|id| snapshot.has_terms(*id));
-            let part = newest.and_then(|id| snapshot.facts_part(id.0));
-            let Some(facts) = part.map(|part| self.read_facts(&part)).transpose()? else { continue };
-            accepted.extend(facts.facts.eula_id.as_deref().and_then(|id| Uuid::try_parse(id).ok()));
-        }
-        Ok(accepted.into_iter().collect())
     }
 }

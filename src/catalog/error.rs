@@ -111,6 +111,19 @@ pub enum CatalogError {
         /// The limit.
         limit: usize,
     },
+    /// Installing it means accepting license terms, and nobody did.
+    #[error(
+        "update {0} has license terms that were not accepted here; read them, and approve it with --accept-license"
+    )]
+    TermsNotAccepted(UpdateId),
+    /// A group cannot lie below itself.
+    #[error("group {group:?} cannot be moved below {parent:?}, which lies in it")]
+    GroupCycle {
+        /// What was to be moved.
+        group: String,
+        /// Where to.
+        parent: String,
+    },
     /// No such group.
     #[error("group {0} does not exist; see `tailwater groups list`")]
     UnknownGroup(GroupId),

@@ -63,8 +63,14 @@ mod servers;
 mod snapshot;
 mod staging;
 mod store;
+mod terms;
+#[cfg(test)]
+mod terms_tests;
 #[cfg(test)]
 mod tests;
+mod tree;
+#[cfg(test)]
+mod tree_tests;
 mod upward;
 mod verdict;
 #[cfg(test)]
@@ -102,6 +108,8 @@ pub use snapshot::{
     Belonging, DecisionKind, Former, ListQuery, Listed, Reason, Revision, Snapshot, Withheld,
 };
 pub use staging::{Activated, Activation, Held, Staging, Summary};
+pub use terms::{Acceptance, Terms};
+pub use tree::Removal;
 pub use verdict::{MAX_DECIDED, Verdict};
 
 use crate::domain::{
@@ -251,7 +259,7 @@ impl Catalog {
 
     // --- decisions ------------------------------------------------------------------------------------
 
-    /// All groups, parents before children.
+    /// All groups as the tree that they are: each one followed by those below it, by name.
     pub fn groups(&self) -> Vec<Group> {
         self.0.snapshot().view().decisions.sorted()
     }
@@ -269,7 +277,7 @@ impl Catalog {
 
     /// Renames a group.
     pub fn rename_group(&self, group: &GroupId, name: &str) -> Result<Group, CatalogError> {
-        self.0.rename_group(group, name)
+        self.change_group(group, Some(name), None)
     }
 
     /// Removes a group and those below it with their approvals; their computers become unassigned.

@@ -73,6 +73,10 @@ pub(super) mod key {
     pub(in super::super) fn group(group: &GroupId) -> Vec<u8> {
         with(b'G', group.0.as_bytes())
     }
+    /// License terms that were accepted here: [`super::super::Acceptance`].
+    pub(in super::super) fn terms(id: &Uuid) -> Vec<u8> {
+        with(b'y', id.as_bytes())
+    }
     /// A computer.
     pub(in super::super) fn computer(id: &ComputerId) -> Vec<u8> {
         with(b'c', id.0.as_bytes())

@@ -34,6 +34,7 @@ use super::segment::frame::Kind;
 use super::segment::{Segments, Writer};
 use super::servers::Servers;
 use super::snapshot::{Snapshot, View, World};
+use super::terms::Remembered;
 use super::{CatalogError, Config, PartRef, StoredFacts};
 use crate::domain::UpdateIdentity;
 use crate::runtime::Clock;
@@ -96,6 +97,7 @@ pub(super) struct Store {
     tell: watch::Sender<u64>,
     pub fragments: Cache<(u32, u32), Bytes, ByLength>,
     pub facts: Cache<(u32, u32), Arc<StoredFacts>>,
+    pub terms: Remembered,
     pub computers: Computers,
     pub servers: Servers,
     pub descendants: Descendants,
@@ -182,6 +184,7 @@ impl Store {
         let store = Self {
             fragments: Cache::with_weighter(20_000, config.fragment_cache.0, ByLength),
             facts: Cache::new(FACTS_CACHED),
+            terms: Remembered::default(),
             config,
             clock,
             kv,

@@ -27,6 +27,7 @@ const MAX_REASON: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Approved for a group, in the place of an earlier approval there. A declined update is taken back, as in WSUS.
+    /// With [`Action::Block`] it is not approved for the group, whatever is approved for groups above it.
     Approve {
         /// For whom.
         group: GroupId,
@@ -77,6 +78,18 @@ impl Catalog {
         by: &str,
     ) -> Result<Vec<bool>, CatalogError> {
         self.0.decide_all(updates, verdict, by)
+    }
+
+    /// What [`Catalog::decide`] would answer for each of these updates, in their order. Changes nothing.
+    ///
+    /// # Errors
+    /// When it could be decided of none of them: on a replica, for a group that is not there.
+    pub fn would_decide(
+        &self,
+        updates: &[UpdateId],
+        verdict: &Verdict,
+    ) -> Result<Vec<Result<bool, CatalogError>>, CatalogError> {
+        self.0.would_decide(updates, verdict)
     }
 
     /// Approves an update for a group, replacing an earlier approval there. A declined update is taken
@@ -136,22 +149,50 @@ impl Catalog {
 }
 
 impl Store {
-    fn decide_all(
+    /// Whether a verdict can be asked for, and those of the updates whose license terms stand in its way. Reads
+    /// documents, so it is not done while something is changed.
+    fn may_be_asked(
         &self,
         updates: &[UpdateId],
         verdict: &Verdict,
-        by: &str,
-    ) -> Result<Vec<bool>, CatalogError> {
+    ) -> Result<HashSet<UpdateId>, CatalogError> {
         if !verdict.is_local() {
             self.may_decide()?;
         }
         if updates.len() > MAX_DECIDED {
             return Err(CatalogError::TooManyAtOnce { limit: MAX_DECIDED });
         }
+        match verdict {
+            Verdict::Approve { action: Action::Install, .. } => self.unaccepted(updates),
+            _ => Ok(HashSet::new()),
+        }
+    }
+
+    fn would_decide(
+        &self,
+        updates: &[UpdateId],
+        verdict: &Verdict,
+    ) -> Result<Vec<Result<bool, CatalogError>>, CatalogError> {
+        let unaccepted = self.may_be_asked(updates, verdict)?;
+        let (snapshot, now) = (self.snapshot(), self.clock.now());
+        let mut change = Change::after(&snapshot);
+        may_be_said(&change, verdict, now)?;
+        let (change, by) = (&mut change, String::new());
+        let mut judge = Judge { snapshot: &snapshot, change, verdict, unaccepted, by, now };
+        Ok(updates.iter().map(|update| judge.decide(update)).collect())
+    }
+
+    fn decide_all(
+        &self,
+        updates: &[UpdateId],
+        verdict: &Verdict,
+        by: &str,
+    ) -> Result<Vec<bool>, CatalogError> {
+        let unaccepted = self.may_be_asked(updates, verdict)?;
         let (by, now) = (cut(by), self.clock.now());
         self.change(|snapshot, change| {
             may_be_said(change, verdict, now)?;
-            let mut judge = Judge { snapshot, change, verdict, by, now };
+            let mut judge = Judge { snapshot, change, verdict, unaccepted, by, now };
             let (mut changed, mut refused, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
             for update in updates {
                 match if seen.insert(*update) { judge.decide(update) } else { Ok(false) } {
@@ -187,6 +228,8 @@ struct Judge<'a> {
     snapshot: &'a Snapshot,
     change: &'a mut Change,
     verdict: &'a Verdict,
+    /// Updates with license terms that nobody accepted.
+    unaccepted: HashSet<UpdateId>,
     by: String,
     now: Timestamp,
 }
@@ -209,7 +252,13 @@ impl Judge<'_> {
 
     fn is_possible(&self, update: &UpdateId) -> Result<(), CatalogError> {
         match self.verdict {
-            Verdict::Approve { action, .. } => may_approve(self.snapshot, update, *action),
+            Verdict::Approve { action, .. } => {
+                may_approve(self.snapshot, update, *action)?;
+                if self.unaccepted.contains(update) {
+                    return Err(CatalogError::TermsNotAccepted(*update));
+                }
+                Ok(())
+            }
             Verdict::Decline => deployable(self.snapshot, update, DecisionKind::Decline).map(|_| ()),
             Verdict::Hold { .. } => deployable(self.snapshot, update, DecisionKind::Hold).map(|_| ()),
             Verdict::Unapprove { .. } | Verdict::Undecline | Verdict::Release => {
@@ -224,7 +273,8 @@ impl Judge<'_> {
         match self.verdict {
             Verdict::Approve { group, action, deadline } => {
                 let approval = self.approval(*action, *deadline);
-                if decision.declined.take().is_some() {
+                // not to approve takes no decline back
+                if action.acts() && decision.declined.take().is_some() {
                     decision.decline_change = number;
                 }
                 decision.retire_those(number, |other, _| other == group);

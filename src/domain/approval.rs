@@ -18,11 +18,22 @@ pub enum Action {
     Uninstall,
     /// Only report whether it is needed; overrides an approval of a group above.
     Detect,
-    /// Do not offer it; overrides an approval of a group above.
+    /// Do not offer it (*not approved*); overrides an approval of a group above.
+    #[serde(alias = "not_approved", alias = "not-approved", alias = "notapproved")]
     Block,
 }
 
 impl Action {
+    /// As administrators write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Uninstall => "uninstall",
+            Self::Detect => "detect",
+            Self::Block => "not_approved",
+        }
+    }
+
     /// Whether computers are to do something.
     pub fn acts(self) -> bool {
         matches!(self, Self::Install | Self::Uninstall)

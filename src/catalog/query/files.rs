@@ -14,7 +14,7 @@ use super::{CategoryRow, KnownFile, Totals};
 use crate::domain::{Action, CategoryKind, FileDeclaration, Sha1Digest, UpdateId, UpdateType};
 
 /// Updates reached from these through bundles, these included, as numbers of the snapshot.
-fn bundled(snapshot: &Snapshot, updates: &[u32]) -> BTreeSet<u32> {
+pub(in super::super) fn bundled(snapshot: &Snapshot, updates: &[u32]) -> BTreeSet<u32> {
     let world = snapshot.world();
     let mut found: BTreeSet<u32> = updates.iter().copied().collect();
     let mut open = updates.to_vec();

@@ -12,6 +12,7 @@ mod select_tests;
 mod summary;
 mod updates;
 
+pub(super) use files::bundled;
 pub use releases::{ApprovedInstall, Release, ReleaseFile};
 
 use jiff::Timestamp;

@@ -135,7 +135,7 @@ impl<'a> Filter<'a> {
 /// Whether every word occurs in title, KB number or identity.
 impl Store {
     /// The facts of a revision of this snapshot; none when it is damaged.
-    pub(super) fn facts_in(
+    pub(in super::super) fn facts_in(
         &self,
         snapshot: &Snapshot,
         id: u32,
