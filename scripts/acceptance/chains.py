@@ -67,7 +67,7 @@ def refusals(tw, url, check):
         except urllib.error.HTTPError as error:
             status, text = error.code, json.loads(error.read())["error"]["message"]
         check(f"replica: {method} {path.replace(pilot, '…')} is refused", status == 409 and url in text and "updates hold" in text, f"{status} {text[:120]}")
-    code, out, err = tw.run("updates", "approve", some, "--group", "All Computers")
+    code, out, err = tw.run("updates", "approve", "--accept-license", some, "--group", "All Computers")
     check("replica: the command says the same, exit 1", code == 1 and url in err and "updates hold" in err, f"exit {code} {err.strip()[-160:]}")
     check("replica: nothing changed", (decisions(tw), groups(tw)) == before)
 
@@ -127,7 +127,7 @@ def modes(tw, up, check):
     up.reset()
     tw.change('mode = "replica"', 'mode = "autonomous"')
     tw.restart()
-    check("autonomous: decides itself", tw.run("updates", "approve", some, "--group", "All Computers")[0] == 0 and tw.run("groups", "create", "Mine")[0] == 0)
+    check("autonomous: decides itself", tw.run("updates", "approve", "--accept-license", some, "--group", "All Computers")[0] == 0 and tw.run("groups", "create", "Mine")[0] == 0)
     code = tw.run("sync")[0]
     operations = up.counters()["operations"]
     check("autonomous: synchronises without documents or deployments", code == 0 and not {"GetUpdateData", "GetDeployments"} & set(operations), operations)
@@ -199,8 +199,8 @@ def decided(head, region, branch, check):
     head.run("groups", "create", "Pilot & <Büro>")
     pilot = next(i for i, (name, _) in groups(head).items() if name.startswith("Pilot"))
     some = [u["update_id"] for u in updates(head) if u["approvable"] and not u["superseded"]][:6]
-    head.run("updates", "approve", *some[:2], "--group", "All Computers")
-    head.run("updates", "approve", *some[2:4], "--group", pilot, "--deadline", "2031-01-01T00:00:00Z")
+    head.run("updates", "approve", "--accept-license", *some[:2], "--group", "All Computers")
+    head.run("updates", "approve", "--accept-license", *some[2:4], "--group", pilot, "--deadline", "2031-01-01T00:00:00Z")
     head.run("updates", "decline", some[4])
     began = time.monotonic()
     codes = [tw.run("sync")[0] for tw in (region, branch)]
@@ -228,7 +228,7 @@ def followed(head, region, branch, check):
         tw.restart()
     some = [u["update_id"] for u in updates(head) if u["approvable"] and u["state"] == "unapproved" and not u["superseded"]][-1]
     began = time.monotonic()
-    head.run("updates", "approve", some, "--group", "All Computers")
+    head.run("updates", "approve", "--accept-license", some, "--group", "All Computers")
     wait_for("the approval at the last level", lambda: offers(branch, 1).get(some, ("", ""))[0] == "Install", 120)
     took = time.monotonic() - began
     check("an approval at the second level is offered at the fourth within a minute, by itself", took < 60, f"{took:.1f} s")

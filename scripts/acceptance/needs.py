@@ -65,7 +65,7 @@ def bundle_of_155(check, size):
         first = newest(tw, "Defender")[0]
         whole = size_of(tw, first)
         check("the release has 155 files", len(tw.api(f"/updates/{first}")["files"]) == 155, f"{whole / 1e6:.1f} MB")
-        check("approve it", tw.run("updates", "approve", first, "--group", "All Computers")[0] == 0)
+        check("approve it", tw.run("updates", "approve", "--accept-license", first, "--group", "All Computers")[0] == 0)
         time.sleep(1)
         check("nothing was learned: nothing crosses ahead of demand", up.sent() == 0, f"{up.sent()} bytes")
         run_clients(tw, 4, 1)
@@ -82,7 +82,7 @@ def bundle_of_155(check, size):
             check(f"sync of release {release}", tw.run("sync")[0] == 0)
             update = newest(tw, "Defender")[0]
             before = up.sent()
-            tw.run("updates", "approve", update, "--group", "All Computers")
+            tw.run("updates", "approve", "--accept-license", update, "--group", "All Computers")
             wait_for("what is fetched ahead begins", lambda: up.sent() > before, 30)
             settled(tw)
             ahead = up.sent() - before
@@ -147,7 +147,7 @@ def written_down(check, folder):
             needed = {address: release["classes"][name] for address, name in classes.items()}
             wanted = {one for list_ in needed.values() for one in list_}
             held_before = {sha1 for sha1, row in entries.items() if row["state"] == "verified"}
-            tw.run("updates", "approve", release["update"], "--group", "All Computers")
+            tw.run("updates", "approve", "--accept-license", release["update"], "--group", "All Computers")
             if number:
                 wait_for("files fetched ahead", lambda: any(row["state"] == "verified" for row in tw.api(f"/updates/{release['update']}")["files"]), 30)
                 settled(tw)
@@ -182,7 +182,7 @@ def predictions(check, count, size):
         old = [row["update_id"] for row in rows_of(tw) if row["bundle"] and row["state"] != "expired" and "Defender" not in row["title"]][:8]
         titles = {update: tw.api(f"/updates/{update}") for update in old}
         for update in [first, *old]:
-            tw.run("updates", "approve", update, "--group", "All Computers")
+            tw.run("updates", "approve", "--accept-license", update, "--group", "All Computers")
         run_clients(tw, 3, 3)
         time.sleep(3)
         # the next of each
@@ -218,7 +218,7 @@ def size_class(row):
 def one(tw, up, update):
     cost = dry_run(tw, update)
     before = up.sent()
-    assert tw.run("updates", "approve", update, "--group", "All Computers")[0] == 0
+    assert tw.run("updates", "approve", "--accept-license", update, "--group", "All Computers")[0] == 0
     run_clients(tw, 3, 3)
     wait_for("transfers end", lambda: not tw.api("/transfers")["transfers"], 60)
     crossed = up.sent() - before
@@ -236,7 +236,7 @@ def express(check):
             rows = [tw.api(f"/updates/{row['update_id']}") for row in rows_of(tw)]
             chosen = [row for row in rows if any(file["patching"] == "Express" for file in row["files"])][:2]
             for row in chosen:
-                tw.run("updates", "approve", row["update_id"], "--group", "All Computers")
+                tw.run("updates", "approve", "--accept-license", row["update_id"], "--group", "All Computers")
             time.sleep(1)
             wait_for("transfers end", lambda: not tw.api("/transfers")["transfers"], 120)
             files = [file for row in chosen for file in tw.api(f"/updates/{row['update_id']}")["files"]]
@@ -265,7 +265,7 @@ def deadlines(check):
         rest, urgent = [r for r in plain if kind(r) == "rest"], [r for r in plain if kind(r) == "urgent"]
         late, soon = rest[1], rest[2]
         for row, more in ((rest[0], []), (urgent[0], []), (late, ["--deadline", "2030-02-01T00:00:00Z"]), (soon, ["--deadline", "2030-01-01T00:00:00Z"])):
-            tw.run("updates", "approve", row["update_id"], "--group", "All Computers", *more)
+            tw.run("updates", "approve", "--accept-license", row["update_id"], "--group", "All Computers", *more)
         expected = [soon["files"][0]["sha1"], late["files"][0]["sha1"], urgent[0]["files"][0]["sha1"], rest[0]["files"][0]["sha1"]]
         def classes():
             rows = tw.api("/transfers")["transfers"]
@@ -284,7 +284,7 @@ def quiet(check):
         tw.change('rate = "unlimited"', 'rate = "unlimited"\ntime_zone = "UTC"')
         tw.start()
         tw.run("sync")
-        tw.run("updates", "approve", newest(tw, "Defender")[0], "--group", "All Computers")
+        tw.run("updates", "approve", "--accept-license", newest(tw, "Defender")[0], "--group", "All Computers")
         run_clients(tw, 2, 1)
         wait_for("what was learned", lambda: tw.api("/content/learned")["learned"], 20)
         up.publish(definitions=1)
@@ -294,11 +294,11 @@ def quiet(check):
         left = answer["budget"]["left"]
         check("the budget is told beside the cost", 0 < left <= 40_000_000 and answer["budget"]["is_enough"], f"{left} left, {answer['cost']['left']} to come")
         before = up.sent()
-        tw.run("updates", "approve", second, "--group", "All Computers")
+        tw.run("updates", "approve", "--accept-license", second, "--group", "All Computers")
         time.sleep(3)
         plan = tw.api("/content/learned")["ahead"]
         check("outside of the quiet window nothing comes ahead", up.sent() == before and not plan["now"] and plan["waiting"], f"{len(plan['waiting'])} files wait until {plan['quiet_at']}")
         soon = (now + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        tw.run("updates", "approve", second, "--group", "All Computers", "--deadline", soon)
+        tw.run("updates", "approve", "--accept-license", second, "--group", "All Computers", "--deadline", soon)
         wait_for("what has a deadline comes", lambda: up.sent() - before >= answer["cost"]["left"], 30)
         check("what would miss its deadline does not wait", up.sent() - before == answer["cost"]["left"], f"{up.sent() - before} bytes")

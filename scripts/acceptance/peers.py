@@ -79,7 +79,7 @@ def news_travel(folder, check):
         candidates = [u["update_id"] for u in chains.updates(one) if u["approvable"] and told.get(u["update_id"], ("",))[0] == "PreDeploymentCheck"]
         some, other = candidates[:2]
         before = told[some][0]
-        one.run("updates", "approve", some, "--group", "All Computers")
+        one.run("updates", "approve", "--accept-license", some, "--group", "All Computers")
         began = time.monotonic()
         wait_for("the approval at depth 4", lambda: chains.offers(four, 1).get(some, ("", ""))[0] == "Install", 60)
         check("an approval at the root is offered at depth 4 in under 60 s", before != "Install" and time.monotonic() - began < 60, f"{time.monotonic() - began:.1f} s, before: {before}")
@@ -90,7 +90,7 @@ def outage(one, two, three, four, some, other, first, check):
     """3: the middle is killed, things change meanwhile, it comes back: the leaf serves throughout and catches up by itself."""
     two.kill()
     one.run("updates", "unapprove", some)
-    one.run("updates", "approve", other, "--group", "All Computers")
+    one.run("updates", "approve", "--accept-license", other, "--group", "All Computers")
     served = 0
     for n in range(20):
         served += chains.offers(four, 1).get(some, ("", ""))[0] == "Install"

@@ -181,7 +181,7 @@ def approve_all(tw, count=200, files_only=True):
     rows = rows["updates"] if isinstance(rows, dict) else rows
     picked = [r["update_id"] for r in rows if r.get("approvable", True)][:count]
     for at in range(0, len(picked), 100):
-        code, out, err = tw.run("updates", "approve", *picked[at:at + 100], "--group", "All Computers")
+        code, out, err = tw.run("updates", "approve", "--accept-license", *picked[at:at + 100], "--group", "All Computers")
         # 3: some cannot be approved by themselves, and it says so of each
         if code not in (0, 3):
             raise RuntimeError(err)
@@ -224,7 +224,7 @@ def approve():
         rows = tw.json("updates", "list", "--limit", "1000")["updates"]
         bundle = next(r["update_id"].lower() for r in rows if r.get("bundle") and inside.offers.get(r["update_id"].lower(), ("",))[0] == "PreDeploymentCheck")
         check("a group is made and a computer moved", tw.run("groups", "create", "Pilot")[0] == 0 and tw.run("computers", "move", inside.name, "Pilot")[0] == 0)
-        code, out, err = tw.run("updates", "approve", bundle, "--group", "Pilot", "--deadline", "2027-01-31T18:00:00Z")
+        code, out, err = tw.run("updates", "approve", "--accept-license", bundle, "--group", "Pilot", "--deadline", "2027-01-31T18:00:00Z")
         check("the bundle is approved", code == 0, err.strip()[-200:])
         for agent in (inside, outside):
             agent.offers.clear()

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::arguments::ComputersCommand;
+use crate::cli::confirm;
 use crate::cli::connection::{Connection, encoded};
 use crate::cli::downstreams::via;
 use crate::cli::output::{self, Outcome, field, list, time};
@@ -31,6 +32,7 @@ pub(super) async fn run(
         ComputersCommand::Move { computers, group } => {
             let body = json!({ "computers": computers, "group": group });
             let answer = connection.send("POST", "/computers/move", Some(body)).await?;
+            confirm::warn(list(&answer, "warnings"));
             (answer, |answer| {
                 for computer in list(answer, "moved") {
                     output::text(&format!(

@@ -33,13 +33,15 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[error("{message}")]
 pub(super) struct Refused {
     /// As the server says it.
-    message: String,
+    pub(super) message: String,
     /// The HTTP status.
     pub(super) status: u16,
     /// What fits an ambiguous name.
     pub(super) candidates: Vec<Value>,
     /// Of several that were named, each that stood in the way, with its reason.
     pub(super) failed: Vec<Value>,
+    /// How many updates it was about, where that is known.
+    pub(super) count: Option<u64>,
 }
 
 /// A way to the store.
@@ -134,7 +136,7 @@ impl Connection {
         };
         let candidates = super::output::list(&value, "error/candidates").to_vec();
         let failed = super::output::list(&value, "error/failed").to_vec();
-        Err(Refused { message, status: status.as_u16(), candidates, failed }.into())
+        Err(Refused { message, status: status.as_u16(), candidates, failed, count: None }.into())
     }
 
     async fn over_http(

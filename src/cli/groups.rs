@@ -1,10 +1,11 @@
-//! `groups`: list, create, rename, remove.
+//! `groups`: list, create, rename, move, remove.
 //!
-//! **Invariant:** the two well-known groups stay as they are. Names are passed on as typed.
+//! **Invariant:** whatever goes with a group is shown and confirmed before. Names are passed on as typed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::arguments::GroupsCommand;
+use crate::cli::confirm;
 use crate::cli::connection::{Connection, encoded};
 use crate::cli::output::{self, Outcome, field, list, number};
 
@@ -42,16 +43,58 @@ pub(super) async fn run(
             let told = format!("{group:?} is now {:?}.", field(&answer, "name"));
             (answer, Some(told))
         }
-        GroupsCommand::Remove { group } => {
-            let answer = connection.send("DELETE", &format!("/groups/{}", encoded(&group)), None).await?;
-            let told = format!("Removed {:?}; its computers are unassigned.", field(&answer, "removed"));
+        GroupsCommand::Move { group, parent } => {
+            let path = format!("/groups/{}", encoded(&group));
+            let answer = connection.send("PATCH", &path, Some(json!({ "parent": parent }))).await?;
+            let told = format!("{:?} lies in {:?} now.", field(&answer, "name"), field(&answer, "parent"));
+            (answer, Some(told))
+        }
+        GroupsCommand::Remove { group, yes } => {
+            let path = format!("/groups/{}", encoded(&group));
+            if !yes {
+                confirm_removal(&connection.send("DELETE", &format!("{path}?dry_run=true"), None).await?)?;
+            }
+            let answer = connection.send("DELETE", &path, None).await?;
+            let told = format!("Removed {}.", removal(&answer));
             (answer, Some(told))
         }
     };
+    confirm::warn(list(&answer, "warnings"));
     if json {
         output::json(&answer)?;
     } else if let Some(told) = told {
         output::text(&told);
     }
     Ok(Outcome::Done)
+}
+
+/// What goes, in words.
+fn removal(answer: &Value) -> String {
+    let below: Vec<String> =
+        list(answer, "groups").iter().skip(1).map(|group| format!("{:?}", field(group, "name"))).collect();
+    let below =
+        if below.is_empty() { String::new() } else { format!(", those below it ({})", below.join(", ")) };
+    format!(
+        "{:?}{below}, {} approvals; {} of its {} computers become unassigned",
+        field(answer, "removed"),
+        number(answer, "approvals"),
+        number(answer, "computers/unassigned"),
+        number(answer, "computers/total"),
+    )
+}
+
+/// Asks when more goes than an empty group.
+fn confirm_removal(answer: &Value) -> anyhow::Result<()> {
+    if answer["takes_more"] != true {
+        return Ok(());
+    }
+    let what = format!("this removes {}", removal(answer));
+    if !confirm::can_ask() {
+        return Err(confirm::unconfirmed(&what, None, Vec::new()));
+    }
+    output::note(&format!("{what}."));
+    if !confirm::ask("Go on?") {
+        anyhow::bail!("nothing was changed");
+    }
+    Ok(())
 }

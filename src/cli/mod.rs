@@ -9,8 +9,10 @@ mod categories;
 mod check_config;
 mod client_policy;
 mod computers;
+mod confirm;
 mod connection;
 mod content;
+mod decide;
 mod demo;
 mod downstreams;
 mod groups;
@@ -59,14 +61,12 @@ pub fn run() -> ExitCode {
                 let candidates = refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default();
                 let failed = refused.map(|refused| refused.failed.as_slice()).unwrap_or_default();
                 let value = serde_json::json!({ "error": {
-                    "message": format!("{error:#}"), "candidates": candidates, "failed": failed } });
+                    "message": format!("{error:#}"), "candidates": candidates, "failed": failed,
+                    "count": refused.and_then(|refused| refused.count) } });
                 let _ = output::json(&value);
             }
             output::note(&format!("error: {error:#}"));
-            for candidate in refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default() {
-                let (id, title) = (output::field(candidate, "update_id"), output::field(candidate, "title"));
-                output::note(&format!("  {id}  {title}"));
-            }
+            confirm::show(refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default());
             for failed in refused.map(|refused| refused.failed.as_slice()).unwrap_or_default() {
                 let (update, reason) = (output::field(failed, "update"), output::field(failed, "error"));
                 output::note(&format!("  {update}: {reason}"));

@@ -19,10 +19,14 @@ pub(super) enum Outcome {
     Unusable,
 }
 
+/// A text as a terminal may have it.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\r' { ' ' } else { c }).collect()
+}
+
 /// A reader that went away (`| head`) is no failure.
 pub(super) fn text(text: &str) {
-    let clean: String =
-        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\r' { ' ' } else { c }).collect();
+    let clean = clean(text);
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(clean.as_bytes());
     if !clean.ends_with('\n') {
@@ -43,7 +47,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// To people, while a command runs.
 pub(super) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
 }
 
 /// Columns as wide as their widest cell, at most 60; the last one as it is. Times are shown as local ones.

@@ -1,13 +1,14 @@
 //! `updates`: list, show, approve, decline, hold and back.
 //!
-//! **Invariant:** of several updates all are decided on or none, and each that stood in the way is printed. It never
-//! guesses between updates that fit equally well.
+//! **Invariant:** what is decided goes through [`Decision`], whichever way. It never guesses between updates that fit
+//! equally well.
 
 use serde_json::{Value, json};
 
-use crate::catalog::MAX_DECIDED;
-use crate::cli::arguments::{ListArguments, UpdatesCommand};
+use crate::cli::arguments::{ActionArgument, ApproveArguments, ListArguments, UpdatesCommand, Which};
+use crate::cli::confirm;
 use crate::cli::connection::{Connection, encoded};
+use crate::cli::decide::Decision;
 use crate::cli::output::{self, Outcome, bytes, field, list, number};
 
 /// Lists, shows or decides.
@@ -27,40 +28,55 @@ pub(super) async fn run(
             }
             Ok(Outcome::Done)
         }
-        UpdatesCommand::Approve(arguments) => {
-            let body = json!({
-                "updates": arguments.updates, "group": arguments.group, "action": arguments.action.as_str(),
-                "deadline": arguments.deadline, "dry_run": arguments.dry_run, "all_matches": arguments.all_matches,
-                "by": super::user(),
-            });
-            if arguments.dry_run {
-                return cost(connection, body, json).await;
-            }
-            decide(connection, "approve", "Approved", body, json).await
+        UpdatesCommand::Approve(arguments) => approve(connection, &arguments, json).await,
+        UpdatesCommand::Decline(which) => {
+            decision("decline", "Declined", &which).make(connection, json).await
         }
-        UpdatesCommand::Decline { updates, all_matches } => {
-            let body = json!({ "updates": updates, "all_matches": all_matches, "by": super::user() });
-            decide(connection, "decline", "Declined", body, json).await
+        UpdatesCommand::Undecline(which) => {
+            decision("undecline", "No longer declined:", &which).make(connection, json).await
         }
-        UpdatesCommand::Undecline { updates, all_matches } => {
-            let body = json!({ "updates": updates, "all_matches": all_matches });
-            decide(connection, "undecline", "No longer declined:", body, json).await
+        UpdatesCommand::Hold { which, until, reason } => {
+            let mut hold = decision("hold", "Held", &which);
+            hold.body["until"] = json!(until);
+            hold.body["reason"] = json!(reason);
+            hold.make(connection, json).await
         }
-        UpdatesCommand::Hold { updates, until, reason, all_matches } => {
-            let body = json!({
-                "updates": updates, "until": until, "reason": reason, "all_matches": all_matches, "by": super::user(),
-            });
-            decide(connection, "hold", "Held", body, json).await
+        UpdatesCommand::Release(which) => {
+            decision("release", "No longer held:", &which).make(connection, json).await
         }
-        UpdatesCommand::Release { updates, all_matches } => {
-            let body = json!({ "updates": updates, "all_matches": all_matches });
-            decide(connection, "release", "No longer held:", body, json).await
-        }
-        UpdatesCommand::Unapprove { updates, group, all_matches } => {
-            let body = json!({ "updates": updates, "group": group, "all_matches": all_matches });
-            decide(connection, "unapprove", "No longer approved:", body, json).await
+        UpdatesCommand::Unapprove { which, group } => {
+            let mut unapprove = decision("unapprove", "No longer approved:", &which);
+            unapprove.how = group.as_ref().map(|group| format!(" for {group:?}")).unwrap_or_default();
+            unapprove.body["group"] = json!(group);
+            unapprove.make(connection, json).await
         }
     }
+}
+
+/// What all decisions have in common.
+fn decision(verb: &'static str, done: &'static str, which: &Which) -> Decision {
+    let body = json!({ "updates": which.updates, "all_matches": which.all_matches, "by": super::user() });
+    Decision { verb, done, how: String::new(), body, yes: which.yes }
+}
+
+async fn approve(
+    connection: &Connection,
+    arguments: &ApproveArguments,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    let not_approved = arguments.action == ActionArgument::NotApproved;
+    let mut approve =
+        decision("approve", if not_approved { "Not approved:" } else { "Approved" }, &arguments.which);
+    approve.how = format!(" for {:?}, action {}", arguments.group, arguments.action.as_str());
+    approve.body["group"] = json!(arguments.group);
+    approve.body["action"] = json!(arguments.action.as_str());
+    approve.body["deadline"] = json!(arguments.deadline);
+    approve.body["accept_license"] = json!(arguments.accept_license);
+    if arguments.dry_run {
+        approve.body["dry_run"] = json!(true);
+        return cost(connection, approve.body, json).await;
+    }
+    approve.make(connection, json).await
 }
 
 async fn listing(connection: &Connection, arguments: &ListArguments, json: bool) -> anyhow::Result<Outcome> {
@@ -129,6 +145,9 @@ fn print_one(update: &Value) {
         ));
     }
     print_withheld(update);
+    if update["license"]["required"] == true {
+        output::text(&license(&update["license"]));
+    }
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
     let approvals: Vec<_> = list(update, "approvals")
@@ -181,10 +200,28 @@ fn print_withheld(update: &Value) {
     }
 }
 
+/// What there is to know of license terms.
+fn license(license: &Value) -> String {
+    let accepted = list(license, "terms").iter().find(|terms| !field(terms, "accepted_by").is_empty());
+    match (license["accepted"] == true, accepted) {
+        (false, _) => {
+            "  license         has terms; `updates approve --accept-license` accepts them for all computers\n"
+                .to_owned()
+        }
+        (true, Some(terms)) => format!(
+            "  license         accepted by {} at {}\n",
+            field(terms, "accepted_by"),
+            output::time(terms, "accepted_at")
+        ),
+        (true, None) => "  license         accepted\n".to_owned(),
+    }
+}
+
 /// Prints what an approval would move.
 async fn cost(connection: &Connection, body: Value, json: bool) -> anyhow::Result<Outcome> {
     let answer = connection.send("POST", "/updates/approve", Some(body)).await?;
     let failed = list(&answer, "failed");
+    confirm::warn(list(&answer, "warnings"));
     if json {
         output::json(&answer)?;
     } else {
@@ -220,7 +257,7 @@ async fn cost(connection: &Connection, body: Value, json: bool) -> anyhow::Resul
                 bytes(&answer, "budget/left")
             ));
         }
-        output::text("Nothing was changed.");
+        output::text(&format!("Would change {} updates. Nothing was changed.", number(&answer, "count")));
     }
     for failure in failed {
         output::note(&format!("error: {}", field(failure, "error")));
@@ -264,32 +301,4 @@ fn span(seconds: u64) -> String {
         (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
         (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
     }
-}
-
-/// Sends a decision: all of it is made or none, but for more updates than one request takes, which go page by page.
-async fn decide(
-    connection: &Connection,
-    path: &str,
-    word: &str,
-    mut body: Value,
-    json: bool,
-) -> anyhow::Result<Outcome> {
-    let named = list(&body, "updates").to_vec();
-    let mut done = Vec::new();
-    for page in named.chunks(MAX_DECIDED) {
-        body["updates"] = json!(page);
-        let answer = connection.send("POST", &format!("/updates/{path}"), Some(body.clone())).await;
-        if answer.is_err() && !done.is_empty() {
-            output::note(&format!("{} of {} were decided before", done.len(), named.len()));
-        }
-        done.extend_from_slice(list(&answer?, "done"));
-    }
-    if json {
-        output::json(&json!({ "done": done, "failed": [] }))?;
-    } else {
-        for update in &done {
-            output::text(&format!("{word} {}  {}", field(update, "update_id"), field(update, "title")));
-        }
-    }
-    Ok(Outcome::Done)
 }

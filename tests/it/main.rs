@@ -16,6 +16,7 @@ mod changes_wake_the_chain;
 mod children_take_turns;
 mod commands_with_and_without_a_server;
 mod configuration_is_read_again;
+mod decisions_are_meant;
 mod decisions_travel_down;
 mod downstream;
 mod downstream_documents_arrive_whole;

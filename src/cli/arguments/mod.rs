@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(super) use policy::{AutomaticUpdates, PolicyArguments, PolicyFormat, ProxyBehavior};
 pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
-pub(super) use updates::{ListArguments, UpdatesCommand};
+pub(super) use updates::{ActionArgument, ApproveArguments, ListArguments, UpdatesCommand, Which};
 
 use crate::bandwidth::Class;
 use crate::domain::Rate;
@@ -178,10 +178,28 @@ pub(super) enum GroupsCommand {
         /// The new name
         name: String,
     },
-    /// Remove a group and its approvals; its computers become unassigned
+    /// Put a group, with those below it, under another one
+    #[command(
+        after_help = "Examples:\n  tailwater groups move Desk Office\n  tailwater groups move Desk \"All Computers\""
+    )]
+    Move {
+        /// Name or GUID
+        group: String,
+        /// The group to lie in from now on (name or GUID)
+        parent: String,
+    },
+    /// Remove a group, those below it and their approvals; computers that are in no other group become unassigned
+    ///
+    /// What goes with it is shown and confirmed, at a terminal or with --yes.
+    #[command(
+        after_help = "Examples:\n  tailwater groups remove Pilot\n  tailwater groups remove Pilot --yes"
+    )]
     Remove {
         /// Name or GUID
         group: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

@@ -18,66 +18,64 @@ pub(in crate::cli) enum UpdatesCommand {
     },
     /// Approve for a group
     #[command(
-        after_help = "Examples:\n  tailwater updates approve KB5031356 --group Pilot --dry-run     what it would move over the link\n  tailwater updates approve KB5031356 --group Pilot\n  tailwater updates approve \"Defender\" --group \"All Computers\" --deadline 2026-12-01T18:00"
+        after_help = "Examples:\n  tailwater updates approve KB5031356 --group Pilot --dry-run     what it would move over the link\n  tailwater updates approve KB5031356 --group Pilot\n  tailwater updates approve \"Defender\" --group \"All Computers\" --deadline 2026-12-01T18:00\n  tailwater updates approve KB5031356 --group Desk --action not-approved     whatever is approved for groups above"
     )]
     Approve(ApproveArguments),
     /// Decline: offered to nobody
-    Decline {
-        /// GUID, KB number, or a phrase that only its title has
-        #[arg(required = true)]
-        updates: Vec<String>,
-        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
-    },
+    #[command(
+        after_help = "Examples:\n  tailwater updates decline KB5031356\n  tailwater updates decline \"Windows 10\" --all-matches          shows them and asks\n  tailwater updates decline \"Windows 10\" --all-matches --yes    for scripts"
+    )]
+    Decline(Which),
     /// Take a decline back
-    Undecline {
-        /// GUID, KB number, or a phrase that only its title has
-        #[arg(required = true)]
-        updates: Vec<String>,
-        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
-    },
+    #[command(after_help = "Example:\n  tailwater updates undecline KB5031356")]
+    Undecline(Which),
     /// Hold back on this server, whatever was approved: offered to nobody for installation
     #[command(
         after_help = "Examples:\n  tailwater updates hold KB5031356 --until 2026-12-01T18:00 --reason \"breaks the scanners\"\n  tailwater updates list --state held"
     )]
     Hold {
-        /// GUID, KB number, or a phrase that only its title has
-        #[arg(required = true)]
-        updates: Vec<String>,
+        /// Which.
+        #[command(flatten)]
+        which: Which,
         /// Until when: 2026-12-01T18:00 (local time) or with an offset; for good when left out
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
         /// Why
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
     },
     /// Let a held update go: what was approved is in force again
-    Release {
-        /// GUID, KB number, or a phrase that only its title has
-        #[arg(required = true)]
-        updates: Vec<String>,
-        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
-    },
+    #[command(after_help = "Example:\n  tailwater updates release KB5031356")]
+    Release(Which),
     /// Take an approval back
+    ///
+    /// What is approved for a group above stays in force for a group: not to approve it there is a decision of its own,
+    /// `updates approve UPDATE --group GROUP --action not-approved`.
+    #[command(
+        after_help = "Examples:\n  tailwater updates unapprove KB5031356 --group Pilot\n  tailwater updates unapprove KB5031356                    for all groups"
+    )]
     Unapprove {
-        /// GUID, KB number, or a phrase that only its title has
-        #[arg(required = true)]
-        updates: Vec<String>,
+        /// Which.
+        #[command(flatten)]
+        which: Which,
         /// Only for this group (name or GUID); for all groups when left out
         #[arg(long)]
         group: Option<String>,
-        /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
-        #[arg(long)]
-        all_matches: bool,
     },
+}
+
+/// Which updates a decision is about, and whether it is meant.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Which {
+    /// GUID (also GUID.REVISION), KB number, a phrase that only its title has, or a product that has only one
+    #[arg(required = true)]
+    pub(in crate::cli) updates: Vec<String>,
+    /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
+    #[arg(long)]
+    pub(in crate::cli) all_matches: bool,
+    /// Do not ask: what --all-matches changes is confirmed, and so are warnings
+    #[arg(long, short)]
+    pub(in crate::cli) yes: bool,
 }
 
 /// `updates list`.
@@ -119,6 +117,14 @@ pub(in crate::cli) enum State {
     Held,
     /// Not offered, or not as approved, because something in the bundle is lacking.
     Withheld,
+    /// Expired by its publisher.
+    Expired,
+    /// Replaced by another update, and not declined.
+    Superseded,
+    /// Some computer needs it.
+    Needed,
+    /// Some computer failed to install it.
+    Failed,
 }
 
 impl State {
@@ -130,6 +136,10 @@ impl State {
             Self::Declined => "declined",
             Self::Held => "held",
             Self::Withheld => "withheld",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Needed => "needed",
+            Self::Failed => "failed",
         }
     }
 }
@@ -137,9 +147,9 @@ impl State {
 /// `updates approve`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ApproveArguments {
-    /// GUID, KB number, or a phrase that only its title has
-    #[arg(required = true)]
-    pub(in crate::cli) updates: Vec<String>,
+    /// Which.
+    #[command(flatten)]
+    pub(in crate::cli) which: Which,
     /// Name or GUID of the group
     #[arg(long)]
     pub(in crate::cli) group: String,
@@ -152,9 +162,9 @@ pub(in crate::cli) struct ApproveArguments {
     /// Change nothing; say what it would move over the link, how long that takes, and what is held already
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Where a KB number, a phrase of titles or the name of a product fits several updates, take all of them
+    /// Accept the license terms of what is approved, for all computers; kept, and not asked again
     #[arg(long)]
-    pub(in crate::cli) all_matches: bool,
+    pub(in crate::cli) accept_license: bool,
 }
 
 /// What an approval asks.
@@ -164,6 +174,9 @@ pub(in crate::cli) enum ActionArgument {
     Install,
     /// Remove it.
     Uninstall,
+    /// Not to be offered to this group, whatever is approved for groups above.
+    #[value(alias = "not_approved", alias = "block")]
+    NotApproved,
 }
 
 impl ActionArgument {
@@ -172,6 +185,7 @@ impl ActionArgument {
         match self {
             Self::Install => "install",
             Self::Uninstall => "uninstall",
+            Self::NotApproved => "not_approved",
         }
     }
 }

@@ -149,7 +149,8 @@ async fn approve(stage: &Stage) -> anyhow::Result<u64> {
     });
     ids.extend(others.take(10).map(|row| field(row, "update_id")));
     let deadline = "2030-01-01T18:00:00Z";
-    let body = json!({ "updates": ids, "group": GROUP, "deadline": deadline, "by": "demo" });
+    let body =
+        json!({ "updates": ids, "group": GROUP, "deadline": deadline, "accept_license": true, "by": "demo" });
     let answer = stage.desk.send("POST", "/updates/approve", Some(body)).await?;
     ensure!(list(&answer, "failed").is_empty(), "an approval failed: {}", answer["failed"]);
     let mut total = 0;

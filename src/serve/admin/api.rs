@@ -231,6 +231,8 @@ impl From<CatalogError> for ApiError {
             | CatalogError::NotDeployable { .. }
             | CatalogError::Expired(_)
             | CatalogError::NotUninstallable(_)
+            | CatalogError::TermsNotAccepted(_)
+            | CatalogError::GroupCycle { .. }
             | CatalogError::NothingHeld => Self::Conflict { reason: error.to_string() },
             _ => Self::internal(&error),
         }

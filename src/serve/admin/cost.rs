@@ -4,48 +4,35 @@
 //! **Invariant:** a dry run changes nothing, and names every update that it could not weigh. What is foreseen is never
 //! corrected afterwards: it stands beside what crossed.
 
-use axum::Json;
 use serde_json::{Value, json};
 
-use super::api::{Result, Services, blocking};
+use super::api::{Result, Services};
 use super::error::ApiError;
-use super::names::resolve;
 use crate::catalog::Verdict;
 use crate::domain::{Action, GroupId, UpdateId};
 use crate::needs::{self, MAX_UPDATES as MAX_WEIGHED};
 
-/// What approving would move.
-pub(super) async fn dry_run(
-    services: Services,
-    updates: Vec<String>,
-    all_matches: bool,
-    group: GroupId,
+/// What approving these would move.
+pub(super) fn of(
+    services: &Services,
+    updates: &[UpdateId],
+    group: &GroupId,
     action: Action,
-) -> Result<Json<Value>> {
-    if updates.is_empty() || updates.len() > MAX_WEIGHED {
-        let reason = format!("name at least one update and at most {MAX_WEIGHED}");
+) -> Result<Value> {
+    if updates.len() > MAX_WEIGHED {
+        let reason =
+            format!("what {} updates move is not weighed at once; name at most {MAX_WEIGHED}", updates.len());
         return Err(ApiError::Invalid { field: "updates", reason });
     }
-    blocking(move || {
-        let (mut found, mut failed) = (Vec::new(), Vec::new());
-        for name in &updates {
-            match resolve(&services.catalog, name, all_matches) {
-                Ok(ids) => found.extend(ids),
-                Err(error @ (ApiError::NotFound { .. } | ApiError::Ambiguous { .. })) => {
-                    failed.push(json!({ "update": name, "error": error.to_string(), "candidates": error.candidates() }));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        // removing needs no payload
-        let weighed = if action == Action::Install { found.as_slice() } else { &[] };
-        let cost = services.needs.scales(&group)?.weigh(weighed)?;
-        Ok(Json(json!({ "dry_run": true, "budget": budget(&services, &cost), "rate": services.timetable.in_force(),
-                        "fetch": services.about.fetch, "failed": failed, "cost": cost })))
-    })
-    .await
+    let mut weighed = updates.to_vec();
+    weighed.sort_unstable();
+    // removing needs no payload, and not approving neither
+    if action != Action::Install {
+        weighed.clear();
+    }
+    let cost = services.needs.scales(group)?.weigh(&weighed)?;
+    Ok(json!({ "budget": budget(services, &cost), "rate": services.timetable.in_force(),
+               "fetch": services.about.fetch, "cost": cost }))
 }
 
 /// What is left of the link's budgets, the tighter one first of all, and whether it is enough; null where there are none.

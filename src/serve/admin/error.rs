@@ -38,6 +38,18 @@ pub enum ApiError {
         /// Where to look.
         next: &'static str,
     },
+    /// No such name.
+    #[error("there is no {kind} {name:?}; {}{next}", did_you_mean(near.as_deref()))]
+    Unknown {
+        /// `group`, `product`, ….
+        kind: &'static str,
+        /// As asked.
+        name: String,
+        /// The name that is most like it.
+        near: Option<String>,
+        /// Where to look.
+        next: &'static str,
+    },
     /// Several fit.
     #[error("{name:?} fits {count} updates; name one by its GUID, or take all of them with --all-matches")]
     Ambiguous {
@@ -82,6 +94,10 @@ fn summary(refused: &[Value]) -> String {
     format!("{}{}", reasons.join("; "), if refused.len() > reasons.len() { "; …" } else { "" })
 }
 
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map(|near| format!("did you mean {near:?}? ")).unwrap_or_default()
+}
+
 /// An error and its causes in one line.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -117,7 +133,7 @@ impl ApiError {
             Self::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, "foreign_host"),
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
-            Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotFound { .. } | Self::Unknown { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Ambiguous { .. } => (StatusCode::CONFLICT, "ambiguous"),
             Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),

@@ -1,4 +1,4 @@
-//! `/api/v1/groups` and `/api/v1/computers`: who there is, and what they reported.
+//! `/api/v1/computers`: who there is, and what they reported.
 //!
 //! **Invariant:** what a computer said of itself is passed on as text, never interpreted. It never makes a
 //! computer up: computers introduce themselves.
@@ -12,100 +12,13 @@ use super::api::{Result, Services, blocking};
 use super::downstreams;
 use super::error::ApiError;
 use super::names::Names;
+use super::tree::find;
+use super::warnings;
 use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, MAX_PAGE, Whose};
 use crate::domain::{ComputerId, GroupId, UpdateId};
 
 /// Computers in one answer.
 const MAX_COMPUTERS: usize = 100_000;
-
-pub(super) fn find(catalog: &Catalog, name: &str) -> Result<Group> {
-    catalog.find_group(name.trim()).ok_or_else(|| ApiError::NotFound {
-        kind: "group",
-        name: name.chars().take(120).collect(),
-        next: "`tailwater groups list` shows them, `tailwater groups create` makes one",
-    })
-}
-
-fn row(group: &Group, names: &Names, computers: usize) -> Value {
-    let fixed = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
-    json!({ "group_id": group.id, "name": group.name, "parent_id": group.parent,
-            "parent": group.parent.map(|parent| names.group(&parent)), "depth": group.depth,
-            "computers": computers, "fixed": fixed })
-}
-
-/// `GET /groups`.
-pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
-    blocking(move || {
-        let names = Names::of(&services.catalog)?;
-        let rows = services
-            .catalog
-            .groups()
-            .iter()
-            .map(|group| {
-                let ours = ComputerQuery { group: Some(group.id), limit: 1, ..ComputerQuery::default() };
-                let ours = ComputerQuery { whose: Whose::Ours, ..ours };
-                Ok(row(group, &names, services.catalog.computers(&ours)?.total))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Json(json!({ "groups": rows })))
-    })
-    .await
-}
-
-/// `POST /groups`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewGroup {
-    name: String,
-    parent: Option<String>,
-}
-
-/// Makes a group.
-pub(super) async fn create(
-    State(services): State<Services>,
-    Json(body): Json<NewGroup>,
-) -> Result<Json<Value>> {
-    blocking(move || {
-        let parent = body.parent.as_deref().map(|name| find(&services.catalog, name)).transpose()?;
-        let made = services.catalog.create_group(body.name.trim(), parent.as_ref().map(|group| &group.id))?;
-        Ok(Json(row(&made, &Names::of(&services.catalog)?, 0)))
-    })
-    .await
-}
-
-/// `PATCH /groups/{group}`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rename {
-    name: String,
-}
-
-/// Renames a group.
-pub(super) async fn rename(
-    State(services): State<Services>,
-    Path(name): Path<String>,
-    Json(body): Json<Rename>,
-) -> Result<Json<Value>> {
-    blocking(move || {
-        let group = find(&services.catalog, &name)?;
-        let renamed = services.catalog.rename_group(&group.id, body.name.trim())?;
-        Ok(Json(row(&renamed, &Names::of(&services.catalog)?, 0)))
-    })
-    .await
-}
-
-/// `DELETE /groups/{group}`.
-pub(super) async fn remove(
-    State(services): State<Services>,
-    Path(name): Path<String>,
-) -> Result<Json<Value>> {
-    blocking(move || {
-        let group = find(&services.catalog, &name)?;
-        services.catalog.remove_group(&group.id)?;
-        Ok(Json(json!({ "removed": group.name })))
-    })
-    .await
-}
 
 /// `GET /computers`.
 #[derive(Debug, Default, Deserialize)]
@@ -281,7 +194,8 @@ pub(super) async fn assign(
         let id = own(catalog, &name)?;
         let group = find(catalog, &body.group)?;
         let moved = catalog.assign(&id, &placed(&group))?;
-        Ok(Json(json!({ "computer_id": moved.id, "name": moved.dns_name, "group": group.name })))
+        Ok(Json(json!({ "computer_id": moved.id, "name": moved.dns_name, "group": group.name,
+                        "warnings": Vec::from_iter(warnings::moving(catalog)) })))
     })
     .await
 }
@@ -309,7 +223,8 @@ pub(super) async fn assign_all(
         let ids = body.computers.iter().map(|name| own(catalog, name)).collect::<Result<Vec<_>>>()?;
         let moved = catalog.assign_all(&ids, &placed(&group))?;
         let rows = moved.iter().map(|one| json!({ "computer_id": one.id, "name": one.dns_name }));
-        Ok(Json(json!({ "moved": rows.collect::<Vec<_>>(), "group": group.name })))
+        Ok(Json(json!({ "moved": rows.collect::<Vec<_>>(), "group": group.name,
+                        "warnings": Vec::from_iter(warnings::moving(catalog)) })))
     })
     .await
 }

@@ -7,6 +7,7 @@ mod api;
 mod bandwidth;
 mod content;
 mod cost;
+mod decide;
 mod downstreams;
 mod error;
 mod groups;
@@ -19,7 +20,9 @@ mod overview;
 mod reload;
 mod sync;
 mod token;
+mod tree;
 mod updates;
+mod warnings;
 
 use axum::body::Body as AxumBody;
 use axum::extract::{DefaultBodyLimit, Request as AxumRequest, State};
@@ -42,7 +45,7 @@ pub use sync::Control;
 pub use token::{TOKEN_FILE, Token, TokenError};
 
 /// The largest request: twenty thousand GUIDs are 800 KB.
-const MAX_BODY: usize = 2 * 1024 * 1024;
+const MAX_BODY: usize = 960 * 1024;
 
 const PAGE: &str = include_str!("console/index.html");
 const SCRIPT: &str = include_str!("console/console.js");
@@ -66,18 +69,18 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("get", "/sync/history") => get(sync::history),
         ("get", "/updates") => get(updates::list),
         ("get", "/updates/{update}") => get(updates::show),
-        ("post", "/updates/approve") => post(updates::approve),
-        ("post", "/updates/unapprove") => post(updates::unapprove),
-        ("post", "/updates/decline") => post(updates::decline),
-        ("post", "/updates/undecline") => post(updates::undecline),
-        ("post", "/updates/hold") => post(updates::hold),
-        ("post", "/updates/release") => post(updates::release),
+        ("post", "/updates/approve") => post(decide::approve),
+        ("post", "/updates/unapprove") => post(decide::unapprove),
+        ("post", "/updates/decline") => post(decide::decline),
+        ("post", "/updates/undecline") => post(decide::undecline),
+        ("post", "/updates/hold") => post(decide::hold),
+        ("post", "/updates/release") => post(decide::release),
         ("get", "/revisions") => get(updates::revisions),
         ("get", "/categories") => get(overview::categories),
-        ("get", "/groups") => get(groups::list),
-        ("post", "/groups") => post(groups::create),
-        ("patch", "/groups/{group}") => patch(groups::rename),
-        ("delete", "/groups/{group}") => delete(groups::remove),
+        ("get", "/groups") => get(tree::list),
+        ("post", "/groups") => post(tree::create),
+        ("patch", "/groups/{group}") => patch(tree::change),
+        ("delete", "/groups/{group}") => delete(tree::remove),
         ("get", "/computers") => get(groups::computers),
         ("get", "/computers/{computer}") => get(groups::computer),
         ("put", "/computers/{computer}/group") => put(groups::assign),

@@ -11,6 +11,9 @@ use super::error::ApiError;
 use crate::catalog::{Catalog, UpdateRow, Withheld};
 use crate::domain::{GroupId, ServerId, UpdateId, folded};
 
+/// How alike a name must be to be proposed, of 1.
+const ALIKE: f64 = 0.75;
+
 /// Rows shown of those that fit an ambiguous name.
 const CANDIDATES: usize = 10;
 
@@ -50,6 +53,14 @@ fn withheld(one: &Withheld, of: UpdateId) -> Value {
             "through": one.through, "message": format!("{whose} {}", one.reason.in_words()) })
 }
 
+/// The name that is most like a wrong one, when any is at all.
+pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let wrong = folded(wrong);
+    let like = names.map(|name| (strsim::jaro_winkler(&folded(name), &wrong), name));
+    let best = like.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))?;
+    (best.0 >= ALIKE).then(|| best.1.to_owned())
+}
+
 /// Names of categories and groups, for rows.
 pub(super) struct Names {
     categories: std::collections::HashMap<UpdateId, String>,
@@ -81,9 +92,10 @@ impl Names {
         }
         let wanted = folded(name);
         let found = self.categories.iter().find(|(_, title)| folded(title) == wanted);
-        found.map(|(id, _)| Some(*id)).ok_or_else(|| ApiError::NotFound {
+        found.map(|(id, _)| Some(*id)).ok_or_else(|| ApiError::Unknown {
             kind: field,
             name: name.chars().take(120).collect(),
+            near: nearest(name, self.categories.values().map(String::as_str)),
             next: "`tailwater categories list` shows them",
         })
     }
@@ -112,7 +124,7 @@ impl Names {
             .iter()
             .map(|entry| {
                 let approval = &entry.approval;
-                json!({ "approval_id": approval.id, "group_id": entry.group, "group": self.group(&entry.group), "action": approval.action,
+                json!({ "approval_id": approval.id, "group_id": entry.group, "group": self.group(&entry.group), "action": approval.action.as_str(),
                         "deadline": approval.deadline, "made_at": approval.made_at, "made_by": approval.made_by })
             })
             .collect();

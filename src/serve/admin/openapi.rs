@@ -54,25 +54,47 @@ pub(super) const OPERATIONS: &[Operation] = &[
     writing(
         "post",
         "/updates/approve",
-        "Approve updates for a group, or say with dry_run what that would move over the link",
-        &["*updates", "*group", "action", "deadline", "dry_run", "all_matches", "by"],
+        "Approve updates for a group, or say with dry_run what that would change and move over the link",
+        &[
+            "*updates",
+            "*group",
+            "action",
+            "deadline",
+            "accept_license",
+            "dry_run",
+            "cost",
+            "all_matches",
+            "by",
+        ],
     ),
-    writing("post", "/updates/unapprove", "Take approvals back", &["*updates", "group", "all_matches"]),
-    writing("post", "/updates/decline", "Decline updates", &["*updates", "all_matches", "by"]),
-    writing("post", "/updates/undecline", "Take declines back", &["*updates", "all_matches"]),
+    writing(
+        "post",
+        "/updates/unapprove",
+        "Take approvals back",
+        &["*updates", "group", "dry_run", "all_matches"],
+    ),
+    writing("post", "/updates/decline", "Decline updates", &["*updates", "dry_run", "all_matches", "by"]),
+    writing("post", "/updates/undecline", "Take declines back", &["*updates", "dry_run", "all_matches"]),
     writing(
         "post",
         "/updates/hold",
         "Hold updates back on this server, whatever was approved",
-        &["*updates", "until", "reason", "all_matches", "by"],
+        &["*updates", "until", "reason", "dry_run", "all_matches", "by"],
     ),
-    writing("post", "/updates/release", "Let held updates go", &["*updates", "all_matches"]),
+    writing("post", "/updates/release", "Let held updates go", &["*updates", "dry_run", "all_matches"]),
     reading("/revisions", "Every revision held, with the payloads it declares", &["documents"]),
     reading("/categories", "Products and classifications, with what is selected", &[]),
-    reading("/groups", "All groups", &[]),
+    reading("/groups", "All groups, each followed by those below it", &[]),
     writing("post", "/groups", "Create a group", &["*name", "parent"]),
-    writing("patch", "/groups/{group}", "Rename a group", &["*name"]),
-    operation("delete", "/groups/{group}", "Remove a group and those below it"),
+    writing("patch", "/groups/{group}", "Rename a group, or put it below another", &["name", "parent"]),
+    Operation {
+        query: &["dry_run"],
+        ..operation(
+            "delete",
+            "/groups/{group}",
+            "Remove a group and those below it, or say with dry_run what would go",
+        )
+    },
     reading("/computers", "All computers, by name", &["text", "group", "whose", "through"]),
     reading("/computers/{computer}", "One computer and what it reported", &[]),
     writing("put", "/computers/{computer}/group", "Put a computer into a group", &["*group"]),
@@ -131,11 +153,11 @@ fn field_schema(name: &str) -> Value {
             json!({ "type": "array", "items": { "type": "string" }, "maxItems": MAX_MOVED, "description": "names or ids" })
         }
         "whose" => json!({ "type": "string", "enum": ["all", "ours", "below"] }),
-        "paused" | "dry_run" | "all_matches" | "needs_token" | "forget" | "approved" | "metadata_only"
-        | "accept_removals" => {
+        "paused" | "dry_run" | "cost" | "accept_license" | "all_matches" | "needs_token" | "forget"
+        | "approved" | "metadata_only" | "accept_removals" => {
             json!({ "type": "boolean" })
         }
-        "action" => json!({ "type": "string", "enum": ["install", "uninstall"] }),
+        "action" => json!({ "type": "string", "enum": ["install", "uninstall", "not_approved"] }),
         "deadline" => json!({ "type": "string", "description": "RFC 3339, or local time without an offset" }),
         "class" => json!({ "type": "string", "enum": Class::ALL }),
         "rate" => json!({ "type": "string", "examples": ["8 Mbit/s", "unlimited"] }),

@@ -175,15 +175,15 @@ async function updatesPage() {
     make("div", { className: "row" },
       own ? make("button", { onclick: act(async () => approveDialog(chosen())) }, "Approve…") : null,
       own ? make("button", { className: "quiet", onclick: act(async () => declineDialog(chosen())) }, "Decline…") : null,
-      own ? make("button", { className: "quiet", onclick: act(async () => { await api("/updates/undecline", "POST", { updates: chosen() }); await draw(); }) }, "Take decline back") : null,
-      own ? make("button", { className: "quiet", onclick: act(async () => { await api("/updates/unapprove", "POST", { updates: chosen() }); await draw(); }) }, "Take approvals back") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => decideDialog("undecline", "no longer declined", "Take the decline back of", "They can be approved again.", chosen())) }, "Take decline back…") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => unapproveDialog(chosen())) }, "Take approvals back…") : null,
       make("button", { className: "quiet", onclick: act(async () => holdDialog(chosen())) }, "Hold back…"),
-      make("button", { className: "quiet", onclick: act(async () => { await api("/updates/release", "POST", { updates: chosen() }); await draw(); }) }, "Let go")),
+      make("button", { className: "quiet", onclick: act(async () => decideDialog("release", "no longer held", "Let go", "What was approved is in force again.", chosen())) }, "Let go…")),
     table(["", "Title", "KB", "Classification", "State", "Approved for"], answer.updates.map((u) => {
       const box = make("input", { type: "checkbox", ariaLabel: "pick " + u.title, disabled: !u.approvable, onchange: () => (box.checked ? picked.add(u.update_id) : picked.delete(u.update_id)) });
       return make("tr", {}, cell(box), cell(u.title, { className: "open", onclick: act(async () => updateDialog(u.update_id)) }), cell(u.kb.join(", ")), cell(u.classification),
         cell(tag(u.state, u.state === "approved" ? "good" : u.state === "declined" ? "bad" : "")),
-        cell(u.approvals.map((a) => a.group + (a.action === "install" ? "" : ` (${a.action})`)).join(", ")));
+        cell(u.approvals.map((a) => a.group + (a.action === "install" ? "" : ` (${actionName(a)})`)).join(", ")));
     })),
     make("div", { className: "row" },
       make("button", { className: "quiet", disabled: page === 0, onclick: turn(-1) }, "Back"),
@@ -191,33 +191,100 @@ async function updatesPage() {
       make("button", { className: "quiet", disabled: (page + 1) * PAGE >= answer.total, onclick: turn(1) }, "Next"))];
 }
 
+const actionName = (approval) => approval.action.replaceAll("_", " ");
+
 function open(...children) {
   dialog.replaceChildren(...children);
   if (!dialog.open) dialog.showModal();
 }
 const close = () => make("button", { type: "button", className: "quiet", onclick: () => dialog.close() }, "Close");
 
+// Groups to choose from, in the order of the tree, each with those that it lies in.
+function groupChoice(groups, none = null) {
+  const paths = new Map();
+  const option = (g) => {
+    const above = paths.get(g.parent_id);
+    paths.set(g.group_id, g.depth > 0 ? (above ? above + " › " : "") + g.name : "");
+    return make("option", { value: g.group_id }, paths.get(g.group_id) || g.name);
+  };
+  return make("select", {}, none === null ? null : make("option", { value: "" }, none), groups.map(option));
+}
+
+// What is to be known before a decision; the same for each kind of warning is said once in full.
+function warningsOf(answer) {
+  const kinds = new Map();
+  for (const w of answer.warnings) kinds.set(w.code, [...(kinds.get(w.code) ?? []), w]);
+  return [
+    ...[...kinds].flatMap(([, all]) => [
+      ...all.slice(0, 5).map((w) => make("p", { className: "bad" }, w.title ? `${w.title} ${w.message}` : w.message[0].toUpperCase() + w.message.slice(1))),
+      all.length > 5 ? make("p", { className: "bad" }, `… and ${all.length - 5} more like it.`) : null]),
+    ...answer.failed.slice(0, 5).map((f) => make("p", { className: "bad" }, `Cannot be changed: ${f.error}`)),
+    answer.failed.length > 5 ? make("p", { className: "bad" }, `… and ${answer.failed.length - 5} more cannot be changed.`) : null].filter(Boolean);
+}
+
+const outcome = (answer, word) => say(`${answer.count} ${word}.` + (answer.failed.length ? ` Not changed: ${answer.failed.map((f) => f.error).join("; ")}` : ""), answer.failed.length > 0);
+
+// Shows what a decision would do, and does it when that is meant. `more` gives further controls and fields of the request.
+async function decideDialog(verb, word, title, text, updates, more = { controls: [], fields: () => ({}) }) {
+  const known = make("div", {}, make("p", { className: "faint" }, "One moment…"));
+  const button = make("button", { disabled: true }, title);
+  const look = act(async () => {
+    const answer = await api("/updates/" + verb, "POST", { updates, ...more.fields(), dry_run: true });
+    known.replaceChildren(make("p", {}, `Changes ${answer.count} of ${updates.length} update(s).`), ...warningsOf(answer));
+    button.disabled = !answer.count;
+  });
+  for (const control of more.controls) control.addEventListener("change", look);
+  open(make("form", { onsubmit: act(async () => {
+    const answer = await api("/updates/" + verb, "POST", { updates, ...more.fields() });
+    dialog.close();
+    outcome(answer, word);
+    await draw();
+  }) }, make("h2", {}, `${title} ${updates.length} update(s)?`), make("p", {}, text),
+    more.controls.length ? make("div", { className: "row" }, more.controls) : null, known,
+    make("div", { className: "row" }, button, close())));
+  await look();
+}
+
 async function approveDialog(updates) {
   const { groups } = await api("/groups");
-  const group = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
-  const action = make("select", {}, make("option", { value: "install" }, "install"), make("option", { value: "uninstall" }, "uninstall"));
+  const group = groupChoice(groups);
+  const action = make("select", {}, [["install", "install"], ["uninstall", "uninstall"], ["not_approved", "not approved for this group"]].map(([value, text]) => make("option", { value }, text)));
   const deadline = make("input", { type: "datetime-local" });
-  const cost = make("div", {}, make("p", { className: "faint" }, "Weighing what this moves over the link…"));
-  const weigh = act(async () => cost.replaceChildren(...costOf(await api("/updates/approve", "POST", { updates, group: group.value, action: action.value, dry_run: true }))));
-  group.addEventListener("change", weigh);
-  action.addEventListener("change", weigh);
+  const accept = make("input", { type: "checkbox" });
+  const license = make("div", { hidden: true });
+  const known = make("div", {}, make("p", { className: "faint" }, "Weighing what this moves over the link…"));
+  const request = () => {
+    const body = { updates, group: group.value, action: action.value, accept_license: accept.checked };
+    if (deadline.value) body.deadline = new Date(deadline.value).toISOString();
+    return body;
+  };
+  const weigh = act(async () => {
+    const answer = await api("/updates/approve", "POST", { ...request(), dry_run: true });
+    const others = { ...answer, warnings: answer.warnings.filter((w) => w.code !== "license") };
+    known.replaceChildren(...warningsOf(others), ...(action.value === "install" ? costOf(answer) : []));
+    license.hidden = !answer.licenses.length;
+    accept.required = !!answer.licenses.length;
+    license.replaceChildren(make("label", {}, accept, ` I accept the license terms of ${answer.licenses.map((l) => l.title).slice(0, 5).join("; ")}${answer.licenses.length > 5 ? ` and ${answer.licenses.length - 5} more` : ""}, for all computers.`));
+  });
+  for (const control of [group, action, deadline]) control.addEventListener("change", weigh);
   if (updates.length) weigh();
   open(make("form", { onsubmit: act(async () => {
-    const body = { updates, group: group.value, action: action.value };
-    if (deadline.value) body.deadline = new Date(deadline.value).toISOString();
-    await api("/updates/approve", "POST", body);
+    const answer = await api("/updates/approve", "POST", request());
     dialog.close();
-    say(`${updates.length} approved.`);
+    outcome(answer, action.value === "not_approved" ? "not approved" : "approved");
     await draw();
   }) }, make("h2", {}, `Approve ${updates.length} update(s)`),
     make("div", { className: "row" }, field("Group", group), field("Action", action), field("Deadline (optional)", deadline)),
-    cost,
+    known, license,
     make("div", { className: "row" }, make("button", {}, "Approve"), close())));
+}
+
+async function unapproveDialog(updates) {
+  const { groups } = await api("/groups");
+  const group = groupChoice(groups, "all groups");
+  group.ariaLabel = "Group";
+  await decideDialog("unapprove", "no longer approved", "Take approvals back", "What is approved for a group above stays in force for the groups below it.", updates,
+    { controls: [group], fields: () => (group.value ? { group: group.value } : {}) });
 }
 
 // What an approval would move, in words.
@@ -235,15 +302,7 @@ function costOf({ cost, budget }) {
   ];
 }
 
-async function declineDialog(updates) {
-  open(make("form", { onsubmit: act(async () => {
-    await api("/updates/decline", "POST", { updates });
-    dialog.close();
-    say(`${updates.length} declined.`);
-    await draw();
-  }) }, make("h2", {}, `Decline ${updates.length} update(s)?`), make("p", {}, "Their approvals end, and no computer is offered them."),
-    make("div", { className: "row" }, make("button", {}, "Decline"), close())));
-}
+const declineDialog = (updates) => decideDialog("decline", "declined", "Decline", "Their approvals end, and no computer is offered them.", updates);
 
 async function holdDialog(updates) {
   const until = make("input", { type: "datetime-local" });
@@ -251,9 +310,9 @@ async function holdDialog(updates) {
   open(make("form", { onsubmit: act(async () => {
     const body = { updates, reason: reason.value };
     if (until.value) body.until = new Date(until.value).toISOString();
-    await api("/updates/hold", "POST", body);
+    const answer = await api("/updates/hold", "POST", body);
     dialog.close();
-    say(`${updates.length} held back.`);
+    outcome(answer, "held back");
     await draw();
   }) }, make("h2", {}, `Hold ${updates.length} update(s) back here?`), make("p", {}, "No computer of this site is offered them for installation, whatever was approved, until the time or until they are let go."),
     make("div", { className: "row" }, field("Until (optional)", until), field("Reason", reason)),
@@ -268,8 +327,9 @@ async function updateDialog(id) {
     u.traffic ? make("p", {}, `Over the link since it was approved: ${bytes(u.traffic.crossed)}; foreseen ${u.traffic.is_upper_bound ? "at most " : ""}${bytes(u.traffic.foreseen)} of ${bytes(u.traffic.whole)}`) : "",
     ...u.withheld.map((one) => make("p", {}, `Withheld: ${one.message}${one.title && one.update_id !== u.update_id ? ` (${one.title})` : ""}${one.detail ? `; last time: ${one.detail}` : ""}`)),
     u.hold ? make("p", {}, `Held back here ${u.hold.until ? "until " + time(u.hold.until) : "for good"} by ${u.hold.by}${u.hold.reason ? ": " + u.hold.reason : ""}`) : "",
+    u.license.required ? make("p", { className: u.license.accepted ? "" : "bad" }, u.license.accepted ? `Has license terms, accepted${u.license.terms.map((t) => t.accepted_by).filter(Boolean).map((by) => " by " + by)[0] ?? ""}.` : "Has license terms; whoever approves it accepts them for all computers.") : "",
     make("h2", {}, "Approvals"),
-    table(["Group", "Action", "Deadline", "By", "When"], u.approvals.map((a) => make("tr", {}, cell(a.group), cell(a.action), cell(a.deadline ? time(a.deadline) : "none"), cell(a.made_by), cell(time(a.made_at))))),
+    table(["Group", "Action", "Deadline", "By", "When"], u.approvals.map((a) => make("tr", {}, cell(a.group), cell(actionName(a)), cell(a.deadline ? time(a.deadline) : "none"), cell(a.made_by), cell(time(a.made_at))))),
     make("h2", {}, "Files, those of bundled updates too"),
     table(["Name", "Size", "Held"], u.files.map((f) => make("tr", {}, cell(f.name, { title: f.sha1 }), cell(bytes(f.size), { className: "number" }), cell(f.state === "verified" ? "verified" : bytes(f.held))))),
     close());
@@ -279,14 +339,44 @@ async function groupsPage() {
   const [{ groups }, status] = await Promise.all([api("/groups"), api("/status")]);
   const own = status.mode !== "replica";
   const name = make("input", { required: true });
-  const parent = make("select", {}, groups.map((g) => make("option", { value: g.group_id }, g.name)));
+  const parent = groupChoice(groups.filter((g) => g.name !== "Unassigned Computers"));
+  const button = (text, work) => make("button", { className: "quiet", onclick: act(work) }, text);
   return [
     !own ? make("p", { className: "faint" }, `Groups come from ${status.upstream}.`) : make("form", { className: "row", onsubmit: act(async () => { await api("/groups", "POST", { name: name.value, parent: parent.value }); await draw(); }) },
       field("New group", name), field("Below", parent), make("button", {}, "Create")),
-    table(["Group", "Below", "Computers", ""], groups.map((g) => make("tr", {}, cell(g.name, { title: g.group_id }), cell(g.parent ?? ""), cell(g.computers),
-      cell(g.fixed || !own ? "" : make("button", { className: "quiet", onclick: act(async () => {
-        if (confirm(`Remove ${g.name} with its approvals? Its computers become unassigned.`)) { await api("/groups/" + g.group_id, "DELETE"); await draw(); }
-      }) }, "Remove")))))];
+    table(["Group", "Computers, those below too", ""], groups.map((g) => make("tr", {}, cell("\u2003".repeat(g.depth) + g.name, { title: g.group_id }), cell(g.computers, { className: "number" }),
+      g.fixed || !own ? cell("") : make("td", {}, button("Rename or move…", async () => changeGroupDialog(g, groups)), button("Remove…", async () => removeGroupDialog(g))))))];
+}
+
+// A group can lie below any but those that lie in it.
+function changeGroupDialog(group, groups) {
+  const inside = new Set([group.group_id]);
+  for (const g of groups) if (inside.has(g.parent_id)) inside.add(g.group_id);
+  const name = make("input", { value: group.name, required: true, maxLength: 255 });
+  const parent = groupChoice(groups.filter((g) => !inside.has(g.group_id) && g.name !== "Unassigned Computers"));
+  parent.value = group.parent_id;
+  open(make("form", { onsubmit: act(async () => {
+    const answer = await api("/groups/" + group.group_id, "PATCH", { name: name.value, parent: parent.value });
+    dialog.close();
+    say(answer.warnings.map((w) => w.message).join(" ") || "Changed.", answer.warnings.length > 0);
+    await draw();
+  }) }, make("h2", {}, group.name), make("p", {}, "Its computers get what is approved for it and for the groups above it."),
+    make("div", { className: "row" }, field("Name", name), field("Below", parent)),
+    make("div", { className: "row" }, make("button", {}, "Change"), close())));
+}
+
+async function removeGroupDialog(group) {
+  const path = "/groups/" + group.group_id;
+  const gone = await api(path + "?dry_run=true", "DELETE");
+  open(make("form", { onsubmit: act(async () => {
+    await api(path, "DELETE");
+    dialog.close();
+    say(`${group.name} is removed.`);
+    await draw();
+  }) }, make("h2", {}, `Remove ${group.name}?`),
+    gone.groups.length > 1 ? make("p", { className: "bad" }, `Groups below it go too: ${gone.groups.slice(1).map((g) => g.name).join(", ")}.`) : null,
+    make("p", {}, `${gone.approvals} approvals end. ${gone.computers.total} computers leave it, ${gone.computers.unassigned} of them become unassigned.`),
+    make("div", { className: "row" }, make("button", {}, "Remove"), close())));
 }
 
 async function computersPage() {
@@ -322,7 +412,7 @@ async function serversPage() {
 
 async function computerDialog(id) {
   const [c, { groups }] = await Promise.all([api("/computers/" + encodeURIComponent(id)), api("/groups")]);
-  const group = make("select", {}, groups.filter((g) => g.name !== "All Computers").map((g) => make("option", { value: g.group_id }, g.name)));
+  const group = groupChoice(groups.filter((g) => g.name !== "All Computers"));
   open(make("h2", {}, c.name), make("p", { className: "faint" }, c.computer_id),
     table(["", ""], Object.entries(c.facts ?? {}).map(([key, value]) => make("tr", {}, cell(key), cell(value)))),
     make("div", { className: "row" }, field("Group", group), make("button", { type: "button", onclick: act(async () => {
