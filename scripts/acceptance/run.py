@@ -8,7 +8,7 @@ Prints PASS or FAIL a line; the last line counts them; exit 1 when one failed.
 import html, json, os, pathlib, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, keys as encrypted, ledger as ledgers, needs as computers_needs, peers, policies, polite as politeness, road as bad_road, rollups
+import chains, children, clients, cold as cold_cache, documents, fairness as fair, far as far_away, keys as encrypted, ledger as ledgers, needs as computers_needs, peers, policies, polite as politeness, road as bad_road, rollups, wire as link_wire
 from world import PROBES, PYTHON, SHARED, Ledger, Relay, Tailwater, Upstream, fetch, free_port, wait_for, windows
 
 sys.path.insert(1, str(PROBES))
@@ -586,6 +586,12 @@ def fairness():
 def polite():
     """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root); TAILWATER_FILES: 1 or 2 at once."""
     politeness.polite(check, short=bool(os.environ.get("TAILWATER_SHORT")))
+
+
+@scenario
+def wire():
+    """The cap as the interface sees it, at 1 to 100 Mbit/s and 0.1 to 300 ms (needs root); TAILWATER_SHORT: two cells."""
+    link_wire.wire(check, short=bool(os.environ.get("TAILWATER_SHORT")))
 
 
 @scenario

@@ -316,7 +316,13 @@ fn link_config(settings: &Settings) -> LinkConfig {
         certificate: certificate.clone(),
         key: upstream.client_key.clone().unwrap_or_else(|| certificate.clone()),
     });
-    LinkConfig { proxy, ca_file: upstream.ca_file.clone(), client_certificate, ..LinkConfig::default() }
+    LinkConfig {
+        proxy,
+        ca_file: upstream.ca_file.clone(),
+        client_certificate,
+        counted: settings.counted,
+        ..LinkConfig::default()
+    }
 }
 
 fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upstream::Config {

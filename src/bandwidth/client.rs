@@ -16,12 +16,14 @@ use hyper::body::{Body as _, Incoming};
 use super::body::{Lease, LinkBody};
 use super::connect::{Connection, Connector, Origin};
 use super::deposit::Desk;
+use super::dial::Dial;
 use super::limiter::Limiter;
 use super::meter::Meter;
 use super::places::{Place, Places};
 use super::pool::Pool;
 use super::proxy::{Proxies, Proxy};
 use super::redirect::{keep_secrets, redirect};
+use super::wire::Wire;
 use super::{Class, LinkConfig, LinkError, Purpose, tls};
 use crate::runtime::{Clock, Tasks};
 
@@ -66,6 +68,8 @@ impl LinkClient {
             limit: config.connect_timeout,
             distances: Mutex::default(),
             places: Places::default(),
+            dial: Dial::default(),
+            wire: Wire::new(config.counted, limiter, meter, clock, tasks),
         };
         let proxies = Proxies::new(&config.proxy, |name| std::env::var(name).ok())?;
         let pool = Arc::new(Pool::new(clock, config.keep_alive, config.max_idle_per_origin));
@@ -191,7 +195,7 @@ impl LinkClient {
     /// A connection of its own, for probes. How long it took tells the way to the server, unless a proxy stands
     /// between.
     pub(super) async fn connect_apart(&self, origin: &Origin) -> Result<(Connection, bool), LinkError> {
-        let proxy = self.0.proxies.of(origin.https, &origin.host);
+        let proxy = self.0.proxies.of(origin);
         let connection = self.0.connector.connect(origin, proxy, Class::Interactive.into()).await?;
         Ok((connection, proxy.is_none()))
     }
@@ -211,7 +215,7 @@ impl LinkClient {
         let uri = uri.build().map_err(|_e| address())?;
         let request = Request::head(uri).body(Full::default()).map_err(|_e| address())?;
         let mut request = request;
-        self.prepare(&mut request, origin, self.0.proxies.of(origin.https, &origin.host))?;
+        self.prepare(&mut request, origin, self.0.proxies.of(origin))?;
         let answer = self.converse(origin, connection, request, Class::Interactive.into()).await;
         let took = connection.account.answer_took();
         connection.account.end();
@@ -225,7 +229,7 @@ impl LinkClient {
         mut request: Request<Full<Bytes>>,
         purpose: Purpose,
     ) -> Result<(Response<Incoming>, Connection), LinkError> {
-        let proxy = self.0.proxies.of(origin.https, &origin.host);
+        let proxy = self.0.proxies.of(origin);
         self.prepare(&mut request, origin, proxy)?;
         let (shape, distance) = (self.0.connector.shape(), self.0.connector.distance(origin));
         while let Some(mut connection) = self.0.pool.take(origin, |window| shape.suits(window, distance)) {

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Counted;
+
 /// Which proxy requests go through.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ProxySetting {
-    /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment; loopback never uses them.
+    /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment, in small letters or capitals; loopback
+    /// never uses them.
     #[default]
     System,
     /// None, whatever the environment says.
@@ -35,6 +38,8 @@ pub struct LinkConfig {
     pub extra_roots: Vec<Vec<u8>>,
     /// Shown to upstreams that ask.
     pub client_certificate: Option<ClientCertificate>,
+    /// What of a packet counts.
+    pub counted: Counted,
     /// `User-Agent`, unless a request has one.
     pub user_agent: String,
     /// For a connection, TLS and proxy included; each attempt.
@@ -57,6 +62,7 @@ impl Default for LinkConfig {
             ca_file: None,
             extra_roots: Vec::new(),
             client_certificate: None,
+            counted: Counted::Payload,
             user_agent: concat!("Tailwater/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(20),
             // a WSUS may think for minutes about a revision list

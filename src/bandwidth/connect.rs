@@ -18,9 +18,9 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use super::dial::Dial;
 use super::limiter::Limiter;
 use super::meter::Meter;
 use super::places::Places;
@@ -28,14 +28,9 @@ use super::proxy::Proxy;
 use super::reach::{self, Reach};
 use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
+use super::wire::Wire;
 use super::{LinkError, Purpose};
 use crate::runtime::Tasks;
-
-/// One address of several may be dead (IPv6 without a route): it gets this long while others remain.
-const FIRST_ADDRESS_LIMIT: Duration = Duration::from_secs(4);
-
-/// Addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 6;
 
 /// Origins whose distance is remembered; far more than a site has upstreams and mirrors.
 const MAX_DISTANCES: usize = 64;
@@ -110,6 +105,10 @@ pub(super) struct Connector {
     pub(super) distances: Mutex<HashMap<Origin, Duration>>,
     /// Who shares the link.
     pub(super) places: Places,
+    /// Looks at open connections.
+    pub(super) wire: Wire,
+    /// Which addresses answer.
+    pub(super) dial: Dial,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -161,10 +160,16 @@ impl Connector {
         let window = self.shape().window(distance);
         let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
-        let (tcp, took) = tcp_connect(host, port, window.map(|window| (window, distance)), origin).await?;
+        let resolve = |source| LinkError::Resolve { host: host.clone(), source };
+        let addresses = tokio::net::lookup_host((host.as_str(), port)).await.map_err(resolve)?;
+        let refuse = |source| LinkError::Connect { origin: origin.to_string(), source };
+        let bounds = window.map(|window| (window, distance));
+        let connected = self.dial.connect(addresses, |address| open(address, bounds)).await;
+        let (tcp, took) = connected.map_err(refuse)?;
         self.remember(origin, took);
         let reach = Reach::new(window, self.distance(origin), &self.limiter, &self.places);
-        let socket = LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account), reach);
+        let socket =
+            LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account), reach, &self.wire);
         let stream: Box<dyn Stream> = match (origin.https, proxy) {
             (false, _) => Box::new(socket),
             (true, None) => Box::new(self.secure(origin, socket).await?),
@@ -241,34 +246,6 @@ impl Connector {
         }
         Ok(TokioIo::new(hyper::upgrade::on(answer).await.map_err(broken)?))
     }
-}
-
-/// Tries the addresses of a name in turn; says how long the one that answered took.
-async fn tcp_connect(
-    host: &str,
-    port: u16,
-    window: Option<(u32, Duration)>,
-    origin: &Origin,
-) -> Result<(TcpStream, Duration), LinkError> {
-    let resolve = |source| LinkError::Resolve { host: host.to_owned(), source };
-    let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host((host, port)).await.map_err(resolve)?.take(MAX_ADDRESSES).collect();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (index, &address) in addresses.iter().enumerate() {
-        let start = Instant::now();
-        let attempt = open(address, window);
-        let result = if index + 1 < addresses.len() {
-            let late = |_late| Err(io::Error::from(io::ErrorKind::TimedOut));
-            tokio::time::timeout(FIRST_ADDRESS_LIMIT, attempt).await.unwrap_or_else(late)
-        } else {
-            attempt.await
-        };
-        match result {
-            Ok(stream) => return Ok((stream, start.elapsed())),
-            Err(error) => last = error,
-        }
-    }
-    Err(LinkError::Connect { origin: origin.to_string(), source: last })
 }
 
 /// The receive buffer is bounded by [`reach`] before connecting.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::arrivals::{Arrivals, Look};
 use super::budget::{Budget, Gate};
 use super::cap::Cap;
 use super::quota::Quota;
@@ -69,6 +70,9 @@ pub(super) struct Dispatch {
     pub(super) shape: Shape,
     /// Paid for and unused.
     spare: u64,
+    /// Crossed the link and not paid for.
+    owed: u64,
+    arrivals: Arrivals,
     lanes: HashMap<LaneId, LaneState>,
     next_id: LaneId,
     /// Lanes that wait, in the order of their turns, by class.
@@ -95,6 +99,8 @@ impl Dispatch {
             budget,
             shape: Shape::of(rate),
             spare: 0,
+            owed: 0,
+            arrivals: Arrivals::default(),
             lanes: HashMap::new(),
             next_id: 0,
             rings: Default::default(),
@@ -116,7 +122,8 @@ impl Dispatch {
         self.reshape();
         self.barred = rate == Rate::Closed;
         self.quota = rate.bytes_per_second().map(|bytes| Quota::new(bytes, self.shape.quantum));
-        self.spare = 0;
+        (self.spare, self.owed) = (0, 0);
+        self.arrivals = Arrivals::default();
         self.cap.is_some()
     }
 
@@ -208,6 +215,20 @@ impl Dispatch {
             self.rings[state.class.index()].remove(state.party, lane);
         }
         refuses
+    }
+
+    /// What a look at the connections saw.
+    pub(super) fn arrived(&mut self, look: Look) {
+        if let Some(rate) = self.rate.bytes_per_second() {
+            self.arrivals.note(look, rate, Instant::now());
+        }
+    }
+
+    /// Bytes crossed the link that nobody paid for.
+    pub(super) fn charge(&mut self, bytes: u64) {
+        if self.quota.is_some() {
+            self.owed = self.owed.saturating_add(bytes).min(self.shape.most_owed());
+        }
     }
 
     /// Keeps unused bytes for the next who asks.
@@ -354,10 +375,24 @@ impl Dispatch {
             return Err(BARRED);
         }
         if let Some(quota) = &self.quota {
+            let rate = self.rate.bytes_per_second().unwrap_or(u64::MAX);
+            if let Some(wait) = self.arrivals.enough(bytes, rate, Instant::now()) {
+                return Err(wait);
+            }
+            // in portions, so that none is larger than what the quota saves up
+            while self.owed > 0 {
+                let portion = self.owed.min(self.shape.quantum);
+                if self.spare < portion {
+                    self.spare += quota.take(portion - self.spare)?;
+                }
+                self.spare = self.spare.saturating_sub(portion);
+                self.owed -= portion;
+            }
             if self.spare < bytes {
                 self.spare += quota.take(bytes - self.spare)?;
             }
             self.spare = self.spare.saturating_sub(bytes);
+            self.arrivals.grant(bytes);
         }
         if let Some(cap) = self.cap.as_mut().filter(|cap| cap.holds(class)) {
             cap.spend(bytes);

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::arrivals::Look;
 use super::budget::Budget;
 use super::cap::Cap;
 use super::dispatch::{Dispatch, LaneId, Turn};
@@ -171,6 +172,23 @@ impl Limiter {
     pub(super) fn shape(&self) -> Shape {
         let shape = self.0.dispatch().shape;
         self.0.budget.as_ref().map_or(shape, |budget| shape.with_budget(budget.left()))
+    }
+
+    /// What a look at the connections of a client saw.
+    pub(super) fn arrived(&self, look: Look) {
+        if self.is_limited() {
+            self.0.dispatch().arrived(look);
+        }
+    }
+
+    /// Bytes crossed the link that nobody asked for: they are paid before anything else is granted.
+    pub(super) fn charge(&self, bytes: u64) {
+        if let Some(budget) = &self.0.budget {
+            budget.received_beside(bytes);
+        }
+        if self.is_limited() {
+            self.0.dispatch().charge(bytes);
+        }
     }
 
     pub(super) fn is_limited(&self) -> bool {

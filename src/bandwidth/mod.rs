@@ -5,6 +5,7 @@
 //! and is counted by [`Meter`] at the socket, below TLS. It never decides what is worth fetching.
 
 mod allowance;
+mod arrivals;
 mod body;
 mod budget;
 mod calendar;
@@ -16,12 +17,15 @@ mod connect;
 mod control;
 mod delay;
 mod deposit;
+mod dial;
 mod dispatch;
 mod error;
+mod exempt;
 mod leg_turns;
 mod legs;
 mod limiter;
 mod meter;
+mod options;
 mod outlook;
 mod passbook;
 mod places;
@@ -38,6 +42,7 @@ mod socket;
 mod standing;
 mod timetable;
 mod tls;
+mod wire;
 
 pub use allowance::{BudgetConfig, BudgetLine, BudgetPace, Forecast, WhenSpent};
 pub use body::LinkBody;
@@ -57,3 +62,4 @@ pub use politeness::{Politeness, Yielding};
 pub use requester::{Purpose, Requester};
 pub use standing::{BudgetStatus, Standing};
 pub use timetable::Timetable;
+pub use wire::Counted;

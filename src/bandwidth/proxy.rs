@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
 
+use super::connect::Origin;
+use super::exempt::Exempt;
 use super::{LinkError, ProxySetting};
 
 /// A proxy that speaks HTTP.
@@ -20,7 +22,7 @@ pub(super) struct Proxy {
 pub(super) struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exempt: Vec<String>,
+    exempt: Exempt,
     /// Loopback is never proxied: the environment is meant for what lies outside.
     from_environment: bool,
 }
@@ -100,24 +102,29 @@ impl Proxies {
             ProxySetting::Direct => Ok(Self::default()),
             ProxySetting::Url(url) => {
                 let proxy = Some(Proxy::parse(url)?);
-                Ok(Self { http: proxy.clone(), https: proxy, exempt: Vec::new(), from_environment: false })
+                Ok(Self {
+                    http: proxy.clone(),
+                    https: proxy,
+                    exempt: Exempt::default(),
+                    from_environment: false,
+                })
             }
             ProxySetting::System => {
-                let named = |names: &[&str]| {
-                    let value =
-                        names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
-                    value.map(|value| Proxy::parse(&value)).transpose()
+                let set = |names: &[&str]| {
+                    names.iter().find_map(|name| environment(name).filter(|value| !value.trim().is_empty()))
                 };
-                let exempt = environment("no_proxy").or_else(|| environment("NO_PROXY")).unwrap_or_default();
+                let named = |names: &[&str]| set(names).map(|value| Proxy::parse(&value)).transpose();
+                // a web server that runs this as a CGI program puts a client's header `Proxy` into HTTP_PROXY
+                let is_cgi = environment("REQUEST_METHOD").is_some();
+                let http: &[&str] = if is_cgi {
+                    &["http_proxy", "all_proxy", "ALL_PROXY"]
+                } else {
+                    &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+                };
                 Ok(Self {
-                    // HTTP_PROXY in capitals is left alone, as curl does
-                    http: named(&["http_proxy", "all_proxy", "ALL_PROXY"])?,
+                    http: named(http)?,
                     https: named(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-                    exempt: exempt
-                        .split(',')
-                        .map(|entry| entry.trim().trim_start_matches('.').to_ascii_lowercase())
-                        .filter(|entry| !entry.is_empty())
-                        .collect(),
+                    exempt: Exempt::parse(&set(&["no_proxy", "NO_PROXY"]).unwrap_or_default()),
                     from_environment: true,
                 })
             }
@@ -125,20 +132,15 @@ impl Proxies {
     }
 
     /// The proxy for an address; `None` is a direct connection.
-    pub(super) fn of(&self, https: bool, host: &str) -> Option<&Proxy> {
-        let proxy = if https { self.https.as_ref() } else { self.http.as_ref() }?;
-        let host = host.to_ascii_lowercase();
-        let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    pub(super) fn of(&self, origin: &Origin) -> Option<&Proxy> {
+        let proxy = if origin.https { self.https.as_ref() } else { self.http.as_ref() }?;
+        let host = origin.host.trim_end_matches('.');
+        let loopback = host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
         if self.from_environment && loopback {
             return None;
         }
-        let exempt = self.exempt.iter().any(|entry| {
-            entry == "*"
-                || host == *entry
-                || host.strip_suffix(entry.as_str()).is_some_and(|rest| rest.ends_with('.'))
-        });
-        (!exempt).then_some(proxy)
+        (!self.exempt.holds(host, origin.port)).then_some(proxy)
     }
 }
 
@@ -148,6 +150,32 @@ mod tests {
 
     fn environment(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<String> {
         |name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+    }
+
+    fn origin(https: bool, host: &str) -> Origin {
+        Origin { https, host: host.to_owned(), port: if https { 443 } else { 80 } }
+    }
+
+    #[test]
+    fn each_scheme_has_its_variables() {
+        // the environment, then the proxies of http and of https
+        type Case = (&'static [(&'static str, &'static str)], Option<&'static str>, Option<&'static str>);
+        let table: [Case; 9] = [
+            (&[("HTTP_PROXY", "upper:1")], Some("upper:1"), None),
+            (&[("http_proxy", "lower:1"), ("HTTP_PROXY", "upper:1")], Some("lower:1"), None),
+            (&[("http_proxy", ""), ("HTTP_PROXY", "upper:1")], Some("upper:1"), None),
+            (&[("HTTP_PROXY", "client:1"), ("REQUEST_METHOD", "GET")], None, None),
+            (&[("http_proxy", "lower:1"), ("REQUEST_METHOD", "GET")], Some("lower:1"), None),
+            (&[("HTTPS_PROXY", "upper:2")], None, Some("upper:2")),
+            (&[("https_proxy", "lower:2"), ("HTTPS_PROXY", "upper:2")], None, Some("lower:2")),
+            (&[("ALL_PROXY", "all:3"), ("HTTP_PROXY", "upper:1")], Some("upper:1"), Some("all:3")),
+            (&[("HTTP_PROXY", "upper:1"), ("no_proxy", ""), ("NO_PROXY", "*.example")], None, None),
+        ];
+        for (variables, http, https) in table {
+            let proxies = Proxies::new(&ProxySetting::System, environment(variables)).unwrap();
+            let name = |https| proxies.of(&origin(https, "wsus.example")).map(Proxy::name);
+            assert_eq!((name(false).as_deref(), name(true).as_deref()), (http, https), "{variables:?}");
+        }
     }
 
     #[test]
@@ -161,7 +189,7 @@ mod tests {
             ]),
         )
         .unwrap();
-        let name = |https, host| proxies.of(https, host).map(Proxy::name);
+        let name = |https, host| proxies.of(&origin(https, host)).map(Proxy::name);
         assert_eq!(name(false, "wsus.example"), Some("proxy.example:8080".to_owned()));
         assert_eq!(name(true, "wsus.example"), Some("secure.example:3128".to_owned()));
         for host in [
@@ -182,7 +210,7 @@ mod tests {
     fn credentials_go_into_a_header_and_never_into_an_error() {
         let setting = ProxySetting::Url("http://dom%5Cme:p%40ss@proxy:3128".to_owned());
         let proxies = Proxies::new(&setting, |_| None).unwrap();
-        let proxy = proxies.of(true, "127.0.0.1").unwrap();
+        let proxy = proxies.of(&origin(true, "127.0.0.1")).unwrap();
         let expected = format!("Basic {}", STANDARD.encode("dom\\me:p@ss"));
         assert_eq!(proxy.authorization.as_ref().unwrap().to_str().unwrap(), expected);
         let error =
@@ -193,6 +221,6 @@ mod tests {
     #[test]
     fn direct_means_direct() {
         let proxies = Proxies::new(&ProxySetting::Direct, environment(&[("http_proxy", "p")])).unwrap();
-        assert_eq!(proxies.of(false, "wsus.example"), None);
+        assert_eq!(proxies.of(&origin(false, "wsus.example")), None);
     }
 }

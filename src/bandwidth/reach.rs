@@ -9,15 +9,14 @@
 //! **Invariant:** a window never exceeds what its deposit holds, and is back at its first size when its exchange ends.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::Limiter;
 use super::places::Places;
 use super::shape::{FAR, can_scale};
+use super::{Limiter, options};
 
 /// Windows are opened by no less: a few segments.
 const LEAST_STEP: u64 = 4 * 1024;
@@ -46,9 +45,19 @@ impl Reach {
         Self { limiter, places, round_trip, first, paid: first, told: first, may: 0 }
     }
 
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     /// Whether the upstream is too far for the first window.
     pub(super) fn is_far(&self) -> bool {
         self.first > 0 && self.round_trip >= FAR
+    }
+
+    /// What the kernel was told of the receive buffer last, in bytes; `None` where it was left to it.
+    pub(super) fn buffer(&self) -> Option<usize> {
+        let bytes = if self.is_far() { self.told } else { self.first / 2 };
+        usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
     }
 
     /// By how many bytes the window may still grow, when so many of the answer are not paid for yet.
@@ -113,30 +122,6 @@ pub(super) fn begin(stream: &TcpStream, window: u32, round_trip: Duration) -> io
 
 /// Bounds a window, and the buffer below it.
 fn set(stream: &TcpStream, window: u64) -> io::Result<()> {
-    clamp(stream, window)?;
+    options::clamp_window(stream, window)?;
     SockRef::from(stream).set_recv_buffer_size(usize::try_from(window).unwrap_or(usize::MAX))
-}
-
-/// `TCP_WINDOW_CLAMP` of Linux: no more than this is offered to the other end.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "no library offers this socket option")]
-fn clamp(stream: &TcpStream, window: u64) -> io::Result<()> {
-    let window = libc::c_int::try_from(window).unwrap_or(libc::c_int::MAX);
-    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
-    // SAFETY: the socket is open while it is borrowed, and the kernel reads one integer of the length that is told
-    let result = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_WINDOW_CLAMP,
-            (&raw const window).cast(),
-            length,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn clamp(_stream: &TcpStream, _window: u64) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

@@ -31,6 +31,10 @@ const KIB: u64 = 1024;
 /// Smaller receive buffers stall: a kernel counts its own overhead against them.
 const LEAST_WINDOW: u64 = 8 * KIB;
 
+/// The same at the lowest rates, of which it would be too large a part of a second.
+const LEAST_SLOW_WINDOW: u64 = 6 * KIB;
+const SLOW: u64 = 125_000;
+
 /// More than Linux grants by default (`net.core.rmem_max` of 208 KiB, doubled).
 const MOST_WINDOW: u64 = 416 * KIB;
 
@@ -39,6 +43,9 @@ const MOST_UNSCALED: u64 = 65_535;
 
 /// A budget of which less than this for each transfer is left has fewer of them: what is asked for should fit.
 const BUDGET_PER_TRANSFER: u64 = 256 * KIB;
+
+/// Transfers at once at the lowest rates: one that begins does not wait for the end of another.
+const LEAST_TRANSFERS: usize = 2;
 
 /// Transfers at once without a limit.
 const MAX_TRANSFERS: usize = 32;
@@ -55,13 +62,18 @@ const FAR_MILLIS: u128 = 20;
 /// So many times the transfers share a link at most because it is long.
 const MOST_FOLD: usize = 4;
 
-/// Quarters of a round trip that the windows of far upstreams may come to together: an exchange that begins leaves its part
-/// to the others for a while. While transfers yield to others, little more than the link holds.
-const ON_THE_WAY: u128 = 6;
-const POLITELY_ON_THE_WAY: u128 = 5;
+/// What all windows together hold beside what is on the way, in milliseconds of the rate. What is in them comes without being
+/// paid for again, so it is what a second may carry too much: under the 5 % that are allowed.
+const SPARE_MILLIS: u128 = 35;
+
+/// Tenths of a round trip that the windows of far upstreams may come to together, beside the spare: an exchange that begins
+/// leaves its part to the others for a while. While transfers yield to others they come to no more.
+const ON_THE_WAY: u128 = 11;
+const POLITELY_ON_THE_WAY: u128 = 12;
 
 /// An exchange alone gets no larger part than one of so many, and is not counted further than this.
-const LEAST_SHARERS: u32 = 2;
+const POLITE_SHARERS: u32 = 2;
+const LEAST_SHARERS: u32 = 4;
 const MOST_SHARERS: u32 = 32;
 
 impl Shape {
@@ -91,8 +103,8 @@ impl Shape {
             _ => (bytes / 250).clamp(16 * KIB, 64 * KIB),
         };
         let transfers = match bytes {
-            0..=62_500 => 2,
-            62_501..=250_000 => 4,
+            0..=125_000 => 2,
+            125_001..=250_000 => 4,
             250_001..=2_500_000 => 8,
             2_500_001..=25_000_000 => 16,
             _ => 32,
@@ -104,8 +116,13 @@ impl Shape {
             polite: false,
             sharers: 1,
             transfers,
-            spare_limit: (bytes / 50).max(LEAST_WINDOW),
+            spare_limit: (bytes / 100).max(quantum * 2),
         }
+    }
+
+    /// Bytes that came beside what was asked for and are still to be paid, at most: a second of the rate.
+    pub(super) fn most_owed(&self) -> u64 {
+        self.bytes_per_second.unwrap_or(0)
     }
 
     /// The same on a link with a budget of which so much is left. Buffers are bounded without a rate too, since what
@@ -137,34 +154,42 @@ impl Shape {
     /// What the receive buffer of a connection to an upstream at this distance is bounded to, and what a
     /// request to it pays in advance; `None` leaves the kernel its own tuning.
     ///
-    /// One round trip of the whole rate fills the link by itself. Near upstreams get little, because a kernel
-    /// with large segments opens the window by half of it at a time, and all connections together must stay
-    /// under 5 % of a second. Far ones get less at once, because it comes in one burst. What else they need to fill the
-    /// link they get as an answer goes on, see [`Shape::reach`].
+    /// One round trip of the whole rate fills the link by itself. All windows together hold little more, because what is in
+    /// them comes in one burst; each gets its part. Far ones begin with less, and what else they need to fill the link they
+    /// get as an answer goes on, see [`Shape::reach`].
     pub(super) fn window(&self, round_trip: Duration) -> Option<u32> {
-        let millis = round_trip.as_millis();
-        let millis = if self.polite {
+        let micros = if self.polite {
             // a kernel counts its own overhead against a buffer: about half of it holds data
-            (millis * FILLS / u128::from(self.sharers.max(LEAST_SHARERS))).clamp(8, 100)
-        } else if round_trip >= FAR {
-            FAR_MILLIS
+            let way = round_trip.as_micros() * FILLS / u128::from(self.sharers.max(POLITE_SHARERS));
+            way.clamp(8_000, 100_000)
         } else {
-            millis.clamp(10, 40)
+            let way = round_trip.as_micros() + SPARE_MILLIS * 1000;
+            let part = way / u128::from(self.sharers.max(LEAST_SHARERS));
+            if round_trip >= FAR { part.min(FAR_MILLIS * 1000) } else { part }
         };
         let most = self.most_window.unwrap_or(MOST_WINDOW);
         let bytes = match self.bytes_per_second {
-            Some(rate) => u128::from(rate) * millis / 1000,
+            Some(rate) => u128::from(rate) * micros / 1_000_000,
             None => u128::from(self.most_window?),
         };
-        let bytes = bytes.clamp(u128::from(LEAST_WINDOW), u128::from(most));
+        let least = self.least_window();
+        let bytes = bytes.clamp(u128::from(least), u128::from(most.max(least)));
         u32::try_from(bytes).ok()
     }
 
+    fn least_window(&self) -> u64 {
+        let slow = self.bytes_per_second.is_some_and(|rate| rate <= SLOW);
+        if slow { LEAST_SLOW_WINDOW } else { LEAST_WINDOW }
+    }
+
     /// How many transfers may be open at once over such a way. A kernel opens a window by half of it at a time: on a long
-    /// way many small ones make smaller bursts than a few large ones.
+    /// way many small ones make smaller bursts than a few large ones. No more than have room on the way with the least window.
     pub(super) fn transfers_over(&self, round_trip: Duration) -> usize {
         let fold = usize::try_from(round_trip.as_millis() / FAR.as_millis()).unwrap_or(MOST_FOLD);
-        (self.transfers * fold.clamp(1, MOST_FOLD)).min(self.transfers.max(MAX_TRANSFERS))
+        let many = (self.transfers * fold.clamp(1, MOST_FOLD)).min(self.transfers.max(MAX_TRANSFERS));
+        let (Some(rate), true) = (self.bytes_per_second, round_trip >= FAR) else { return many };
+        let way = u128::from(rate) * (round_trip.as_millis() * ON_THE_WAY / 10 + SPARE_MILLIS) / 1000;
+        many.min(usize::try_from(way / u128::from(self.least_window())).unwrap_or(many).max(LEAST_TRANSFERS))
     }
 
     /// What the window of an exchange may grow to while its upstream is too far for [`Shape::window`] to fill the link: its
@@ -175,8 +200,12 @@ impl Shape {
             return 0;
         }
         let most = if can_scale(window) { MOST_WINDOW } else { MOST_UNSCALED };
-        let quarters = if self.polite { POLITELY_ON_THE_WAY } else { ON_THE_WAY };
-        let way = u128::from(rate) * round_trip.as_millis() * quarters / 4000;
+        let millis = if self.polite {
+            round_trip.as_millis() * POLITELY_ON_THE_WAY / 10
+        } else {
+            round_trip.as_millis() * ON_THE_WAY / 10 + SPARE_MILLIS
+        };
+        let way = u128::from(rate) * millis / 1000;
         let part = u64::try_from(way / u128::from(self.sharers)).unwrap_or(u64::MAX);
         part.min(most).min(self.most_window.unwrap_or(most))
     }
@@ -209,11 +238,12 @@ mod tests {
     fn turns_and_windows_follow_the_rate() {
         // KiB of a turn, KiB of the windows of a near and a far upstream, transfers
         let table = [
-            ("64 kbit/s", 1, 8, 8, 2),
-            ("1 Mbit/s", 2, 8, 8, 4),
-            ("8 Mbit/s", 7, 9, 19, 8),
-            ("20 Mbit/s", 16, 24, 48, 8),
-            ("100 Mbit/s", 48, 122, 244, 16),
+            ("64 kbit/s", 1, 6, 6, 2),
+            ("1 Mbit/s", 2, 6, 6, 2),
+            ("2 Mbit/s", 4, 8, 8, 4),
+            ("8 Mbit/s", 7, 8, 19, 8),
+            ("20 Mbit/s", 16, 21, 48, 8),
+            ("100 Mbit/s", 48, 106, 244, 16),
             ("1 Gbit/s", 64, 416, 416, 32),
         ];
         for (rate, quantum, near, far, transfers) in table {
@@ -230,10 +260,10 @@ mod tests {
         // what each of so many exchanges may have on its way, in KiB
         let table = [
             ("2 Mbit/s", 600, 1, 63),
-            ("2 Mbit/s", 600, 16, 13),
+            ("2 Mbit/s", 600, 16, 10),
             ("2 Mbit/s", 150, 8, 6),
-            ("8 Mbit/s", 150, 16, 13),
-            ("100 Mbit/s", 300, 32, 171),
+            ("8 Mbit/s", 150, 16, 12),
+            ("100 Mbit/s", 300, 32, 139),
             ("20 Mbit/s", 1, 8, 0),
         ];
         for (rate, millis, exchanges, expected) in table {
@@ -241,7 +271,7 @@ mod tests {
             assert_eq!(shape.reach(Duration::from_millis(millis)) / KIB, expected, "{rate}, {millis} ms");
         }
         let transfers = |millis| Shape::of_bytes(250_000).transfers_over(Duration::from_millis(millis));
-        assert_eq!([0, 74, 150, 600].map(transfers), [4, 4, 8, 16]);
+        assert_eq!([0, 74, 150, 600].map(transfers), [4, 4, 6, 16]);
         assert_eq!(Shape::of(Rate::Unlimited).reach(Duration::from_secs(1)), 0);
     }
 

@@ -20,7 +20,8 @@ use super::deposit::Deposit;
 use super::limiter::{Lane, Limiter};
 use super::meter::Meter;
 use super::reach::Reach;
-use super::{LinkError, Purpose};
+use super::wire::{Watch, Wire};
+use super::{LinkError, Purpose, options};
 
 /// What a connection's socket and the exchange above it tell each other. Shared by both.
 pub(super) struct Account {
@@ -114,16 +115,13 @@ impl Account {
         }
     }
 
-    fn purpose(&self) -> Purpose {
+    pub(super) fn purpose(&self) -> Purpose {
         *self.purpose.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_deposit(&self) -> bool {
-        self.deposit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .is_some_and(|held| held.held() > 0)
+    /// What is left of the deposit.
+    pub(super) fn deposited(&self) -> u64 {
+        self.deposit.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Deposit::held)
     }
 
     /// Draws up to `want` of the deposit where it is more than what can still come unpaid: `fills`, the most
@@ -172,6 +170,9 @@ pub(super) struct LinkSocket {
     reach: Reach,
     /// Waits for a turn to open its window.
     growing: bool,
+    /// Bytes are there that may not be read yet, and the kernel was told to acknowledge what comes without that.
+    unread: bool,
+    _watch: Option<Watch>,
 }
 
 impl LinkSocket {
@@ -181,10 +182,23 @@ impl LinkSocket {
         meter: &Meter,
         account: Arc<Account>,
         reach: Reach,
+        wire: &Wire,
     ) -> Self {
         let lane_purpose = account.purpose();
         let lane = limiter.lane(lane_purpose);
-        Self { stream, lane, lane_purpose, meter: meter.clone(), account, fills: 0, reach, growing: false }
+        let watch = wire.open(&stream, &account, reach.round_trip());
+        Self {
+            stream,
+            lane,
+            lane_purpose,
+            meter: meter.clone(),
+            account,
+            fills: 0,
+            reach,
+            growing: false,
+            unread: false,
+            _watch: watch,
+        }
     }
 
     /// Looks how full the receive buffer is. Kernels open a window in steps, so that it is seldom as full as
@@ -220,6 +234,22 @@ impl LinkSocket {
         self.stop_growing();
     }
 
+    /// Lets the kernel acknowledge what comes while nobody may read. Otherwise it waits for a reader, up to 40 ms, and the other
+    /// end takes its last segment for lost and sends it again.
+    fn acknowledge_unread(&mut self) {
+        if !std::mem::replace(&mut self.unread, true) {
+            // a kernel that does not know how acknowledges later
+            let _later = options::wake_nobody(&self.stream, self.reach.buffer());
+        }
+    }
+
+    /// Any byte is to wake this task again.
+    fn watch_again(&mut self) {
+        if std::mem::take(&mut self.unread) {
+            let _always = options::wake_at_once(&self.stream);
+        }
+    }
+
     fn stop_growing(&mut self) {
         if std::mem::take(&mut self.growing) {
             self.lane.withdraw();
@@ -229,7 +259,7 @@ impl LinkSocket {
     /// How many of `want` bytes may be read now, and whether the deposit paid.
     fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
         self.follow_purpose();
-        if self.account.has_deposit() {
+        if self.account.deposited() > 0 {
             self.look();
         }
         if self.reach.grown().is_some() && self.account.unpaid() == 0 {
@@ -270,6 +300,7 @@ impl LinkSocket {
                 Ok(false)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.watch_again();
                 self.lane.release();
                 Ok(true)
             }
@@ -303,7 +334,11 @@ impl AsyncRead for LinkSocket {
             };
             ready?;
             this.account.note_came();
-            let (allowed, from_deposit) = ready!(this.poll_allowed(cx, want)).map_err(io::Error::other)?;
+            let Poll::Ready(allowed) = this.poll_allowed(cx, want) else {
+                this.acknowledge_unread();
+                return Poll::Pending;
+            };
+            let (allowed, from_deposit) = allowed.map_err(io::Error::other)?;
             if !this.read_allowed(buf, allowed, from_deposit)? {
                 return Poll::Ready(Ok(()));
             }

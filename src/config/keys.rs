@@ -119,6 +119,7 @@ pub(super) const KEYS: &[Key] = &[
     text("content.max_size", "\"200 GB\""),
     text("content.min_free", "\"5 GB\""),
     text("bandwidth.rate", "\"unlimited\""),
+    text("bandwidth.count", "\"payload\""),
     unset("bandwidth.time_zone"),
     Key { path: "bandwidth.adaptive", kind: Kind::Switch, default: Some("false") },
     list("bandwidth.adaptive_exempt", "[\"interactive\"]"),

@@ -21,7 +21,7 @@ pub use doubts::Doubt;
 pub use error::ConfigError;
 pub use source::{Origin, Raw};
 
-use crate::bandwidth::{BudgetConfig, Class, LegRates, Window};
+use crate::bandwidth::{BudgetConfig, Class, Counted, LegRates, Window};
 use crate::domain::{ByteCount, Rate};
 use crate::telemetry;
 
@@ -51,6 +51,8 @@ pub struct Settings {
     pub budget: Option<BudgetConfig>,
     /// `bandwidth.time_zone`
     pub time_zone: TimeZone,
+    /// `bandwidth.count`: what of a packet counts.
+    pub counted: Counted,
     /// `bandwidth.adaptive`: the classes that do not yield to other traffic; `None` when nothing yields.
     pub adaptive: Option<Vec<Class>>,
     /// `admin.listen`

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
-use crate::bandwidth::{BudgetConfig, Class, Days, LegRates, WhenSpent, Window};
+use crate::bandwidth::{BudgetConfig, Class, Counted, Days, LegRates, WhenSpent, Window};
 use crate::config::{
     AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
     OfferPolicy, Proxy, ServerSettings, SourceSettings, Tailwater, TlsSettings,
@@ -210,6 +210,8 @@ impl<'a> Checked<'a> {
             },
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
+            counted: self
+                .word("bandwidth.count", &[("payload", Counted::Payload), ("packets", Counted::Packets)])?,
             windows: self.windows()?,
             legs: LegRates {
                 rate: self.leg("bandwidth.downstream.rate")?,

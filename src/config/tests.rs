@@ -1,7 +1,7 @@
 //! Promises of the configuration.
 
 use super::*;
-use crate::bandwidth::Class;
+use crate::bandwidth::{Class, Counted};
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -90,6 +90,10 @@ fn a_budget_is_checked() {
 
 #[test]
 fn what_yields_and_what_does_not_is_said_with_the_words_of_classes() {
+    let counted = |text: &str| read(text, &[]).unwrap().settings.counted;
+    assert_eq!(counted(""), Counted::Payload);
+    assert_eq!(counted("[bandwidth]\ncount = \"packets\"\n"), Counted::Packets);
+    assert!(refusal("[bandwidth]\ncount = \"frames\"\n", &[]).contains("\"payload\", \"packets\""));
     let adaptive = |text: &str| read(&format!("[bandwidth]\n{text}\n"), &[]).unwrap().settings.adaptive;
     assert_eq!(adaptive(""), None);
     assert_eq!(adaptive("adaptive = true"), Some(vec![Class::Interactive]));

@@ -56,7 +56,8 @@ async fn streams_together_get_the_rate_and_never_more() {
         let link = Link::with_streams(text, &[1 << 20; 9]);
         let whole = link.total_after(20).await;
         let due = bytes_per_second * 20;
-        assert!(whole * 100 >= due * 97 && whole <= due, "{text}: {whole} of {due}");
+        // of low rates more is kept back
+        assert!(whole * 100 >= due * 96 && whole <= due, "{text}: {whole} of {due}");
         for _ in 0..20 {
             let second = link.total_after(1).await;
             assert!(second * 100 <= bytes_per_second * 105, "{text}: {second} in a second");
