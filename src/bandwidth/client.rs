@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
@@ -254,10 +254,20 @@ impl LinkClient {
         }
         let mut connection = self.0.connector.connect(origin, proxy, purpose).await?;
         match self.converse(origin, &mut connection, request, purpose).await {
+            // servers that see plain HTTP at their port of TLS may answer like this
+            Ok(response)
+                if response.status() == StatusCode::BAD_REQUEST
+                    && self.0.connector.speaks_tls(origin, proxy, purpose).await =>
+            {
+                connection.task.abort();
+                Err(origin.speaks_other_scheme())
+            }
             Ok(response) => Ok((response, connection)),
             Err(Failure { error, .. }) => {
                 connection.task.abort();
-                Err(error)
+                let is_tls = matches!(error, LinkError::Broken { .. })
+                    && self.0.connector.speaks_tls(origin, proxy, purpose).await;
+                Err(if is_tls { origin.speaks_other_scheme() } else { error })
             }
         }
     }

@@ -29,7 +29,7 @@ use super::reach::{self, Reach};
 use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
 use super::wire::Wire;
-use super::{LinkError, Purpose};
+use super::{LinkError, Purpose, trust};
 use crate::runtime::Tasks;
 
 /// Origins whose distance is remembered; far more than a site has upstreams and mirrors.
@@ -66,6 +66,16 @@ impl Origin {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// The same server and port with the other scheme.
+    pub(super) fn other_scheme(&self) -> Self {
+        Self { https: !self.https, ..self.clone() }
+    }
+
+    /// What is said when the server speaks the other scheme at this port.
+    pub(super) fn speaks_other_scheme(&self) -> LinkError {
+        LinkError::OtherScheme { origin: self.to_string(), instead: self.other_scheme().to_string() }
     }
 
     /// As in a `Host` header: the usual port is left out.
@@ -122,11 +132,32 @@ impl Connector {
         proxy: Option<&Proxy>,
         purpose: Purpose,
     ) -> Result<Connection, LinkError> {
-        let timed_out =
-            || LinkError::Timeout { origin: origin.to_string(), stage: "connection", limit: self.limit };
+        // a server of plain HTTP may wait for the end of what it takes for a line
+        let stage = if origin.https {
+            "connection with TLS (one of plain HTTP is written http://)"
+        } else {
+            "connection"
+        };
+        let timed_out = || LinkError::Timeout { origin: origin.to_string(), stage, limit: self.limit };
         tokio::time::timeout(self.limit, self.steps(origin, proxy, purpose))
             .await
             .map_err(|_late| timed_out())?
+    }
+
+    /// Whether an origin that is addressed as plain HTTP, and did not answer as that, speaks TLS at its port. Asked once for
+    /// each exchange that failed; whether its certificate can be trusted does not matter.
+    pub(super) async fn speaks_tls(&self, origin: &Origin, proxy: Option<&Proxy>, purpose: Purpose) -> bool {
+        if origin.https || proxy.is_some() {
+            return false;
+        }
+        match self.connect(&origin.other_scheme(), None, purpose).await {
+            Ok(connection) => {
+                connection.task.abort();
+                true
+            }
+            Err(LinkError::Tls { source, .. }) => trust::is_tls(&source),
+            Err(_other) => false,
+        }
     }
 
     /// How far an origin is; unknown ones are taken for near.
@@ -213,10 +244,14 @@ impl Connector {
     {
         let name = ServerName::try_from(origin.host.clone())
             .map_err(|_e| LinkError::Address { address: origin.to_string() })?;
-        TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, stream)
-            .await
-            .map_err(|source| LinkError::Tls { origin: origin.to_string(), source })
+        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.map_err(|source| {
+            match trust::is_plain(&source) {
+                true => origin.speaks_other_scheme(),
+                false => {
+                    LinkError::Tls { origin: origin.to_string(), cure: trust::cure(&source, origin), source }
+                }
+            }
+        })
     }
 
     /// Asks the proxy for a tunnel (CONNECT).

@@ -60,15 +60,26 @@ pub enum LinkError {
         limit: Duration,
     },
     /// No secure connection.
-    #[error(
-        "cannot set up TLS with {origin}; when its certificate comes from a private authority set upstream.ca_file"
-    )]
+    #[error("cannot set up TLS with {origin}: {cure}")]
     Tls {
         /// Towards whom.
         origin: String,
+        /// What is wrong, and the setting that helps.
+        cure: String,
         /// What TLS said.
         #[source]
         source: io::Error,
+    },
+    /// The scheme of the address is not what the server speaks at that port.
+    #[error(
+        "{origin} speaks {} at this port; write {instead} instead (upstream.url or the url of a source)",
+        if instead.starts_with("https") { "TLS" } else { "plain HTTP" }
+    )]
+    OtherScheme {
+        /// Towards whom.
+        origin: String,
+        /// The address with the scheme that it speaks.
+        instead: String,
     },
     /// The proxy did not open a tunnel.
     #[error(
@@ -149,6 +160,7 @@ impl LinkError {
             | Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::Tls { .. }
+            | Self::OtherScheme { .. }
             | Self::Broken { .. }
             | Self::Redirect { .. } => Blame::Upstream,
             Self::ProxyRefused { .. } => Blame::Proxy,
@@ -169,6 +181,7 @@ impl LinkError {
             | Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::Tls { .. }
+            | Self::OtherScheme { .. }
             | Self::Spent { .. }
             | Self::Broken { .. } => true,
             // 407 asks for other credentials; the rest of the proxy's troubles pass

@@ -42,6 +42,7 @@ mod socket;
 mod standing;
 mod timetable;
 mod tls;
+mod trust;
 mod wire;
 
 pub use allowance::{BudgetConfig, BudgetLine, BudgetPace, Forecast, WhenSpent};

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
+use super::trust::Named;
 use super::{LinkConfig, LinkError};
 
 fn unusable(path: &Path, what: &'static str, error: PemError) -> LinkError {
@@ -30,17 +31,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> 
     Ok(list)
 }
 
-/// The system's authorities, those of `ca_file`, and the extra ones.
-fn roots(config: &LinkConfig) -> Result<RootCertStore, LinkError> {
+/// The system's authorities, those that were named, and the extra ones.
+fn roots(config: &LinkConfig, named: &[CertificateDer<'static>]) -> Result<RootCertStore, LinkError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
         tracing::debug!(%error, "a certificate of the system's trust store cannot be read");
     }
     let (_added, _ignored) = roots.add_parsable_certificates(native.certs);
-    if let Some(path) = &config.ca_file {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(LinkError::TlsSetup)?;
+    for certificate in named {
+        // one that cannot be an authority is trusted as it is
+        if let Err(error) = roots.add(certificate.clone()) {
+            tracing::debug!(%error, "a certificate of upstream.ca_file is no authority");
         }
     }
     for der in &config.extra_roots {
@@ -52,10 +54,18 @@ fn roots(config: &LinkConfig) -> Result<RootCertStore, LinkError> {
 /// TLS 1.2 and 1.3 with ring; HTTP/1.1 only.
 pub(super) fn client_config(config: &LinkConfig) -> Result<Arc<ClientConfig>, LinkError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let named = config.ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default();
+    let roots = Arc::new(roots(config, &named)?);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(LinkError::TlsSetup)?
-        .with_root_certificates(roots(config)?);
+        .map_err(LinkError::TlsSetup)?;
+    // a machine without any authority cannot trust anybody; that is told when it matters
+    let builder = match WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build() {
+        Ok(authorities) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Named { authorities, certificates: named })),
+        Err(_no_authority) => builder.with_root_certificates(roots),
+    };
     let mut tls = match &config.client_certificate {
         None => builder.with_no_client_auth(),
         Some(files) => {

@@ -206,11 +206,18 @@ fn certificate(name: &str) -> PathBuf {
 
 /// Says its path over TLS.
 async fn secure(tasks: &Tasks) -> String {
+    secure_with(tasks, "server").await
+}
+
+/// The same with the certificate and key of this name.
+async fn secure_with(tasks: &Tasks, name: &str) -> String {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let chain =
-        CertificateDer::pem_file_iter(certificate("server.pem")).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(certificate("server.key")).unwrap();
+    let chain = CertificateDer::pem_file_iter(certificate(&format!("{name}.pem")))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let key = PrivateKeyDer::from_pem_file(certificate(&format!("{name}.key"))).unwrap();
     let config =
         rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -265,6 +272,60 @@ async fn a_private_authority_is_trusted_when_it_is_named() {
     let trusting = client(config, "8 Mbit/s".parse().unwrap(), &tasks);
     assert_eq!(text(&trusting, &format!("https://{address}/x")).await.unwrap(), "/x");
     assert!(trusting.meter().received() > 500, "TLS counts too");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_named_is_trusted_and_mistakes_name_what_helps() {
+    let tasks = Tasks::new();
+    // the server's certificate, which one is named, and what is said where it is refused
+    let table = [
+        ("self-signed-authority", Some("self-signed-authority"), None),
+        ("self-signed-server", Some("self-signed-server"), None),
+        ("server", Some("server"), None),
+        ("self-signed-authority", None, Some("upstream.ca_file")),
+        ("self-signed-server", None, Some("upstream.ca_file")),
+        ("server", None, Some("upstream.ca_file")),
+        ("self-signed-authority", Some("self-signed-server"), Some("upstream.ca_file")),
+        ("elsewhere", Some("elsewhere"), Some("other.example")),
+        ("expired", Some("expired"), Some("expired on 2020-02-01")),
+    ];
+    for (server, named, refused) in table {
+        let address = secure_with(&tasks, server).await;
+        let ca_file = named.map(|name| certificate(&format!("{name}.pem")));
+        let config = LinkConfig { proxy: ProxySetting::Direct, ca_file, ..LinkConfig::default() };
+        let client = client(config, Rate::Unlimited, &tasks);
+        match (text(&client, &format!("https://{address}/x")).await, refused) {
+            (Ok(said), None) => assert_eq!(said, "/x", "{server}, {named:?} named"),
+            (Err(error @ LinkError::Tls { .. }), Some(expected)) => {
+                assert!(error.to_string().contains(expected), "{server}, {named:?} named: {error}");
+            }
+            (other, _) => panic!("{server}, {named:?} named: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_other_scheme_is_recognised_and_said() {
+    let tasks = Tasks::new();
+    let plain =
+        scripted(&tasks, |_| "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_owned()).await.0;
+    let curt = listen(&tasks, |mut socket, _| async move {
+        let _sent = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    })
+    .await;
+    let secure = secure(&tasks).await;
+    let config = LinkConfig { proxy: ProxySetting::Direct, ..LinkConfig::default() };
+    let client = client(config, Rate::Unlimited, &tasks);
+    let said = |error: LinkError| match error {
+        LinkError::OtherScheme { instead, .. } => instead,
+        other => other.to_string(),
+    };
+    let error = text(&client, &format!("https://{curt}/x")).await.unwrap_err();
+    assert_eq!(said(error), format!("http://{curt}"));
+    let error = text(&client, &format!("http://{secure}/x")).await.unwrap_err();
+    assert_eq!(said(error), format!("https://{secure}"));
+    let answer = client.send(get(&format!("http://{plain}/x")), Class::Metadata).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "what a plain server refuses is its own answer");
 }
 
 #[tokio::test]
