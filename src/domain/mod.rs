@@ -6,6 +6,7 @@
 
 mod approval;
 mod bytes;
+mod computer_name;
 mod content_path;
 mod digest;
 mod ids;
@@ -16,6 +17,7 @@ mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
+pub use computer_name::{ComputerName, ComputerNameError};
 pub use content_path::ContentPath;
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
 pub use ids::{

@@ -11,7 +11,7 @@ use super::config::Config;
 use super::cookie::Claims;
 use super::{Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo, Place};
-use crate::domain::ComputerId;
+use crate::domain::{ComputerId, ComputerName};
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, KEY_LEN, Kind, Sealer, lasting};
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
@@ -79,10 +79,8 @@ impl Service {
     /// [MS-WUSP] 3.1.5.3
     pub(super) async fn get_authorization(&self, request: wusp::GetAuthorization) -> Result<String, Refusal> {
         let computer = computer_id(request.client_id.as_deref(), "clientId")?;
-        let dns = named(request.dns_name.as_deref(), "dnsName")?.to_owned();
-        if !dns.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
-            return Err(Refusal::Parameter("dnsName"));
-        }
+        let dns = ComputerName::parse(request.dns_name.as_deref().unwrap_or_default());
+        let dns = dns.map_err(|_why| Refusal::Parameter("dnsName"))?.into_string();
         let now = self.0.clock.now();
         let claims = Claims {
             issued: now,
@@ -154,7 +152,12 @@ impl Service {
         if !self.0.config.registration_required {
             return Err(Refusal::RegistrationNotRequired);
         }
-        let info = computer_info(request.info.ok_or(Refusal::Parameter("computerInfo"))?);
+        let mut info = computer_info(request.info.ok_or(Refusal::Parameter("computerInfo"))?);
+        // it may leave its name out: then the one of its handshake stays
+        if !info.dns_name.trim().is_empty() {
+            let name = ComputerName::parse(&info.dns_name);
+            info.dns_name = name.map_err(|_why| Refusal::Parameter("DnsName"))?.into_string();
+        }
         self.blocking(move |service| {
             let catalog = &service.0.catalog;
             if catalog.computer(&claims.computer).is_none() {
