@@ -71,6 +71,7 @@ async fn play_clients(arguments: &SimulateClientsArguments, json: bool) -> anyho
         parallel: arguments.parallel,
         rounds: arguments.rounds,
         kinds: arguments.kinds,
+        seed: arguments.seed,
         download: arguments.download,
         group: arguments.group.clone(),
         ..clients::Config::default()

@@ -75,6 +75,9 @@ pub(in crate::cli) struct SimulateClientsArguments {
     /// Download and "install" what is approved
     #[arg(long)]
     pub(in crate::cli) download: bool,
+    /// The same seed gives a server the same computers; each server has its own
+    #[arg(long, default_value_t = 1)]
+    pub(in crate::cli) seed: u64,
     /// Client-side targeting: the group that they ask for
     #[arg(long)]
     pub(in crate::cli) group: Option<String>,

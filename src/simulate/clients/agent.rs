@@ -84,7 +84,7 @@ impl Agent {
     pub(super) fn new(number: u32, fleet: &Arc<Fleet>) -> Self {
         Self {
             number,
-            machine: Machine::new(number, fleet.config.kinds),
+            machine: Machine::new(&fleet.config.server, fleet.config.seed, number, fleet.config.kinds),
             line: Line::new(Arc::clone(&fleet.server), &fleet.tasks),
             server_config: None,
             cookie: Cookie::default(),

@@ -49,6 +49,8 @@ pub struct Config {
     pub drivers: bool,
     /// Kinds of machines among them: 1 is one image, more differ by architecture, build and language.
     pub kinds: u32,
+    /// The same seed gives each server the same machines; another one other machines.
+    pub seed: u64,
     /// Connections of one download.
     pub connections: u32,
     /// Ask for compressed answers, as real agents do.
@@ -68,6 +70,7 @@ impl Default for Config {
             think: Duration::ZERO,
             drivers: true,
             kinds: 3,
+            seed: 1,
             connections: 4,
             compressed: true,
         }
