@@ -149,6 +149,16 @@ impl Catalog {
         self.0.told_computers()
     }
 
+    /// Ticks when computers, ours or below, said something that the upstream may not have been told.
+    pub fn computer_news(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.news.subscribe()
+    }
+
+    /// Which computers did since this was last asked, at most 10,000; `None` for more: look at all.
+    pub fn take_computer_news(&self) -> Option<Vec<ComputerId>> {
+        self.0.news.take()
+    }
+
     /// The rows of those of `ids` that changed since they were told, details only where these did.
     pub fn computers_to_tell(
         &self,

@@ -141,6 +141,7 @@ impl Store {
             }
             self.kv.apply(&batch)?;
         }
+        self.news.note(id);
         Ok(())
     }
 

@@ -28,6 +28,7 @@ use super::keys::Secured;
 use super::kv::{Batch, Kv, MAX_BATCH};
 use super::lineage::Lineage;
 use super::load::{load, load_dictionaries};
+use super::news::News;
 use super::record::{self, Committed, key};
 use super::segment::codec::{Codec, plain_record};
 use super::segment::frame::Kind;
@@ -102,6 +103,7 @@ pub(super) struct Store {
     pub servers: Servers,
     pub descendants: Descendants,
     pub lineage: Lineage,
+    pub news: News,
     _lock: File,
 }
 
@@ -201,6 +203,7 @@ impl Store {
             servers,
             descendants,
             lineage,
+            news: News::default(),
             _lock: lock,
         };
         if !begin.is_empty() {

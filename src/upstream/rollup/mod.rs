@@ -4,6 +4,7 @@
 //! written down before the next request, so that a kill costs one request again. It never fails a synchronisation.
 
 mod computers;
+mod pace;
 mod schedule;
 mod servers;
 
@@ -20,7 +21,7 @@ use super::session::Session;
 use super::sync::blocking;
 use super::{Outcome, SyncError, state};
 use crate::catalog::{Catalog, CatalogError, Epoch};
-use crate::domain::ServerId;
+use crate::domain::{ComputerId, ServerId};
 use crate::runtime::Clock;
 use crate::wire::server_reporting::{self as wire, RollupConfiguration};
 
@@ -104,15 +105,44 @@ impl Rollup {
         self.ask(move |catalog| {
             let epoch = Kept::load(catalog, &url).epoch;
             for some in catalog.told_computers().chunks(CHUNK) {
-                if !catalog.computers_to_tell(epoch, ours, some)?.is_empty()
-                    || !catalog.statuses_to_tell(epoch, some, false)?.is_empty()
-                {
+                if tells(catalog, epoch, ours, some)? {
                     return Ok(true);
                 }
             }
             Ok(false)
         })
         .await
+    }
+
+    /// Tells what these computers say, and nothing of servers: those have been told of. Nothing is asked of the upstream
+    /// when they say nothing new.
+    pub(super) async fn run_for(&self, ids: Vec<ComputerId>) -> Result<Option<RollupReport>, SyncError> {
+        let (url, ours, some) = (self.url.clone(), self.ours, ids.clone());
+        let news = self.ask(move |catalog| {
+            let epoch = Kept::load(catalog, &url).epoch;
+            Ok(some
+                .chunks(CHUNK)
+                .map(|some| tells(catalog, epoch, ours, some))
+                .collect::<Result<Vec<_>, _>>()?)
+        });
+        if !news.await?.contains(&true) {
+            return Ok(None);
+        }
+        let sent_before = self.session.packing().sent();
+        let request = wire::get_rollup_configuration();
+        let configuration = self.session.report(&request, wire::read_configuration).await?;
+        let before = self.begin(&configuration).await?;
+        if before.checked_at.is_none() || !configuration.detailed {
+            // it lost what it was told, or wants numbers only
+            return self.run().await.map(Some);
+        }
+        let computers = self.tell_computers(&configuration, before.epoch, &ids).await?;
+        let statuses = self.tell_statuses(&configuration, before.epoch, &ids, false).await?;
+        let sent = self.session.packing().sent() - sent_before;
+        let report = RollupReport { at: self.clock.now(), servers: 0, computers, statuses, sent };
+        let kept = Kept { last: Some(report.clone()), ..before };
+        self.ask(move |catalog| kept.store(catalog)).await?;
+        Ok(Some(report))
     }
 
     /// Tells everything there is to tell.
@@ -156,6 +186,12 @@ impl Rollup {
         })
         .await
     }
+}
+
+/// Whether some of these computers say what was not told.
+fn tells(catalog: &Catalog, epoch: Epoch, ours: ServerId, ids: &[ComputerId]) -> Result<bool, CatalogError> {
+    Ok(!catalog.computers_to_tell(epoch, ours, ids)?.is_empty()
+        || !catalog.statuses_to_tell(epoch, ids, false)?.is_empty())
 }
 
 /// When this server synchronised, as far as the history goes.

@@ -1,4 +1,4 @@
-//! When roll-ups start by themselves: after a synchronisation, and daily.
+//! When roll-ups start by themselves: within a minute after computers said something, after a synchronisation, and daily.
 //!
 //! Invariant: a roll-up that fails is tried again and fails nothing else; what there is to tell after a synchronisation
 //! that nobody asked for waits until the last roll-up is ten minutes old. It never runs two at once.
@@ -6,6 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::pace::Pace;
 use super::{Kept, Rollup, RollupReport};
 use crate::domain::ServerId;
 use crate::upstream::client::chance;
@@ -71,26 +72,42 @@ impl Upstream {
     async fn keep_rolling_up(&self) {
         let inner = &self.0;
         let (stopping, mut wishes) = (inner.tasks.stopping(), inner.wishes.subscribe());
-        let mut failures = 0;
-        let mut last = self.last_rollup().map(|report| report.at);
+        let mut news = inner.catalog.computer_news();
+        let mut pace = Pace::new(self.last_rollup().map(|report| report.at));
+        // drawn once, so that news which come meanwhile do not put it off
+        let mut due = self.next_whole(&pace);
         loop {
-            let now = inner.clock.now();
-            // nobody knows this server upstream before it synchronised once
-            let daily = last.map(|last| after(last, DAY + JITTER.mul_f64(chance())));
-            let due = if failures > 0 { Some(retry_at(now, failures)) } else { daily };
             let told = tokio::select! {
                 () = stopping.cancelled() => return,
+                changed = news.changed() => match changed {
+                    Ok(()) => {
+                        // while one gathers, what comes is gathered with it, and ticks need not be heard
+                        pace.heard(inner.clock.now());
+                        continue;
+                    }
+                    Err(_gone) => return,
+                },
+                () = self.wait_until(pace.due()) => {
+                    tokio::select! {
+                        () = self.roll_up_news(&mut pace) => {}
+                        () = stopping.cancelled() => return,
+                    }
+                    if pace.failures > 0 {
+                        due = self.next_whole(&pace);
+                    }
+                    continue;
+                },
                 changed = wishes.changed() => match changed {
                     Ok(()) => Some(*wishes.borrow_and_update()),
                     Err(_gone) => return,
                 },
                 () = self.wait_until(due) => None,
             };
-            let recent = last.is_some_and(|last| inner.clock.now().duration_since(last) < PAUSE);
+            let recent = pace.whole.is_some_and(|last| inner.clock.now().duration_since(last) < PAUSE);
             let start = match told {
                 Some(Wish::None) => false,
-                Some(Wish::Scheduled) => !recent && self.has_news(last).await,
-                Some(Wish::Demanded) => self.has_news(last).await,
+                Some(Wish::Scheduled) => !recent && self.has_news(pace.whole).await,
+                Some(Wish::Demanded) => self.has_news(pace.whole).await,
                 None => true,
             };
             if !start {
@@ -99,20 +116,55 @@ impl Upstream {
             tokio::select! {
                 told = self.roll_up() => match told {
                     Ok(report) => {
-                        (last, failures) = (Some(report.at), 0);
+                        pace.told_all(report.at);
                         tell(&report);
                     }
                     Err(SyncError::Status { status: 404, .. }) => {
                         // not every upstream listens; the next day it may be another one
-                        (last, failures) = (Some(inner.clock.now()), 0);
+                        pace.nobody_listens(inner.clock.now());
                         tracing::info!("the upstream has no reporting service: it is told nothing of computers");
                     }
                     Err(error) => {
-                        failures += 1;
+                        pace.failed();
                         tracing::warn!(error = %chain(&error), "the upstream was not told of everything; tried again later");
                     }
                 },
                 () = stopping.cancelled() => return,
+            }
+            due = self.next_whole(&pace);
+        }
+    }
+
+    /// When everything is told next: the next attempt after a failure, else a day after the last time.
+    fn next_whole(&self, pace: &Pace) -> Option<Timestamp> {
+        if pace.failures > 0 {
+            return Some(retry_at(self.0.clock.now(), pace.failures));
+        }
+        // nobody knows this server upstream before it synchronised once
+        pace.whole.map(|last| after(last, DAY + JITTER.mul_f64(chance())))
+    }
+
+    /// Tells what computers said since the last time.
+    async fn roll_up_news(&self, pace: &mut Pace) {
+        let told = {
+            let _one = self.0.rolling.lock().await;
+            async {
+                let rollup = self.0.rollup().await?;
+                match self.0.catalog.take_computer_news() {
+                    Some(ids) => rollup.run_for(ids).await,
+                    None => rollup.run().await.map(Some),
+                }
+            }
+            .await
+        };
+        pace.told_news(self.0.clock.now());
+        match told {
+            Ok(Some(report)) => tell(&report),
+            Ok(None) => {}
+            Err(error) => {
+                // all of it is looked at then, so that nothing is forgotten
+                pace.failed();
+                tracing::warn!(error = %chain(&error), "the upstream was not told of computers; tried again later");
             }
         }
     }
