@@ -258,6 +258,7 @@ async fn open_stores(
         },
         hold_above_share: settings.upstream.hold_removals_above,
         client_side_targeting: settings.agents.client_side_targeting,
+        replace_silent_after: settings.agents.replace_silent_after,
         max_computers: settings.agents.max_computers,
         replica_of: (settings.upstream.mode == Mode::Replica)
             .then(|| telemetry::safe_url(&settings.upstream.url)),

@@ -14,11 +14,12 @@ use super::kv::{Batch, Kv};
 use super::query::Counts;
 use super::record::{self, key};
 use super::store::{Op, Store, lock};
+use super::succession::Names;
 use super::{CatalogError, Computer, ComputerInfo, Status};
 use crate::domain::{ComputerId, GroupId, UpdateId};
 
 /// How exact the time of last contact is kept.
-const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
 /// The longest text of a registration that is kept, in characters.
 const MAX_TEXT: usize = 256;
 /// The most of `DeviceAttributes` that is kept, in characters.
@@ -36,6 +37,8 @@ pub(super) struct Computers {
     pub known: RwLock<HashMap<ComputerId, Arc<Computer>>>,
     /// What all computers say of each update.
     pub counts: RwLock<HashMap<UpdateId, Counts>>,
+    /// Who has which name.
+    pub names: Names,
     /// Held while computers change.
     pub changing: Mutex<()>,
 }
@@ -51,7 +54,9 @@ impl Computers {
             let computer: Computer = record::decode('c', &value)?;
             known.insert(computer.id.clone(), Arc::new(computer));
         }
-        let loaded = Self { known: RwLock::new(known), ..Self::default() };
+        let named = known.values().map(|computer| (&computer.id, &computer.dns_name[..]));
+        let names = Names::load(kv, named)?;
+        let loaded = Self { known: RwLock::new(known), names, ..Self::default() };
         for (_, value) in entries(kv, b"t")? {
             loaded.count(&Status::default(), &record::decode('t', &value)?);
         }
@@ -83,8 +88,20 @@ impl Computers {
     pub(super) fn keep(&self, computer: Computer) -> Arc<Computer> {
         let computer = Arc::new(computer);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(computer.id.clone(), Arc::clone(&computer));
+        let before = known.insert(computer.id.clone(), Arc::clone(&computer));
+        drop(known);
+        let before = before.as_ref().map_or("", |before| &before.dns_name);
+        self.names.renamed(&computer.id, before, &computer.dns_name);
         computer
+    }
+
+    /// Forgets one; what it was, if it was known.
+    pub(super) fn drop_one(&self, id: &ComputerId) -> Option<Arc<Computer>> {
+        let gone = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(gone) = &gone {
+            self.names.renamed(id, &gone.dns_name, "");
+        }
+        gone
     }
 
     /// Counts what a computer says now instead of what it said before.
@@ -145,11 +162,15 @@ impl Store {
             None if !make => return Err(CatalogError::UnknownComputer(id.clone())),
             None => self.new_computer(id, now)?,
         };
+        if before.is_none() {
+            self.came_back(&mut computer)?;
+        }
         work(&mut computer);
         if before.as_deref() != Some(&computer) {
             self.put((key::computer(id), Some(record::encode(&computer))))?;
+            self.news.note(id);
         }
-        Ok(self.computers.keep(computer))
+        self.succeed(self.computers.keep(computer))
     }
 
     /// Writes without waiting for the disk.
@@ -266,6 +287,7 @@ impl Store {
             ops.push((key::computer(&moved.id), Some(record::encode(moved))));
         }
         self.journal(ops)?;
+        found.iter().for_each(|computer| self.news.note(&computer.id));
         Ok(found.into_iter().map(|computer| self.computers.keep(Arc::unwrap_or_clone(computer))).collect())
     }
 
@@ -287,12 +309,9 @@ impl Store {
 
     pub(super) fn forget(&self, id: &ComputerId) -> Result<bool, CatalogError> {
         let _one = lock(&self.computers.changing);
-        let mut known = self.computers.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.remove(id).is_none() {
-            drop(known);
+        if self.computers.drop_one(id).is_none() {
             return self.forget_descendant(id);
         }
-        drop(known);
         self.computers.count(&self.status(id)?, &Status::default());
         for (key, _) in entries(&self.kv, &key::events(id))? {
             self.put((key, None))?;

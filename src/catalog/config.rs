@@ -4,6 +4,7 @@
 //! less than 150 MB. It never reads a file: `config` fills it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::domain::{ByteCount, DriverFacts};
 
@@ -40,6 +41,9 @@ pub struct Config {
     /// Whether a computer's group is the one it names itself (`targetGroupName`), instead of the one an
     /// administrator put it into. Default false.
     pub client_side_targeting: bool,
+    /// After how long without a call a computer's record may go to a newer identity of the same name. Default 25
+    /// hours: agents call at least every 22 hours, and a few are late.
+    pub replace_silent_after: Duration,
     /// How many computers are remembered. Default 100,000; a further one is refused.
     pub max_computers: usize,
     /// How many computers of servers below are remembered. Default 500,000, about 1 KB of memory each.
@@ -66,6 +70,7 @@ impl Config {
             segment_size: ByteCount(256 << 20),
             hold_above_share: 0.25,
             client_side_targeting: false,
+            replace_silent_after: Duration::from_hours(25),
             max_computers: 100_000,
             max_descendants: 500_000,
             max_events_per_computer: 100,

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::computers::cut;
 use super::{Computer, ComputerInfo, Counts, Failure, Status};
 use crate::domain::{
-    ComputerDetails, ComputerId, OsVersion, RolledComputer, ServerId, Summarization, SyncResult, UpdateId,
-    UpdateStatus,
+    ComputerDetails, ComputerId, ComputerName, OsVersion, RolledComputer, ServerId, Summarization,
+    SyncResult, UpdateId, UpdateStatus,
 };
 
 /// The longest text that is kept, in characters.
@@ -64,6 +64,16 @@ impl Descendant {
         }
     }
 
+    /// Its name; empty until its server told.
+    pub(super) fn name(&self) -> &str {
+        self.details.as_ref().map_or("", |details| &details.name)
+    }
+
+    /// When it was last heard of, as far as its server told.
+    pub(super) fn heard(&self) -> Timestamp {
+        self.last_sync.unwrap_or(self.first_seen)
+    }
+
     /// As it is told upward, details included.
     pub(super) fn told(&self) -> RolledComputer {
         RolledComputer {
@@ -74,7 +84,10 @@ impl Descendant {
             last_status: self.last_status,
             last_inventory: self.last_inventory,
             parent: self.parent,
-            details: self.details.clone(),
+            details: self
+                .details
+                .clone()
+                .map(|details| ComputerDetails { name: told_name(&details.name), ..details }),
         }
     }
 
@@ -160,6 +173,12 @@ pub(super) fn os_of(info: &ComputerInfo) -> OsVersion {
     }
 }
 
+/// A name as it is told upward: one that an earlier program kept and that is none now is not told, because the
+/// upstream would refuse all that came with it.
+fn told_name(name: &str) -> String {
+    ComputerName::parse(name).map(ComputerName::into_string).unwrap_or_default()
+}
+
 /// What an agent of ours is, as it is told upward.
 pub(super) fn details_of(computer: &Computer) -> ComputerDetails {
     let info = computer.info.clone().unwrap_or_default();
@@ -170,7 +189,7 @@ pub(super) fn details_of(computer: &Computer) -> ComputerDetails {
     ComputerDetails {
         groups,
         requested_groups: computer.requested_groups.clone(),
-        name: computer.dns_name.clone(),
+        name: told_name(&computer.dns_name),
         os: os_of(&info),
         os_description: info.os_description,
         make: info.manufacturer,

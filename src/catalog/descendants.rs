@@ -12,6 +12,7 @@ use super::descendant::{Row, counted, row_of};
 use super::kv::{Batch, Kv, MAX_BATCH};
 use super::record::{self, key};
 use super::store::{Op, Store, lock};
+use super::succession::{Names, replaced};
 use super::{CatalogError, Descendant};
 use crate::domain::{ComputerChange, ComputerId, RolledComputer, ServerId, StatusReport, UpdateId};
 
@@ -26,6 +27,8 @@ const MAX_DELETED: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Descendants {
     known: RwLock<HashMap<ComputerId, Arc<Descendant>>>,
+    /// Who has which name.
+    pub(super) names: Names,
     deleted: Mutex<VecDeque<ComputerId>>,
     /// Held while they change.
     changing: Mutex<()>,
@@ -38,7 +41,9 @@ impl Descendants {
             let computer: Descendant = record::decode('r', &value)?;
             known.insert(computer.id.clone(), Arc::new(computer));
         }
-        Ok(Self { known: RwLock::new(known), ..Self::default() })
+        let loaded = Self::default();
+        loaded.keep(known.into_values().collect());
+        Ok(loaded)
     }
 
     pub(super) fn get(&self, id: &ComputerId) -> Option<Arc<Descendant>> {
@@ -53,13 +58,61 @@ impl Descendants {
         self.known.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Forgets one; what it was, if it was known.
+    pub(super) fn drop_one(&self, id: &ComputerId) -> Option<Arc<Descendant>> {
+        let gone = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(gone) = &gone {
+            self.names.renamed(id, gone.name(), "");
+        }
+        gone
+    }
+
     fn keep(&self, computers: Vec<Arc<Descendant>>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(computers.into_iter().map(|one| (one.id.clone(), one)));
+        for one in computers {
+            let before = known.insert(one.id.clone(), Arc::clone(&one));
+            self.names.renamed(&one.id, before.as_ref().map_or("", |before| before.name()), one.name());
+        }
     }
 }
 
+/// How much longer computers below are waited for: what they say comes by way of their servers, some of them daily.
+const PATIENCE: u32 = 2;
+
 impl Store {
+    /// Whether a computer below was set up anew since: another one of its name, heard of later, first came after it was
+    /// last heard of, and it is silent since.
+    fn is_replaced(&self, one: &Descendant) -> bool {
+        let silence = self.config.replace_silent_after.saturating_mul(PATIENCE);
+        let silence = jiff::SignedDuration::try_from(silence).unwrap_or(jiff::SignedDuration::MAX);
+        let now = self.clock.now();
+        let others = self.descendants.names.of(one.name()).into_iter().filter(|id| *id != one.id);
+        let mut others = others.filter_map(|id| self.descendants.get(&id));
+        others.any(|other| replaced(one.heard(), other.first_seen, now, silence))
+    }
+
+    /// Forgets the former identities of computers that were just heard of. The caller holds `changing`.
+    fn drop_replaced(&self, heard: &[ComputerId]) -> Result<(), CatalogError> {
+        for id in heard {
+            let Some(one) = self.descendants.get(id).filter(|one| !one.name().is_empty()) else { continue };
+            if self.descendants.names.count(one.name()) < 2 {
+                continue;
+            }
+            for other in self.descendants.names.of(one.name()) {
+                let Some(other) = self.descendants.get(&other).filter(|other| self.is_replaced(other)) else {
+                    continue;
+                };
+                tracing::info!(name = other.name(), former = %other.id, now = %one.id,
+                    "a computer below was set up anew: its former record goes");
+                self.count_states(&self.states(&other.id)?, &[]);
+                let ops = [key::descendant(&other.id), key::states(&other.id), key::told(&other.id)];
+                self.apply_durably(&ops.map(|key| (key, None)))?;
+                self.descendants.drop_one(&other.id);
+            }
+        }
+        Ok(())
+    }
+
     /// Applies operations in batches that sled likes, then makes them durable.
     pub(super) fn apply_durably(&self, ops: &[Op]) -> Result<(), CatalogError> {
         for some in ops.chunks(MAX_BATCH) {
@@ -160,7 +213,10 @@ impl Store {
             }
         }
         self.apply_durably(&ops)?;
+        let heard: Vec<ComputerId> = kept.iter().map(|one| one.id.clone()).collect();
         self.descendants.keep(kept);
+        self.drop_replaced(&heard)?;
+        heard.iter().for_each(|id| self.news.note(id));
         let told: HashSet<&ComputerId> = changes
             .iter()
             .filter(|(_, change)| *change == ComputerChange::Deleted)
@@ -213,6 +269,7 @@ impl Store {
         for (before, after) in &counted {
             self.count_states(before, after);
         }
+        kept.keys().for_each(|id| self.news.note(id));
         self.descendants.keep(kept.into_values().collect());
         Ok(())
     }
@@ -220,11 +277,9 @@ impl Store {
     /// Forgets a computer below; its server is told when it speaks of it next.
     pub(super) fn forget_descendant(&self, id: &ComputerId) -> Result<bool, CatalogError> {
         let _one = lock(&self.descendants.changing);
-        let mut known = self.descendants.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.remove(id).is_none() {
+        if self.descendants.drop_one(id).is_none() {
             return Ok(false);
         }
-        drop(known);
         self.count_states(&self.states(id)?, &[]);
         self.apply_durably(&[(key::descendant(id), None), (key::states(id), None), (key::told(id), None)])?;
         let mut deleted = lock(&self.descendants.deleted);

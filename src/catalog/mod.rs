@@ -46,6 +46,7 @@ mod load;
 mod manifest;
 #[cfg(test)]
 mod member_tests;
+mod news;
 mod overlay;
 mod part;
 mod query;
@@ -63,6 +64,9 @@ mod servers;
 mod snapshot;
 mod staging;
 mod store;
+mod succession;
+#[cfg(test)]
+mod succession_tests;
 mod terms;
 #[cfg(test)]
 mod terms_tests;

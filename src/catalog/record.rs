@@ -35,6 +35,8 @@ pub(super) mod key {
     pub(in super::super) const BEGUN: &[u8] = b"j";
     /// Where marks of change numbers begin; the entries with the marks begin with the same byte.
     pub(in super::super) const LINEAGE: &[u8] = b"L";
+    /// What all identities of computers that were replaced begin with.
+    pub(in super::super) const FORMER: &[u8] = b"f";
     /// Identities of license terms that were accepted upstream.
     pub(in super::super) const EULAS: &[u8] = b"E";
 
@@ -96,6 +98,10 @@ pub(super) mod key {
         let mut key = events(id);
         key.extend_from_slice(row.as_bytes());
         key
+    }
+    /// An identity of a computer that another one replaced: which one did.
+    pub(in super::super) fn former(id: &ComputerId) -> Vec<u8> {
+        with(b'f', id.0.as_bytes())
     }
     /// A downstream server.
     pub(in super::super) fn server(id: &ServerId) -> Vec<u8> {

@@ -66,6 +66,9 @@ fn print_list(answer: &Value) {
                     .iter()
                     .map(|name| field(computer, name))
                     .collect();
+            if let Some(others) = computer["same_name"].as_u64().filter(|others| *others > 0) {
+                cells[0] = format!("{} (one of {})", cells[0], others + 1);
+            }
             cells.extend([via(computer), field(computer, "computer_id")]);
             cells
         })
@@ -88,6 +91,12 @@ fn print_one(computer: &Value) {
         time(computer, "last_report"),
         via(computer),
     ));
+    if let Some(others) = computer["same_name"].as_u64().filter(|others| *others > 0) {
+        output::text(&format!(
+            "{others} more with this name; `tailwater computers list {}` shows them, and commands take the id.\n",
+            of("name")
+        ));
+    }
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
     let updates: Vec<_> = list(computer, "updates")

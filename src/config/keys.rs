@@ -110,6 +110,7 @@ pub(super) const KEYS: &[Key] = &[
     text("upstream.hold_removals_above", "\"25 %\""),
     text("agents.offer", "\"all\""),
     text("agents.targeting", "\"server\""),
+    text("agents.replace_silent_after", "\"25h\""),
     number("agents.max_computers", "100000"),
     text("downstream.policy", "\"open\""),
     number("downstream.transfers", "16"),

@@ -192,6 +192,8 @@ pub struct AgentsSettings {
     pub offer: OfferPolicy,
     /// Whether the group is the one that a computer names itself.
     pub client_side_targeting: bool,
+    /// After how long without a call a computer's record may go to a newer identity of the same name.
+    pub replace_silent_after: Duration,
     /// How many computers are remembered.
     pub max_computers: usize,
 }

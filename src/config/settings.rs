@@ -199,6 +199,9 @@ impl<'a> Checked<'a> {
                 )?,
                 client_side_targeting: self
                     .word("agents.targeting", &[("server", false), ("client", true)])?,
+                replace_silent_after: self
+                    .duration("agents.replace_silent_after", Duration::from_secs(1))?
+                    .unwrap_or(Duration::from_hours(25)),
                 max_computers: self.number("agents.max_computers", 1, 10_000_000)?,
             },
             downstream: DownstreamSettings {

@@ -26,7 +26,7 @@ fn row(computer: &Computer, status: &Status) -> ComputerRow {
         needed: size(&status.needed),
         failed: size(&status.failed),
     };
-    ComputerRow { computer: computer.clone(), counts, via: Vec::new() }
+    ComputerRow { computer: computer.clone(), counts, via: Vec::new(), same_name: 0 }
 }
 
 fn has_words(computer: &Computer, words: &[String]) -> bool {
@@ -81,9 +81,17 @@ impl Store {
         Ok(status_in_words(known.computer.last_report, &self.states(&known.computer.id)?))
     }
 
+    /// Other computers, here and below, with the name of this one.
+    fn of_name(&self, computer: &Computer) -> Vec<ComputerId> {
+        let below = self.descendants.names.of(&computer.dns_name).into_iter();
+        let below = below.filter(|id| self.computers.get(id).is_none());
+        let ours = self.computers.names.of(&computer.dns_name).into_iter();
+        ours.chain(below).filter(|id| *id != computer.id && !computer.dns_name.is_empty()).collect()
+    }
+
     fn known_row(&self, known: &Known, status: &Status) -> ComputerRow {
         let via = known.parent.map(|parent| self.chain(&parent)).unwrap_or_default();
-        ComputerRow { via, ..row(&known.computer, status) }
+        ComputerRow { via, same_name: self.of_name(&known.computer).len(), ..row(&known.computer, status) }
     }
 
     pub(in super::super) fn computers(

@@ -266,6 +266,8 @@ pub struct ComputerRow {
     pub counts: Counts,
     /// The servers it came through, from the direct child of this one to its own; empty for an agent of ours.
     pub via: Vec<ServerId>,
+    /// How many other computers, here and below, have the same name.
+    pub same_name: usize,
 }
 
 /// Everything about one computer.

@@ -60,6 +60,16 @@ pub enum ApiError {
         /// Some of them: GUID and title.
         candidates: Vec<(String, String)>,
     },
+    /// Several computers have the name.
+    #[error("{count} computers are called {name:?}; name one by its id: {}", ids.join(", "))]
+    SameName {
+        /// As they are called.
+        name: String,
+        /// How many.
+        count: usize,
+        /// Some of them: id and last contact.
+        ids: Vec<String>,
+    },
     /// Some of several updates stand in the way; nothing was changed.
     #[error("nothing was changed, because {} of {of} updates stand in the way: {}", refused.len(), summary(refused))]
     Undecided {
@@ -134,7 +144,7 @@ impl ApiError {
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
             Self::NotFound { .. } | Self::Unknown { .. } => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Ambiguous { .. } => (StatusCode::CONFLICT, "ambiguous"),
+            Self::Ambiguous { .. } | Self::SameName { .. } => (StatusCode::CONFLICT, "ambiguous"),
             Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

@@ -47,7 +47,7 @@ fn computer_row(row: &ComputerRow, names: &Names) -> Value {
         "registered": computer.is_registered(), "first_seen": computer.first_seen,
         "last_contact": computer.last_contact, "last_report": computer.last_report,
         "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed,
-        "via": via,
+        "via": via, "same_name": row.same_name,
     })
 }
 
@@ -85,6 +85,14 @@ pub(super) async fn computers(
     .await
 }
 
+/// Computers of one name that an error shows.
+const MAX_SHOWN: usize = 5;
+
+/// A computer as one is told from others of its name.
+fn described(row: &ComputerRow) -> String {
+    format!("{} (last contact {:.0})", row.computer.id, row.computer.last_contact)
+}
+
 /// A computer by id, or by a name that only one has.
 fn resolve(catalog: &Catalog, name: &str) -> Result<ComputerId> {
     let id = ComputerId(name.trim().to_lowercase());
@@ -93,10 +101,17 @@ fn resolve(catalog: &Catalog, name: &str) -> Result<ComputerId> {
     }
     let query = ComputerQuery { text: Some(name.trim().to_owned()), ..ComputerQuery::default() };
     let (rows, _) = all(catalog, query)?;
-    let exact: Vec<_> =
-        rows.iter().filter(|row| row.computer.dns_name.eq_ignore_ascii_case(name.trim())).collect();
+    let exact: Vec<_> = rows
+        .iter()
+        .filter(|row| row.computer.dns_name.to_lowercase() == name.trim().to_lowercase())
+        .collect();
     match (exact.as_slice(), rows.as_slice()) {
         ([one], _) => Ok(one.computer.id.clone()),
+        ([_, _, ..], _) => Err(ApiError::SameName {
+            name: exact[0].computer.dns_name.clone(),
+            ids: exact.iter().take(MAX_SHOWN).map(|row| described(row)).collect(),
+            count: exact.len(),
+        }),
         (_, [one]) => Ok(one.computer.id.clone()),
         _ => Err(ApiError::NotFound {
             kind: "single computer",

@@ -382,7 +382,7 @@ async function removeGroupDialog(group) {
 async function computersPage() {
   const { computers } = await api("/computers");
   return [table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed", "Via"], computers.map((c) => make("tr", {},
-    cell(c.name, { className: "open", onclick: act(async () => computerDialog(c.computer_id)) }), cell(c.groups.join(", ")), cell(c.os), cell(time(c.last_contact)),
+    cell(c.same_name ? `${c.name} (one of ${c.same_name + 1}: ${c.computer_id})` : c.name, { className: "open", onclick: act(async () => computerDialog(c.computer_id)) }), cell(c.groups.join(", ")), cell(c.os), cell(time(c.last_contact)),
     cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") }), cell(via(c)))))];
 }
 
