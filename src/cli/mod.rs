@@ -22,6 +22,7 @@ mod serve;
 mod simulate;
 mod status;
 mod sync;
+mod table;
 mod transfers;
 mod updates;
 
@@ -48,8 +49,11 @@ fn usage(text: impl Into<String>) -> anyhow::Error {
 
 /// Runs the program with the process's own arguments.
 pub fn run() -> ExitCode {
-    // clap prints its own errors and ends with status 2
-    let arguments = arguments::parse();
+    let arguments = match arguments::parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return mistyped(&error),
+    };
+    output::set_wide(arguments.wide);
     let (as_json, result) = (arguments.json, start(arguments));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -57,7 +61,7 @@ pub fn run() -> ExitCode {
         Ok(Outcome::Unusable) => ExitCode::from(2),
         Err(error) => {
             let (code, refused) = (code_of(&error), error.downcast_ref::<Refused>());
-            if as_json {
+            if as_json && !output::has_printed() {
                 let candidates = refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default();
                 let failed = refused.map(|refused| refused.failed.as_slice()).unwrap_or_default();
                 let value = serde_json::json!({ "error": {
@@ -79,6 +83,20 @@ pub fn run() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What cannot be read ends with 2, and with a document where one was asked for; help and version end with 0.
+fn mistyped(error: &clap::Error) -> ExitCode {
+    let is_wrong = error.use_stderr();
+    if is_wrong && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.render().to_string();
+        let message = message.trim().trim_start_matches("error: ");
+        let value = serde_json::json!({ "error": { "message": message, "candidates": [], "failed": [] } });
+        let _ = output::json(&value);
+    }
+    // a stream that was closed is no reason to say more
+    let _ = error.print();
+    ExitCode::from(if is_wrong { 2 } else { 0 })
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

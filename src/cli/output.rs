@@ -4,7 +4,8 @@
 //! came from documents or computers never reach a terminal. It never asks the server anything.
 
 use std::borrow::Cow;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -19,9 +20,32 @@ pub(super) enum Outcome {
     Unusable,
 }
 
-/// A text as a terminal may have it.
+/// Whether `--wide` was given.
+static WIDE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the one document of `--json` was printed.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on tables are as wide as they are.
+pub(super) fn set_wide(wide: bool) {
+    WIDE.store(wide, Ordering::Relaxed);
+}
+
+/// What moves the cursor, changes colours, or turns the direction of writing: it could make a line say something else.
+pub(super) fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Line breaks stay; every other unprintable character becomes a space.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\r' { ' ' } else { c }).collect()
+    let mut chars = text.chars().peekable();
+    let mut out = String::with_capacity(text.len());
+    while let Some(c) = chars.next() {
+        let is_break = c == '\n' || (c == '\r' && chars.peek() == Some(&'\n'));
+        out.push(if is_unprintable(c) && !is_break { ' ' } else { c });
+    }
+    out
 }
 
 /// A reader that went away (`| head`) is no failure.
@@ -35,14 +59,36 @@ pub(super) fn text(text: &str) {
     let _ = out.flush();
 }
 
-/// One document.
+/// The one document of a command; a second one would be no JSON any more, so it is not printed.
 pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
+    let text = escaped(&serde_json::to_string_pretty(value)?);
+    if PRINTED.swap(true, Ordering::Relaxed) {
+        debug_assert!(false, "a second document: {text}");
+        return Ok(());
+    }
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     let _ = out.flush();
     Ok(())
+}
+
+/// Whether [`json`] printed already.
+pub(super) fn has_printed() -> bool {
+    PRINTED.load(Ordering::Relaxed)
+}
+
+/// The same document without a character that a terminal would obey: JSON itself escapes only a part of them.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_unprintable(c) {
+            // all of them lie in the first plane
+            let _ = std::fmt::Write::write_fmt(&mut out, format_args!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// To people, while a command runs.
@@ -50,31 +96,18 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
 }
 
-/// Columns as wide as their widest cell, at most 60; the last one as it is. Times are shown as local ones.
+/// Columns that fit the terminal; see [`super::table`].
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
-    let rows: Vec<Vec<Cow<'_, str>>> =
-        rows.iter().map(|row| row.iter().map(|cell| readable(cell)).collect()).collect();
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count().min(60));
-        }
+    text(&super::table::lines(head, rows, width()));
+}
+
+/// How wide the terminal is; `None` where nothing has to fit.
+fn width() -> Option<usize> {
+    if WIDE.load(Ordering::Relaxed) || !std::io::stdout().is_terminal() {
+        return None;
     }
-    let mut out = String::new();
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut written = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            written.push_str(cell);
-            written.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
-        }
-        out.push_str(written.trim_end());
-        out.push('\n');
-    };
-    line(&mut head.iter().copied());
-    for row in &rows {
-        line(&mut row.iter().map(AsRef::as_ref));
-    }
-    text(&out);
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// A text field of an answer, or an empty one.
@@ -97,7 +130,7 @@ pub(super) fn time(value: &Value, name: &str) -> String {
 }
 
 /// Times as people read them; anything else as it is.
-fn readable(cell: &str) -> Cow<'_, str> {
+pub(super) fn readable(cell: &str) -> Cow<'_, str> {
     match cell.parse::<jiff::Timestamp>() {
         Ok(time) => {
             time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string().into()
@@ -119,4 +152,21 @@ pub(super) fn bytes(value: &Value, name: &str) -> String {
 /// A list of an answer, or none.
 pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value.pointer(&format!("/{name}")).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        let hostile: String = (0..0x2_070_u32).filter_map(char::from_u32).collect();
+        let shown = clean(&hostile);
+        assert!(shown.chars().all(|c| c == '\n' || !is_unprintable(c)));
+        assert!(clean("a\r\nb\rc").starts_with("a\r\nb c"));
+        let value = serde_json::json!({ "title": hostile });
+        let written = escaped(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(written.chars().all(|c| c == '\n' || !is_unprintable(c)));
+        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), value, "the same document");
+    }
 }

@@ -52,7 +52,8 @@ async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> any
     let counters = running.counters();
     tasks.shut_down(DRAIN).await;
     if json {
-        output::json(&counters)?;
+        // the document was printed when it began
+        output::note(&serde_json::to_string(&counters)?);
     } else {
         output::text(&format!(
             "Sent {} documents and {} of payloads in {} requests.",

@@ -8,6 +8,7 @@ mod admin_needs_the_token;
 mod agent_cookies_are_sealed;
 mod agent_requests_are_validated;
 mod agents;
+mod answers_can_be_read_by_programs;
 mod bad_links_are_outlasted;
 mod bad_upstreams_do_no_harm;
 mod budgets_hold;

@@ -29,15 +29,21 @@ pub(super) struct Arguments {
     /// Answer with JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// Show tables whole, wider than the terminal
+    #[arg(long, global = true)]
+    pub(super) wide: bool,
     /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-/// What was typed. What cannot be read, and what asks for help, is answered here and ends the process.
-pub(super) fn parse() -> Arguments {
-    let matches = examples::added(Arguments::command()).get_matches();
-    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+/// What was typed.
+///
+/// # Errors
+/// What cannot be read, and what asks for help or the version.
+pub(super) fn parse() -> Result<Arguments, clap::Error> {
+    let matches = examples::added(Arguments::command()).try_get_matches()?;
+    Arguments::from_arg_matches(&matches)
 }
 
 const EXAMPLES: &str = "Examples:

@@ -68,7 +68,8 @@ pub(super) async fn run(arguments: &DemoArguments, json: bool) -> anyhow::Result
             output::json(figures)?;
         }
         if !arguments.exit {
-            output::text(&format!(
+            let say = if json { output::note } else { output::text };
+            say(&format!(
                 "\nThe console stays open until Ctrl-C: http://{}/\nIts token: {}",
                 stage.branch.admin,
                 std::fs::read_to_string(&stage.branch.token_file)?.trim()
