@@ -245,12 +245,10 @@ impl Connector {
         let name = ServerName::try_from(origin.host.clone())
             .map_err(|_e| LinkError::Address { address: origin.to_string() })?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.map_err(|source| {
-            match trust::is_plain(&source) {
-                true => origin.speaks_other_scheme(),
-                false => {
-                    LinkError::Tls { origin: origin.to_string(), cure: trust::cure(&source, origin), source }
-                }
+            if trust::is_plain(&source) {
+                return origin.speaks_other_scheme();
             }
+            LinkError::Tls { origin: origin.to_string(), cure: trust::cure(&source, origin), source }
         })
     }
 

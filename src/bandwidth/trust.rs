@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn each_mistake_names_what_helps() {
         let origin = Origin { https: true, host: "wsus.example".to_owned(), port: 8531 };
-        let cure = |error: Error| super::cure(&io::Error::new(io::ErrorKind::InvalidData, error), &origin);
+        let told = |error: Error| cure(&io::Error::new(io::ErrorKind::InvalidData, error), &origin);
         let names = CertificateError::NotValidForNameContext {
             expected: ServerName::try_from("wsus.example").unwrap(),
             presented: vec!["DnsName(\"other.example\")".to_owned()],
@@ -170,10 +170,10 @@ mod tests {
             (CertificateError::NotValidForName, "subjectAltName"),
         ];
         for (error, expected) in table {
-            let told = cure(Error::InvalidCertificate(error.clone()));
-            assert!(told.contains(expected), "{error:?}: {told}");
+            let text = told(Error::InvalidCertificate(error.clone()));
+            assert!(text.contains(expected), "{error:?}: {text}");
         }
-        let broken = super::cure(&io::ErrorKind::UnexpectedEof.into(), &origin);
+        let broken = cure(&io::ErrorKind::UnexpectedEof.into(), &origin);
         assert!(broken.contains("http://wsus.example:8531"), "{broken}");
     }
 }
