@@ -103,3 +103,17 @@ fn a_room_is_entered_by_its_door() {
     });
     assert!(wrong.is_empty(), "uses that go past a mod.rs:\n{}", wrong.join("\n"));
 }
+
+#[test]
+fn work_of_the_admin_api_ends_when_its_client_goes() {
+    // `api::blocking` tells the work; a verification is a task of its own that others ask about
+    let mut wrong = Vec::new();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/admin")) {
+        let found = std::fs::read_to_string(&path).unwrap().matches("spawn_blocking").count();
+        let allowed = usize::from(path.ends_with("content.rs"));
+        if found > allowed {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "work that nobody can end:\n{}", wrong.join("\n"));
+}

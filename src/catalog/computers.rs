@@ -5,14 +5,16 @@
 //! of no concern to other computers: it makes no snapshot and no change number. It never grows beyond its limits.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decisions::{Decisions, entries};
 use super::kv::{Batch, Kv};
 use super::query::Counts;
+use super::reading::wanted;
 use super::record::{self, key};
+use super::said::{Of, Said, words_of};
 use super::store::{Op, Store, lock};
 use super::succession::Names;
 use super::{CatalogError, Computer, ComputerInfo, Status};
@@ -35,8 +37,8 @@ pub const MAX_MOVED: usize = 20_000;
 #[derive(Default)]
 pub(super) struct Computers {
     pub known: RwLock<HashMap<ComputerId, Arc<Computer>>>,
-    /// What all computers say of each update.
-    pub counts: RwLock<HashMap<UpdateId, Counts>>,
+    /// What all computers say, those of servers below too.
+    pub said: RwLock<Said>,
     /// Who has which name.
     pub names: Names,
     /// Held while computers change.
@@ -56,11 +58,24 @@ impl Computers {
         }
         let named = known.values().map(|computer| (&computer.id, &computer.dns_name[..]));
         let names = Names::load(kv, named)?;
-        let loaded = Self { known: RwLock::new(known), names, ..Self::default() };
-        for (_, value) in entries(kv, b"t")? {
-            loaded.count(&Status::default(), &record::decode('t', &value)?);
+        let mut said = Said::default();
+        // one after the other: all of them can be a gigabyte
+        let mut failed = None;
+        kv.scan(b"t", |key, value| {
+            let id = key.get(1..).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
+            match record::decode('t', value) {
+                Ok(status) => said.change(Of::Us, &ComputerId(id.to_owned()), &[], &words_of(&status)),
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none()
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                let (known, said) = (RwLock::new(known), RwLock::new(said));
+                Ok(Self { known, said, names, changing: Mutex::default() })
+            }
         }
-        Ok(loaded)
     }
 
     pub(super) fn get(&self, id: &ComputerId) -> Option<Arc<Computer>> {
@@ -105,25 +120,18 @@ impl Computers {
     }
 
     /// Counts what a computer says now instead of what it said before.
-    pub(super) fn count(&self, before: &Status, after: &Status) {
-        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
-        for (status, add) in [(after, true), (before, false)] {
-            let step = |count: &mut u32| *count = if add { *count + 1 } else { count.saturating_sub(1) };
-            for update in &status.installed {
-                step(&mut counts.entry(*update).or_default().installed);
-            }
-            for update in &status.needed {
-                step(&mut counts.entry(*update).or_default().needed);
-            }
-            for failure in &status.failed {
-                step(&mut counts.entry(failure.update).or_default().failed);
-            }
-        }
-        counts.retain(|_, counts| *counts != Counts::default());
+    pub(super) fn count(&self, id: &ComputerId, before: &Status, after: &Status) {
+        let mut said = self.said.write().unwrap_or_else(PoisonError::into_inner);
+        said.change(Of::Us, id, &words_of(before), &words_of(after));
+    }
+
+    /// What all computers say.
+    pub(super) fn said(&self) -> RwLockReadGuard<'_, Said> {
+        self.said.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn counts_of(&self, update: &UpdateId) -> Counts {
-        self.counts.read().unwrap_or_else(PoisonError::into_inner).get(update).copied().unwrap_or_default()
+        self.said().of_update(update)
     }
 }
 
@@ -312,7 +320,7 @@ impl Store {
         if self.computers.drop_one(id).is_none() {
             return self.forget_descendant(id);
         }
-        self.computers.count(&self.status(id)?, &Status::default());
+        self.computers.count(id, &self.status(id)?, &Status::default());
         for (key, _) in entries(&self.kv, &key::events(id))? {
             self.put((key, None))?;
         }
@@ -323,6 +331,7 @@ impl Store {
 
     /// What a computer reported.
     pub(super) fn status(&self, id: &ComputerId) -> Result<Status, CatalogError> {
+        wanted()?;
         match self.kv.get(&key::status(id))? {
             Some(value) => record::decode('t', &value),
             None => Ok(Status::default()),

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::decisions::entries;
 use super::descendant::{Row, counted, row_of};
 use super::kv::{Batch, Kv, MAX_BATCH};
+use super::reading::wanted;
 use super::record::{self, key};
+use super::said::{Of, Word};
 use super::store::{Op, Store, lock};
 use super::succession::{Names, replaced};
 use super::{CatalogError, Descendant};
@@ -18,8 +20,6 @@ use crate::domain::{ComputerChange, ComputerId, RolledComputer, ServerId, Status
 
 /// The most states that are kept of one computer.
 const MAX_STATES: usize = 20_000;
-/// The most updates that computers are counted by.
-const MAX_COUNTED: usize = 500_000;
 /// How many computers that an administrator removed are remembered, so that their servers hear of it.
 const MAX_DELETED: usize = 1_000;
 
@@ -104,7 +104,7 @@ impl Store {
                 };
                 tracing::info!(name = other.name(), former = %other.id, now = %one.id,
                     "a computer below was set up anew: its former record goes");
-                self.count_states(&self.states(&other.id)?, &[]);
+                self.count_states(&other.id, &self.states(&other.id)?, &[]);
                 let ops = [key::descendant(&other.id), key::states(&other.id), key::told(&other.id)];
                 self.apply_durably(&ops.map(|key| (key, None)))?;
                 self.descendants.drop_one(&other.id);
@@ -130,39 +130,29 @@ impl Store {
 
     /// Counts what all computers below say, once after the start.
     pub(super) fn count_descendants(&self) -> Result<(), CatalogError> {
-        for (_, value) in entries(&self.kv, b"R")? {
-            let rows: Vec<Row> = record::decode('R', &value)?;
-            self.count_states(&[], &rows);
-        }
-        Ok(())
+        let mut failed = None;
+        self.kv.scan(b"R", |key, value| {
+            let id = key.get(1..).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
+            match record::decode::<Vec<Row>>('R', value) {
+                Ok(rows) => self.count_states(&ComputerId(id.to_owned()), &[], &rows),
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none()
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
-    fn count_states(&self, before: &[Row], after: &[Row]) {
-        let mut counts = self.computers.counts.write().unwrap_or_else(PoisonError::into_inner);
-        for row in after {
-            // identities that nobody knows must not fill the memory
-            if counts.len() >= MAX_COUNTED && !counts.contains_key(&UpdateId(row.0)) {
-                continue;
-            }
-            let (sum, more) = (counts.entry(UpdateId(row.0)).or_default(), counted(row.1));
-            sum.installed += more.installed;
-            sum.needed += more.needed;
-            sum.failed += more.failed;
-        }
-        for row in before {
-            let Some(sum) = counts.get_mut(&UpdateId(row.0)) else { continue };
-            let less = counted(row.1);
-            sum.installed = sum.installed.saturating_sub(less.installed);
-            sum.needed = sum.needed.saturating_sub(less.needed);
-            sum.failed = sum.failed.saturating_sub(less.failed);
-            if *sum == super::Counts::default() {
-                counts.remove(&UpdateId(row.0));
-            }
-        }
+    fn count_states(&self, id: &ComputerId, before: &[Row], after: &[Row]) {
+        let words = |rows: &[Row]| -> Vec<Word> {
+            rows.iter().map(|row| (UpdateId(row.0), counted(row.1))).collect()
+        };
+        let mut said = self.computers.said.write().unwrap_or_else(PoisonError::into_inner);
+        said.change(Of::Below, id, &words(before), &words(after));
     }
 
     /// What a computer below says, by update.
     pub(super) fn states(&self, id: &ComputerId) -> Result<Vec<Row>, CatalogError> {
+        wanted()?;
         match self.kv.get(&key::states(id))? {
             Some(value) => record::decode('R', &value),
             None => Ok(Vec::new()),
@@ -261,13 +251,13 @@ impl Store {
             ops.push((key::descendant(&computer.id), Some(record::encode(&computer))));
             if after != before {
                 ops.push((key::states(&computer.id), Some(record::encode(&after))));
-                counted.push((before, after));
+                counted.push((computer.id.clone(), before, after));
             }
             kept.insert(computer.id.clone(), Arc::new(computer));
         }
         self.apply_durably(&ops)?;
-        for (before, after) in &counted {
-            self.count_states(before, after);
+        for (id, before, after) in &counted {
+            self.count_states(id, before, after);
         }
         kept.keys().for_each(|id| self.news.note(id));
         self.descendants.keep(kept.into_values().collect());
@@ -280,7 +270,7 @@ impl Store {
         if self.descendants.drop_one(id).is_none() {
             return Ok(false);
         }
-        self.count_states(&self.states(id)?, &[]);
+        self.count_states(id, &self.states(id)?, &[]);
         self.apply_durably(&[(key::descendant(id), None), (key::states(id), None), (key::told(id), None)])?;
         let mut deleted = lock(&self.descendants.deleted);
         if deleted.len() >= MAX_DELETED {

@@ -195,6 +195,9 @@ pub enum CatalogError {
     /// The machine gives no random numbers.
     #[error("the machine gives no random numbers for a token")]
     Chance(#[source] getrandom::Error),
+    /// Nobody waits any more for what was being read.
+    #[error("nobody waits for the answer any more")]
+    Unwanted,
     /// A worker thread of the store panicked.
     #[error("a worker of the store failed; see the log")]
     Worker,

@@ -129,7 +129,7 @@ impl Store {
         ops.extend(fresh.map(|(row, event)| (key::event(id, row), Some(record::encode(event)))));
         if status != before {
             ops.push((key::status(id), Some(record::encode(&status))));
-            self.computers.count(&before, &status);
+            self.computers.count(id, &before, &status);
         }
         for some in ops.chunks(MAX_BATCH) {
             let mut batch = Batch::default();

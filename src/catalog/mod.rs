@@ -50,6 +50,8 @@ mod news;
 mod overlay;
 mod part;
 mod query;
+#[cfg(test)]
+mod query_tests;
 mod reading;
 mod rebuild;
 mod record;
@@ -57,6 +59,7 @@ mod replace;
 #[cfg(test)]
 mod replica_tests;
 mod rollup;
+mod said;
 mod scan;
 mod segment;
 mod server;
@@ -99,7 +102,7 @@ pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{
     ApprovedInstall, CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline,
     GroupApproval, KnownFile, MAX_PAGE, Page, Release, ReleaseFile, Selected, Totals, UpdateDetail,
-    UpdateQuery, UpdateRow, UpdateState, Whose,
+    UpdateQuery, UpdateRow, UpdateState, UpdateWord, Whose,
 };
 pub use reading::Chunks;
 pub use rebuild::{load_index, rebuild_index};
@@ -397,6 +400,11 @@ impl Catalog {
     /// All categories, by kind and title.
     pub fn categories(&self, language: Option<&str>) -> Result<Vec<CategoryRow>, CatalogError> {
         self.0.categories(language)
+    }
+
+    /// How many updates belong to which categories together, hidden ones left out.
+    pub fn categories_together(&self) -> std::collections::HashMap<Vec<UpdateId>, usize> {
+        self.0.categories_together()
     }
 
     /// A payload by its name on the wire.

@@ -14,10 +14,12 @@ use super::segment::frame::{self, HEADER};
 use super::store::Store;
 use super::{CatalogError, PartRef, StoredFacts};
 use crate::domain::RevisionId;
+use crate::runtime::is_unwanted;
 
 impl Store {
     /// Reads the frame at `offset` of a segment. Gives its text and its length in the segment.
     fn frame(&self, segment: u32, offset: u64, left: u64) -> Result<(Vec<u8>, u64), CatalogError> {
+        wanted()?;
         let damaged = || CatalogError::Damaged { segment, offset };
         let ahead = usize::try_from(left).unwrap_or(usize::MAX).min(READ_AHEAD);
         let mut record = self.segments.read(segment, offset, ahead)?;
@@ -103,6 +105,11 @@ impl Store {
         let bytes = self.noticing(part, self.whole(part))?;
         StoredFacts::decode(&bytes).map(Arc::new)
     }
+}
+
+/// Long work reads much, so it is here that work ends which nobody waits for any more.
+pub(super) fn wanted() -> Result<(), CatalogError> {
+    if is_unwanted() { Err(CatalogError::Unwanted) } else { Ok(()) }
 }
 
 /// How much is read at once before a record's length is known: most texts whole.

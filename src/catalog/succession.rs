@@ -145,7 +145,7 @@ impl Store {
             tracing::info!(name = %other.dns_name, former = %other.id, now = %heir.id,
                 "a computer that was set up anew takes over its record and groups");
             self.computers.drop_one(&other.id);
-            self.computers.count(&self.status(&other.id)?, &Status::default());
+            self.computers.count(&other.id, &self.status(&other.id)?, &Status::default());
             for (key, _) in entries(&self.kv, &key::events(&other.id))? {
                 self.put((key, None))?;
             }

@@ -378,7 +378,7 @@ fn only_what_can_be_decided_is() {
     );
 }
 
-fn event(id: i32, about: Option<u32>, misc: &[&str]) -> Event {
+pub(super) fn event(id: i32, about: Option<u32>, misc: &[&str]) -> Event {
     Event {
         instance: Uuid::from_u64_pair(u64::try_from(id).unwrap(), u64::from(about.unwrap_or(0))),
         id,
@@ -417,8 +417,8 @@ fn a_computer_page_says_what_it_reported() {
     let failed = UpdateQuery { state: Some(UpdateState::Failed), ..UpdateQuery::default() };
     let page = catalog.updates(&failed).unwrap();
     assert_eq!((page.total, page.rows[0].identity.update), (1, update(2)));
-    let detail = catalog.update(&update(2), None).unwrap().unwrap();
-    assert_eq!((detail.statuses[0].state, detail.statuses[0].result), (State::Failed, Some(-2_147_023_293)));
+    let states = catalog.states_of(&update(2), 0, 0).unwrap();
+    assert_eq!((states.rows[0].state, states.rows[0].result), (State::Failed, Some(-2_147_023_293)));
     drop(catalog);
     let catalog = house.open();
     assert_eq!(catalog.updates(&failed).unwrap().total, 1);

@@ -26,8 +26,10 @@ pub(super) async fn run(
             query.extend(ours.then(|| "whose=ours".to_owned()));
             (connection.get(&format!("/computers?{}", query.join("&"))).await?, print_list)
         }
-        ComputersCommand::Show { computer } => {
-            (connection.get(&format!("/computers/{}", encoded(&computer))).await?, print_one)
+        ComputersCommand::Show { computer, state, page } => {
+            let state = state.map(|state| format!("&state={}", state.as_str())).unwrap_or_default();
+            let path = format!("/computers/{}?{}{state}", encoded(&computer), page.query());
+            (connection.get(&path).await?, print_one)
         }
         ComputersCommand::Move { computers, group } => {
             let body = json!({ "computers": computers, "group": group });
@@ -104,6 +106,7 @@ fn print_one(computer: &Value) {
         .map(|update| cells(update, &["state", "result", "update_id", "title"]))
         .collect();
     output::table(&["STATE", "RESULT", "UPDATE", "TITLE"], &updates);
+    output::more(updates.len(), computer, "updates_total");
     let events: Vec<_> = list(computer, "events")
         .iter()
         .map(|event| cells(event, &["at", "event", "result", "title"]))

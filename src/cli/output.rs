@@ -96,6 +96,15 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
 }
 
+/// Says how to see the rest of a list of which `shown` rows stand in an answer.
+pub(super) fn more(shown: usize, answer: &Value, total: &str) {
+    let (total, offset) = (number(answer, total), number(answer, "offset"));
+    let end = offset + u64::try_from(shown).unwrap_or(u64::MAX);
+    if end < total {
+        note(&format!("{shown} of {total}; more with --offset {end}"));
+    }
+}
+
 /// Columns that fit the terminal; see [`super::table`].
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
     text(&super::table::lines(head, rows, width()));

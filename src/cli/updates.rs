@@ -19,8 +19,8 @@ pub(super) async fn run(
 ) -> anyhow::Result<Outcome> {
     match command {
         UpdatesCommand::List(arguments) => listing(connection, &arguments, json).await,
-        UpdatesCommand::Show { update } => {
-            let answer = connection.get(&format!("/updates/{}", encoded(&update))).await?;
+        UpdatesCommand::Show { update, page } => {
+            let answer = connection.get(&format!("/updates/{}?{}", encoded(&update), page.query())).await?;
             if json {
                 output::json(&answer)?;
             } else {
@@ -180,6 +180,15 @@ fn print_one(update: &Value) {
         })
         .collect();
     output::table(&["FILE", "SIZE", "STATE", "HELD", "SHA-1"], &files);
+    let statuses: Vec<_> = list(update, "statuses")
+        .iter()
+        .map(|status| cells(status, &["name", "state", "result", "computer_id"]))
+        .collect();
+    if !statuses.is_empty() {
+        output::text("");
+        output::table(&["COMPUTER", "STATE", "RESULT", "ID"], &statuses);
+    }
+    output::more(statuses.len(), update, "statuses_total");
 }
 
 /// Prints what keeps an update from being offered.

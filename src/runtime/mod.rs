@@ -6,7 +6,9 @@
 mod clock;
 mod patience;
 mod tasks;
+mod wanted;
 
 pub use clock::Clock;
 pub use patience::patiently;
 pub use tasks::{TaskStatus, Tasks};
+pub use wanted::{is_unwanted, while_wanted};

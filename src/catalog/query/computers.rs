@@ -2,12 +2,14 @@
 //!
 //! **Invariant:** lists are by name, then by identity. It never waits for computers that call meanwhile.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::descendant::status_in_words;
+use super::super::said::Of;
 use super::super::store::Store;
 use super::super::{CatalogError, Computer, Status};
-use super::{ComputerDetail, ComputerQuery, ComputerRow, Counts, Page, Whose, page_limit};
+use super::{ComputerDetail, ComputerQuery, ComputerRow, Page, Whose, page_limit};
 use crate::domain::{ComputerId, GroupId, ServerId};
 
 /// A computer, and the server it gets its updates from when that is not this one.
@@ -16,20 +18,10 @@ struct Known {
     parent: Option<ServerId>,
 }
 
-fn size<T>(list: &[T]) -> u32 {
-    u32::try_from(list.len()).unwrap_or(u32::MAX)
-}
-
-fn row(computer: &Computer, status: &Status) -> ComputerRow {
-    let counts = Counts {
-        installed: size(&status.installed),
-        needed: size(&status.needed),
-        failed: size(&status.failed),
-    };
-    ComputerRow { computer: computer.clone(), counts, via: Vec::new(), same_name: 0 }
-}
-
 fn has_words(computer: &Computer, words: &[String]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
     let mut text = format!("{}\n{}", computer.dns_name, computer.id);
     if let Some(info) = &computer.info {
         for more in [&info.os_description, &info.manufacturer, &info.model] {
@@ -89,9 +81,31 @@ impl Store {
         ours.chain(below).filter(|id| *id != computer.id && !computer.dns_name.is_empty()).collect()
     }
 
-    fn known_row(&self, known: &Known, status: &Status) -> ComputerRow {
+    fn known_row(&self, known: &Known) -> ComputerRow {
         let via = known.parent.map(|parent| self.chain(&parent)).unwrap_or_default();
-        ComputerRow { via, same_name: self.of_name(&known.computer).len(), ..row(&known.computer, status) }
+        let whose = if known.parent.is_none() { Of::Us } else { Of::Below };
+        let counts = self.computers.said().by(whose, &known.computer.id);
+        let same_name = self.of_name(&known.computer).len();
+        ComputerRow { computer: (*known.computer).clone(), counts, via, same_name }
+    }
+
+    /// Everybody with this name, here and below.
+    pub(super) fn everyone_named(&self, name: &str) -> Vec<ComputerId> {
+        let below = self.descendants.names.of(name).into_iter();
+        let below = below.filter(|id| self.computers.get(id).is_none());
+        self.computers.names.of(name).into_iter().chain(below).collect()
+    }
+
+    /// The computer that alone has these words in its name, identity, system or model.
+    pub(super) fn only_one_with_words(&self, text: &str) -> Option<ComputerId> {
+        let text = text.to_lowercase();
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let everyone = self.everyone(&ComputerQuery::default());
+        let mut fits = everyone.iter().filter(|known| has_words(&known.computer, &words));
+        match (fits.next(), fits.next()) {
+            (Some(one), None) => Some(one.computer.id.clone()),
+            _ => None,
+        }
     }
 
     pub(in super::super) fn computers(
@@ -111,8 +125,7 @@ impl Store {
             (&a.computer.dns_name, &a.computer.id).cmp(&(&b.computer.dns_name, &b.computer.id))
         });
         let page = found.iter().skip(query.offset).take(page_limit(query.limit));
-        let rows = page.map(|known| Ok(self.known_row(known, &self.status_of(known)?)));
-        let rows = rows.collect::<Result<_, CatalogError>>()?;
+        let rows = page.map(|known| self.known_row(known)).collect();
         Ok(Page { rows, total: found.len(), offset: query.offset })
     }
 
@@ -128,6 +141,6 @@ impl Store {
         let Some(known) = own.or_else(below) else { return Ok(None) };
         let status = self.status_of(&known)?;
         let events = if known.parent.is_none() { self.events(id)? } else { Vec::new() };
-        Ok(Some(ComputerDetail { row: self.known_row(&known, &status), status, events }))
+        Ok(Some(ComputerDetail { row: self.known_row(&known), status, events }))
     }
 }

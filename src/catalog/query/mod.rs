@@ -9,11 +9,13 @@ mod releases;
 mod select;
 #[cfg(test)]
 mod select_tests;
+mod states;
 mod summary;
 mod updates;
 
 pub(super) use files::bundled;
 pub use releases::{ApprovedInstall, Release, ReleaseFile};
+pub use states::UpdateWord;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -194,11 +196,9 @@ pub struct UpdateDetail {
     pub files: Vec<FileDeclaration>,
     /// Its revisions held, newest first.
     pub revisions: Vec<UpdateIdentity>,
-    /// What computers reported; those that know nothing of it left out; at most [`MAX_PAGE`].
-    pub statuses: Vec<ComputerState>,
 }
 
-/// What one computer says of one update.
+/// What one computer says of one update. What does not concern a computer is left out of pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComputerState {
     /// Which computer.

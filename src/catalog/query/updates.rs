@@ -9,15 +9,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::descendant::status_in_words;
 use super::super::manifest::kb_number;
 use super::super::snapshot::{Rev, Snapshot, Upd, flag, is_hidden};
 use super::super::store::Store;
 use super::super::{CatalogError, StoredFacts};
 use super::select::Selection;
 use super::{
-    ComputerState, Counts, GroupApproval, MAX_PAGE, Page, Selected, State, UpdateDetail, UpdateQuery,
-    UpdateRow, UpdateState, page_limit,
+    Counts, GroupApproval, MAX_PAGE, Page, Selected, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
+    page_limit,
 };
 use crate::domain::{CategoryKind, Facts, Phrase, RevisionId, UpdateId, UpdateType};
 
@@ -304,49 +303,6 @@ impl Store {
             parents: world.updates.iter().filter(|other| bundles(other)).map(|other| other.id).collect(),
             files: self.files_of_all(&snapshot, &[index])?,
             revisions: world.revisions(update).map(|(_, rev)| world.identity(rev)).collect(),
-            statuses: self.states_of(id)?,
         }))
-    }
-
-    /// What computers say of an update.
-    fn states_of(&self, update: &UpdateId) -> Result<Vec<ComputerState>, CatalogError> {
-        let mut known = Vec::new();
-        let mut computers = self.computers.all();
-        computers.sort_unstable_by(|a, b| (&a.dns_name, &a.id).cmp(&(&b.dns_name, &b.id)));
-        for computer in computers {
-            if known.len() == MAX_PAGE {
-                break;
-            }
-            let status = self.status(&computer.id)?;
-            let state = status.state_of(update);
-            if matches!(state, State::Installed | State::Needed | State::Failed) {
-                let failure = status.failed.iter().find(|failure| failure.update == *update);
-                known.push(ComputerState {
-                    computer: computer.id.clone(),
-                    dns_name: computer.dns_name.clone(),
-                    state,
-                    result: failure.map(|failure| failure.result),
-                });
-            }
-        }
-        self.states_below(update, &mut known)?;
-        Ok(known)
-    }
-
-    /// What computers of servers below say of it, as far as there is room.
-    fn states_below(&self, update: &UpdateId, known: &mut Vec<ComputerState>) -> Result<(), CatalogError> {
-        for computer in self.descendants.all() {
-            if known.len() == MAX_PAGE {
-                break;
-            }
-            let status = status_in_words(computer.last_status, &self.states(&computer.id)?);
-            let state = status.state_of(update);
-            if matches!(state, State::Installed | State::Needed | State::Failed) {
-                let dns_name =
-                    computer.details.as_ref().map(|details| details.name.clone()).unwrap_or_default();
-                known.push(ComputerState { computer: computer.id.clone(), dns_name, state, result: None });
-            }
-        }
-        Ok(())
     }
 }

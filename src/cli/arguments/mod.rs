@@ -209,6 +209,46 @@ pub(super) enum GroupsCommand {
     },
 }
 
+/// Which rows of a long list.
+#[derive(Debug, Args)]
+pub(super) struct PageArguments {
+    /// How many at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+    /// How many to skip
+    #[arg(long, default_value_t = 0)]
+    offset: u32,
+}
+
+impl PageArguments {
+    /// As the API takes it.
+    pub(super) fn query(&self) -> String {
+        format!("limit={}&offset={}", self.limit, self.offset)
+    }
+}
+
+/// What a computer can say of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportedState {
+    /// It tried and failed.
+    Failed,
+    /// It needs it.
+    Needed,
+    /// It has it.
+    Installed,
+}
+
+impl ReportedState {
+    /// As the API spells it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Needed => "needed",
+            Self::Installed => "installed",
+        }
+    }
+}
+
 /// `computers …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum ComputersCommand {
@@ -228,9 +268,15 @@ pub(super) enum ComputersCommand {
         ours: bool,
     },
     /// What a computer is and what it reported
+    #[command(after_help = "Example:\n  tailwater computers show desk-7 --state needed --limit 500")]
     Show {
         /// Name or id
         computer: String,
+        /// Only updates in this state
+        #[arg(long)]
+        state: Option<ReportedState>,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// Put computers into a group, all of them or none
     #[command(

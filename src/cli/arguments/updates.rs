@@ -3,6 +3,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::PageArguments;
+
 /// `updates …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UpdatesCommand {
@@ -15,6 +17,9 @@ pub(in crate::cli) enum UpdatesCommand {
     Show {
         /// GUID, KB number, or a phrase that only its title has
         update: String,
+        /// Of its computers
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// Approve for a group
     #[command(

@@ -18,7 +18,7 @@ use crate::content::Store;
 use crate::domain::FileDeclaration;
 use crate::ledger::{By, Ledger};
 use crate::needs;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{Clock, Tasks, while_wanted};
 use crate::transfer::{self, SourceStatus};
 
 pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
@@ -174,13 +174,24 @@ impl Deref for Services {
     }
 }
 
-/// Runs work that may wait for a disk.
+/// Runs work that may wait for a disk. It ends with what it reads next when the client goes.
 pub(super) async fn blocking<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?
+    let ended = while_wanted(work).await.map_err(|error| ApiError::internal(&error))?;
+    ended.unwrap_or(Err(ApiError::Unwanted))
+}
+
+/// Which part of a list is shown.
+#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
+pub(super) struct Paging {
+    #[serde(default)]
+    pub(super) offset: usize,
+    /// 100 when it is not said, at most [`crate::catalog::MAX_PAGE`].
+    #[serde(default)]
+    pub(super) limit: usize,
 }
 
 /// Who a decision is ascribed to.
@@ -209,6 +220,7 @@ impl From<CatalogError> for ApiError {
             CatalogError::TooManyAtOnce { .. } => {
                 Self::Invalid { field: "request", reason: error.to_string() }
             }
+            CatalogError::Unwanted => Self::Unwanted,
             CatalogError::UnknownUpdate(id) => Self::NotFound { kind: "update", name: id.to_string(), next },
             CatalogError::UnknownGroup(id) => Self::NotFound { kind: "group", name: id.to_string(), next },
             CatalogError::UnknownComputer(id) => {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::api::{Result, Services, blocking};
 use super::error::ApiError;
 use super::names::Names;
-use crate::catalog::{Catalog, ComputerQuery, Server, Standing};
+use crate::catalog::{Catalog, Server, Standing};
 use crate::domain::ServerId;
 
 /// A server that did not take anything for so long is behind, whatever the counts say.
@@ -47,22 +47,21 @@ fn lacks(catalog: &Catalog, server: &Server, last_sync: Option<Timestamp>, now: 
     json!({ "revisions": revisions, "behind": silent || revisions.is_none_or(|count| count > 0) })
 }
 
-fn row(services: &Services, names: &Names, server: &Server) -> Result<Value> {
+fn row(services: &Services, names: &Names, server: &Server, computers: usize) -> Value {
     let catalog = &services.catalog;
     let chain = catalog.server_chain(&server.id);
     let above = &chain[..chain.len().saturating_sub(1)];
     let via: Vec<Value> =
         above.iter().map(|id| json!({ "server_id": id, "name": names.server(id) })).collect();
-    let query = ComputerQuery { through: Some(server.id), limit: 1, ..ComputerQuery::default() };
     let last_sync = services.sync.last().and_then(|report| report["ended_at"].as_str()?.parse().ok());
-    Ok(json!({
+    json!({
         "server_id": server.id, "name": server.name, "state": server.standing, "direct": server.parent.is_none(),
         "via": via, "needs_token": server.needs_token, "version": server.version, "replica": server.is_replica,
         "first_seen": server.first_seen, "last_seen": server.last_seen, "last_sync": server.last_sync,
-        "last_rollup": server.last_rollup, "computers": catalog.computers(&query)?.total,
+        "last_rollup": server.last_rollup, "computers": computers,
         "took": { "metadata_bytes": server.took.metadata, "content_bytes": server.took.content, "at": server.took.at },
         "lacks": lacks(catalog, server, last_sync, services.clock.now()),
-    }))
+    })
 }
 
 /// `GET /downstreams`.
@@ -71,8 +70,10 @@ pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>
         let catalog = &services.catalog;
         let names = Names::of(catalog)?;
         let servers = catalog.servers();
+        let computers = catalog.computers_by_server();
+        let computers = |id: &ServerId| computers.get(id).copied().unwrap_or(0);
         let rows: Vec<Value> =
-            servers.iter().map(|server| row(&services, &names, server)).collect::<Result<_>>()?;
+            servers.iter().map(|server| row(&services, &names, server, computers(&server.id))).collect();
         let invited: Vec<Value> = catalog
             .invitations()
             .iter()
@@ -108,7 +109,8 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
             .filter(|one| one.parent == Some(id))
             .map(|one| json!({ "server_id": one.id, "name": one.name }))
             .collect();
-        let mut answer = row(&services, &names, &server)?;
+        let computers = catalog.computers_by_server().get(&id).copied().unwrap_or(0);
+        let mut answer = row(&services, &names, &server, computers);
         if let Value::Object(fields) = &mut answer {
             fields.insert("summary".to_owned(), json!(server.summary));
             fields.insert("children".to_owned(), Value::Array(children));

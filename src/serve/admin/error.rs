@@ -90,6 +90,9 @@ pub enum ApiError {
         /// What is missing.
         reason: String,
     },
+    /// Whoever asked is gone: nobody reads this.
+    #[error("nobody waits for the answer any more")]
+    Unwanted,
     /// The server failed.
     #[error("the server could not do it: {cause}")]
     Internal {
@@ -147,6 +150,7 @@ impl ApiError {
             Self::Ambiguous { .. } | Self::SameName { .. } => (StatusCode::CONFLICT, "ambiguous"),
             Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+            Self::Unwanted => (StatusCode::SERVICE_UNAVAILABLE, "unwanted"),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

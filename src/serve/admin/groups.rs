@@ -14,7 +14,9 @@ use super::error::ApiError;
 use super::names::Names;
 use super::tree::find;
 use super::warnings;
-use crate::catalog::{Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, MAX_PAGE, Whose};
+use crate::catalog::{
+    Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, MAX_PAGE, State as UpdateStatus, Whose,
+};
 use crate::domain::{ComputerId, GroupId, UpdateId};
 
 /// Computers in one answer.
@@ -27,6 +29,9 @@ pub(super) struct ComputersQuery {
     group: Option<String>,
     whose: Option<Whose>,
     through: Option<String>,
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
 }
 
 fn system(computer: &Computer) -> String {
@@ -51,15 +56,15 @@ fn computer_row(row: &ComputerRow, names: &Names) -> Value {
     })
 }
 
-fn all(catalog: &Catalog, mut query: ComputerQuery) -> Result<(Vec<ComputerRow>, usize)> {
-    query.limit = MAX_PAGE;
+fn pages(catalog: &Catalog, mut query: ComputerQuery, limit: usize) -> Result<(Vec<ComputerRow>, usize)> {
     let mut rows = Vec::new();
     loop {
+        query.limit = (limit - rows.len()).clamp(1, MAX_PAGE);
         let page = catalog.computers(&query)?;
         query.offset += page.rows.len();
-        let ended = page.rows.is_empty() || query.offset >= page.total || query.offset >= MAX_COMPUTERS;
+        let ended = page.rows.is_empty() || query.offset >= page.total;
         rows.extend(page.rows);
-        if ended {
+        if ended || rows.len() >= limit {
             return Ok((rows, page.total));
         }
     }
@@ -76,11 +81,13 @@ pub(super) async fn computers(
             query.group.as_deref().map(|name| find(catalog, name).map(|group| group.id)).transpose()?;
         let through = query.through.as_deref().map(|name| downstreams::find(catalog, name)).transpose()?;
         let whose = query.whose.unwrap_or_default();
-        let query = ComputerQuery { text: query.text, group, whose, through, ..ComputerQuery::default() };
-        let (rows, total) = all(catalog, query)?;
+        let (offset, limit) = (query.offset, query.limit.unwrap_or(MAX_COMPUTERS).clamp(1, MAX_COMPUTERS));
+        let query =
+            ComputerQuery { text: query.text, group, whose, through, offset, ..ComputerQuery::default() };
+        let (rows, total) = pages(catalog, query, limit)?;
         let names = Names::of(catalog)?;
         let rows: Vec<Value> = rows.iter().map(|row| computer_row(row, &names)).collect();
-        Ok(Json(json!({ "total": total, "computers": rows })))
+        Ok(Json(json!({ "total": total, "offset": offset, "computers": rows })))
     })
     .await
 }
@@ -93,59 +100,69 @@ fn described(row: &ComputerRow) -> String {
     format!("{} (last contact {:.0})", row.computer.id, row.computer.last_contact)
 }
 
-/// A computer by id, or by a name that only one has.
-fn resolve(catalog: &Catalog, name: &str) -> Result<ComputerId> {
-    let id = ComputerId(name.trim().to_lowercase());
-    if catalog.computer(&id).is_some() || catalog.descendant(&id).is_some() {
-        return Ok(id);
-    }
-    let query = ComputerQuery { text: Some(name.trim().to_owned()), ..ComputerQuery::default() };
-    let (rows, _) = all(catalog, query)?;
-    let exact: Vec<_> = rows
-        .iter()
-        .filter(|row| row.computer.dns_name.to_lowercase() == name.trim().to_lowercase())
-        .collect();
-    match (exact.as_slice(), rows.as_slice()) {
-        ([one], _) => Ok(one.computer.id.clone()),
-        ([_, _, ..], _) => Err(ApiError::SameName {
-            name: exact[0].computer.dns_name.clone(),
-            ids: exact.iter().take(MAX_SHOWN).map(|row| described(row)).collect(),
-            count: exact.len(),
-        }),
-        (_, [one]) => Ok(one.computer.id.clone()),
-        _ => Err(ApiError::NotFound {
+/// Computers by id, or by a name that only one has.
+fn resolve_all(catalog: &Catalog, names: &[String]) -> Result<Vec<ComputerId>> {
+    let found = catalog.computers_named(names).into_iter().zip(names).map(|(found, name)| {
+        found.map_err(|same| same_name(catalog, name, &same).unwrap_or_else(|| ApiError::NotFound {
             kind: "single computer",
             name: name.chars().take(120).collect(),
             next: "`tailwater computers list` shows names and ids",
-        }),
+        }))
+    });
+    found.collect()
+}
+
+/// Several have this name: told with what tells them apart.
+fn same_name(catalog: &Catalog, name: &str, same: &[ComputerId]) -> Option<ApiError> {
+    if same.len() < 2 {
+        return None;
     }
+    let shown = same.iter().take(MAX_SHOWN);
+    let rows = shown.filter_map(|id| catalog.computer_detail(id).ok().flatten().map(|detail| detail.row));
+    let rows: Vec<ComputerRow> = rows.collect();
+    let name = rows.first().map_or_else(|| name.to_owned(), |row| row.computer.dns_name.clone());
+    Some(ApiError::SameName { name, ids: rows.iter().map(described).collect(), count: same.len() })
+}
+
+/// A computer by id, or by a name that only one has.
+fn resolve(catalog: &Catalog, name: &str) -> Result<ComputerId> {
+    let found = resolve_all(catalog, &[name.to_owned()])?.into_iter().next();
+    found.ok_or(ApiError::NotFound { kind: "single computer", name: String::new(), next: "name one" })
 }
 
 /// `GET /computers/{computer}`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ComputerPage {
+    /// Only updates in this state.
+    state: Option<UpdateStatus>,
+    #[serde(default)]
+    offset: usize,
+    #[serde(default)]
+    limit: usize,
+}
+
+/// One computer, with a page of what it reported.
 pub(super) async fn computer(
     State(services): State<Services>,
     Path(name): Path<String>,
+    Query(page): Query<ComputerPage>,
 ) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
         let id = resolve(catalog, &name)?;
         let gone = || ApiError::NotFound { kind: "computer", name: name.clone(), next: "it was removed" };
         let detail = catalog.computer_detail(&id)?.ok_or_else(gone)?;
-        let title = |id: &UpdateId| catalog.update(id, None).ok().flatten().map(|update| update.row.title).unwrap_or_default();
+        let title = |id: &UpdateId| catalog.title(id, None).ok().flatten().unwrap_or_default();
         let status = &detail.status;
-        let failed = |id: &UpdateId| status.failed.iter().any(|failure| failure.update == *id);
-        let needed = status.needed.iter().filter(|id| !failed(id));
-        let mut updates: Vec<Value> = status
-            .failed
+        let words = status.words(page.state, page.offset, page.limit);
+        let updates: Vec<Value> = words
+            .rows
             .iter()
-            .map(|failure| {
-                json!({ "update_id": failure.update, "title": title(&failure.update), "state": "failed",
-                        "since": failure.at, "result": format!("0x{:08X}", failure.result) })
+            .map(|word| {
+                json!({ "update_id": word.update, "title": title(&word.update), "state": word.state,
+                        "since": word.since, "result": word.result.map(|code| format!("0x{code:08X}")) })
             })
             .collect();
-        let plain = |id: &UpdateId, state: &str| json!({ "update_id": id, "title": title(id), "state": state, "since": status.reported_at });
-        updates.extend(needed.map(|id| plain(id, "needed")));
-        updates.extend(status.installed.iter().map(|id| plain(id, "installed")));
         let events: Vec<Value> = detail
             .events
             .iter()
@@ -161,6 +178,8 @@ pub(super) async fn computer(
             fields.insert("reported_at".to_owned(), json!(status.reported_at));
             fields.insert("facts".to_owned(), json!(detail.row.computer.info));
             fields.insert("updates".to_owned(), Value::Array(updates));
+            fields.insert("updates_total".to_owned(), json!(words.total));
+            fields.insert("offset".to_owned(), json!(words.offset));
             fields.insert("events".to_owned(), Value::Array(events));
         }
         Ok(Json(answer))
@@ -206,7 +225,8 @@ pub(super) async fn assign(
 ) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
-        let id = own(catalog, &name)?;
+        let id = resolve(catalog, &name)?;
+        is_ours(catalog, &id)?;
         let group = find(catalog, &body.group)?;
         let moved = catalog.assign(&id, &placed(&group))?;
         Ok(Json(json!({ "computer_id": moved.id, "name": moved.dns_name, "group": group.name,
@@ -235,7 +255,8 @@ pub(super) async fn assign_all(
         }
         let catalog = &services.catalog;
         let group = find(catalog, &body.group)?;
-        let ids = body.computers.iter().map(|name| own(catalog, name)).collect::<Result<Vec<_>>>()?;
+        let ids = resolve_all(catalog, &body.computers)?;
+        ids.iter().try_for_each(|id| is_ours(catalog, id))?;
         let moved = catalog.assign_all(&ids, &placed(&group))?;
         let rows = moved.iter().map(|one| json!({ "computer_id": one.id, "name": one.dns_name }));
         Ok(Json(json!({ "moved": rows.collect::<Vec<_>>(), "group": group.name,
@@ -244,14 +265,13 @@ pub(super) async fn assign_all(
     .await
 }
 
-/// An agent of ours.
-fn own(catalog: &Catalog, name: &str) -> Result<ComputerId> {
-    let id = resolve(catalog, name)?;
-    if catalog.computer(&id).is_none() {
-        let reason = format!("computer {id} belongs to a downstream server; put it into a group there");
-        return Err(ApiError::Conflict { reason });
+/// Groups are given to agents of ours only.
+fn is_ours(catalog: &Catalog, id: &ComputerId) -> Result<()> {
+    if catalog.computer(id).is_some() {
+        return Ok(());
     }
-    Ok(id)
+    let reason = format!("computer {id} belongs to a downstream server; put it into a group there");
+    Err(ApiError::Conflict { reason })
 }
 
 /// The groups of who is put into this one: All Computers has everyone already, and Unassigned Computers means none.

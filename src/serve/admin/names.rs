@@ -4,6 +4,9 @@
 //! **Invariant:** a name that fits several updates equally well is refused with what fits, never guessed. It
 //! changes nothing.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::api::Result;
@@ -61,17 +64,19 @@ pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> 
     (best.0 >= ALIKE).then(|| best.1.to_owned())
 }
 
-/// Names of categories and groups, for rows.
+/// Names of categories and groups, for rows. A category's title is read when it is shown, once.
 pub(super) struct Names {
-    categories: std::collections::HashMap<UpdateId, String>,
-    groups: std::collections::HashMap<GroupId, String>,
-    servers: std::collections::HashMap<ServerId, String>,
+    catalog: Catalog,
+    categories: RefCell<HashMap<UpdateId, String>>,
+    groups: HashMap<GroupId, String>,
+    servers: HashMap<ServerId, String>,
 }
 
 impl Names {
     pub(super) fn of(catalog: &Catalog) -> Result<Self> {
         Ok(Self {
-            categories: catalog.categories(None)?.into_iter().map(|row| (row.id, row.title)).collect(),
+            catalog: catalog.clone(),
+            categories: RefCell::default(),
             groups: catalog.groups().into_iter().map(|group| (group.id, group.name)).collect(),
             servers: catalog.servers().iter().map(|server| (server.id, server.name.clone())).collect(),
         })
@@ -91,17 +96,27 @@ impl Names {
             return Ok(Some(id));
         }
         let wanted = folded(name);
-        let found = self.categories.iter().find(|(_, title)| folded(title) == wanted);
-        found.map(|(id, _)| Some(*id)).ok_or_else(|| ApiError::Unknown {
+        let categories = self.catalog.categories(None)?;
+        let found = categories.iter().find(|row| folded(&row.title) == wanted);
+        found.map(|row| Some(row.id)).ok_or_else(|| ApiError::Unknown {
             kind: field,
             name: name.chars().take(120).collect(),
-            near: nearest(name, self.categories.values().map(String::as_str)),
+            near: nearest(name, categories.iter().map(|row| row.title.as_str())),
             next: "`tailwater categories list` shows them",
         })
     }
 
     fn titles(&self, ids: &[UpdateId]) -> Vec<String> {
-        ids.iter().map(|id| self.categories.get(id).cloned().unwrap_or_else(|| id.to_string())).collect()
+        ids.iter().map(|id| self.title(id)).collect()
+    }
+
+    fn title(&self, id: &UpdateId) -> String {
+        if let Some(known) = self.categories.borrow().get(id) {
+            return known.clone();
+        }
+        let title = self.catalog.title(id, None).ok().flatten().unwrap_or_else(|| id.to_string());
+        self.categories.borrow_mut().insert(*id, title.clone());
+        title
     }
 
     pub(super) fn row(&self, row: &UpdateRow) -> Value {

@@ -50,7 +50,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "List updates, newest first",
         &["text", "product", "classification", "kb", "state", "offset", "limit"],
     ),
-    reading("/updates/{update}", "One update: by GUID, KB number, or a phrase that only its title has", &[]),
+    reading(
+        "/updates/{update}",
+        "One update: by GUID, KB number, or a phrase that only its title has",
+        &["offset", "limit"],
+    ),
     writing(
         "post",
         "/updates/approve",
@@ -95,8 +99,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "Remove a group and those below it, or say with dry_run what would go",
         )
     },
-    reading("/computers", "All computers, by name", &["text", "group", "whose", "through"]),
-    reading("/computers/{computer}", "One computer and what it reported", &[]),
+    reading(
+        "/computers",
+        "All computers, by name",
+        &["text", "group", "whose", "through", "offset", "limit"],
+    ),
+    reading(
+        "/computers/{computer}",
+        "One computer and a page of what it reported",
+        &["state", "offset", "limit"],
+    ),
     writing("put", "/computers/{computer}/group", "Put a computer into a group", &["*group"]),
     writing("post", "/computers/move", "Put computers into a group, all or none", &["*computers", "*group"]),
     operation("delete", "/computers/{computer}", "Forget a computer"),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::api::{Result, Services, blocking};
+use super::api::{Paging, Result, Services, blocking};
 use super::cost;
 use super::error::ApiError;
 use super::names::{Names, resolve, unknown};
@@ -80,15 +80,20 @@ fn license_row(terms: &Terms) -> Value {
 }
 
 /// Everything about one update.
-pub(super) async fn show(State(services): State<Services>, Path(name): Path<String>) -> Result<Json<Value>> {
+pub(super) async fn show(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
         let id = *resolve(catalog, &name, false)?.first().ok_or_else(|| unknown(&name))?;
         let detail = catalog.update(&id, None)?.ok_or_else(|| unknown(&name))?;
         let names = Names::of(catalog)?;
         let files: Vec<Value> = detail.files.iter().map(|file| services.file_row(file)).collect();
-        let statuses: Vec<Value> = detail
-            .statuses
+        let states = catalog.states_of(&id, paging.offset, paging.limit)?;
+        let statuses: Vec<Value> = states
+            .rows
             .iter()
             .map(|status| {
                 json!({ "computer_id": status.computer, "name": status.dns_name, "state": status.state,
@@ -110,7 +115,7 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
             "children": detail.children.iter().map(|row| json!({ "update_id": row.identity.update, "title": row.title })).collect::<Vec<_>>(),
             "parents": detail.parents,
             "files": files,
-            "statuses": statuses,
+            "statuses": statuses, "statuses_total": states.total, "offset": states.offset,
             "traffic": traffic,
         });
         merge(&mut answer, more);

@@ -144,6 +144,7 @@ async function syncPage() {
       cell(time(s.started_at)), cell(time(s.ended_at)), cell(tag(s.outcome, s.outcome === "complete" ? "good" : "bad")),
       cell(s.stored, { className: "number" }), cell(s.withdrawn, { className: "number" }), cell(bytes(s.received), { className: "number" }), cell(s.message)))),
     make("h2", {}, "Products and classifications"),
+    ...(categories.chosen ? [...categories.chosen.warnings.map((text) => make("p", { className: "bad" }, text)), ...categories.chosen.notes.map((text) => make("p", { className: "faint" }, text))] : []),
     table(["Name", "Kind", "Synchronised"], categories.categories.map((c) => make("tr", {}, cell(c.name, { title: c.id }), cell(c.kind), cell(c.selected ? "yes" : "no"))))];
 }
 
@@ -319,11 +320,13 @@ async function holdDialog(updates) {
     make("div", { className: "row" }, make("button", {}, "Hold back"), close())));
 }
 
-async function updateDialog(id) {
-  const u = await api("/updates/" + encodeURIComponent(id));
+async function updateDialog(id, from = 0) {
+  const u = await api(`/updates/${encodeURIComponent(id)}?limit=${ROWS}&offset=${from}`);
   open(make("h2", {}, u.title), make("p", { className: "faint" }, `${u.update_id}, revision ${u.revision}, ${u.update_type}`),
     make("p", {}, [u.classification, ...u.products].filter(Boolean).join(" · ")),
     make("h2", {}, "Computers"), make("p", {}, `needed ${u.computers.needed}, installed ${u.computers.installed}, failed ${u.computers.failed}`),
+    pager(from, u.statuses.length, u.statuses_total, (next) => updateDialog(id, next)),
+    u.statuses.length ? table(["Computer", "State", "Result"], u.statuses.map((s) => make("tr", {}, cell(s.name, { title: s.computer_id }), cell(tag(s.state, s.state === "failed" ? "bad" : s.state === "installed" ? "good" : "")), cell(s.result ?? "")))) : "",
     u.traffic ? make("p", {}, `Over the link since it was approved: ${bytes(u.traffic.crossed)}; foreseen ${u.traffic.is_upper_bound ? "at most " : ""}${bytes(u.traffic.foreseen)} of ${bytes(u.traffic.whole)}`) : "",
     ...u.withheld.map((one) => make("p", {}, `Withheld: ${one.message}${one.title && one.update_id !== u.update_id ? ` (${one.title})` : ""}${one.detail ? `; last time: ${one.detail}` : ""}`)),
     u.hold ? make("p", {}, `Held back here ${u.hold.until ? "until " + time(u.hold.until) : "for good"} by ${u.hold.by}${u.hold.reason ? ": " + u.hold.reason : ""}`) : "",
@@ -379,9 +382,20 @@ async function removeGroupDialog(group) {
     make("div", { className: "row" }, make("button", {}, "Remove"), close())));
 }
 
+// rows of long lists in one view
+const ROWS = 200;
+
+// what leads to the other pages of a long list; `go` is given where the next one begins
+const pager = (offset, shown, total, go) => total <= shown && !offset ? "" : make("div", { className: "row" },
+  make("button", { type: "button", className: "quiet", disabled: !offset, onclick: act(async () => go(Math.max(0, offset - ROWS))) }, "Earlier"),
+  make("span", { className: "faint" }, `${shown ? offset + 1 : offset} to ${offset + shown} of ${total}`),
+  make("button", { type: "button", className: "quiet", disabled: offset + shown >= total, onclick: act(async () => go(offset + ROWS)) }, "Later"));
+
+let computersFrom = 0;
+
 async function computersPage() {
-  const { computers } = await api("/computers");
-  return [table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed", "Via"], computers.map((c) => make("tr", {},
+  const { computers, total } = await api(`/computers?limit=${ROWS}&offset=${computersFrom}`);
+  return [pager(computersFrom, computers.length, total, async (from) => { computersFrom = from; await draw(); }), table(["Computer", "Groups", "System", "Last contact", "Needed", "Installed", "Failed", "Via"], computers.map((c) => make("tr", {},
     cell(c.same_name ? `${c.name} (one of ${c.same_name + 1}: ${c.computer_id})` : c.name, { className: "open", onclick: act(async () => computerDialog(c.computer_id)) }), cell(c.groups.join(", ")), cell(c.os), cell(time(c.last_contact)),
     cell(c.needed, { className: "number" }), cell(c.installed, { className: "number" }), cell(c.failed, { className: "number" + (c.failed ? " bad" : "") }), cell(via(c)))))];
 }
@@ -410,8 +424,8 @@ async function serversPage() {
     ...(refused.length ? [make("h2", {}, "Refused"), table(["Server", "Last", "Times", "Why", ""], refused.map((r) => make("tr", {}, cell(r.name, { title: r.server_id }), cell(time(r.at)), cell(r.times, { className: "number" }), cell(r.reason), cell(decide(r.server_id, "revoked")))))] : [])];
 }
 
-async function computerDialog(id) {
-  const [c, { groups }] = await Promise.all([api("/computers/" + encodeURIComponent(id)), api("/groups")]);
+async function computerDialog(id, from = 0) {
+  const [c, { groups }] = await Promise.all([api(`/computers/${encodeURIComponent(id)}?limit=${ROWS}&offset=${from}`), api("/groups")]);
   const group = groupChoice(groups.filter((g) => g.name !== "All Computers"));
   open(make("h2", {}, c.name), make("p", { className: "faint" }, c.computer_id),
     table(["", ""], Object.entries(c.facts ?? {}).map(([key, value]) => make("tr", {}, cell(key), cell(value)))),
@@ -420,6 +434,7 @@ async function computerDialog(id) {
       dialog.close(); say("Moved."); await draw();
     }) }, "Move")),
     make("h2", {}, "What it reported"),
+    pager(from, c.updates.length, c.updates_total, (next) => computerDialog(id, next)),
     table(["Update", "State", "Since"], c.updates.map((u) => make("tr", {}, cell(u.title || u.update_id, { title: u.update_id }), cell(tag(u.state, u.state === "failed" ? "bad" : u.state === "installed" ? "good" : "")), cell(time(u.since))))),
     make("h2", {}, "Last events"),
     table(["When", "Event", "Update", "Result"], c.events.map((e) => make("tr", {}, cell(time(e.at)), cell(e.event), cell(e.title || e.update_id || ""), cell(e.result)))),
