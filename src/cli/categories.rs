@@ -32,6 +32,11 @@ pub(super) async fn run(
         })
         .collect();
     output::table(&["NAME", "KIND", "SELECTED", "UPDATES", "GUID"], &rows);
+    for (name, word) in [("chosen/warnings", "Warning"), ("chosen/notes", "Note")] {
+        for text in list(&answer, name) {
+            output::note(&format!("{word}: {}", text.as_str().unwrap_or_default()));
+        }
+    }
     if rows.is_empty() {
         output::note("Nothing was synchronised yet; `tailwater sync` brings the categories.");
     }

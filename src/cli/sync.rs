@@ -187,4 +187,7 @@ fn print_report(report: &Value) {
     if !message.is_empty() {
         output::text(&message);
     }
+    for note in list(report, "notes") {
+        output::text(&format!("Note: {}", note.as_str().unwrap_or_default()));
+    }
 }

@@ -81,12 +81,6 @@ pub enum SyncError {
         "the upstream was too busy to hear of computers; what was not told is told with the next roll-up"
     )]
     Busy,
-    /// Products or classifications that the upstream does not know.
-    #[error("the upstream does not know {}; see `tailwater categories list`", list(names))]
-    UnknownCategories {
-        /// Each with what may have been meant.
-        names: Vec<UnknownCategory>,
-    },
     /// A file of the synchronisation could not be written.
     #[error("{} could not be written; check the disk and its free space", path.display())]
     File {
@@ -121,48 +115,4 @@ pub enum SyncError {
     /// A worker died; its cause is in the log.
     #[error("a worker of the synchronisation failed; see the log, and report this")]
     Worker,
-}
-
-/// A configured name that the upstream does not know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownCategory {
-    /// `products` or `classifications`.
-    pub key: &'static str,
-    /// As configured.
-    pub name: String,
-    /// Names that are close to it, nearest first.
-    pub near: Vec<String>,
-}
-
-fn list(names: &[UnknownCategory]) -> String {
-    let each = names.iter().map(|unknown| {
-        let near = match &unknown.near[..] {
-            [] => String::new(),
-            near => format!(" (did you mean {}?)", near.join(" or ")),
-        };
-        format!("{:?} of upstream.{}{near}", unknown.name, unknown.key)
-    });
-    each.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_name_comes_with_what_may_have_been_meant() {
-        let unknown = |name: &str, near: &[&str]| UnknownCategory {
-            key: "products",
-            name: name.to_owned(),
-            near: near.iter().map(|&near| near.to_owned()).collect(),
-        };
-        let error = SyncError::UnknownCategories {
-            names: vec![unknown("Windos 11", &["Windows 11", "Windows 10"]), unknown("Zzz", &[])],
-        };
-        assert_eq!(
-            error.to_string(),
-            "the upstream does not know \"Windos 11\" of upstream.products (did you mean Windows 11 or Windows 10?), \
-             \"Zzz\" of upstream.products; see `tailwater categories list`"
-        );
-    }
 }

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::names::{Choice, Remembered};
 use super::session::SessionError;
 use super::{SyncError, SyncOptions, Upstream};
 use crate::wire::server_sync::Filter;
@@ -53,31 +54,19 @@ impl super::Inner {
         run.workers.close();
         run.workers.wait().await;
         let categories = run.categories().await?;
-        let known = |name: &str| {
-            let wanted = name.trim().to_lowercase();
-            categories.iter().any(|category| {
-                category.id.to_string() == wanted
-                    || category.titles.iter().any(|title| title.trim().to_lowercase() == wanted)
-            })
-        };
-        let lists = [
-            ("upstream.products", &run.config.products),
-            ("upstream.classifications", &run.config.classifications),
-        ];
-        let named = lists.iter().flat_map(|(key, names)| names.iter().map(|name| (*key, name.clone())));
+        let catalog = run.catalog.clone();
+        let mut remembered = super::sync::blocking(move || Remembered::load(&catalog)).await??;
+        let choice =
+            Choice::of(&categories, &run.config.products, &run.config.classifications, &mut remembered);
+        let unknown = choice.names.into_iter().filter(|name| name.ids.is_empty());
         let config = run.state.config.as_ref();
         let languages = config.map(|config| &config.languages[..]).unwrap_or_default();
-        let has = |tag: &String| !super::select::languages(std::slice::from_ref(tag), languages).is_empty();
         Ok(Examined {
             protocol: config.map(|config| config.protocol_version.clone()).unwrap_or_default(),
             tailwater,
-            unknown_languages: if languages.is_empty() {
-                Vec::new()
-            } else {
-                run.config.languages.iter().filter(|tag| !has(tag)).cloned().collect()
-            },
+            unknown_languages: super::select::languages(&run.config.languages, languages).1,
             categories: categories.len(),
-            unknown_categories: named.filter(|(_, name)| !known(name)).collect(),
+            unknown_categories: unknown.map(|name| (name.key.path(), name.name)).collect(),
         })
     }
 }

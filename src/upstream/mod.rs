@@ -16,6 +16,7 @@ mod fetch;
 mod ingest;
 mod keys;
 mod languages;
+mod names;
 mod peer;
 mod related;
 mod renewal;
@@ -40,9 +41,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{Config, ContentFrom, Mode, Place, Plan, PricedSource, Schedule, USUAL_COST};
-pub use error::{SyncError, UnknownCategory};
+pub use error::SyncError;
 pub use examine::Examined;
 pub use languages::LANGUAGES_KEY;
+pub use names::{Choice, ChosenName, NameKey};
 pub use report::{Activated, Missing, Outcome, Phase, SyncOptions, SyncProgress, SyncReport, Trigger};
 pub use rollup::RollupReport;
 pub use sources::Address;
@@ -86,6 +88,8 @@ struct Inner {
     rolling: tokio::sync::Mutex<()>,
     /// Tells the worker that rolls up.
     wishes: watch::Sender<rollup::Wish>,
+    /// What names in the configuration chose last.
+    choice: Mutex<Option<Choice>>,
 }
 
 /// How the upstream deals with payloads.
@@ -129,6 +133,7 @@ impl Upstream {
             deployments::forget(&catalog, &mut state)?;
         }
         let acquaintance = Acquaintance::load(&catalog, &config.url)?;
+        let choice = Choice::load(&catalog, &config.products, &config.classifications);
         Ok(Self(Arc::new(Inner {
             plan: watch::Sender::new(Arc::new(config.plan())),
             config: Arc::new(config),
@@ -147,7 +152,16 @@ impl Upstream {
             mark: watch::Sender::new(state.peer),
             rolling: tokio::sync::Mutex::default(),
             wishes: watch::Sender::default(),
+            choice: Mutex::new(choice),
         })))
+    }
+
+    /// What the names in the configuration chose when the upstream was last asked; none before, and none when other
+    /// names are configured since.
+    pub fn choice(&self) -> Option<Choice> {
+        let plan = self.0.plan.borrow().clone();
+        let choice = self.0.choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        choice.filter(|choice| choice.is_of(&plan.products, &plan.classifications))
     }
 
     /// Who this server is to other servers: what it authorizes with upstream, and what downstream servers know it
@@ -350,6 +364,16 @@ impl Inner {
         self.acquainted(known).await
     }
 
+    /// Keeps what is chosen, to be shown at any time.
+    async fn choose(&self, chosen: &Choice) -> Result<(), SyncError> {
+        let before = self.choice.lock().unwrap_or_else(PoisonError::into_inner).replace(chosen.clone());
+        if before.as_ref() == Some(chosen) {
+            return Ok(());
+        }
+        let (catalog, chosen) = (self.catalog.clone(), chosen.clone());
+        sync::blocking(move || chosen.save(&catalog)).await?.map_err(SyncError::Catalog)
+    }
+
     /// One synchronisation with its report in history and log.
     async fn synchronise(
         &self,
@@ -364,9 +388,9 @@ impl Inner {
             started_at: Some(started_at),
             ..SyncProgress::default()
         });
-        let mut tally = Tally::default();
+        let (mut tally, mut choice) = (Tally::default(), None);
         let ended = tokio::select! {
-            ended = self.attempt(options, &cancel, &mut tally) => ended,
+            ended = self.attempt(options, &cancel, &mut tally, &mut choice) => ended,
             () = self.count_received(received_before) => Err(SyncError::Cancelled),
         };
         let mut report = SyncReport {
@@ -383,6 +407,8 @@ impl Inner {
             absent_prerequisites: tally.absent_prerequisites,
             decided: tally.decided,
             activated: None,
+            warnings: choice.as_ref().map(Choice::warnings).unwrap_or_default(),
+            notes: choice.as_ref().map(Choice::notes).unwrap_or_default(),
             error: ended.as_ref().err().map(|error| ingest::chain(error)),
             reason: ended.as_ref().err().and_then(Reason::of),
         };
@@ -446,6 +472,7 @@ impl Inner {
             withdraw: Vec::new(),
             keys_came: false,
             tally: Tally::default(),
+            choice: None,
             workers: TaskTracker::new(),
             renewals: Arc::clone(&self.renewals),
         })
@@ -456,6 +483,7 @@ impl Inner {
         options: SyncOptions,
         cancel: &CancellationToken,
         tally: &mut Tally,
+        choice: &mut Option<Choice>,
     ) -> Result<Option<catalog::Activated>, SyncError> {
         let session = tokio::select! {
             session = self.session() => session?,
@@ -482,6 +510,11 @@ impl Inner {
             self.learn(&line, ended.is_ok()).await?;
         }
         if ended.is_ok() {
+            run.count_chosen().await?;
+            if let Some(chosen) = &run.choice {
+                self.choose(chosen).await?;
+            }
+            choice.clone_from(&run.choice);
             self.mark.send_replace(run.state.peer.clone());
         }
         *tally = run.tally;
@@ -501,6 +534,12 @@ fn outcome(ended: &Result<Option<catalog::Activated>, SyncError>, tally: &Tally)
 
 /// One line of the log for each synchronisation.
 fn tell(report: &SyncReport) {
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    for note in &report.notes {
+        tracing::info!("{note}");
+    }
     let (fetched, listed, received) = (report.fetched, report.listed, report.received);
     match report.outcome {
         Outcome::Complete => tracing::info!(fetched, listed, received, "synchronised"),

@@ -129,6 +129,12 @@ pub struct SyncReport {
     pub decided: Option<usize>,
     /// What became visible, when something did.
     pub activated: Option<Activated>,
+    /// What an administrator should look at, with the next step: names that stand for nothing or select nothing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What is only worth a note: what was renamed, and which pairs of a product and a classification match nothing.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Why it failed, with the next step.
     pub error: Option<String>,
     /// The same in a word.

@@ -100,7 +100,7 @@ impl Reason {
             SyncError::Answer { .. }
             | SyncError::AnswerTooLong { .. }
             | SyncError::ForeignAuthorization { .. } => Self::WrongAnswer,
-            SyncError::Url { .. } | SyncError::UnknownCategories { .. } => Self::Configuration,
+            SyncError::Url { .. } => Self::Configuration,
             SyncError::File { .. } | SyncError::Catalog(_) => Self::Storage,
             SyncError::RootFingerprint { .. } | SyncError::RootStatus { .. } => Self::Certificate,
             SyncError::Worker => Self::Internal,
@@ -209,6 +209,8 @@ mod tests {
             absent_prerequisites: 0,
             decided: None,
             activated: None,
+            warnings: Vec::new(),
+            notes: Vec::new(),
             error: failed.then(|| format!("said at {hour}")),
             reason: failed.then_some(Reason::Refused),
         }

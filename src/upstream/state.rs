@@ -35,6 +35,16 @@ pub(super) struct Selection {
     pub(super) classifications: Vec<UpdateId>,
     /// Locale numbers, sorted; empty for all.
     pub(super) languages: Vec<i32>,
+    /// Nothing is selected: names are configured and none of them stands for anything.
+    #[serde(default)]
+    pub(super) nothing: bool,
+}
+
+impl Selection {
+    /// Whether everything is selected.
+    pub(super) fn is_unfiltered(&self) -> bool {
+        self.products.is_empty() && !self.nothing
+    }
 }
 
 /// The state of one upstream.

@@ -13,14 +13,15 @@ use tokio_util::task::TaskTracker;
 
 use super::fetch::Fetcher;
 use super::ingest::Related;
+use super::names::{Choice, Remembered};
 use super::peer::{Line, Trouble};
 use super::renewal::Renewals;
 use super::select::{self, Category};
 use super::session::{Session, SessionError};
 use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
 use super::{Config, Missing, Phase, SyncError, SyncOptions, SyncProgress};
-use crate::catalog::{Activated, Activation, Catalog, Staging};
-use crate::domain::UpdateIdentity;
+use crate::catalog::{Activated, Activation, Catalog, CatalogError, Staging};
+use crate::domain::{UpdateId, UpdateIdentity};
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::{
     ConfigData, Filter, Language, RevisionIds, get_config_data, get_revision_id_list, read_config_data,
@@ -58,6 +59,8 @@ pub(super) struct Run {
     /// Keys of encrypted payloads came: servers below hear of it with the activation.
     pub(super) keys_came: bool,
     pub(super) tally: Tally,
+    /// What the configuration chooses, once it was looked up.
+    pub(super) choice: Option<Choice>,
     pub(super) workers: TaskTracker,
     pub(super) renewals: Arc<Mutex<Renewals>>,
 }
@@ -168,6 +171,19 @@ impl Run {
         let mut related = self.take(fetcher, &list.revisions).await?;
         let category_anchor = list.anchor;
         let selection = self.selection().await?;
+        if selection.nothing {
+            // what was listed before stays as it is, and goes on from there once something is selected again
+            related.merge(self.retry(fetcher, retried).await?);
+            self.related(fetcher, related, false).await?;
+            if let Some(anchor) = self.state.update_anchor.clone() {
+                self.take_decisions(&anchor).await?;
+            }
+            if self.tally.missing.len() <= MOST_MISSING {
+                self.state.category_anchor = Some(category_anchor);
+                self.state.missing.clone_from(&self.tally.missing);
+            }
+            return Ok(());
+        }
 
         self.phase(Phase::Listing);
         let filter = select::filter(&selection, &self.state.selection, self.state.update_anchor.as_deref());
@@ -176,7 +192,7 @@ impl Run {
         related.merge(self.take(fetcher, &list.revisions).await?);
         related.merge(self.retry(fetcher, retried).await?);
         self.phase(Phase::Related);
-        let unfiltered = selection.products.is_empty();
+        let unfiltered = selection.is_unfiltered();
         self.related(fetcher, related, unfiltered).await?;
         self.take_decisions(&list.anchor).await?;
 
@@ -287,24 +303,50 @@ impl Run {
         Ok(result.related)
     }
 
-    /// What to ask for, out of the names that are configured and the categories that are known by now.
+    /// What to ask for, out of the names that are configured and the categories that are known by now. What names
+    /// stand for is remembered before anything is asked.
     pub(super) async fn selection(&mut self) -> Result<Selection, SessionError> {
         let known = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
-        let languages = select::languages(&self.config.languages, known);
+        let (languages, lacking) = select::languages(&self.config.languages, known);
         let (catalog, staging) = (self.catalog.clone(), self.staging.clone());
-        let categories =
-            blocking(move || categories(&catalog, &staging)).await?.map_err(SyncError::Catalog)?;
-        match select::resolve(&categories, &self.config.products, &self.config.classifications) {
-            Ok((products, classifications)) => Ok(Selection { products, classifications, languages }),
-            Err(error) => {
-                // the categories themselves become visible, so that the right name can be looked up
-                let staging = self.staging.clone();
-                blocking(move || staging.activate(Activation::default()))
-                    .await?
-                    .map_err(SyncError::Catalog)?;
-                Err(error.into())
+        let config = Arc::clone(&self.config);
+        let looked_up = blocking(move || {
+            let categories = categories(&catalog, &staging)?;
+            let before = Remembered::load(&catalog)?;
+            let mut after = before.clone();
+            let mut choice = Choice::of(&categories, &config.products, &config.classifications, &mut after);
+            if after != before {
+                after.save(&catalog)?;
             }
-        }
+            choice.unknown_languages = lacking;
+            let selection = choice.selection(&categories, languages);
+            Ok((choice, selection))
+        });
+        let (choice, selection) = looked_up.await?.map_err(SyncError::Catalog)?;
+        self.choice = Some(choice);
+        Ok(selection)
+    }
+
+    /// Counts what was chosen, once it is visible.
+    pub(super) async fn count_chosen(&mut self) -> Result<(), SyncError> {
+        let Some(mut choice) = self.choice.take() else { return Ok(()) };
+        let (catalog, staging) = (self.catalog.clone(), self.staging.clone());
+        let counted = blocking(move || {
+            let categories = categories(&catalog, &staging)?;
+            let together = catalog.categories_together();
+            choice.count(&categories, |products, classifications| {
+                let belongs = |named: &[UpdateId], to: &BTreeSet<UpdateId>| {
+                    to.is_empty() || named.iter().any(|id| to.contains(id))
+                };
+                let fits = together
+                    .iter()
+                    .filter(|(named, _)| belongs(named, products) && belongs(named, classifications));
+                fits.map(|(_, count)| count).sum()
+            });
+            Ok(choice)
+        });
+        self.choice = Some(counted.await?.map_err(SyncError::Catalog)?);
+        Ok(())
     }
 
     /// All categories that are known, those that are not visible yet included.
@@ -343,12 +385,20 @@ pub(super) fn batch(config: &ConfigData) -> usize {
     }
 }
 
-/// All categories that are known, those that are not visible yet included.
-fn categories(catalog: &Catalog, staging: &Staging) -> Result<Vec<Category>, crate::catalog::CatalogError> {
+/// All categories that are known, those that are not visible yet included, with their titles in every language kept;
+/// first the one that lists show.
+fn categories(catalog: &Catalog, staging: &Staging) -> Result<Vec<Category>, CatalogError> {
+    let snapshot = catalog.snapshot();
     let mut found = BTreeMap::new();
     for row in catalog.categories(None)? {
-        let category = Category { id: row.id, kind: row.kind, titles: vec![row.title], parents: row.parents };
-        found.insert(row.id, category);
+        let Some(newest) = snapshot.latest(&row.id) else { continue };
+        let revision = snapshot.revision(newest).map_or(0, |known| known.identity.revision);
+        let mut category =
+            Category { id: row.id, kind: row.kind, titles: vec![row.title], parents: row.parents };
+        let stored = catalog.facts(newest)?;
+        let titles = stored.iter().flat_map(|stored| &stored.facts.titles);
+        category.titles.extend(titles.map(|title| title.text.clone()));
+        found.insert(row.id, (revision, category));
     }
     for identity in staging.staged() {
         let Some(stored) = staging.facts(&identity)? else { continue };
@@ -356,12 +406,12 @@ fn categories(catalog: &Catalog, staging: &Staging) -> Result<Vec<Category>, cra
         let Some(kind) = facts.category else { continue };
         let titles = facts.titles.iter().map(|title| title.text.clone());
         let parents = facts.prerequisites.iter().flat_map(|clause| clause.any_of.iter().copied());
-        let id = identity.update;
-        let empty = || Category { id, kind, titles: Vec::new(), parents: Vec::new() };
-        let category = found.entry(id).or_insert_with(empty);
-        category.kind = kind;
-        category.titles.extend(titles);
-        category.parents.extend(parents);
+        let category =
+            Category { id: identity.update, kind, titles: titles.collect(), parents: parents.collect() };
+        // a newer revision may have another name and lie elsewhere
+        if found.get(&identity.update).is_none_or(|(known, _)| *known <= identity.revision) {
+            found.insert(identity.update, (identity.revision, category));
+        }
     }
-    Ok(found.into_values().collect())
+    Ok(found.into_values().map(|(_, category)| category).collect())
 }

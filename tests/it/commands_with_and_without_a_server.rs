@@ -50,7 +50,14 @@ fn use_it(server: &Server) {
     json(server, &["updates", "decline", second]);
     assert_eq!(json(server, &["updates", "list", "--state", "declined"])["total"], 1);
     let part = server.run(&["updates", "undecline", second, "KB99999999"]);
-    assert_eq!(part.status.code(), Some(3), "{}", said(&part));
+    assert_eq!(part.status.code(), Some(1), "{}", said(&part));
+    assert!(
+        said(&part).contains("nothing was changed") && said(&part).contains("KB99999999"),
+        "{}",
+        said(&part)
+    );
+    assert_eq!(json(server, &["updates", "list", "--state", "declined"])["total"], 1, "all or nothing");
+    json(server, &["updates", "undecline", second]);
     let none = server.run(&["updates", "approve", "KB99999999", "--group", "Pilot"]);
     assert_eq!(none.status.code(), Some(1), "{}", said(&none));
     let nobody = server.run(&["updates", "approve", first, "--group", "Nobody"]);

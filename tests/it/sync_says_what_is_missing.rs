@@ -80,19 +80,70 @@ async fn cookies_are_renewed_and_a_busy_upstream_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unknown_name_is_an_error_that_says_what_is_near() {
-    let office = Office::open(office::categories(), 100).await;
+async fn a_name_that_stands_for_nothing_is_told_and_stops_nothing_else() {
+    let mut documents = office::categories();
+    documents.push(office::update(1000, 1, 500));
+    let office = Office::open(documents, 100).await;
     let dir = tempfile::tempdir().unwrap();
     let replica = Replica::open(dir.path(), &office.url, |config| {
         config.products = vec!["Windows 1".to_owned()];
         config.classifications = vec!["security updates".to_owned()];
     });
-    let error = replica.upstream.sync(SyncOptions::default()).await.unwrap_err();
-    let SyncError::UnknownCategories { names } = &error else { panic!("{error}") };
-    assert_eq!((names.len(), &names[0].near[..]), (1, &["Windows 11".to_owned()][..]));
-    // the categories can be looked up all the same
+    let report = replica.upstream.sync(SyncOptions::default()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Complete);
+    let said = report.warnings.join("\n");
+    assert!(said.contains("\"Windows 1\"") && said.contains("did you mean Windows 11"), "{said}");
+    assert!(said.contains("nothing is selected"), "{said}");
+    // the categories are there, and nothing that nobody chose
     assert_eq!(replica.catalog.categories(None).unwrap().len(), 2);
+    assert!(replica.visible().iter().all(|identity| identity.update != office::id(1000)));
     replica.close().await;
+    let replica = Replica::open(dir.path(), &office.url, |config| {
+        config.products = vec!["Windows 1".to_owned(), "Windows 11".to_owned()];
+        config.classifications = vec!["security updates".to_owned()];
+    });
+    let report = replica.upstream.sync(SyncOptions::default()).await.unwrap();
+    assert_eq!((report.outcome, report.warnings.len()), (Outcome::Complete, 1), "{:?}", report.warnings);
+    assert!(replica.visible().iter().any(|identity| identity.update == office::id(1000)));
+    replica.close().await;
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_names_chose_stays_chosen_when_it_is_renamed() {
+    let mut documents = office::categories();
+    documents.push(office::update(1000, 1, 500));
+    let office = Office::open(documents, 100).await;
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        Replica::open(dir.path(), &office.url, |config| {
+            config.products = vec!["Windows 11".to_owned()];
+            config.classifications = vec!["Security Updates".to_owned()];
+        })
+    };
+    let replica = open();
+    let report = replica.upstream.sync(SyncOptions::default()).await.unwrap();
+    assert_eq!((report.outcome, report.warnings.len(), report.notes.len()), (Outcome::Complete, 0, 0));
+    replica.close().await;
+    for (round, title) in [(2, "Windows 11 Client"), (3, "Windows 11, all editions")] {
+        office.publish(office::category_revision(office::revision(office::PRODUCT, round), "Product", title));
+        office.publish(office::category_revision(
+            office::revision(office::CLASSIFICATION, round),
+            "UpdateClassification",
+            &format!("Patches {round}"),
+        ));
+        office.publish(office::update(1000 + u128::from(round), 1, 500));
+        // another process each time: it is written down
+        let replica = open();
+        let report = replica.upstream.sync(SyncOptions::default()).await.unwrap();
+        assert_eq!((report.outcome, report.warnings.len()), (Outcome::Complete, 0), "{:?}", report.warnings);
+        let said = report.notes.join("\n");
+        assert!(said.contains(title) && said.contains(&format!("Patches {round}")), "{said}");
+        assert!(replica.visible().contains(&office::revision(1000 + u128::from(round), 1)));
+        let choice = replica.upstream.choice().unwrap();
+        assert_eq!(choice.chosen.len(), 2, "{choice:?}");
+        replica.close().await;
+    }
     office.close().await;
 }
 

@@ -104,12 +104,17 @@ pub(crate) fn bundles(children: &[UpdateIdentity]) -> String {
 }
 
 fn category(number: u128, kind: &str, title: &str) -> Document {
+    category_revision(revision(number, 1), kind, title)
+}
+
+/// A revision of a category.
+pub(crate) fn category_revision(identity: UpdateIdentity, kind: &str, title: &str) -> Document {
     let handler = format!(
         "<upd:HandlerSpecificData xsi:type=\"cat:Category\"><cat:CategoryInformation CategoryType=\"{kind}\" \
          ProhibitsSubcategories=\"true\" ProhibitsUpdates=\"false\" DisplayOrder=\"1\" ExcludedByDefault=\"false\" />\
          </upd:HandlerSpecificData>"
     );
-    document(revision(number, 1), "Category", title, "", &handler)
+    document(identity, "Category", title, "", &handler)
 }
 
 /// Product, classification and detectoid.

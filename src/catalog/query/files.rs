@@ -3,7 +3,7 @@
 //! **Invariant:** a bundle has no payloads of its own: what it needs is found by walking what it bundles.
 //! It never says whether a payload is held; that is another room's knowledge.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::PoisonError;
 
 use super::super::CatalogError;
@@ -131,6 +131,26 @@ impl Store {
         }
         rows.sort_unstable_by(|a, b| (a.kind as u8, &a.title, a.id).cmp(&(b.kind as u8, &b.title, b.id)));
         Ok(rows)
+    }
+
+    pub(in super::super) fn categories_together(&self) -> HashMap<Vec<UpdateId>, usize> {
+        let snapshot = self.snapshot();
+        let world = snapshot.world();
+        let is_category = |id: u32| world.rev(id).is_some_and(|rev| rev.category.is_some());
+        let mut found = HashMap::new();
+        for update in &world.updates {
+            let Some(rev) = world.rev(update.newest) else { continue };
+            if is_hidden(rev) || !matches!(rev.update_type, UpdateType::Software | UpdateType::Driver) {
+                continue;
+            }
+            let named = world.named_by(rev).map(|named| &world.updates[named as usize]);
+            let mut named: Vec<UpdateId> =
+                named.filter(|named| is_category(named.newest)).map(|named| named.id).collect();
+            named.sort_unstable();
+            named.dedup();
+            *found.entry(named).or_default() += 1;
+        }
+        found
     }
 
     pub(in super::super) fn totals(&self) -> Totals {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::api::{InForce, Result, Services, blocking};
 use super::bandwidth::reading;
 use crate::catalog::CategoryRow;
-use crate::domain::CategoryKind;
-use crate::upstream::Failing;
+use crate::domain::{CategoryKind, folded};
+use crate::upstream::{Choice, Failing};
 
 /// `GET /status`.
 pub(super) async fn status(State(services): State<Services>) -> Result<Json<Value>> {
@@ -54,6 +54,7 @@ fn warnings(services: &Services) -> Vec<String> {
             held.since, held.would_remove, held.offered
         ));
     }
+    warnings.extend(services.sync.choice().iter().flat_map(Choice::warnings));
     if let Some(budget) = services.limiter.budget() {
         warnings.extend(super::bandwidth::warnings(&budget.status_at(super::bandwidth::pace(services))));
     }
@@ -86,15 +87,25 @@ pub(super) async fn configuration(State(services): State<Services>) -> Json<Valu
 pub(super) async fn categories(State(services): State<Services>) -> Result<Json<Value>> {
     blocking(move || {
         let rows = services.catalog.categories(None)?;
-        let in_force = services.in_force();
-        let rows: Vec<Value> = rows.iter().map(|row| category(&in_force, row)).collect();
-        Ok(Json(json!({ "categories": rows })))
+        let (in_force, choice) = (services.in_force(), services.sync.choice());
+        let rows: Vec<Value> = rows.iter().map(|row| category(&in_force, choice.as_ref(), row)).collect();
+        Ok(Json(json!({ "categories": rows, "chosen": choice.as_ref().map(chosen) })))
     })
     .await
 }
 
-fn category(in_force: &InForce, row: &CategoryRow) -> Value {
-    let (kind, chosen) = match row.kind {
+/// What each configured name stands for, and what of it is here.
+fn chosen(choice: &Choice) -> Value {
+    let pairs = choice
+        .empty_pairs
+        .iter()
+        .map(|(product, classification)| json!({ "product": product, "classification": classification }));
+    json!({ "names": choice.names, "empty_pairs": pairs.collect::<Vec<_>>(),
+            "empty_pairs_total": choice.empty_pairs_total, "notes": choice.notes(), "warnings": choice.warnings() })
+}
+
+fn category(in_force: &InForce, choice: Option<&Choice>, row: &CategoryRow) -> Value {
+    let (kind, configured) = match row.kind {
         CategoryKind::Company => ("company", None),
         CategoryKind::ProductFamily => ("family", Some(&in_force.products)),
         CategoryKind::Product => ("product", Some(&in_force.products)),
@@ -102,7 +113,12 @@ fn category(in_force: &InForce, row: &CategoryRow) -> Value {
         CategoryKind::Other => ("other", None),
     };
     let id = row.id.to_string();
-    let is_named = |name: &String| name.eq_ignore_ascii_case(&row.title) || name.eq_ignore_ascii_case(&id);
-    let selected = chosen.is_some_and(|chosen| chosen.is_empty() || chosen.iter().any(is_named));
+    let is_named = |name: &String| folded(name) == folded(&row.title) || name.eq_ignore_ascii_case(&id);
+    let is_chosen = |names: &Vec<String>| match choice {
+        _ if names.is_empty() => true,
+        Some(choice) => choice.chosen.binary_search(&row.id).is_ok(),
+        None => names.iter().any(is_named),
+    };
+    let selected = configured.is_some_and(is_chosen);
     json!({ "id": row.id, "name": row.title, "kind": kind, "selected": selected, "updates": row.updates, "parents": row.parents })
 }

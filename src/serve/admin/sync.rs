@@ -18,7 +18,9 @@ use super::api::{Result, Services};
 use super::error::{ApiError, causes};
 use crate::domain::UpdateIdentity;
 use crate::runtime::{Clock, Tasks};
-use crate::upstream::{Outcome, Phase, Standing, SyncError, SyncOptions, SyncProgress, SyncReport, Upstream};
+use crate::upstream::{
+    Choice, Outcome, Phase, Standing, SyncError, SyncOptions, SyncProgress, SyncReport, Upstream,
+};
 
 /// Reasons shown of what is missing; the history has more.
 const REASONS: usize = 3;
@@ -113,6 +115,11 @@ impl Control {
         }
     }
 
+    /// What the names in the configuration chose last.
+    pub(super) fn choice(&self) -> Option<Choice> {
+        self.0.upstream.choice()
+    }
+
     /// When the next one is due by schedule.
     pub(super) fn next(&self) -> Option<Timestamp> {
         *self.0.upstream.next_run().borrow()
@@ -188,6 +195,7 @@ fn shown(report: &SyncReport) -> Value {
                 .to_owned(),
         );
     }
+    messages.extend(report.warnings.iter().cloned());
     let seconds = report.ended_at.duration_since(report.started_at).as_secs_f64();
     json!({
         "outcome": report.outcome, "message": messages.join("; "), "trigger": report.trigger,
@@ -196,7 +204,7 @@ fn shown(report: &SyncReport) -> Value {
         "withdrawn": report.activated.map_or(0, |activated| activated.no_longer_offered),
         "revisions": report.activated.map(|activated| activated.revisions),
         "missing": report.missing_total, "absent_prerequisites": report.absent_prerequisites,
-        "decided": report.decided, "reason": report.reason,
+        "decided": report.decided, "reason": report.reason, "warnings": report.warnings, "notes": report.notes,
     })
 }
 

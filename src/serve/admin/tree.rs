@@ -3,6 +3,8 @@
 //! **Invariant:** whatever goes with a group is named before it goes (`dry_run`) and when it went. A name that no group
 //! has is answered with the nearest one. It never guesses between groups.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use super::api::{Result, Services, blocking};
 use super::error::ApiError;
 use super::names::{Names, nearest};
 use super::warnings::Warning;
-use crate::catalog::{Catalog, ComputerQuery, Group, Removal, Whose};
+use crate::catalog::{Catalog, Group, Removal};
 use crate::domain::{GroupId, folded};
 
 /// Computers named of those that a removal concerns; all are counted.
@@ -32,13 +34,12 @@ pub(super) fn find(catalog: &Catalog, name: &str) -> Result<Group> {
     })
 }
 
-fn row(catalog: &Catalog, group: &Group, names: &Names) -> Result<Value> {
+/// `members` is how many agents of ours are in each group or below it.
+fn row(members: &HashMap<GroupId, usize>, group: &Group, names: &Names) -> Value {
     let fixed = [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(&group.id);
-    let ours = ComputerQuery { group: Some(group.id), limit: 1, ..ComputerQuery::default() };
-    let ours = ComputerQuery { whose: Whose::Ours, ..ours };
-    Ok(json!({ "group_id": group.id, "name": group.name, "parent_id": group.parent,
+    json!({ "group_id": group.id, "name": group.name, "parent_id": group.parent,
             "parent": group.parent.map(|parent| names.group(&parent)), "depth": group.depth,
-            "computers": catalog.computers(&ours)?.total, "fixed": fixed }))
+            "computers": members.get(&group.id).copied().unwrap_or(0), "fixed": fixed })
 }
 
 /// `GET /groups`: each one followed by those below it.
@@ -46,8 +47,8 @@ pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>
     blocking(move || {
         let catalog = &services.catalog;
         let names = Names::of(catalog)?;
-        let rows = catalog.groups();
-        let rows = rows.iter().map(|group| row(catalog, group, &names)).collect::<Result<Vec<_>>>()?;
+        let (groups, members) = (catalog.groups(), catalog.members_by_group());
+        let rows: Vec<Value> = groups.iter().map(|group| row(&members, group, &names)).collect();
         Ok(Json(json!({ "groups": rows })))
     })
     .await
@@ -70,7 +71,7 @@ pub(super) async fn create(
         let catalog = &services.catalog;
         let parent = body.parent.as_deref().map(|name| find(catalog, name)).transpose()?;
         let made = catalog.create_group(body.name.trim(), parent.as_ref().map(|group| &group.id))?;
-        Ok(Json(row(catalog, &made, &Names::of(catalog)?)?))
+        Ok(Json(row(&catalog.members_by_group(), &made, &Names::of(catalog)?)))
     })
     .await
 }
@@ -103,7 +104,7 @@ pub(super) async fn change(
         let warnings: Vec<Warning> = lost_by_name(catalog, &changed, &group.name)?.into_iter().collect();
         let group = changed;
         services.decisions.notify_one();
-        let mut answer = row(catalog, &group, &Names::of(catalog)?)?;
+        let mut answer = row(&catalog.members_by_group(), &group, &Names::of(catalog)?);
         answer["warnings"] = json!(warnings);
         Ok(Json(answer))
     })

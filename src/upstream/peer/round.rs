@@ -108,13 +108,15 @@ impl Run {
         if stand == Stand::News {
             reached.selection = self.selection().await?;
             self.phase(Phase::Listing);
-            let asked = self.question(line, &before, &reached.selection);
-            self.phase(Phase::Updates);
-            self.pages(line, fetcher, asked, &mut related).await?;
+            if !reached.selection.nothing {
+                let asked = self.question(line, &before, &reached.selection);
+                self.phase(Phase::Updates);
+                self.pages(line, fetcher, asked, &mut related).await?;
+            }
         }
         related.merge(self.retry(fetcher, retried).await?);
         self.phase(Phase::Related);
-        let unfiltered = reached.selection.products.is_empty();
+        let unfiltered = reached.selection.is_unfiltered();
         self.related(fetcher, related, unfiltered).await?;
         (reached.decisions, reached.decisions_mark) = match decided {
             Some(told) => {
