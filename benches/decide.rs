@@ -73,6 +73,7 @@ fn revision(number: u32) -> NewRevision {
             drivers: Vec::new(),
             uninstallable: false,
             languages: Vec::new(),
+            encryption: tailwater::domain::Encryption::None,
         },
         file_urls: Vec::new(),
     }
@@ -173,7 +174,7 @@ fn moves(catalog: &Catalog, revisions: u32) {
     let known: Vec<u32> = (1..=revisions.min(1_500)).collect();
     (0..VISITS).for_each(|number| visit(catalog, number, "Office", &known));
     let sequence = catalog.snapshot().sequence();
-    let mut measure = |group: &str| {
+    let measure = |group: &str| {
         let before = cpu_seconds();
         (0..VISITS).for_each(|number| visit(catalog, number, group, &known));
         (cpu_seconds() - before) * 1e6 / f64::from(VISITS)
