@@ -10,7 +10,7 @@ mod updates;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(super) use policy::{AutomaticUpdates, PolicyArguments, PolicyFormat, ProxyBehavior};
 pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
