@@ -74,6 +74,7 @@ fn revision(number: u32) -> NewRevision {
             uninstallable: false,
             languages: Vec::new(),
             encryption: tailwater::domain::Encryption::None,
+            kept: None,
         },
         file_urls: Vec::new(),
     }
