@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** lists are by name, then by identity. It never waits for computers that call meanwhile.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::descendant::status_in_words;

@@ -103,11 +103,13 @@ fn described(row: &ComputerRow) -> String {
 /// Computers by id, or by a name that only one has.
 fn resolve_all(catalog: &Catalog, names: &[String]) -> Result<Vec<ComputerId>> {
     let found = catalog.computers_named(names).into_iter().zip(names).map(|(found, name)| {
-        found.map_err(|same| same_name(catalog, name, &same).unwrap_or_else(|| ApiError::NotFound {
-            kind: "single computer",
-            name: name.chars().take(120).collect(),
-            next: "`tailwater computers list` shows names and ids",
-        }))
+        found.map_err(|same| {
+            same_name(catalog, name, &same).unwrap_or_else(|| ApiError::NotFound {
+                kind: "single computer",
+                name: name.chars().take(120).collect(),
+                next: "`tailwater computers list` shows names and ids",
+            })
+        })
     });
     found.collect()
 }
