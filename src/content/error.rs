@@ -38,6 +38,16 @@ pub enum ContentError {
         /// What was to be written.
         wanted: ByteCount,
     },
+    /// A file cannot be kept whole, whatever is dropped.
+    #[error(
+        "{sha1} has {size}, more than the store can hold; it is passed through to who reads it and not kept; raise content.max_size or free disk space to keep it"
+    )]
+    Beyond {
+        /// The digest.
+        sha1: Sha1Digest,
+        /// Its length.
+        size: ByteCount,
+    },
     /// Two declarations give one digest different lengths or SHA-256.
     #[error(
         "{sha1} is held as {held} bytes but was declared again with another length or SHA-256 ({declared} bytes); the newer declaration is not believed"
@@ -64,4 +74,19 @@ pub enum ContentError {
         /// The digest.
         sha1: Sha1Digest,
     },
+}
+
+impl ContentError {
+    /// Whether what lies on the disk under a file's name is no file that can be read, now or later. What an administrator
+    /// can mend, or what passes, is no damage.
+    pub(super) fn is_damage(&self) -> bool {
+        use io::ErrorKind as Kind;
+        let Self::Io { action: "open" | "read", source, .. } = self else { return false };
+        let is_broken = source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+        let is_other = matches!(
+            source.kind(),
+            Kind::IsADirectory | Kind::NotADirectory | Kind::InvalidData | Kind::UnexpectedEof
+        );
+        is_broken || is_other
+    }
 }

@@ -1,6 +1,6 @@
 //! What is least worth keeping.
 //!
-//! The rule: what was used longest ago goes first. A small verified file counts as used thirty days later
+//! The rule: what is left of a file that cannot be kept whole goes first, then what was used longest ago. A small verified file counts as used thirty days later
 //! than it was, because dropping it frees next to nothing and costs a round trip on the link. What is being
 //! read or fetched is not asked about at all.
 //!
@@ -20,6 +20,9 @@ const SLACK: u64 = 64 * 1024 * 1024;
 /// The same as a part of what may be held.
 const SLACK_PART: u64 = 64;
 
+/// The part of the store that files which cannot be kept whole may have: the other half is for all others.
+const WINDOW_PART: u64 = 2;
+
 /// A file that may be dropped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
@@ -37,9 +40,21 @@ impl Candidate {
     }
 }
 
-/// Puts candidates in the order in which they are dropped.
-pub(super) fn order(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by_key(|candidate| (candidate.worth(), candidate.sha1));
+/// Puts candidates in the order in which they are dropped; `capacity` is what the store can hold.
+pub(super) fn order(candidates: &mut [Candidate], capacity: u64) {
+    candidates.sort_unstable_by_key(|candidate| {
+        (candidate.verified || candidate.size <= capacity, candidate.worth(), candidate.sha1)
+    });
+}
+
+/// What the store could hold if everything in it went.
+pub(super) fn capacity(held: u64, max_size: Option<u64>, free: u64, min_free: u64) -> u64 {
+    held.saturating_add(free.saturating_sub(min_free)).min(max_size.unwrap_or(u64::MAX))
+}
+
+/// How much is held at a time of a file of `size` that cannot be kept whole; `None` when it can.
+pub(super) fn window(size: u64, capacity: u64) -> Option<u64> {
+    (size > capacity).then_some(capacity / WINDOW_PART)
 }
 
 /// How much to drop beyond the need.
@@ -71,8 +86,22 @@ mod tests {
             candidate(3, 1 << 30, false, 5 * day),
             candidate(4, 1000, false, 7 * day),
         ];
-        order(&mut candidates);
+        order(&mut candidates, u64::MAX);
         assert_eq!(candidates.map(|candidate| candidate.sha1.0[0]), [3, 4, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_that_cannot_be_kept_goes_before_all() {
+        let mut candidates =
+            [candidate(1, 500, true, 1), candidate(2, 5_000, false, 9), candidate(3, 5_000, true, 5)];
+        order(&mut candidates, 1_000);
+        assert_eq!(candidates.map(|candidate| candidate.sha1.0[0]), [2, 3, 1]);
+        assert_eq!((window(1_000, 1_000), window(1_001, 1_000)), (None, Some(500)));
+        let table =
+            [((100, None, 1_000, 50), 1_050), ((100, Some(300), 1_000, 50), 300), ((100, None, 20, 50), 100)];
+        for ((held, max, free, min_free), expected) in table {
+            assert_eq!(capacity(held, max, free, min_free), expected, "{held} {max:?} {free}");
+        }
     }
 
     #[test]

@@ -26,6 +26,16 @@ pub struct Room {
 }
 
 impl Room {
+    /// Bytes that it still has room for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds room that was made later, where more came than the first was made for.
+    pub fn add(&mut self, mut more: Self) {
+        self.bytes += std::mem::take(&mut more.bytes);
+    }
+
     /// So many bytes were written: they count as held now.
     pub fn used(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
@@ -73,6 +83,9 @@ impl Store {
     /// Other limits from now on. What exceeds them goes when room is next needed.
     pub fn set_limits(&self, max_size: Option<ByteCount>, min_free: ByteCount) {
         self.0.limits.set(max_size, min_free);
+        if let Err(error) = self.look_at_disk() {
+            tracing::warn!(%error, "what the store can hold now is not known until room is next needed");
+        }
     }
 
     /// Makes room for bytes about to be written, dropping what is least worth keeping. Blocking.
@@ -100,6 +113,11 @@ impl Store {
         Ok(room)
     }
 
+    /// Learns what it can hold.
+    pub(super) fn look_at_disk(&self) -> Result<(), ContentError> {
+        self.excess().map(drop)
+    }
+
     fn excess(&self) -> Result<u64, ContentError> {
         let inner = &self.0;
         let dir = &inner.config.dir;
@@ -108,13 +126,29 @@ impl Store {
             path: dir.clone(),
             source: error.into(),
         })?;
-        Ok(evict::excess(
-            inner.held.load(Ordering::Relaxed),
-            inner.reserved.load(Ordering::Relaxed),
-            inner.limits.max_size(),
-            stat.f_bavail.saturating_mul(stat.f_frsize),
-            inner.limits.min_free(),
-        ))
+        let (held, free) = (inner.held.load(Ordering::Relaxed), stat.f_bavail.saturating_mul(stat.f_frsize));
+        let (max_size, min_free) = (inner.limits.max_size(), inner.limits.min_free());
+        inner.capacity.store(evict::capacity(held, max_size, free, min_free), Ordering::Relaxed);
+        Ok(evict::excess(held, inner.reserved.load(Ordering::Relaxed), max_size, free, min_free))
+    }
+
+    /// How many bytes may be held at a time of a file of `size` that cannot be kept whole, whatever is dropped: who reads
+    /// it gets it all the same, and [`Store::release`] drops what was sent. `None` when it can be kept. As the disk was
+    /// when room was made last.
+    pub fn window(&self, size: u64) -> Option<u64> {
+        evict::window(size, self.0.capacity.load(Ordering::Relaxed))
+    }
+
+    /// Drops pieces of a file that cannot be kept whole, and says how many bytes that were. Its readers go on: what they
+    /// read is what was there, or nothing. Blocking.
+    ///
+    /// # Errors
+    /// When the file system cannot give back parts of files.
+    pub fn release(&self, file: &SparseFile, pieces: &[u64]) -> Result<u64, ContentError> {
+        let (gone, given_back) = file.release(pieces);
+        self.0.held.fetch_sub(gone, Ordering::Relaxed);
+        self.0.dropped.fetch_add(gone, Ordering::Relaxed);
+        given_back.map(|()| gone)
     }
 
     fn drop_least_worth(&self, bytes: u64) {
@@ -128,7 +162,7 @@ impl Store {
                 last_use_ms: entry.live.last_use_ms.load(Ordering::Relaxed),
             })
             .collect();
-        evict::order(&mut candidates);
+        evict::order(&mut candidates, self.0.capacity.load(Ordering::Relaxed));
         let (mut freed, mut files) = (0_u64, 0);
         for candidate in candidates {
             if freed >= bytes {

@@ -1,15 +1,17 @@
 //! One payload on disk: a sparse file and the map of its pieces.
 //!
-//! **Invariant:** within the life of a value pieces only arrive, never leave; when a file must lose bytes,
-//! the value is marked dropped and its readers end. Reading takes no lock and never waits for a writer.
-//! It never reads a piece that is not held.
+//! **Invariant:** what a read returns was held while it was read. Pieces leave a file only by [`SparseFile::release`];
+//! when a file must lose bytes for another reason, the value is marked dropped and its readers end. Reading takes no
+//! lock and never waits for a writer. It never reads a piece that is not held.
+
+mod release;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
@@ -31,6 +33,13 @@ pub struct SparseFile {
     live: Arc<Live>,
     dropped: AtomicBool,
     unsynced: AtomicBool,
+    /// One past the piece that is held and not given out, 0 for none: the one that made the file complete, until the
+    /// digests matched. Whoever has all the others does not have the file yet.
+    withheld: AtomicU64,
+    /// How often pieces were released.
+    releases: AtomicU64,
+    /// Held by whoever writes or releases pieces.
+    changing: Mutex<()>,
 }
 
 /// What the store's list knows of a file without opening it.
@@ -62,8 +71,12 @@ impl SparseFile {
         }
         // a data file without a usable map is worth nothing; begin again with a new inode, so that whoever
         // still reads the old one is not shown zeros
-        let _ = std::fs::remove_file(path);
-        let _ = std::fs::remove_file(map_path(path));
+        for old in [path, &map_path(path)] {
+            if std::fs::remove_file(old).is_err() {
+                // a folder in its place; what is in it is nobody's
+                let _ = std::fs::remove_dir(old);
+            }
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         let data = options.open(path).map_err(io_error("make", path))?;
@@ -99,6 +112,9 @@ impl SparseFile {
             file.mark_all();
         } else {
             file.load(doubtful).map_err(io_error("read", path))?;
+            if file.is_complete() {
+                file.withheld.store(map::pieces(file.size), Ordering::Release);
+            }
         }
         Ok(Some(file))
     }
@@ -118,6 +134,9 @@ impl SparseFile {
             live,
             dropped: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
+            withheld: AtomicU64::new(0),
+            releases: AtomicU64::new(0),
+            changing: Mutex::new(()),
         }
     }
 
@@ -210,7 +229,12 @@ impl SparseFile {
             .is_some_and(|word| word.load(Ordering::Acquire) & (1 << (index % 64)) != 0)
     }
 
-    /// The end of what is held without a gap from `offset` on, at most `limit`; `offset` itself when its
+    /// Whether a piece waits for the digests.
+    fn withholds(&self, piece: u64) -> bool {
+        self.withheld.load(Ordering::Acquire) == piece + 1 && !self.is_verified()
+    }
+
+    /// The end of what is held and given out without a gap from `offset` on, at most `limit`; `offset` itself when its
     /// piece is missing.
     pub fn held_until(&self, offset: u64, limit: u64) -> u64 {
         let limit = limit.min(self.size);
@@ -218,7 +242,8 @@ impl SparseFile {
             return limit.max(offset);
         }
         let mut end = offset;
-        while end < limit && self.holds_piece(end / PIECE) {
+        let given_out = |piece: u64| self.holds_piece(piece) && !self.withholds(piece);
+        while end < limit && given_out(end / PIECE) {
             end = (end / PIECE + 1) * PIECE;
         }
         end.min(limit).max(offset)
@@ -229,27 +254,33 @@ impl SparseFile {
         self.held_until(range.start, range.end) >= range.end
     }
 
-    /// Reads what the page cache has, without waiting for the disk. `None` when it would have to wait.
+    /// Reads what the page cache has, without waiting for the disk. `None` when it would have to wait; 0 when what is
+    /// there was released meanwhile, or is not held.
     ///
     /// # Errors
     /// What the system says.
     pub fn read_now(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
-        let mut slices = [io::IoSliceMut::new(buffer)];
-        match rustix::io::preadv2(&self.data, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) => Ok(Some(read)),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                Ok(None)
+        self.read_held(buffer, offset, |buffer| {
+            let mut slices = [io::IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(&self.data, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+                Ok(read) => Ok(Some(read)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                    Ok(None)
+                }
+                Err(error) => Err(error.into()),
             }
-            Err(error) => Err(error.into()),
-        }
+        })
     }
 
-    /// Fills the buffer, waiting for the disk (call it where blocking is allowed); short only at the end.
+    /// Fills the buffer, waiting for the disk (call it where blocking is allowed); short at the end, and where pieces
+    /// were released.
     ///
     /// # Errors
     /// What the system says.
     pub fn read_waiting(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        map::read_up_to(&self.data, buffer, offset)
+        let read =
+            self.read_held(buffer, offset, |buffer| map::read_up_to(&self.data, buffer, offset).map(Some));
+        read.map(Option::unwrap_or_default)
     }
 
     /// Tells the system that a range will be read soon.
@@ -263,12 +294,13 @@ impl SparseFile {
         );
     }
 
-    /// Stores one whole piece (the last may be shorter) and then its hash. True when this made the file
-    /// complete. A piece that is held already is left as it is. Blocking.
+    /// Stores one whole piece (the last may be shorter) and then its hash. True when it was not held before; then it is
+    /// left as it is. Blocking.
     ///
     /// # Errors
     /// [`ContentError::Io`]; the piece then counts as missing.
     pub(super) fn write_piece(&self, index: u64, piece: &[u8]) -> Result<bool, ContentError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_dropped() {
             return Err(ContentError::Dropped { sha1: self.sha1 });
         }
@@ -278,7 +310,10 @@ impl SparseFile {
         self.data.write_all_at(piece, index * PIECE).map_err(io_error("write", &self.path))?;
         map::write_entry(&self.map, index, map::hash(piece)).map_err(io_error("write", &self.path))?;
         self.unsynced.store(true, Ordering::Relaxed);
-        Ok(self.mark(index) && self.is_complete())
+        if self.held() + piece.len() as u64 == self.size {
+            self.withheld.store(index + 1, Ordering::Release);
+        }
+        Ok(self.mark(index))
     }
 
     /// The hashes of pieces `first..end` as the map has them: zeros for a piece that is not held.
@@ -315,7 +350,11 @@ impl SparseFile {
         let mut buffer = vec![0; usize::try_from(PIECE).unwrap_or(usize::MAX)];
         let mut damaged = Vec::new();
         for (index, entry) in held {
-            if !self.piece_matches(index, entry, &mut buffer).map_err(io_error("read", &self.path))? {
+            // one that was released since is no damage
+            let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.holds_piece(index)
+                && !self.piece_matches(index, entry, &mut buffer).map_err(io_error("read", &self.path))?
+            {
                 damaged.push(index);
             }
         }
@@ -366,3 +405,6 @@ impl SparseFile {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,8 @@ pub(super) struct Inner {
     pub(super) held: AtomicU64,
     pub(super) reserved: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// What it could hold if everything in it went, as the disk was when it was looked at last.
+    pub(super) capacity: AtomicU64,
     /// When there was no room last, in milliseconds since 1970.
     pub(super) full_ms: AtomicI64,
     pub(super) making_room: Mutex<()>,
@@ -100,7 +102,7 @@ impl Store {
             super::scrub::recount(&dir, &mut entries)?;
         }
         let held = entries.values().map(|entry| entry.live.held.load(Ordering::Relaxed)).sum();
-        Ok(Self(Arc::new(Inner {
+        let store = Self(Arc::new(Inner {
             limits: Limits::new(&config),
             config,
             clock,
@@ -112,9 +114,12 @@ impl Store {
             held: AtomicU64::new(held),
             reserved: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            capacity: AtomicU64::new(u64::MAX),
             full_ms: AtomicI64::new(i64::MIN / 2),
             making_room: Mutex::default(),
-        })))
+        }));
+        store.look_at_disk()?;
+        Ok(store)
     }
 
     /// Starts the worker that makes pieces and last uses durable at intervals.
@@ -180,8 +185,15 @@ impl Store {
             (Arc::clone(&entry.live), entry.doubtful)
         };
         let before = live.held.load(Ordering::Relaxed);
-        let opened = SparseFile::open(&self.path(sha1), doubtful, Arc::clone(&live))
-            .inspect_err(|_| live.held.store(before, Ordering::Relaxed))?;
+        let opened = match SparseFile::open(&self.path(sha1), doubtful, Arc::clone(&live)) {
+            // nothing that is there can be read again: it is fetched anew
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%sha1, %error, "a held file is damaged beyond reading, and begins anew");
+                live.held.store(0, Ordering::Relaxed);
+                None
+            }
+            opened => opened.inspect_err(|_| live.held.store(before, Ordering::Relaxed))?,
+        };
         let after = opened.as_ref().map_or(0, SparseFile::held);
         self.0.held.fetch_add(after, Ordering::Relaxed);
         self.0.held.fetch_sub(before, Ordering::Relaxed);
@@ -253,12 +265,11 @@ impl Store {
     /// # Errors
     /// When it cannot be written; a full disk also shows in [`Store::usage`].
     pub fn write_piece(&self, file: &SparseFile, index: u64, piece: &[u8]) -> Result<bool, ContentError> {
-        let held = file.holds_piece(index);
-        let complete = file.write_piece(index, piece).inspect_err(|error| self.note_if_full(error))?;
-        if !held && file.holds_piece(index) {
+        let fresh = file.write_piece(index, piece).inspect_err(|error| self.note_if_full(error))?;
+        if fresh {
             self.0.held.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
-        Ok(complete)
+        Ok(fresh && file.is_complete())
     }
 
     /// Compares the digests of a complete file with the declared ones; on a mismatch everything of it is

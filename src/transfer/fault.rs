@@ -73,6 +73,11 @@ impl Fault {
         matches!(self, Self::Link(LinkError::Spent { .. }) | Self::Unanswered(LinkError::Spent { .. }))
     }
 
+    /// Whether there was no room for what comes: that passes, and is nobody's fault.
+    pub(super) fn is_crowded(&self) -> bool {
+        matches!(self, Self::Store(error) if matches!(**error, ContentError::NoRoom { .. }))
+    }
+
     /// The fault as those who wait see it, when it is not about a source.
     pub(super) fn store_error(&self, sha1: Sha1Digest) -> Option<TransferError> {
         match self {

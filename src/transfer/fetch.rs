@@ -82,9 +82,7 @@ impl Errand<'_> {
         let shared = &self.flow.shared;
         let size = self.flow.declaration.size;
         let (start, end) = (self.start(scrap), self.run.bytes(size).end);
-        let (store, len) = (shared.store.clone(), end - self.run.bytes(size).start);
-        let room = tokio::task::spawn_blocking(move || store.make_room(len));
-        let room = room.await.map_err(|_join| Fault::Stopping)??;
+        let room = self.flow.room(self.file, end - self.run.bytes(size).start).await?;
         let mut request = Request::get(&self.source.url)
             .header(header::RANGE, format!("bytes={start}-{}", end - 1))
             .header(header::ACCEPT_ENCODING, "identity")
@@ -109,7 +107,8 @@ impl Errand<'_> {
         };
         let Arrangement { intake, end, claims, leaves, keeps_scrap, is_late, scrap } = match arrangement {
             Ok(arrangement) => arrangement,
-            Err((fault, scrap)) => {
+            Err(refused) => {
+                let (fault, scrap) = *refused;
                 // the connection closes with the body: the rest must not cross the link
                 drop(body);
                 self.keep(self.run.start, scrap);
@@ -137,7 +136,8 @@ impl Errand<'_> {
             tally,
             stored: 0,
         };
-        let incoming = Incoming { target, intake, end, leaves, keeps_scrap, begun, came: 0 };
+        let keeps_pace = matches!(head.brings, Brings::Whole { .. }) && self.flow.limit().is_some();
+        let incoming = Incoming { target, intake, end, leaves, keeps_scrap, keeps_pace, begun, came: 0 };
         let (kept, result) = incoming.receive(body).await;
         // what was asked for first did not come
         let result = if is_late { result.and(Err(Refusal::OtherRange.into())) } else { result };
@@ -150,19 +150,19 @@ impl Errand<'_> {
         let start = self.start(scrap.as_ref());
         let lead = start.saturating_sub(first);
         if lead > MOST_LEAD && self.flow.refuses_lead(self.index) {
-            return Err((Fault::Unranged, scrap));
+            return Err(Box::new((Fault::Unranged, scrap)));
         }
         self.ranged();
         let whole = |end: u64| if end == size { end.div_ceil(PIECE) } else { end / PIECE };
         let brought = (first.div_ceil(PIECE), whole(end));
         let Some((from, to)) = self.flow.stretch(self.id, self.file, brought) else {
-            return Err((Fault::Stopping, scrap));
+            return Err(Box::new((Fault::Stopping, scrap)));
         };
         let from = if first > start { from.max(brought.0) } else { from };
         // the last piece may only begin here
         let until = to.min(end.div_ceil(PIECE));
         if from >= until {
-            return Err((Refusal::OtherRange.into(), scrap));
+            return Err(Box::new((Refusal::OtherRange.into(), scrap)));
         }
         let stop = end.min(to * PIECE);
         let intake = |at: u64| Intake::new(size, at, Wanted::Run(from, until)).until(stop);
@@ -203,15 +203,16 @@ impl Errand<'_> {
         let pieces = size.div_ceil(PIECE);
         let mine = match self.marks(pieces) {
             Ok(mine) => mine,
-            Err(fault) => return Err((fault, scrap)),
+            Err(fault) => return Err(Box::new((fault, scrap))),
         };
         let until = mine.iter().rposition(|mine| *mine).map_or(0, |at| at as u64 + 1);
         Ok(Arrangement {
             intake: Intake::new(size, 0, Wanted::Marked(mine)),
             end: (until * PIECE).min(size),
             claims: Claims::read(headers, 0, pieces),
-            // what a source without ranges sends is all needed some day, and would begin anew
-            leaves: None,
+            // what a source without ranges sends is all needed some day, and would begin anew; of what cannot be kept only
+            // what somebody reads
+            leaves: self.flow.limit().map(|_| until),
             // what has no length and ends early may be a page about something else
             keeps_scrap: sized,
             is_late: false,
@@ -249,7 +250,7 @@ struct Arrangement {
 }
 
 /// How it is taken, or why it is not, with what was kept for it.
-type Arranged = Result<Arrangement, (Fault, Option<Scrap>)>;
+type Arranged = Result<Arrangement, Box<(Fault, Option<Scrap>)>>;
 
 /// What the head of an answer said.
 struct Head {

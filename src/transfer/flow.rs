@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -20,7 +19,7 @@ use super::scraps::Scraps;
 use super::shared::{Shared, locked};
 use super::{TransferError, TransferState, TransferStatus};
 use crate::bandwidth::Class;
-use crate::content::{PIECE, SparseFile};
+use crate::content::SparseFile;
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
 
 /// One file on its way.
@@ -36,7 +35,8 @@ pub(super) struct Flow {
 
 /// What changes while a file is on its way.
 pub(super) struct State {
-    pub(super) file: Arc<SparseFile>,
+    /// `None` while nobody wants anything of it: what nobody reads is not kept from being dropped.
+    pub(super) file: Option<Arc<SparseFile>>,
     pub(super) plan: Plan,
     pub(super) waiters: BTreeMap<(u64, u64), oneshot::Sender<()>>,
     pub(super) waiter_id: u64,
@@ -52,7 +52,18 @@ pub(super) struct State {
     pub(super) refetch: Option<u64>,
     pub(super) progress: Instant,
     pub(super) trouble: Option<String>,
+    /// There was no room for what was asked for.
+    pub(super) crowded: Option<Crowded>,
     pub(super) failed: Option<(TransferError, Instant)>,
+}
+
+/// No room.
+pub(super) struct Crowded {
+    pub(super) error: TransferError,
+    /// It is looked for again then.
+    pub(super) until: Instant,
+    /// How often it was looked for.
+    pub(super) looks: u32,
 }
 
 /// Whether the addresses were asked for anew since something came.
@@ -74,24 +85,11 @@ pub(super) enum Waiter {
     Queue,
 }
 
-/// What a client is told at least to wait before it asks again.
-const LEAST_AGAIN: Duration = Duration::from_secs(5);
-
-/// How long a client that has got nothing yet is held for a wait whose end is known: Delivery Optimization leaves a
-/// server that is silent for 20 s, `WinHTTP` one that is for 30 s, and both take 503 as an invitation to come again.
-const LONGEST_HELD: Duration = Duration::from_secs(20);
-
-/// How often a client that has got nothing yet looks whether the servers are down.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// How long the queue waits for servers that are down before it looks at another file.
-const QUEUE_PATIENCE: Duration = Duration::from_mins(1);
-
 impl Flow {
     pub(super) fn new(shared: Arc<Shared>, declaration: FileDeclaration, file: Arc<SparseFile>) -> Self {
         let progress = shared.clock.instant();
         let state = State {
-            file,
+            file: Some(file),
             plan: Plan::default(),
             waiters: BTreeMap::new(),
             waiter_id: 0,
@@ -107,6 +105,7 @@ impl Flow {
             refetch: None,
             progress,
             trouble: None,
+            crowded: None,
             failed: None,
         };
         Self { shared, declaration, state: Mutex::new(state), settled: Notify::new(), wanted: Notify::new() }
@@ -138,11 +137,12 @@ impl Flow {
         if file.is_dropped() {
             return Err(TransferError::Dropped { sha1: self.sha1() });
         }
-        if !Arc::ptr_eq(&state.file, file) {
-            state.file = Arc::clone(file);
+        if !state.has(file) {
+            state.file = Some(Arc::clone(file));
             state.restart();
         }
         let id = state.plan.add(range, wish);
+        self.share(&mut state);
         self.wanted.notify_waiters();
         Ok(id)
     }
@@ -152,11 +152,22 @@ impl Flow {
         let mut flows = locked(&self.shared.flows);
         let mut state = locked(&self.state);
         state.plan.remove(id);
-        self.forget_if_idle(&mut flows, &state);
+        self.share(&mut state);
+        self.forget_if_idle(&mut flows, &mut state);
     }
 
-    pub(super) fn forget_if_idle(&self, flows: &mut HashMap<Sha1Digest, Arc<Self>>, state: &State) {
-        let idle = state.plan.is_idle() && state.lanes == 0 && !state.verifying && !state.paused;
+    /// Readers of a file that cannot be kept share what it may have.
+    fn share(&self, state: &mut State) {
+        let window = self.limit().map(|limit| super::passing::ahead(limit, state.plan.readers()));
+        state.plan.hold_to(window);
+    }
+
+    pub(super) fn forget_if_idle(&self, flows: &mut HashMap<Sha1Digest, Arc<Self>>, state: &mut State) {
+        let rests = state.plan.is_idle() && state.plan.under_way() == 0 && !state.verifying;
+        if rests {
+            state.file = None;
+        }
+        let idle = rests && state.lanes == 0 && !state.paused;
         let resting = state.failed.as_ref().is_some_and(|(_, until)| *until > self.shared.clock.instant());
         if idle
             && !resting
@@ -174,55 +185,6 @@ impl Flow {
             && state.failed.as_ref().is_some_and(|(_, until)| *until <= now)
     }
 
-    /// Waits until the byte at `offset` is readable; says up to where, at most `limit`.
-    pub(super) async fn ready(
-        self: &Arc<Self>,
-        file: &Arc<SparseFile>,
-        id: u64,
-        (offset, limit): (u64, u64),
-        waiter: Waiter,
-    ) -> Result<u64, TransferError> {
-        let leaves = self.shared.clock.instant() + LONGEST_HELD.min(self.shared.config.patience);
-        loop {
-            let (landed, idle) = {
-                let mut state = locked(&self.state);
-                if file.is_dropped() {
-                    return Err(TransferError::Dropped { sha1: self.sha1() });
-                }
-                state.plan.moved(id, offset);
-                let end = file.held_until(offset, limit);
-                if end > offset {
-                    drop(state);
-                    self.kick();
-                    return Ok(end);
-                }
-                if let Some((error, _)) = &state.failed {
-                    return Err(error.clone());
-                }
-                if state.paused {
-                    return Err(TransferError::Stopped { sha1: self.sha1() });
-                }
-                if let Some(error) = state.spent(&self.shared) {
-                    return Err(error);
-                }
-                if waiter == Waiter::Newcomer
-                    && let Some(error) = self.in_vain(&state, leaves)
-                {
-                    return Err(error);
-                }
-                let (sender, landed) = oneshot::channel();
-                state.waiter_id += 1;
-                let key = (offset / PIECE, state.waiter_id);
-                state.waiters.insert(key, sender);
-                (landed, state.lanes == 0)
-            };
-            if idle {
-                self.kick();
-            }
-            self.wait(landed, waiter, leaves).await?;
-        }
-    }
-
     /// A reader comes by `offset`, which is held. While others write, the next one who comes by tells it.
     pub(super) fn passes(self: &Arc<Self>, id: u64, offset: u64) {
         let Ok(mut state) = self.state.try_lock() else { return };
@@ -230,67 +192,6 @@ impl Flow {
         drop(state);
         let flow = Arc::clone(self);
         self.shared.tasks.spawn("transfer-ahead", async move { flow.kick() });
-    }
-
-    /// When no server that has the file can be reached, and none is to be tried just now.
-    fn unreachable(&self, state: &State) -> Option<TransferError> {
-        let now = self.shared.clock.instant();
-        let until = state.down_until(&self.shared, now).filter(|until| *until > now)?;
-        Some(TransferError::Unreachable { sha1: self.sha1(), again: (until - now).max(LEAST_AGAIN) })
-    }
-
-    /// Why a client that would leave at `leaves` need not wait until then.
-    fn in_vain(&self, state: &State, leaves: Instant) -> Option<TransferError> {
-        self.unreachable(state).or_else(|| {
-            let now = self.shared.clock.instant();
-            let until = state.resting_until(&self.shared, now).filter(|until| *until > leaves)?;
-            let again = Duration::from_secs((until - now).as_secs() + 1);
-            Some(TransferError::Deferred { sha1: self.sha1(), again })
-        })
-    }
-
-    /// Waits for a landing, unless nothing of the file has come for too long. A newcomer is told earlier when nothing
-    /// can come before it leaves.
-    async fn wait(
-        &self,
-        mut landed: oneshot::Receiver<()>,
-        waiter: Waiter,
-        leaves: Instant,
-    ) -> Result<(), TransferError> {
-        let patience = match waiter {
-            Waiter::Queue => QUEUE_PATIENCE,
-            Waiter::Newcomer | Waiter::Reader => self.shared.config.patience,
-        };
-        let stopping = self.shared.tasks.stopping();
-        let mut since = self.shared.clock.instant();
-        loop {
-            tokio::select! {
-                // an error only says that everybody was woken
-                _ = &mut landed => return Ok(()),
-                () = stopping.cancelled() => return Err(TransferError::Stopping),
-                // an outage shows while one waits
-                () = tokio::time::sleep(LOOK), if waiter == Waiter::Newcomer => {
-                    let state = locked(&self.state);
-                    self.in_vain(&state, leaves).map_or(Ok(()), Err)?;
-                }
-                () = tokio::time::sleep_until(since + patience) => {
-                    let (latest, down) = {
-                        let state = locked(&self.state);
-                        (state.progress, self.in_vain(&state, self.shared.clock.instant() + QUEUE_PATIENCE))
-                    };
-                    if waiter == Waiter::Queue {
-                        // a link that is closed for the day, or a slow one, is nobody's fault
-                        down.map_or(Ok(()), Err)?;
-                        since = self.shared.clock.instant();
-                        continue;
-                    }
-                    if latest <= since {
-                        return Err(TransferError::TimedOut { sha1: self.sha1(), patience });
-                    }
-                    since = latest;
-                }
-            }
-        }
     }
 
     /// Pieces are readable.
@@ -310,7 +211,7 @@ impl Flow {
                     let _ = waiter.send(());
                 }
             }
-            let complete = file.is_complete() && !state.verifying && Arc::ptr_eq(&state.file, file);
+            let complete = file.is_complete() && !state.verifying && state.has(file);
             state.verifying |= complete;
             complete
         };
@@ -360,7 +261,10 @@ impl Flow {
             sha1: self.sha1(),
             name: self.declaration.name.clone(),
             size: self.declaration.size,
-            held: state.file.held(),
+            held: match &state.file {
+                Some(file) => file.held(),
+                None => self.shared.store.status(&self.sha1()).map_or(0, |status| status.held),
+            },
             class: state.plan.class().unwrap_or(Class::Background),
             state: doing,
             waiting: state.waiters.values().filter(|waiter| !waiter.is_closed()).count(),
@@ -379,9 +283,7 @@ impl Flow {
             }
         }
         self.kick();
-        let mut flows = locked(&self.shared.flows);
-        let state = locked(&self.state);
-        self.forget_if_idle(&mut flows, &state);
+        self.forget();
     }
 
     /// Gives the file up; what has come is kept.
@@ -397,6 +299,11 @@ impl Flow {
 }
 
 impl State {
+    /// Whether this is the file that it is about now.
+    pub(super) fn has(&self, file: &Arc<SparseFile>) -> bool {
+        self.file.as_ref().is_some_and(|own| Arc::ptr_eq(own, file))
+    }
+
     /// The file was dropped and begins anew.
     pub(super) fn restart(&mut self) {
         self.plan.restart();

@@ -13,8 +13,8 @@ use super::queue::Queue;
 use super::shared::{Shared, locked};
 use super::{Ahead, Config, Policy, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
-use crate::content::{FileState, SparseFile, Store};
-use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
+use crate::content::{ContentError, FileState, SparseFile, Store};
+use crate::domain::{ByteCount, ByteRange, FileDeclaration, Sha1Digest};
 use crate::runtime::{Clock, Tasks};
 
 /// Ranges that are waited for at once, over all clients.
@@ -47,6 +47,8 @@ pub struct Want {
     /// `None` when everything was held from the start.
     flow: Option<(Arc<Flow>, u64)>,
     reader: bool,
+    /// The file cannot be kept whole: what is held of it may go while it is read.
+    passes: bool,
     /// Something of it was readable already.
     begun: AtomicBool,
     inner: Arc<Inner>,
@@ -131,26 +133,33 @@ impl Handle {
         let range = ByteRange { start: range.map_or(0, |range| range.start.min(end)), end };
         let file = self.open(declaration).await?;
         let (reader, begun) = (wish.reader, AtomicBool::new(false));
-        let mut want = Want { range, flow: None, reader, begun, inner: Arc::clone(&self.0), file };
+        let passes = !file.is_verified() && shared.store.window(file.size()).is_some();
+        let mut want = Want { range, flow: None, reader, passes, begun, inner: Arc::clone(&self.0), file };
         if self.0.wants.fetch_add(1, Ordering::Relaxed) >= MAX_WANTS {
             return Err(TransferError::Crowded);
         }
         let held = want.file.holds(range) || range.is_empty();
-        if held && (want.file.is_verified() || !want.file.is_complete()) {
+        if range.is_empty() || (held && !passes && (want.file.is_verified() || !want.file.is_complete())) {
             return Ok(want);
         }
-        if !held && self.0.queue.is_paused(&sha1) {
+        // complete, it only waits for its digests
+        let here = held || want.file.is_complete();
+        if !here && passes && !wish.reader {
+            let beyond = ContentError::Beyond { sha1, size: ByteCount(declaration.size) };
+            return Err(beyond.into());
+        }
+        if !here && self.0.queue.is_paused(&sha1) {
             return Err(TransferError::Stopped { sha1 });
         }
-        if !held && wish.reader && shared.config.policy == Policy::None {
+        if !here && wish.reader && shared.config.policy == Policy::None {
             let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
             return Err(TransferError::Elsewhere { sha1, url });
         }
-        if let (false, Some(until)) = (held, shared.link.limiter().spent_until(wish.class)) {
+        if let (false, Some(until)) = (here, shared.link.limiter().spent_until(wish.class)) {
             return Err(TransferError::Spent { until });
         }
         let (flow, id) = self.join(declaration, &want.file, range, wish)?;
-        if held {
+        if here {
             flow.verify_if_complete(&want.file);
         }
         if self.0.queue.is_paused(&sha1) {
@@ -327,7 +336,7 @@ impl Want {
         };
         let held = self.file.held_until(offset, limit);
         // whoever reads what is held waits for no lock, but tells where it is before it reaches what is missing
-        let ready = if held > offset && !self.file.is_dropped() {
+        let ready = if held > offset && !self.passes && !self.file.is_dropped() {
             if held < limit || !self.is_far(limit) {
                 flow.passes(*id, offset);
             }

@@ -104,6 +104,11 @@ impl Intake {
         self.ready.len()
     }
 
+    /// The first of them.
+    pub(super) fn first_ready(&self) -> Option<u64> {
+        self.ready.first().map(|(piece, _)| *piece)
+    }
+
     /// Takes them.
     pub(super) fn take(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.ready)

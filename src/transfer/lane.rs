@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::fault::Fault;
 use super::fetch::{Ended, Errand};
-use super::flow::{Flow, Renewal, State};
+use super::flow::{Crowded, Flow, Renewal, State};
 use super::health::{Blame, Health, Pick};
 use super::plan::{self, InStore, Run};
 use super::shared::{Shared, locked};
@@ -31,6 +31,12 @@ const REST_GONE: Duration = Duration::from_secs(10);
 
 /// Between two looks at a budget that is spent: a more urgent wish may come meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Between the first two looks whether there is room; it grows with each further one.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
+
+/// The longest time between two of them.
+const LONGEST_LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// The pause of a lane that another one forestalled.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
@@ -140,10 +146,10 @@ impl Flow {
         locked(&self.state).purpose(self.sha1())
     }
 
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         let mut flows = locked(&self.shared.flows);
-        let state = locked(&self.state);
-        self.forget_if_idle(&mut flows, &state);
+        let mut state = locked(&self.state);
+        self.forget_if_idle(&mut flows, &mut state);
     }
 
     /// Asks where the file can be had; `anew` when no known address leads to it any more.
@@ -181,7 +187,7 @@ impl Flow {
         }
         let fault = match &ended.result {
             Ok(()) => {
-                state.trouble = None;
+                (state.trouble, state.crowded) = (None, None);
                 return;
             }
             Err(Fault::Unwanted) => return,
@@ -189,6 +195,15 @@ impl Flow {
         };
         tracing::debug!(sha1 = %self.sha1(), source = %source.shown(), %fault, "a run ended early");
         state.trouble = Some(fault.to_string());
+        if let Some(error) = fault.store_error(self.sha1()).filter(|_| fault.is_crowded()) {
+            // who reads already waits for others to leave; who has got nothing yet, and the queue, are told
+            let looks = state.crowded.as_ref().map_or(0, |crowded| crowded.looks) + 1;
+            tracing::debug!(sha1 = %self.sha1(), %error, looks, "a file waits for room");
+            let until = now + (LOOK_FOR_ROOM * looks).min(LONGEST_LOOK_FOR_ROOM);
+            state.crowded = Some(Crowded { error, until, looks });
+            state.waiters.clear();
+            return;
+        }
         if let Some(error) = fault.store_error(self.sha1()) {
             state.fail(error, now + REST_STORE);
             self.settled.notify_waiters();
@@ -251,6 +266,7 @@ impl Flow {
 impl State {
     fn has_work(&mut self) -> bool {
         let Self { file, plan, scraps, .. } = self;
+        let Some(file) = file else { return false };
         !file.is_complete() && plan.has_work(&InStore { file, scraps })
     }
 
@@ -262,10 +278,11 @@ impl State {
 
     /// What the next run is for, if there is one to be fetched.
     fn purpose(&mut self, sha1: Sha1Digest) -> Option<Purpose> {
-        if self.failed.is_some() || self.paused || self.file.is_complete() {
+        if self.failed.is_some() || self.paused {
             return None;
         }
         let Self { file, plan, scraps, .. } = self;
+        let file = file.as_ref().filter(|file| !file.is_complete())?;
         let run = plan.peek(&InStore { file, scraps })?;
         Some(Purpose { class: run.class, requester: run.requester, file: Some(sha1) })
     }
@@ -298,6 +315,9 @@ impl State {
             // who waits is told
             self.waiters.clear();
             return Step::Pause(now + LOOK_AGAIN);
+        }
+        if let Some(crowded) = self.crowded.as_ref().filter(|crowded| crowded.until > now) {
+            return Step::Pause(crowded.until);
         }
         match self.pick(shared) {
             None => Step::Learn { anew: false },
@@ -349,9 +369,10 @@ impl State {
             return Step::Pause(closed.map_or(now + LEAST_PAUSE, |closed| closed.until));
         }
         let Self { file, plan, scraps, .. } = self;
-        match plan.next(&InStore { file, scraps }, window) {
-            Some((id, run)) => Step::Fetch { id, run, index, source, file: Arc::clone(file) },
-            None => self.end(),
-        }
+        let begun = file.as_ref().and_then(|file| {
+            let (id, run) = plan.next(&InStore { file, scraps }, window)?;
+            Some(Step::Fetch { id, run, index, source, file: Arc::clone(file) })
+        });
+        begun.unwrap_or_else(|| self.end())
     }
 }

@@ -15,6 +15,7 @@ mod health;
 mod intake;
 mod lane;
 mod origins;
+mod passing;
 mod plan;
 mod queue;
 mod receive;
@@ -22,6 +23,7 @@ mod scraps;
 mod shared;
 mod tally;
 mod verdict;
+mod waiting;
 mod wishes;
 
 use std::future::Future;

@@ -64,6 +64,9 @@ pub(super) struct Incoming<'a> {
     pub(super) leaves: Option<u64>,
     /// Whether the beginning of a piece in which it ends is kept.
     pub(super) keeps_scrap: bool,
+    /// Whether it is read no faster than clients read the file: it brings more than was asked for of one that cannot be
+    /// kept.
+    pub(super) keeps_pace: bool,
     /// Bytes of its first piece that were there before.
     pub(super) begun: u64,
     /// Bytes that came.
@@ -121,6 +124,10 @@ impl Incoming<'_> {
             match frame {
                 None => {
                     let waits = self.intake.ready() < BATCH;
+                    if self.keeps_pace {
+                        self.follow().await?;
+                        pace.since = shared.clock.instant();
+                    }
                     self.target.store(self.intake.take()).await?;
                     // what has come already is taken, wanted or not: it has crossed the link
                     if waits {
@@ -151,6 +158,12 @@ impl Incoming<'_> {
             }
             damaged => Err(Fault::Damaged(damaged)),
         }
+    }
+
+    /// Waits for the readers of a file that cannot be kept: what comes too early would have to go again unread.
+    async fn follow(&self) -> Result<(), Fault> {
+        let Some(piece) = self.intake.first_ready() else { return Ok(()) };
+        if self.target.flow.comes_to(piece).await { Ok(()) } else { Err(Fault::Unwanted) }
     }
 
     /// Lets the connection serve again, when nothing more comes on it.
@@ -210,7 +223,11 @@ impl Target<'_> {
         }
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
         let landed = first.0..last.0 + 1;
-        let bytes = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        let bytes: u64 = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        let lacks = bytes.saturating_sub(self.room.bytes());
+        if lacks > 0 {
+            self.room.add(self.flow.room(self.file, lacks).await?);
+        }
         let (store, file) = (self.flow.shared.store.clone(), Arc::clone(self.file));
         let written = tokio::task::spawn_blocking(move || {
             let mut fresh = Vec::new();

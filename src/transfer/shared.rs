@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
     pub(super) hashing: Arc<Semaphore>,
+    pub(super) hashing_small: Arc<Semaphore>,
     pub(super) flows: Mutex<HashMap<Sha1Digest, Arc<Flow>>>,
     pub(super) origins: Origins,
     /// Bytes of cut pieces, over all files.
@@ -54,6 +55,7 @@ impl Shared {
     ) -> Self {
         Self {
             hashing: Arc::new(Semaphore::new(1)),
+            hashing_small: Arc::new(Semaphore::new(1)),
             flows: Mutex::default(),
             origins: Origins::new(&config.servers),
             scraps: Arc::default(),

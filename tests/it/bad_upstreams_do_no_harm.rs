@@ -87,13 +87,37 @@ async fn a_corrupted_piece_is_never_verified_and_is_fetched_again() {
     let world = World::start().await;
     let file = world.file("corrupted.cab", 3 * MIB, 4);
     world.origin.inject([Fault::Corrupt]);
-    // the agent may see the wrong byte, as it would from the upstream itself: it verifies for itself
+    // the agent may see the wrong byte, and never the whole file
     drop(world.client().await.ask(http::Method::GET, &file.content_path(), &[]).await);
     world.becomes(&file, FileState::Verified).await;
     let sent = world.origin.sent(&file);
     assert_eq!(sent.bytes, 2 * file.size);
     let reply = world.client().await.get(&file.content_path(), &[]).await;
     assert!(reply.body == world.origin.bytes(&file));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_wrong_file_is_ever_complete() {
+    // of one piece, of several, and of several requests; the wrong byte in the first answer or a later one
+    for (size, before) in [(1_000, 0), (65_536, 0), (300_000, 0), (3 * MIB, 0), (3 * MIB, 1), (9 * MIB, 4)] {
+        let world = World::start().await;
+        let file = world.file("wrong.cab", size, size as u64 + before);
+        world.origin.inject((0..before).map(|_| Fault::Status(500, 0)).chain([Fault::Corrupt]));
+        let truth = world.origin.bytes(&file);
+        let (mut one, mut two) = (world.client().await, world.client().await);
+        let (path, half) = (file.content_path(), format!("bytes={}-", size / 2));
+        let range = [("range", &*half)];
+        let (whole, end) =
+            tokio::join!(one.ask(http::Method::GET, &path, &[]), two.ask(http::Method::GET, &path, &range));
+        if let Ok(reply) = whole {
+            assert!(!reply.status.is_success() || reply.body == truth, "{size}: {}", reply.status);
+        }
+        drop(end);
+        // and then it comes
+        world.becomes(&file, FileState::Verified).await;
+        let reply = world.client().await.get(&path, &[]).await;
+        assert!(reply.body == truth, "{size}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

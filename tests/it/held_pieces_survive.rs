@@ -185,3 +185,61 @@ fn a_second_declaration_that_disagrees_is_not_believed() {
     assert!(store.prepare(&other).is_err());
     assert!(store.prepare(&file).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_file_that_cannot_be_opened_is_never_a_404() {
+    // what lies in the place of the payload or of its map
+    let damages: [fn(&std::path::Path); 6] = [
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        },
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir_all(path.join("full/of")).unwrap();
+        },
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| std::fs::write(path, b"nonsense").unwrap(),
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink("nowhere", path).unwrap();
+        },
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink(path, path).unwrap();
+        },
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        for extension in ["", "map"] {
+            for whole in [true, false] {
+                let what = format!("damage {number} of {extension:?}, whole {whole}");
+                let origin = Origin::start(&Tasks::new()).await;
+                let dir = tempfile::tempdir().unwrap();
+                let file = origin.add("damaged.cab", 5 * PIECE, 1);
+                let world = World::over(origin.clone(), dir.path(), Setup::default()).await;
+                world.known.declare(&file, &[origin.url(&file)]);
+                let mut client = world.client().await;
+                if whole {
+                    client.get(&file.content_path(), &[]).await;
+                    world.becomes(&file, FileState::Verified).await;
+                } else {
+                    client.range(&file.content_path(), 0, PIECE as u64).await;
+                }
+                drop(client);
+                world.stop().await;
+                drop(world);
+                damage(&data_path(dir.path(), &file).with_extension(extension));
+                let world = World::over(origin.clone(), dir.path(), Setup::default()).await;
+                world.known.declare(&file, &[origin.url(&file)]);
+                for method in [http::Method::HEAD, http::Method::GET] {
+                    let reply = world.client().await.ask(method, &file.content_path(), &[]).await.unwrap();
+                    match reply.status.as_u16() {
+                        200 => assert!(reply.body.is_empty() || reply.body == origin.bytes(&file), "{what}"),
+                        503 => assert!(!reply.header("retry-after").is_empty(), "{what}"),
+                        other => panic!("{what}: {other}"),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -32,6 +32,7 @@ mod huge_fragments_are_streamed;
 mod keys_reach_every_level;
 mod known_waits_are_told;
 mod languages_added_later;
+mod large_files_pass_through;
 mod link;
 mod link_rate;
 mod listeners_listen;

@@ -38,24 +38,46 @@ async fn what_is_being_read_stays_and_the_longest_unused_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_room_fetching_stops_and_serving_goes_on() {
-    let setup = Setup { max_size: Some(8 * MIB as u64), ..Setup::default() };
+async fn one_refusal_for_lack_of_room_blocks_nothing_else() {
+    let setup = Setup {
+        max_size: Some(8 * MIB as u64),
+        patience: std::time::Duration::from_secs(2),
+        ..Setup::default()
+    };
     let world = World::with(setup).await;
-    let small = world.file("small.cab", MIB, 1);
-    world.client().await.get(&small.content_path(), &[]).await;
-    world.becomes(&small, FileState::Verified).await;
-    let (mut reader, path) = (world.client().await, small.content_path());
-    reader.get(&path, &[]).await;
+    let pinned = world.file("pinned.cab", 6 * MIB, 1);
+    world.client().await.get(&pinned.content_path(), &[]).await;
+    world.becomes(&pinned, FileState::Verified).await;
+    // somebody reads it, slowly: its bytes fill every buffer on the way
+    let mut reader = world.client().await;
+    let begun = reader.begin(http::Method::GET, &pinned.content_path(), &[]).await.unwrap();
 
-    let large = world.file("large.cab", 32 * MIB, 2);
-    let result = world.client().await.ask(http::Method::GET, &large.content_path(), &[]).await;
-    assert!(result.is_err(), "a body that cannot be finished must not look whole");
+    let large = world.file("large.cab", 5 * MIB, 2);
+    let cut = world.client().await.ask(http::Method::GET, &large.content_path(), &[]).await;
+    assert!(cut.is_err() || cut.unwrap().status == 503, "there is no room for it");
     assert!(world.store.usage().full);
-    let reply = world.client().await.range(&large.content_path(), 31 * MIB as u64, 32 * MIB as u64).await;
-    assert_eq!(reply.status, 503);
-    assert!(!reply.header("retry-after").is_empty());
-    let held = world.client().await.range(&large.content_path(), 0, MIB as u64).await;
-    assert!(held.body == world.origin.bytes(&large)[..MIB]);
+    // what fits is fetched, before and after, and what is held is served
+    for seed in 10..14 {
+        let small = world.file("small.cab", 300_000, seed);
+        let reply = world.client().await.get(&small.content_path(), &[]).await;
+        assert!(reply.status == 200 && reply.body == world.origin.bytes(&small), "{}", reply.status);
+        let refused = world.client().await.range(&large.content_path(), 0, 5 * MIB as u64).await;
+        assert_eq!(refused.status, 503);
+        assert!(!refused.header("retry-after").is_empty());
+    }
+    let body = begun.into_body().collect().await.unwrap().to_bytes();
+    assert!(body == world.origin.bytes(&pinned));
+    drop(reader);
+    // and when the reader has left the large one is
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let reply = world.client().await.ask(http::Method::GET, &large.content_path(), &[]).await;
+        if reply.is_ok_and(|reply| reply.status == 200 && reply.body == world.origin.bytes(&large)) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", world.transfer.list());
+    }
+    assert!(world.store.usage().held <= 8 * MIB as u64);
 }
 
 #[test]

@@ -149,27 +149,28 @@ impl Service {
             return answer;
         }
         let Some(path) = path::of(&head.uri) else { return not_found() };
-        let answered = if let Some(address) = ContentPath::read(&path) {
-            self.content(&head.method, &head.headers, &address, for_whom).await
-        } else {
-            let found = Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path)).await;
-            if found.is_none() {
-                self.0.selfupdate.missed(&path, for_whom, self.0.transfer.now());
-            }
-            found
-        };
-        answered.unwrap_or_else(not_found)
+        if let Some(address) = ContentPath::read(&path) {
+            return self.content(&head.method, &head.headers, &address, for_whom).await;
+        }
+        let found = Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path)).await;
+        found.unwrap_or_else(|| {
+            self.0.selfupdate.missed(&path, for_whom, self.0.transfer.now());
+            not_found()
+        })
     }
 
-    /// `None` when there is no such file.
     async fn content(
         &self,
         method: &Method,
         headers: &HeaderMap,
         address: &ContentPath<'_>,
         for_whom: Requester,
-    ) -> Option<Response> {
-        let asked = self.find(address, for_whom).await?;
+    ) -> Response {
+        let asked = match self.find(address, for_whom).await {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return not_found(),
+            Err(error) => return self.refusal(&address.sha1, &error),
+        };
         let wanted = conditions::decide(method, headers, asked.size, &asked.etag);
         if method == Method::GET {
             self.tell(&asked, &wanted);
@@ -195,7 +196,7 @@ impl Service {
             }
         };
         answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        Some(answer)
+        answer
     }
 
     fn tell(&self, asked: &Found, wanted: &Wanted) {
@@ -210,32 +211,44 @@ impl Service {
         }
     }
 
-    /// What is held under a digest, or what metadata says of it.
-    async fn find(&self, address: &ContentPath<'_>, for_whom: Requester) -> Option<Found> {
+    /// What is held under a digest, or what metadata says of it; `None` when there is no such file. One that is held and
+    /// cannot be opened is there all the same: the client comes again.
+    async fn find(
+        &self,
+        address: &ContentPath<'_>,
+        for_whom: Requester,
+    ) -> Result<Option<Found>, TransferError> {
         let sha1 = address.sha1;
         let file = match self.0.store.cached(&sha1) {
             Some(file) => Some(file),
             None => Box::pin(self.open(sha1)).await?,
         };
-        let size = match &file {
-            Some(file) => file.size(),
-            None => self.0.known.declaration(&sha1)?.size,
-        };
+        let declared = || self.0.known.declaration(&sha1).map(|file| file.size);
+        let Some(size) = file.as_ref().map(|file| file.size()).or_else(declared) else { return Ok(None) };
         let etag = etag(&sha1);
-        Some(Found { address_type: media_type(address), etag, size, file, sha1, for_whom })
+        Ok(Some(Found { address_type: media_type(address), etag, size, file, sha1, for_whom }))
     }
 
-    /// Opens a held file off the runtime's threads; the outer `None` when that failed.
-    async fn open(&self, sha1: Sha1Digest) -> Option<Option<Arc<SparseFile>>> {
+    /// Opens a held file off the runtime's threads.
+    async fn open(&self, sha1: Sha1Digest) -> Result<Option<Arc<SparseFile>>, TransferError> {
         let store = self.0.store.clone();
-        let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await.ok()?;
-        opened.inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened")).ok()
+        let opened = tokio::task::spawn_blocking(move || store.held(&sha1)).await;
+        let opened = opened.map_err(|_join| TransferError::Stopping)?;
+        opened
+            .inspect_err(|error| tracing::warn!(%sha1, %error, "a held file cannot be opened"))
+            .map_err(TransferError::from)
+    }
+
+    /// The file when it holds the range for as long as it is read; one that cannot be kept whole may lose it meanwhile.
+    fn held<'a>(&self, asked: &'a Found, range: ByteRange) -> Option<&'a Arc<SparseFile>> {
+        let file = asked.file.as_ref().filter(|file| file.holds(range))?;
+        (file.is_verified() || self.0.store.window(file.size()).is_none()).then_some(file)
     }
 
     /// One range, or the whole.
     async fn one(&self, asked: &Found, range: ByteRange, status: StatusCode) -> Response {
-        let body = match &asked.file {
-            Some(file) if file.holds(range) => {
+        let body = match self.held(asked, range) {
+            Some(file) => {
                 let at_once =
                     (range.len() <= AT_ONCE).then(|| Stream::at_once(file, range, &self.0.buffers)).flatten();
                 match at_once {
@@ -243,7 +256,7 @@ impl Service {
                     None => Stream::held(Arc::clone(file), range, self.0.buffers.clone()).boxed_unsync(),
                 }
             }
-            _ => match Box::pin(self.fetch(asked, range)).await {
+            None => match Box::pin(self.fetch(asked, range)).await {
                 Ok(stream) => stream.boxed_unsync(),
                 Err(error) => return self.refusal(&asked.sha1, &error),
             },
@@ -281,12 +294,10 @@ impl Service {
 
     /// One part; only the answer's first can still be refused with a status.
     async fn part(&self, asked: &Found, range: ByteRange, is_first: bool) -> Result<Stream, TransferError> {
-        match &asked.file {
-            Some(file) if file.holds(range) => {
-                Ok(Stream::held(Arc::clone(file), range, self.0.buffers.clone()))
-            }
-            _ if is_first => self.fetch(asked, range).await,
-            _ => {
+        match self.held(asked, range) {
+            Some(file) => Ok(Stream::held(Arc::clone(file), range, self.0.buffers.clone())),
+            None if is_first => self.fetch(asked, range).await,
+            None => {
                 let want = self.want(asked, range).await?.in_answer();
                 Ok(Stream::wanted(want, range.start, self.0.buffers.clone()))
             }

@@ -122,30 +122,27 @@ impl Multipart {
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.look(cx);
-        loop {
-            if let Some(stream) = &mut self.sending {
-                if let Some(frame) = ready!(Pin::new(&mut **stream).poll_frame(cx)) {
-                    return Poll::Ready(Some(frame));
-                }
-                self.sending = None;
-                self.look(cx);
+        if let Some(stream) = &mut self.sending {
+            if let Some(frame) = ready!(Pin::new(&mut **stream).poll_frame(cx)) {
+                return Poll::Ready(Some(frame));
             }
-            match self.parts.pop_front() {
-                None if self.has_ended => return Poll::Ready(None),
-                None => {
-                    self.has_ended = true;
-                    return Poll::Ready(Some(Ok(Frame::data(self.frames.tail().into()))));
-                }
-                Some((range, Part::Ready(opened))) => {
-                    self.sending = Some(opened?);
-                    return Poll::Ready(Some(Ok(Frame::data(self.frames.head(range).into()))));
-                }
-                Some(waits) => {
-                    self.parts.push_front(waits);
-                    return Poll::Pending;
-                }
-            }
+            self.sending = None;
         }
+        Poll::Ready(Some(match self.parts.pop_front() {
+            None if self.has_ended => return Poll::Ready(None),
+            None => {
+                self.has_ended = true;
+                Ok(Frame::data(self.frames.tail().into()))
+            }
+            Some((range, Part::Ready(opened))) => {
+                self.sending = Some(opened?);
+                Ok(Frame::data(self.frames.head(range).into()))
+            }
+            Some(waits) => {
+                self.parts.push_front(waits);
+                return Poll::Pending;
+            }
+        }))
     }
 }
 

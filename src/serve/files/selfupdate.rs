@@ -77,8 +77,20 @@ impl Selfupdate {
         path: &str,
     ) -> Option<Response<Body>> {
         let file = self.find(path)?.to_owned();
-        let found = tokio::task::spawn_blocking(move || read(&file)).await.ok()?.ok()?;
-        Some(found.answer(method, headers))
+        let shown = file.clone();
+        let found = tokio::task::spawn_blocking(move || read(&file)).await;
+        match found.unwrap_or_else(|_join| Err(io::ErrorKind::Interrupted.into())) {
+            Ok(found) => Some(found.answer(method, headers)),
+            // it was there when the folder was listed, and was taken away
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(%error, file = %shown.display(), "a self-update file cannot be read; check its permissions");
+                let text = "This file cannot be read now.\n";
+                let mut answer = body::text(StatusCode::SERVICE_UNAVAILABLE, text);
+                insert(&mut answer, header::RETRY_AFTER, "60");
+                Some(answer)
+            }
+        }
     }
 
     /// Says once a day that an agent asked in vain, because such an agent never scans.

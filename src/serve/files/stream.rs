@@ -22,6 +22,10 @@ use crate::transfer::{TransferError, Want};
 /// How far ahead the system is told what will be read, when a read had to wait for the disk.
 const READ_AHEAD: u64 = 2 * 1024 * 1024;
 
+/// Reads in a row that find nothing before the disk is taken to have lost what it held: what others drop meanwhile is
+/// found again sooner.
+const MAX_MISSED: u32 = 64;
+
 type Waiting = Pin<Box<dyn Future<Output = Result<u64, TransferError>> + Send>>;
 
 /// A range of a file as a body.
@@ -36,6 +40,8 @@ pub(super) struct Stream {
     end: u64,
     /// Brings what is missing; `None` when all was held from the start.
     want: Option<Arc<Want>>,
+    /// Reads in a row that found nothing where something is held: it was dropped meanwhile.
+    missed: u32,
     doing: Doing,
 }
 
@@ -57,6 +63,7 @@ impl Stream {
             readable: end,
             end,
             want: None,
+            missed: 0,
             doing: Doing::Nothing,
         }
     }
@@ -73,6 +80,7 @@ impl Stream {
             readable,
             end,
             want: Some(Arc::new(want)),
+            missed: 0,
             doing: Doing::Nothing,
         }
     }
@@ -98,30 +106,31 @@ impl Stream {
         }
         let (at, len) = (self.at, self.chunk());
         let mut buffer = self.buffers.take_for(&self.borrower);
-        match self.file.read_now(buffer.space(len), at)? {
-            Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(read) => {
-                self.at += read as u64;
-                Ok(Some(buffer.filled(read)))
-            }
-            None => {
-                self.file.will_read(ByteRange { start: at, end: self.readable.min(at + READ_AHEAD) });
-                let file = Arc::clone(&self.file);
-                self.doing = Doing::Reading(tokio::task::spawn_blocking(move || {
-                    let read = file.read_waiting(buffer.space(len), at)?;
-                    Ok((buffer, read))
-                }));
-                Ok(None)
-            }
+        if let Some(read) = self.file.read_now(buffer.space(len), at)? {
+            return self.finish_read((buffer, read));
         }
+        self.file.will_read(ByteRange { start: at, end: self.readable.min(at + READ_AHEAD) });
+        let file = Arc::clone(&self.file);
+        self.doing = Doing::Reading(tokio::task::spawn_blocking(move || {
+            let read = file.read_waiting(buffer.space(len), at)?;
+            Ok((buffer, read))
+        }));
+        Ok(None)
     }
 
-    fn finish_read(&mut self, (buffer, read): (Buffer, usize)) -> io::Result<Bytes> {
+    /// What was read; `None` when it must be asked for again.
+    fn finish_read(&mut self, (buffer, read): (Buffer, usize)) -> io::Result<Option<Bytes>> {
         if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            self.missed += 1;
+            if self.want.is_none() || self.missed > MAX_MISSED {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.readable = self.at;
+            return Ok(None);
         }
+        self.missed = 0;
         self.at += read as u64;
-        Ok(buffer.filled(read))
+        Ok(Some(buffer.filled(read)))
     }
 
     fn wait(&self) -> io::Result<Doing> {
@@ -144,7 +153,9 @@ impl Stream {
                 Doing::Reading(reading) => {
                     let read = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)??;
                     self.doing = Doing::Nothing;
-                    return Poll::Ready(self.finish_read(read).map(Some));
+                    if let Some(bytes) = self.finish_read(read)? {
+                        return Poll::Ready(Ok(Some(bytes)));
+                    }
                 }
                 Doing::Waiting(waiting) => {
                     let readable = ready!(waiting.as_mut().poll(cx)).map_err(io::Error::other)?;

@@ -1,0 +1,95 @@
+//! Pieces that leave a file while it is read: one that the store cannot keep whole is passed through to its readers.
+//!
+//! **Invariant:** a release takes pieces out first, then counts itself, and only then lets their bytes go; a read that saw
+//! the same count before and after has seen no byte that was gone. Who releases and who writes take turns, so that no
+//! piece goes that was just written. It never decides what goes.
+
+use std::io;
+use std::sync::PoisonError;
+use std::sync::atomic::{Ordering, fence};
+
+use rustix::fs::FallocateFlags;
+
+use super::{SparseFile, io_error};
+use crate::content::error::ContentError;
+use crate::content::map::{self, PIECE};
+
+impl SparseFile {
+    /// Reads, and returns nothing when pieces left in the meantime.
+    pub(super) fn read_held(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        read: impl FnOnce(&mut [u8]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
+        let releases = self.releases.load(Ordering::SeqCst);
+        let mut len = buffer.len();
+        if releases > 0 {
+            let end = offset.saturating_add(len as u64);
+            len = usize::try_from(self.held_until(offset, end) - offset).unwrap_or(len).min(len);
+        }
+        let got = read(&mut buffer[..len])?;
+        fence(Ordering::SeqCst);
+        if self.releases.load(Ordering::SeqCst) != releases {
+            return Ok(Some(0));
+        }
+        Ok(got)
+    }
+
+    /// Takes held pieces out and gives their room on the disk back; the number of bytes that are no longer held, and
+    /// whether the file system gave their room back. What is read meanwhile is either what was there or nothing. A file
+    /// that is complete loses nothing. Blocking.
+    pub(in crate::content) fn release(&self, pieces: &[u64]) -> (u64, Result<(), ContentError>) {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_verified() || self.is_complete() || self.is_dropped() {
+            return (0, Ok(()));
+        }
+        let mut gone: Vec<u64> = pieces.iter().copied().filter(|index| self.unmark(*index)).collect();
+        if gone.is_empty() {
+            return (0, Ok(()));
+        }
+        self.releases.fetch_add(1, Ordering::SeqCst);
+        self.unsynced.store(true, Ordering::Relaxed);
+        gone.sort_unstable();
+        let bytes = gone.iter().map(|index| map::piece_len(self.size, *index)).sum();
+        (bytes, self.punch(&gone))
+    }
+
+    /// Gives the room of pieces back that are no longer marked.
+    fn punch(&self, gone: &[u64]) -> Result<(), ContentError> {
+        for span in gone.chunk_by(|one, next| one + 1 == *next) {
+            let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
+            for index in span {
+                map::write_entry(&self.map, *index, [0; map::HASH]).map_err(io_error("write", &self.path))?;
+            }
+            let (start, end) = (first * PIECE, ((last + 1) * PIECE).min(self.size));
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            rustix::fs::fallocate(&self.data, flags, start, end - start)
+                .map_err(|error| io_error("give back a part of", &self.path)(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Clears the bit of a piece; true when it was set.
+    fn unmark(&self, index: u64) -> bool {
+        let Some(word) = usize::try_from(index / 64).ok().and_then(|word| self.present.get(word)) else {
+            return false;
+        };
+        let bit = 1 << (index % 64);
+        let was = word.fetch_and(!bit, Ordering::SeqCst) & bit != 0;
+        if was {
+            self.live.held.fetch_sub(map::piece_len(self.size, index), Ordering::Relaxed);
+        }
+        was
+    }
+
+    /// The pieces that are held, in order.
+    pub fn held_pieces(&self) -> Vec<u64> {
+        let words = self.present.iter().zip(0_u64..);
+        let bits = words.flat_map(|(word, at)| {
+            let word = word.load(Ordering::Acquire);
+            (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit)
+        });
+        bits.collect()
+    }
+}
