@@ -22,6 +22,9 @@ pub enum OfferPolicy {
     ApprovedOnly,
 }
 
+/// Reads what a document says of its drivers; none when it cannot be read.
+pub type DriverReader = fn(&[u8]) -> Option<Vec<DriverFacts>>;
+
 /// Settings of the catalog.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -56,7 +59,7 @@ pub struct Config {
     pub remembered_answers: usize,
     /// Reads what a document says of its drivers, for those stored before all of it was kept; none on documents that
     /// cannot be read. Without it such drivers count as made for every computer. Default none.
-    pub read_drivers: Option<fn(&[u8]) -> Option<Vec<DriverFacts>>>,
+    pub read_drivers: Option<DriverReader>,
 }
 
 impl Config {

@@ -90,7 +90,7 @@ use tokio::sync::watch;
 
 pub use computer::{Computer, ComputerInfo, Event, Failure, Group, State, Status};
 pub use computers::MAX_MOVED;
-pub use config::{Config, OfferPolicy};
+pub use config::{Config, DriverReader, OfferPolicy};
 pub use decision::Hold;
 pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
 pub use descendant::Descendant;
