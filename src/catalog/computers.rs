@@ -56,8 +56,8 @@ impl Computers {
             let computer: Computer = record::decode('c', &value)?;
             known.insert(computer.id.clone(), Arc::new(computer));
         }
-        let named = known.values().map(|computer| (&computer.id, &computer.dns_name[..]));
-        let names = Names::load(kv, named)?;
+        let all = known.values().map(|computer| (&computer.id, &computer.dns_name[..]));
+        let names = Names::load(kv, all)?;
         let mut said = Said::default();
         // one after the other: all of them can be a gigabyte
         let mut failed = None;
@@ -295,7 +295,9 @@ impl Store {
             ops.push((key::computer(&moved.id), Some(record::encode(moved))));
         }
         self.journal(ops)?;
-        found.iter().for_each(|computer| self.news.note(&computer.id));
+        for computer in &found {
+            self.news.note(&computer.id);
+        }
         Ok(found.into_iter().map(|computer| self.computers.keep(Arc::unwrap_or_clone(computer))).collect())
     }
 

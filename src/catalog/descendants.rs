@@ -206,7 +206,9 @@ impl Store {
         let heard: Vec<ComputerId> = kept.iter().map(|one| one.id.clone()).collect();
         self.descendants.keep(kept);
         self.drop_replaced(&heard)?;
-        heard.iter().for_each(|id| self.news.note(id));
+        for id in &heard {
+            self.news.note(id);
+        }
         let told: HashSet<&ComputerId> = changes
             .iter()
             .filter(|(_, change)| *change == ComputerChange::Deleted)
@@ -259,7 +261,9 @@ impl Store {
         for (id, before, after) in &counted {
             self.count_states(id, before, after);
         }
-        kept.keys().for_each(|id| self.news.note(id));
+        for id in kept.keys() {
+            self.news.note(id);
+        }
         self.descendants.keep(kept.into_values().collect());
         Ok(())
     }

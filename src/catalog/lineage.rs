@@ -162,12 +162,12 @@ impl Lineage {
             does.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         let history = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (last, chance) = (history.last(), Uuid::new_v4());
+        let (last, random) = (history.last(), Uuid::new_v4());
         let mark = mark(&[
             &last.mark.to_le_bytes(),
             &change.to_le_bytes(),
             does.finalize().as_bytes(),
-            chance.as_bytes(),
+            random.as_bytes(),
             &now.as_millisecond().to_le_bytes(),
         ]);
         let place = Place { change, mark };

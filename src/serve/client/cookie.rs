@@ -59,7 +59,7 @@ impl Claims {
             let version = ProtocolVersion { major, minor: u16::from_le_bytes(says.bytes()?) };
             let computer = ComputerId(says.name_before()?);
             let reach = if says.is_empty() { None } else { Some(u64::from_le_bytes(says.bytes()?)) };
-            let claims = Self { issued, expires, config, change_number, given, reach, version, computer };
+            let claims = Self { issued, expires, config, change_number, reach, given, version, computer };
             if says.is_empty() { Ok(claims) } else { Err(CookieError::Forged) }
         })
     }

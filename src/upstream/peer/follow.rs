@@ -91,7 +91,7 @@ impl Upstream {
             format!("/changes?updates={updates}&updates_mark={updates_mark}&marks=1&wait={WAIT_SECONDS}");
         if replica {
             let known = mark.decisions.unwrap_or_default();
-            let _ = write!(path, "&decisions={known}&decisions_mark={}", mark.decisions_mark);
+            let _ = write!(path, "&decisions={known}&decisions_mark={}", mark.decisions_branch);
         }
         let began = self.0.clock.instant();
         let now = match numbers(&session, &path).await {

@@ -29,7 +29,7 @@ pub(in crate::upstream) struct Mark {
     pub(in crate::upstream) decisions: Option<u64>,
     /// The mark of that number.
     #[serde(default)]
-    pub(in crate::upstream) decisions_mark: u64,
+    pub(in crate::upstream) decisions_branch: u64,
     /// What was selected.
     pub(in crate::upstream) selection: Selection,
 }
@@ -42,7 +42,7 @@ impl Mark {
 
     /// Whether nothing else was decided there than was taken over.
     pub(in crate::upstream) fn knows_decisions(&self, now: &Numbers) -> bool {
-        (self.decisions, self.decisions_mark) == (Some(now.decisions), now.decisions_mark)
+        (self.decisions, self.decisions_branch) == (Some(now.decisions), now.decisions_mark)
     }
 }
 
@@ -99,7 +99,7 @@ impl Run {
                 since_mark: before.numbers.updates_mark,
                 config: true,
                 decisions: self.wants_decisions().then(|| before.decisions.unwrap_or_default()),
-                decisions_mark: before.decisions_mark,
+                decisions_mark: before.decisions_branch,
                 ..Question::default()
             };
             let told = self.pages(line, fetcher, asked, &mut related).await?;
@@ -118,14 +118,14 @@ impl Run {
         self.phase(Phase::Related);
         let unfiltered = reached.selection.is_unfiltered();
         self.related(fetcher, related, unfiltered).await?;
-        (reached.decisions, reached.decisions_mark) = match decided {
+        (reached.decisions, reached.decisions_branch) = match decided {
             Some(told) => {
                 let change = self.take_told_decisions(&told).await?;
                 let numbers = &reached.numbers;
                 let mark = if change == numbers.decisions { numbers.decisions_mark } else { 0 };
                 (Some(change), mark)
             }
-            None => (before.decisions.filter(|_| self.wants_decisions()), before.decisions_mark),
+            None => (before.decisions.filter(|_| self.wants_decisions()), before.decisions_branch),
         };
         if self.tally.missing.len() <= MOST_MISSING {
             self.state.peer = Some(reached);

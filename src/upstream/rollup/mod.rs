@@ -120,10 +120,9 @@ impl Rollup {
         let (url, ours, some) = (self.url.clone(), self.ours, ids.clone());
         let news = self.ask(move |catalog| {
             let epoch = Kept::load(catalog, &url).epoch;
-            Ok(some
-                .chunks(CHUNK)
+            some.chunks(CHUNK)
                 .map(|some| tells(catalog, epoch, ours, some))
-                .collect::<Result<Vec<_>, _>>()?)
+                .collect::<Result<Vec<_>, CatalogError>>()
         });
         if !news.await?.contains(&true) {
             return Ok(None);

@@ -167,11 +167,11 @@ fn computer_id(text: &str) -> Outcome<ComputerId> {
 }
 
 /// The name of a computer or server; empty where none is given.
-fn full_name(text: String) -> Outcome<String> {
+fn full_name(text: &str) -> Outcome<String> {
     if text.trim().is_empty() {
         return Ok(String::new());
     }
-    let name = ComputerName::parse(&text).map_err(|_why| XmlError::Value {
+    let name = ComputerName::parse(text).map_err(|_why| XmlError::Value {
         element: "FullDomainName".to_owned(),
         text: text.chars().take(80).collect(),
     })?;
@@ -195,7 +195,7 @@ fn server<R: BufRead>(decoder: &mut Decoder<R>, summaries: &mut usize) -> Outcom
         match name {
             "ServerId" => id = Some(guid(decoder)?),
             "ParentServerId" => parent = Some(guid(decoder)?),
-            "FullDomainName" => report.name = full_name(decoder.text()?)?,
+            "FullDomainName" => report.name = full_name(&decoder.text()?)?,
             "LastSyncTime" => report.last_sync = time::read("LastSyncTime", &decoder.text()?)?,
             "Version" => report.version = decoder.text()?,
             "IsReplica" => report.is_replica = decoder.boolean()?,
@@ -316,7 +316,7 @@ fn details<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ComputerDetails> {
     let mut details = ComputerDetails::default();
     for (name, text) in decoder.take_attributes() {
         match name.as_str() {
-            "FullDomainName" => details.name = full_name(text)?,
+            "FullDomainName" => details.name = full_name(&text)?,
             "OSLocale" => details.os.locale = text,
             "ProcessorArchitecture" => details.os.architecture = text,
             "OSDescription" => details.os_description = text,
