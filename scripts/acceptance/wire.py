@@ -10,7 +10,7 @@ import collections, os, pathlib, select, subprocess, sys, tempfile, threading, t
 HERE, THERE, PORT = "10.98.0.1", "10.98.0.2", 8530
 NEAR, FAR = f"tailwater-wire-near-{os.getpid()}", f"tailwater-wire-far-{os.getpid()}"
 RATES, DELAYS, FILES = (1, 2, 4, 8, 16, 50, 100), (0.1, 5, 20, 100, 300), (1, 8)
-SHORT = ((8, 0.1, 8), (4, 100, 8))
+SHORT = ((8, 0.1, 8), (16, 20, 8))
 # Ethernet, IP, TCP with timestamps; a TUN device has no frames
 FRAME, PACKET = 14, 52
 # parts of the rate; a busy machine that takes part in CI need not use it up
