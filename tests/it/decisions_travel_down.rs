@@ -136,7 +136,7 @@ fn reaches_the_end(chain: Chain) {
     let [first, second, third] = &chain.levels;
     let some = usable(first, 9);
     json(first, &["groups", "create", "Pilot"]);
-    let approve = ["updates", "approve", "--group"];
+    let approve = ["updates", "approve", "--accept-license", "--group"];
     let names = |range: std::ops::Range<usize>| some[range].iter().map(String::as_str).collect::<Vec<_>>();
     json(first, &[&approve[..], &["All Computers"], &names(0..8)].concat());
     json(first, &[&approve[..], &["Pilot", "--deadline", "2031-01-01T00:00:00Z"], &names(0..2)].concat());

@@ -1,8 +1,8 @@
 //! `/api/v1/updates/approve` and the like: decisions on updates, and what they would do.
 //!
-//! **Invariant:** what one request decides is one change, and answers for each name: done, or why not. What a dry run says
-//! is what the same request does. Nothing is decided where nothing can be, and it never guesses between updates that fit
-//! equally well.
+//! **Invariant:** what one request decides is one change: of what it names all or nothing, with every name that stood in
+//! the way; of what a text matches besides (`all_matches`), what cannot be decided is left out and told. What a dry run
+//! says is what the same request does. It never guesses between updates that fit equally well.
 
 use std::collections::{HashMap, HashSet};
 
@@ -67,6 +67,10 @@ struct Plan {
     warnings: Vec<Warning>,
     /// License terms that nobody accepted.
     licenses: Vec<Value>,
+    /// Updates whose terms are accepted with it.
+    accepting: Vec<UpdateId>,
+    /// Updates that one text matched together with others: nobody named them.
+    matched: HashSet<UpdateId>,
 }
 
 impl Plan {
@@ -84,12 +88,21 @@ impl Plan {
         self.failed.iter().cloned().chain(refused).collect()
     }
 
-    /// Why nothing could be decided.
-    fn nothing(mut self) -> ApiError {
+    /// Whether something that was named stands in the way, or nothing is left.
+    fn is_refused(&self) -> bool {
+        let named = self.subjects.iter().filter(|one| !self.matched.contains(&one.id));
+        !self.failed.is_empty()
+            || named.into_iter().any(|one| one.outcome.is_err())
+            || self.possible().is_empty()
+    }
+
+    /// Why nothing is decided.
+    fn refusal(mut self) -> ApiError {
         let failed = self.failed();
+        let of = self.failed.len() + self.subjects.len();
         match self.subjects.pop() {
-            Some(Subject { outcome: Err(alone), .. }) if failed.len() == 1 => alone.into(),
-            _ => ApiError::Undecided { of: failed.len(), refused: failed },
+            Some(Subject { outcome: Err(alone), .. }) if of == 1 => alone.into(),
+            _ => ApiError::Undecided { of, refused: failed },
         }
     }
 
@@ -106,15 +119,15 @@ impl Plan {
 }
 
 impl Decide {
-    /// Gives the verdict on every update named for which it can be given, as one change; or says what that would do.
+    /// Gives the verdict on every update named, as one change; or says what that would do.
     async fn apply(self, services: Services, verdict: Verdict) -> Result<Json<Value>> {
         blocking(move || {
             let mut plan = self.plan(&services, &verdict)?;
             let mut answer = if self.dry_run {
                 plan.answer(true)
             } else {
-                if plan.possible().is_empty() {
-                    return Err(plan.nothing());
+                if plan.is_refused() {
+                    return Err(plan.refusal());
                 }
                 carry_out(&services, &mut plan, &verdict, &decisions_by(self.by.as_deref()))?;
                 plan.answer(false)
@@ -129,10 +142,10 @@ impl Decide {
         .await
     }
 
-    /// What is to be done, with what is to be known before. Accepts license terms where that was said.
+    /// What is to be done, with what is to be known before.
     fn plan(&self, services: &Services, verdict: &Verdict) -> Result<Plan> {
         let catalog = &services.catalog;
-        let (found, failed) = self.selected(catalog)?;
+        let (found, matched, failed) = self.selected(catalog)?;
         let mut subjects = subjects(catalog, &found, verdict)?;
         let licenses = licenses(catalog, &subjects)?;
         let concerned = subjects.iter().filter(|one| one.outcome.is_ok() || one.wants_terms());
@@ -142,30 +155,34 @@ impl Decide {
             let asked = subjects.iter().filter(|one| one.wants_terms()).filter_map(|one| one.row.as_ref());
             told.extend(asked.map(warnings::licensed));
         }
+        let mut accepting = Vec::new();
         if self.accept_license || self.dry_run {
-            let accepting = subjects.iter_mut().filter(|one| one.wants_terms());
-            let mut accepted = Vec::new();
-            for one in accepting {
-                accepted.push(one.id);
+            for one in subjects.iter_mut().filter(|one| one.wants_terms()) {
+                accepting.push(one.id);
                 one.outcome = Ok(true);
             }
-            if !self.dry_run {
-                catalog.accept_terms(&accepted, &decisions_by(self.by.as_deref()))?;
-            }
         }
-        Ok(Plan { subjects, failed, warnings: told, licenses })
+        Ok(Plan { subjects, failed, warnings: told, licenses, accepting, matched })
     }
 
-    /// The updates that are named, each once, and the names that fit none, or several where one is wanted.
+    /// The updates that are meant, each once, those of them that nobody named by itself, and the names that fit none,
+    /// or several where one is wanted.
     ///
     /// # Errors
     /// When no name fits.
-    fn selected(&self, catalog: &Catalog) -> Result<(Vec<UpdateId>, Vec<Value>)> {
+    fn selected(&self, catalog: &Catalog) -> Result<(Vec<UpdateId>, HashSet<UpdateId>, Vec<Value>)> {
         within_limit(self.updates.len())?;
         let (mut found, mut failed, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut named, mut matched) = (HashSet::new(), HashSet::new());
         for name in &self.updates {
             match resolve(catalog, name, self.all_matches) {
-                Ok(ids) => found.extend(ids.into_iter().filter(|id| seen.insert(*id))),
+                Ok(ids) => {
+                    match ids.as_slice() {
+                        [one] => _ = named.insert(*one),
+                        several => matched.extend(several.iter().copied()),
+                    }
+                    found.extend(ids.into_iter().filter(|id| seen.insert(*id)));
+                }
                 Err(error @ (ApiError::NotFound { .. } | ApiError::Ambiguous { .. })) => {
                     if self.updates.len() == 1 {
                         return Err(error);
@@ -179,7 +196,8 @@ impl Decide {
             return Err(ApiError::Undecided { refused: failed, of: self.updates.len() });
         }
         within_limit(found.len())?;
-        Ok((found, failed))
+        matched.retain(|id| !named.contains(id));
+        Ok((found, matched, failed))
     }
 
     fn group(&self, catalog: &Catalog) -> Result<Option<GroupId>> {
@@ -200,6 +218,9 @@ fn merge(into: &mut Value, more: Value) {
 /// Decides, and notes what came of it.
 fn carry_out(services: &Services, plan: &mut Plan, verdict: &Verdict, by: &str) -> Result<()> {
     let possible = plan.possible();
+    if !plan.accepting.is_empty() {
+        services.catalog.accept_terms(&plan.accepting, by)?;
+    }
     let foreseen = cost::foresee(&services.needs, verdict, &possible);
     let changed = services.catalog.decide(&possible, verdict, by)?;
     let changed: HashMap<UpdateId, bool> = possible.into_iter().zip(changed).collect();
