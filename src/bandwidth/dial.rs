@@ -175,12 +175,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_that_gives_nothing_costs_a_quarter_of_a_second_once() {
         let (good, other) = (address(9, ANSWERS), address_v6(9, ANSWERS));
-        let (dead, deaf) = (address_v6(1, REFUSES), address_v6(1, SWALLOWS));
+        let (refusing, deaf) = (address_v6(1, REFUSES), address_v6(1, SWALLOWS));
         // the addresses, which is taken, milliseconds of the first and of the next connection
         let table: [(&[SocketAddr], Option<SocketAddr>, u128, u128); 8] = [
             (&[good], Some(good), 40, 40),
             (&[deaf, good], Some(good), 290, 40),
-            (&[dead, good], Some(good), 40, 40),
+            (&[refusing, good], Some(good), 40, 40),
             (&[deaf, address(1, SWALLOWS), good], Some(good), 540, 40),
             (&[address(2, LATE), good], Some(good), 290, 40),
             // the second family is tried before the second address of the first one

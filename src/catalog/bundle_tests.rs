@@ -121,6 +121,7 @@ fn shapes() -> Vec<(&'static str, Vec<Facts>, bool, Vec<u32>)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_bundle_is_offered_whole_or_not_at_all_and_says_why() {
     for (shape, mut world, falls, through) in shapes() {
         for fault in FAULTS {

@@ -69,13 +69,11 @@ impl Computers {
             }
             failed.is_none()
         })?;
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                let (known, said) = (RwLock::new(known), RwLock::new(said));
-                Ok(Self { known, said, names, changing: Mutex::default() })
-            }
+        if let Some(error) = failed {
+            return Err(error);
         }
+        let (known, said) = (RwLock::new(known), RwLock::new(said));
+        Ok(Self { known, said, names, changing: Mutex::default() })
     }
 
     pub(super) fn get(&self, id: &ComputerId) -> Option<Arc<Computer>> {

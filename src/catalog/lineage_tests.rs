@@ -95,20 +95,17 @@ impl World {
         let catalog = self.branches[branch].catalog.clone().unwrap();
         let before = catalog.snapshot().change_number();
         self.drawn += 1;
-        match self.dice.below(4) {
-            0 => {
-                let group = catalog.create_group(&format!("group {}", self.drawn), None).unwrap();
-                let id = ComputerId("desk".to_owned());
-                catalog.introduce(&id, "desk.example", None).unwrap();
-                catalog.assign(&id, &[group.id]).unwrap();
-            }
-            _ => {
-                let number = u32::try_from(self.drawn).unwrap();
-                let stored = self.dice.below(3) + 1;
-                let some = (0..stored)
-                    .map(|more| facts(number * 8 + u32::try_from(more).unwrap(), 1, UpdateType::Software));
-                fill(&catalog, some.collect());
-            }
+        if self.dice.below(4) == 0 {
+            let group = catalog.create_group(&format!("group {}", self.drawn), None).unwrap();
+            let id = ComputerId("desk".to_owned());
+            catalog.introduce(&id, "desk.example", None).unwrap();
+            catalog.assign(&id, &[group.id]).unwrap();
+        } else {
+            let number = u32::try_from(self.drawn).unwrap();
+            let stored = self.dice.below(3) + 1;
+            let some = (0..stored)
+                .map(|more| facts(number * 8 + u32::try_from(more).unwrap(), 1, UpdateType::Software));
+            fill(&catalog, some.collect());
         }
         self.branches[branch].past.push(self.drawn);
         let past = &self.branches[branch].past;

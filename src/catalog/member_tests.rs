@@ -34,11 +34,13 @@ struct Row {
 
 fn nothing(_: &Catalog) {}
 
+#[expect(clippy::unnecessary_wraps, reason = "as the table wants it")]
 fn by_itself(bundle: u32) -> Option<[String; 3]> {
     let bundle = update(bundle);
     Some(["approve", "decline", "hold"].map(|verb| format!("`tailwater updates {verb} {bundle}`")))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the table wants it")]
 fn formerly(bundle: u32, why: &str) -> Option<[String; 3]> {
     let which = format!("only part of the bundle {}, which {why}", update(bundle));
     Some([
@@ -132,6 +134,7 @@ fn not_in_force() -> Vec<Row> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn others() -> Vec<Row> {
     let row = |name, first, then, action, refusals| Row { name, first, then, action, refusals };
     let declined = |bundle: u32| {

@@ -348,7 +348,7 @@ impl Catalog {
 
     /// Computers, by name.
     pub fn computers(&self, query: &ComputerQuery) -> Result<Page<ComputerRow>, CatalogError> {
-        self.0.computers(query)
+        Ok(self.0.computers(query))
     }
 
     /// Agents of this server in a group or one below it.

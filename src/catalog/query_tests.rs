@@ -66,8 +66,8 @@ fn a_page_of_an_updates_computers_reads_what_those_reported_and_nothing_else() {
     let listed = catalog.computers(&ComputerQuery::default()).unwrap();
     assert_eq!(listed.rows[0].counts, Counts { installed: 10, ..Counts::default() });
     assert_eq!(catalog.members_by_group()[&GroupId::UNASSIGNED_COMPUTERS], COMPUTERS as usize);
-    let named = ["PC-004", "DESK-010.example", "desk-2", "nobody", "desk-250"].map(str::to_owned);
-    let found = catalog.computers_named(&named);
+    let typed = ["PC-004", "DESK-010.example", "desk-2", "nobody", "desk-250"].map(str::to_owned);
+    let found = catalog.computers_named(&typed);
     let nobody = || Err(Vec::new());
     assert_eq!(found, [Ok(pc(4)), Ok(pc(240)), nobody(), nobody(), Ok(pc(0))]);
     catalog.introduce(&pc(900), "desk-250.example", None).unwrap();
@@ -146,6 +146,7 @@ async fn work_that_nobody_waits_for_ends_at_what_it_reads_next() {
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let inside = catalog.clone();
+        #[expect(clippy::disallowed_methods, reason = "the task has to be given up, as a client does")]
         let asked = tokio::spawn(while_wanted(move || {
             let mut begun = Some(begun);
             let error = loop {

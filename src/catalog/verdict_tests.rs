@@ -25,6 +25,7 @@ fn install(group: GroupId) -> Verdict {
     Verdict::Approve { group, action: Action::Install, deadline: None }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the field wants it")]
 fn later() -> Option<Timestamp> {
     Some(Timestamp::from_second(1_900_000_000).unwrap())
 }

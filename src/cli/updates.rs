@@ -167,6 +167,20 @@ fn print_one(update: &Value) {
             bytes(traffic, "whole"),
         ));
     }
+    print_files(update);
+    let statuses: Vec<_> = list(update, "statuses")
+        .iter()
+        .map(|status| cells(status, &["name", "state", "result", "computer_id"]))
+        .collect();
+    if !statuses.is_empty() {
+        output::text("");
+        output::table(&["COMPUTER", "STATE", "RESULT", "ID"], &statuses);
+    }
+    output::more(statuses.len(), update, "statuses_total");
+}
+
+/// Its payloads, with how much of each is held.
+fn print_files(update: &Value) {
     let files: Vec<_> = list(update, "files")
         .iter()
         .map(|file| {
@@ -180,15 +194,6 @@ fn print_one(update: &Value) {
         })
         .collect();
     output::table(&["FILE", "SIZE", "STATE", "HELD", "SHA-1"], &files);
-    let statuses: Vec<_> = list(update, "statuses")
-        .iter()
-        .map(|status| cells(status, &["name", "state", "result", "computer_id"]))
-        .collect();
-    if !statuses.is_empty() {
-        output::text("");
-        output::table(&["COMPUTER", "STATE", "RESULT", "ID"], &statuses);
-    }
-    output::more(statuses.len(), update, "statuses_total");
 }
 
 /// Prints what keeps an update from being offered.

@@ -73,6 +73,7 @@ mod tests {
     async fn work_learns_that_nobody_waits_and_the_thread_forgets_it() {
         let (begun, is_begun) = tokio::sync::oneshot::channel();
         let (ended, is_ended) = mpsc::channel();
+        #[expect(clippy::disallowed_methods, reason = "the task has to be given up, as a client does")]
         let task = tokio::spawn(while_wanted(move || {
             let _ = begun.send(is_unwanted());
             while !is_unwanted() {

@@ -76,6 +76,8 @@ fn names_guids_and_families_select_products() {
 }
 
 /// What happens to the upstream's categories, one world after another, and what `Windows 11` selects in each.
+type Shape = (&'static str, Vec<(Vec<Category>, &'static [u128], usize, usize)>);
+
 #[test]
 fn what_a_name_stood_for_stays_chosen() {
     let without = |number| -> Vec<Category> { world().into_iter().filter(|c| c.id != id(number)).collect() };
@@ -86,7 +88,6 @@ fn what_a_name_stood_for_stays_chosen() {
     let once = renamed(world(), 3, "Windows 11 Client");
     let twice = renamed(world(), 3, "Windows 11, all editions");
     let gone = without(3);
-    type Shape = (&'static str, Vec<(Vec<Category>, &'static [u128], usize, usize)>);
     // worlds, what is selected, how many warnings, how many notes
     let shapes: Vec<Shape> = vec![
         ("renamed", vec![(world(), &[3], 0, 0), (once.clone(), &[3], 0, 1), (once.clone(), &[3], 0, 1)]),
@@ -171,6 +172,8 @@ fn a_name_that_stands_for_nothing_stops_nothing_else_and_widens_nothing() {
 }
 
 /// Updates of Windows 11 are security updates; definitions belong to Defender.
+type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], usize);
+
 #[test]
 fn whatever_selects_nothing_is_said() {
     let mut world = world();
@@ -190,7 +193,6 @@ fn whatever_selects_nothing_is_said() {
         });
     };
     // products, classifications, names that are warned of, empty pairs
-    type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], usize);
     let table: [Row; 6] = [
         (&["Windows 11"], &["Security Updates", "Definition Updates"], &["Definition Updates"], 1),
         (

@@ -148,13 +148,16 @@ async fn no_path_leads_out_of_the_store() {
     assert_eq!(world.client().await.get(&map, &[]).await.body, world.origin.bytes(&file));
 }
 
+/// The method and the headers; the status, the body, and the range of the answer.
+type Asked<'a> = (Method, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn selfupdate_serves_its_folder_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("WSUS3")).unwrap();
     let file = folder.path().join("WSUS3/wuident.cab");
     std::fs::write(&file, b"ident").unwrap();
-    let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_392_000_000);
+    let modified = httpdate::parse_http_date("Mon, 10 Feb 2014 02:40:00 GMT").unwrap();
     std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
     let setup = Setup { selfupdate: Some(folder.path().to_owned()), ..Setup::default() };
     let world = World::with(setup).await;
@@ -162,7 +165,7 @@ async fn selfupdate_serves_its_folder_and_nothing_else() {
     assert_eq!(client.get("/selfupdate/wsus3/other.cab", &[]).await.status, 404);
     let (date, path) = ("Mon, 10 Feb 2014 02:40:00 GMT", "/SelfUpdate/wsus3/WUIDENT.cab");
     let etag = client.get(path, &[]).await.header("etag").to_owned();
-    let table: [(Method, &[(&str, &str)], u16, &str, &str); 10] = [
+    let table: [Asked<'_>; 10] = [
         (Method::GET, &[], 200, "ident", ""),
         (Method::HEAD, &[], 200, "", ""),
         (Method::GET, &[("if-modified-since", date)], 304, "", ""),

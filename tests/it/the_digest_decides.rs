@@ -118,7 +118,7 @@ const ROWS: [Row; 32] = [
         |ask, bytes| {
             let said = good(ask, bytes);
             let head = said.head.lines().filter(|line| !line.starts_with("Content-Length"));
-            let head = head.map(|line| format!("{line}\r\n")).collect();
+            let head = head.collect::<Vec<_>>().join("\r\n") + "\r\n";
             Said { head, cut: Some(usize::MAX), ..said }
         },
         0,

@@ -107,10 +107,7 @@ impl Store {
         }
     }
 
-    pub(in super::super) fn computers(
-        &self,
-        query: &ComputerQuery,
-    ) -> Result<Page<ComputerRow>, CatalogError> {
+    pub(in super::super) fn computers(&self, query: &ComputerQuery) -> Page<ComputerRow> {
         let decisions = Arc::clone(&self.snapshot().view().decisions);
         let groups = query.group.map(|group| decisions.below(&group));
         let text = query.text.as_deref().unwrap_or_default().to_lowercase();
@@ -125,7 +122,7 @@ impl Store {
         });
         let page = found.iter().skip(query.offset).take(page_limit(query.limit));
         let rows = page.map(|known| self.known_row(known)).collect();
-        Ok(Page { rows, total: found.len(), offset: query.offset })
+        Page { rows, total: found.len(), offset: query.offset }
     }
 
     pub(in super::super) fn computer_detail(

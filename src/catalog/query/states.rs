@@ -107,7 +107,9 @@ impl Store {
             let above = around
                 .entry(computer.groups.clone())
                 .or_insert_with_key(|groups| decisions.around(groups).into_keys().collect());
-            above.iter().for_each(|group| *count.entry(*group).or_default() += 1);
+            for group in above.iter() {
+                *count.entry(*group).or_default() += 1;
+            }
         }
         count
     }
@@ -120,7 +122,9 @@ impl Store {
                 continue;
             }
             let chain = chains.entry(one.parent).or_insert_with_key(|parent| self.chain(parent));
-            chain.iter().for_each(|server| *count.entry(*server).or_default() += 1);
+            for server in chain.iter() {
+                *count.entry(*server).or_default() += 1;
+            }
         }
         count
     }

@@ -83,21 +83,39 @@ fn read_reg(bytes: &[u8]) -> Values {
             continue;
         }
         let (name, data) = line.strip_prefix('"').unwrap().split_once("\"=").unwrap();
-        let data = match data.strip_prefix("dword:") {
-            Some(hex) => Data::Number(u32::from_str_radix(hex, 16).unwrap()),
-            None => {
-                let quoted = data.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
-                let (mut text, mut chars) = (String::new(), quoted.chars());
-                while let Some(c) = chars.next() {
-                    assert_ne!(c, '"', "the quotation ends too early: {line}");
-                    text.push(if c == '\\' { chars.next().unwrap() } else { c });
-                }
-                Data::Text(text)
+        let data = if let Some(hex) = data.strip_prefix("dword:") {
+            Data::Number(u32::from_str_radix(hex, 16).unwrap())
+        } else {
+            let quoted = data.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+            let (mut text, mut chars) = (String::new(), quoted.chars());
+            while let Some(c) = chars.next() {
+                assert_ne!(c, '"', "the quotation ends too early: {line}");
+                text.push(if c == '\\' { chars.next().unwrap() } else { c });
             }
+            Data::Text(text)
         };
         values.insert((key.clone(), name.to_owned()), data);
     }
     values
+}
+
+fn sign(rest: &mut &[u8], wanted: u8) {
+    assert_eq!(&rest[..2], [wanted, 0]);
+    *rest = &rest[2..];
+}
+
+fn text(rest: &mut &[u8]) -> String {
+    let end = rest.chunks(2).position(|unit| unit == [0, 0]).unwrap();
+    let units: Vec<u16> =
+        rest[..end * 2].chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
+    *rest = &rest[end * 2 + 2..];
+    String::from_utf16(&units).unwrap()
+}
+
+fn number(rest: &mut &[u8]) -> u32 {
+    let number = u32::from_le_bytes(rest[..4].try_into().unwrap());
+    *rest = &rest[4..];
+    number
 }
 
 /// Reads a `Registry.pol` by its grammar.
@@ -105,22 +123,6 @@ fn read_pol(bytes: &[u8]) -> Values {
     assert_eq!(&bytes[..8], b"PReg\x01\0\0\0");
     let mut rest = &bytes[8..];
     let mut values = Values::new();
-    fn sign(rest: &mut &[u8], wanted: u8) {
-        assert_eq!(&rest[..2], [wanted, 0]);
-        *rest = &rest[2..];
-    }
-    fn text(rest: &mut &[u8]) -> String {
-        let end = rest.chunks(2).position(|unit| unit == [0, 0]).unwrap();
-        let units: Vec<u16> =
-            rest[..end * 2].chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
-        *rest = &rest[end * 2 + 2..];
-        String::from_utf16(&units).unwrap()
-    }
-    fn number(rest: &mut &[u8]) -> u32 {
-        let number = u32::from_le_bytes(rest[..4].try_into().unwrap());
-        *rest = &rest[4..];
-        number
-    }
     while !rest.is_empty() {
         sign(&mut rest, b'[');
         let key = text(&mut rest);

@@ -68,7 +68,7 @@ fn row(services: &Services, names: &Names, server: &Server, computers: usize) ->
 pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
-        let names = Names::of(catalog)?;
+        let names = Names::of(catalog);
         let servers = catalog.servers();
         let computers = catalog.computers_by_server();
         let computers = |id: &ServerId| computers.get(id).copied().unwrap_or(0);
@@ -102,7 +102,7 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
         let gone =
             || ApiError::NotFound { kind: "downstream server", name: name.clone(), next: "it was removed" };
         let server = catalog.server(&id).ok_or_else(gone)?;
-        let names = Names::of(catalog)?;
+        let names = Names::of(catalog);
         let children: Vec<Value> = catalog
             .servers()
             .iter()

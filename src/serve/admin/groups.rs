@@ -85,7 +85,7 @@ pub(super) async fn computers(
         let query =
             ComputerQuery { text: query.text, group, whose, through, offset, ..ComputerQuery::default() };
         let (rows, total) = pages(catalog, query, limit)?;
-        let names = Names::of(catalog)?;
+        let names = Names::of(catalog);
         let rows: Vec<Value> = rows.iter().map(|row| computer_row(row, &names)).collect();
         Ok(Json(json!({ "total": total, "offset": offset, "computers": rows })))
     })
@@ -175,7 +175,7 @@ pub(super) async fn computer(
                         "result": format!("0x{:08X}", event.result), "text": event.replacements.join(", ") })
             })
             .collect();
-        let mut answer = computer_row(&detail.row, &Names::of(catalog)?);
+        let mut answer = computer_row(&detail.row, &Names::of(catalog));
         if let Value::Object(fields) = &mut answer {
             fields.insert("reported_at".to_owned(), json!(status.reported_at));
             fields.insert("facts".to_owned(), json!(detail.row.computer.info));

@@ -73,13 +73,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(catalog: &Catalog) -> Result<Self> {
-        Ok(Self {
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        Self {
             catalog: catalog.clone(),
             categories: RefCell::default(),
             groups: catalog.groups().into_iter().map(|group| (group.id, group.name)).collect(),
             servers: catalog.servers().iter().map(|server| (server.id, server.name.clone())).collect(),
-        })
+        }
     }
 
     pub(super) fn group(&self, id: &GroupId) -> String {

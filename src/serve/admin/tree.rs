@@ -46,7 +46,7 @@ fn row(members: &HashMap<GroupId, usize>, group: &Group, names: &Names) -> Value
 pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
-        let names = Names::of(catalog)?;
+        let names = Names::of(catalog);
         let (groups, members) = (catalog.groups(), catalog.members_by_group());
         let rows: Vec<Value> = groups.iter().map(|group| row(&members, group, &names)).collect();
         Ok(Json(json!({ "groups": rows })))
@@ -71,7 +71,7 @@ pub(super) async fn create(
         let catalog = &services.catalog;
         let parent = body.parent.as_deref().map(|name| find(catalog, name)).transpose()?;
         let made = catalog.create_group(body.name.trim(), parent.as_ref().map(|group| &group.id))?;
-        Ok(Json(row(&catalog.members_by_group(), &made, &Names::of(catalog)?)))
+        Ok(Json(row(&catalog.members_by_group(), &made, &Names::of(catalog))))
     })
     .await
 }
@@ -104,7 +104,7 @@ pub(super) async fn change(
         let warnings: Vec<Warning> = lost_by_name(catalog, &changed, &group.name)?.into_iter().collect();
         let group = changed;
         services.decisions.notify_one();
-        let mut answer = row(&catalog.members_by_group(), &group, &Names::of(catalog)?);
+        let mut answer = row(&catalog.members_by_group(), &group, &Names::of(catalog));
         answer["warnings"] = json!(warnings);
         Ok(Json(answer))
     })

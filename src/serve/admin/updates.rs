@@ -39,7 +39,7 @@ pub(super) async fn list(
             let reason = "expected a KB number such as KB5031356 or 5031356".to_owned();
             return Err(ApiError::Invalid { field: "kb", reason });
         }
-        let names = Names::of(&catalog)?;
+        let names = Names::of(&catalog);
         let mut wanted = UpdateQuery {
             text: query.text.filter(|text| !text.trim().is_empty()),
             product: names.category("product", query.product.as_deref())?,
@@ -89,7 +89,7 @@ pub(super) async fn show(
         let catalog = &services.catalog;
         let id = *resolve(catalog, &name, false)?.first().ok_or_else(|| unknown(&name))?;
         let detail = catalog.update(&id, None)?.ok_or_else(|| unknown(&name))?;
-        let names = Names::of(catalog)?;
+        let names = Names::of(catalog);
         let files: Vec<Value> = detail.files.iter().map(|file| services.file_row(file)).collect();
         let states = catalog.states_of(&id, paging.offset, paging.limit)?;
         let statuses: Vec<Value> = states

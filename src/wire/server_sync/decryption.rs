@@ -161,11 +161,12 @@ mod tests {
         let long = "A".repeat(8_000);
         let mut files = String::new();
         for (byte, key) in [(1, "b25l"), (2, "\n b2 5l\n"), (3, ""), (4, "no base64!"), (5, long.as_str())] {
-            files += &format!(
+            let file = format!(
                 "<x:ServerSyncFileDecryption><x:DecryptionKey>{key}</x:DecryptionKey><x:FileDigest>{}</x:FileDigest>\
                  </x:ServerSyncFileDecryption>",
                 digest(byte)
             );
+            files.push_str(&file);
         }
         files += "<x:ServerSyncFileDecryption><x:FileDigest>bm8=</x:FileDigest></x:ServerSyncFileDecryption>";
         let element = format!(
