@@ -95,7 +95,7 @@ mod tests {
         let mut candidates =
             [candidate(1, 500, true, 1), candidate(2, 5_000, false, 9), candidate(3, 5_000, true, 5)];
         order(&mut candidates, 1_000);
-        assert_eq!(candidates.map(|candidate| candidate.sha1.0[0]), [2, 3, 1]);
+        assert_eq!(candidates.map(|candidate| candidate.sha1.0[0]), [2, 1, 3]);
         assert_eq!((window(1_000, 1_000), window(1_001, 1_000)), (None, Some(500)));
         let table =
             [((100, None, 1_000, 50), 1_050), ((100, Some(300), 1_000, 50), 300), ((100, None, 20, 50), 100)];
