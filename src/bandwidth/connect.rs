@@ -121,6 +121,9 @@ pub(super) struct Connector {
     pub(super) dial: Dial,
 }
 
+/// How long a port is asked whether it speaks TLS: three round trips by satellite.
+const TLS_ANSWERS_IN: Duration = Duration::from_secs(2);
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -150,13 +153,17 @@ impl Connector {
         if origin.https || proxy.is_some() {
             return false;
         }
-        match self.connect(&origin.other_scheme(), None, purpose).await {
-            Ok(connection) => {
+        // a server of plain HTTP may wait for the end of what it takes for a line: whoever waits for the exchange waits for
+        // this too
+        let other = origin.other_scheme();
+        let asked = tokio::time::timeout(TLS_ANSWERS_IN.min(self.limit), self.connect(&other, None, purpose));
+        match asked.await {
+            Ok(Ok(connection)) => {
                 connection.task.abort();
                 true
             }
-            Err(LinkError::Tls { source, .. }) => trust::is_tls(&source),
-            Err(_other) => false,
+            Ok(Err(LinkError::Tls { source, .. })) => trust::is_tls(&source),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 
