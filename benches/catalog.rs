@@ -304,6 +304,7 @@ fn page(
         categories: &[],
         two_groups: false,
         since: u64::MAX,
+        moved: false,
         limit: 200,
         max_bytes: 1 << 20,
     })

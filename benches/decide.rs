@@ -159,8 +159,9 @@ fn visit(catalog: &Catalog, number: u32, group: &str, known: &[u32]) {
             other: &own,
             categories: &[],
             two_groups: false,
-            // who moved hears of everything once
-            since: if round == 0 && group == "Desk" { 0 } else { u64::MAX },
+            since: snapshot.change_number(),
+            // who moved hears once of what is decided for groups
+            moved: round == 0 && group == "Desk",
             limit: 200,
             max_bytes: 1 << 20,
         }));

@@ -35,6 +35,7 @@ fn scan(catalog: &Catalog, other: &[u32], since: u64) -> Arc<ScanAnswer> {
         categories: &[],
         two_groups: false,
         since,
+        moved: false,
         limit: usize::MAX,
         max_bytes: u64::MAX,
     })

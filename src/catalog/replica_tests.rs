@@ -123,6 +123,7 @@ fn what_did_not_change_is_not_heard_of_again() {
         categories: &[],
         two_groups: false,
         since: change,
+        moved: false,
         limit: 1_000,
         max_bytes: u64::MAX,
     };

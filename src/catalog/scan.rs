@@ -80,9 +80,11 @@ pub struct ScanQuery<'a> {
     pub categories: &'a [UpdateId],
     /// `NeedTwoGroupOutOfScopeUpdates`.
     pub two_groups: bool,
-    /// The change number that the agent's cookie carries, 0 for a fresh one; see
-    /// [`super::Computer::since`].
+    /// The change number that the agent's cookie carries, 0 for a fresh one.
     pub since: u64,
+    /// Whether it was answered for other groups then ([`super::Snapshot::reach_of`]): it hears again of whatever is
+    /// decided for a group below All Computers.
+    pub moved: bool,
     /// The most new updates in one answer.
     pub limit: usize,
     /// The most bytes of Core fragments in one answer; the first update is given whatever its size.

@@ -139,6 +139,7 @@ pub(super) fn ask(
         categories: &[],
         two_groups: false,
         since: 0,
+        moved: false,
         limit: 1_000,
         max_bytes: u64::MAX,
     })

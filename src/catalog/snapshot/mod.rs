@@ -173,6 +173,7 @@ impl Snapshot {
             .ids(query.categories.iter().map(|id| &id.0))
             .number(u64::from(query.two_groups))
             .number(query.since)
+            .number(u64::from(query.moved))
             .number(query.limit as u64)
             .number(query.max_bytes);
         let fingerprint = question.fingerprint();

@@ -195,7 +195,10 @@ impl Snapshot {
         let needed = self.needed(&reach, query);
         let dependency = |position: u32| needed.asked_for.as_ref().is_some_and(|asked| !asked.has(position));
         let mut cached = Bits::new(world.order.len());
-        let behind = query.since < self.change_number();
+        let behind = query.moved || query.since < self.change_number();
+        let hears = |rev: &Rev| {
+            self.view.change_of(rev) > query.since || query.moved && self.view.differs_by_group(rev)
+        };
         let mut answer =
             ScanAnswer { fingerprint, change_number: self.change_number(), ..ScanAnswer::default() };
         for id in query.installed.iter().chain(query.other) {
@@ -203,7 +206,7 @@ impl Snapshot {
             match position {
                 Some(position) if needed.deliver.has(position) => {
                     let rev = &world.revs[*id as usize];
-                    if cached.put(position) && behind && self.view.change_of(rev) > query.since {
+                    if cached.put(position) && behind && hears(rev) {
                         answer.changed.extend(self.view.offer(*id, &reach, dependency(position)));
                     }
                 }

@@ -46,6 +46,7 @@ fn query<'a>(groups: &'a [GroupId], installed: &'a [u32], other: &'a [u32]) -> S
         categories: &[],
         two_groups: false,
         since: 0,
+        moved: false,
         limit: usize::MAX,
         max_bytes: u64::MAX,
     }
@@ -466,6 +467,41 @@ fn an_agent_hears_once_of_what_was_decided_since_its_last_scan() {
         let answer = snapshot.scan(&ScanQuery { since, ..query(&[], &[], &[1, 2]) });
         assert_eq!(ids(&answer.changed), changed, "since {since}");
         assert_eq!(answer.change_number, 5);
+    }
+}
+
+/// Whoever moves must be told of every update of which the groups before and after are told different things.
+#[test]
+fn who_moves_hears_of_whatever_is_decided_for_groups() {
+    let [office, desk] = [1, 2].map(|number| group(number, GroupId::ALL_COMPUTERS, 1));
+    let mut made = decisions(&[office.clone(), desk.clone()]);
+    approve(&mut made, 1, GroupId::ALL_COMPUTERS, Action::Install, None);
+    approve(&mut made, 2, office.id, Action::Install, None);
+    approve(&mut made, 3, desk.id, Action::Install, None);
+    approve(&mut made, 4, GroupId::ALL_COMPUTERS, Action::Install, None);
+    approve(&mut made, 4, desk.id, Action::Uninstall, None);
+    approve(&mut made, 5, GroupId::UNASSIGNED_COMPUTERS, Action::Install, None);
+    made.change = 5;
+    for decision in made.updates.values_mut() {
+        Arc::make_mut(decision).change = 5;
+    }
+    let all: Vec<Facts> = (1..=6).map(|number| facts(number, 1, UpdateType::Software)).collect();
+    let snapshot = snapshot(&all, made, OfferPolicy::AllNotDeclined);
+    let held = [1, 2, 3, 4, 5, 6];
+    let sets: [&[GroupId]; 4] = [&[], &[office.id], &[desk.id], &[office.id, desk.id]];
+    for before in sets {
+        for after in sets {
+            let ask =
+                |groups, moved| snapshot.scan(&ScanQuery { since: 5, moved, ..query(groups, &[], &held) });
+            assert_eq!(ids(&ask(after, false).changed), Vec::<u32>::new());
+            let told = ids(&ask(after, true).changed);
+            for id in held {
+                let [was, is] = [before, after].map(|groups| snapshot.offer(RevisionId(id), groups));
+                let same = was.map(|offer| offer.deployment) == is.map(|offer| offer.deployment);
+                assert!(same || told.contains(&id), "{before:?} to {after:?}: {id} is not in {told:?}");
+            }
+            assert!(!told.contains(&1) && !told.contains(&6), "nothing of these depends on groups");
+        }
     }
 }
 

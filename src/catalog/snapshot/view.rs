@@ -249,6 +249,12 @@ impl View {
         }
     }
 
+    /// Whether computers of different groups can be told different things of it.
+    pub(super) fn differs_by_group(&self, rev: &Rev) -> bool {
+        let approvals = self.decided.get(&rev.update).map_or(&[][..], |decision| &decision.approvals);
+        approvals.iter().any(|(group, _)| *group != GroupId::ALL_COMPUTERS)
+    }
+
     /// Change number of the last change that agents should hear of.
     pub(super) fn change_of(&self, rev: &Rev) -> u64 {
         let role = u64::from(self.world.update_of(rev).role_change).max(self.turned_at(rev.update));

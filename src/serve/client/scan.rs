@@ -91,6 +91,7 @@ impl Service {
             categories: &categories,
             two_groups: request.two_groups,
             since: heard.since,
+            moved: heard.moved,
             limit: self.0.config.page_updates,
             max_bytes: self.0.config.page_bytes.0,
         });
@@ -123,7 +124,7 @@ impl Service {
                     all_printers: operation == PRINTERS,
                     computer_hardware_ids: &scan.computer_hardware_ids,
                     feature_key: scan.feature_key.as_deref(),
-                    since: heard.since,
+                    since: if heard.moved { 0 } else { heard.since },
                     limit: MAX_DRIVERS,
                 })
             })
@@ -164,14 +165,20 @@ fn groups_of(computer: Option<&Arc<Computer>>) -> &[GroupId] {
 #[derive(Clone, Copy)]
 struct Heard {
     reach: u64,
-    /// Up to which change number; 0 when it was answered for other groups before.
+    /// Up to which change number.
     since: u64,
+    /// Whether it was answered for other groups then.
+    moved: bool,
 }
 
 impl Heard {
     fn of(snapshot: &Snapshot, groups: &[GroupId], claims: &Claims) -> Self {
         let reach = snapshot.reach_of(groups);
-        Self { reach, since: if claims.reach == Some(reach) { claims.change_number } else { 0 } }
+        match claims.reach {
+            Some(known) => Self { reach, since: claims.change_number, moved: known != reach },
+            // a fresh cookie, or one of a version that did not tell
+            None => Self { reach, since: 0, moved: false },
+        }
     }
 
     /// What its next cookie says.
