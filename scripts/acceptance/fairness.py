@@ -45,7 +45,7 @@ def median_speed(times):
 
 
 def priority(check, pieces=20):
-    """Issue 4, 4: what an agent waits for, on a link of 4 Mbit/s full of background work."""
+    """What an agent waits for, on a link of 4 Mbit/s full of background work."""
     with tempfile.TemporaryDirectory() as folder:
         files = documents.site(folder, [200_000_000, 200_000_000] + [2_000_000] * (2 * pieces + 4))
         with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:
@@ -113,7 +113,7 @@ def shares(tw, files, plan, seconds, settle=4):
 
 
 def fairness(check, seconds=30):
-    """Issue 4, 5: eight agents on eight files, one with fifty requests; and one with ten files against three."""
+    """Eight agents on eight files, one with fifty requests; and one with ten files against three."""
     with tempfile.TemporaryDirectory() as folder:
         files = documents.site(folder, [80_000_000] * 8 + [20_000_000] * 20)
         with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:

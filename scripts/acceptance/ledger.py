@@ -1,4 +1,4 @@
-"""Budgets and the ledger of bytes: issue 4, lines 7 and 9."""
+"""Budgets and the ledger of bytes."""
 import http.client, json, os, pathlib, random, struct, tempfile, threading, time
 
 import clients, documents

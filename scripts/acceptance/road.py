@@ -270,7 +270,7 @@ def check_outage(check, seconds, rows):
 
 
 def road(check):
-    """Issue 4, 8: the long road."""
+    """The long road."""
     full = os.environ.get("TAILWATER_ROAD", "full") == "full"
     count, size, rate = (40, 12_000_000, 5e6) if full else (12, 10_000_000, 5e6)
     plan = [("fair", 8), ("outage", 25), ("fair", 8), ("kill", 0), ("resets", 15), ("expire", 0), ("fair", 6), ("busy", 6), ("whole", 12), ("kill", 0), ("fair", 8), ("outage", 45), ("expire", 0), ("resets", 20), ("kill", 0), ("fair", 1)]
@@ -328,7 +328,7 @@ def road(check):
 
 
 def sources(check):
-    """Issue 4: payloads from the cheapest server that has them and answers."""
+    """Payloads from the cheapest server that has them and answers."""
     with tempfile.TemporaryDirectory() as folder:
         files = documents.site(folder, [6_000_000] * 6)
         with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:
@@ -357,7 +357,7 @@ def sources(check):
 
 
 def crowd(check):
-    """Issue 4: ten thousand agents with open ranges, half of them on a closed link, half that read slowly."""
+    """Ten thousand agents with open ranges, half of them on a closed link, half that read slowly."""
     count = int(os.environ.get("TAILWATER_CROWD", "10000"))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count + 1000:

@@ -360,7 +360,7 @@ def rate():
 
 @scenario
 def calendar():
-    """Issue 4, 3: three windows of the calendar on the real clock, counted at the upstream's sockets."""
+    """Three windows of the calendar on the real clock, counted at the upstream's sockets."""
     with tempfile.TemporaryDirectory() as folder:
         files = documents.site(folder, [60_000_000] * 6)
         with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up:
@@ -401,7 +401,7 @@ def calendar():
 
 @scenario
 def legs():
-    """Issue 4: rates towards clients, counted at their sockets."""
+    """Rates towards clients, counted at their sockets."""
     import legs as scene
     with tempfile.TemporaryDirectory() as folder:
         files = documents.site(folder, [30_000_000])
@@ -465,13 +465,13 @@ def bad():
 
 @scenario
 def replica():
-    """Issue 3: decisions of an upstream hold on a replica, whatever happens, and only they."""
+    """Decisions of an upstream hold on a replica, whatever happens, and only they."""
     chains.replica(catalog_of(2000, mean_size=200000, seed=1), check)
 
 
 @scenario
 def chain():
-    """Issue 3: four levels are equal, decisions reach the last, and content crosses each hop once."""
+    """Four levels are equal, decisions reach the last, and content crosses each hop once."""
     for way in ("off", "sync"):
         print(f"-- tailwater = {way}", flush=True)
         chains.chain(catalog_of(500, mean_size=100000, seed=11), check, way)
@@ -479,7 +479,7 @@ def chain():
 
 @scenario
 def dss():
-    """Issue 3: the probe of downstream servers, in both styles; TAILWATER_DSS_UPDATES names other sizes."""
+    """The probe of downstream servers, in both styles; TAILWATER_DSS_UPDATES names other sizes."""
     for updates in os.environ.get("TAILWATER_DSS_UPDATES", "500,20000").split(","):
         with Upstream("--catalog", catalog_of(int(updates), mean_size=20000, seed=1)) as up, Tailwater(up.url) as tw:
             tw.start()
@@ -497,21 +497,21 @@ def dss():
 
 @scenario
 def peer():
-    """Issue 3: what two tailwaters cost each other, and how news travel."""
+    """What two tailwaters cost each other, and how news travel."""
     peers.bytes_of_both_ways(catalog_of(int(os.environ.get("TAILWATER_PEER_UPDATES", "7700")), mean_size=1000, seed=3), check)
     peers.news_travel(catalog_of(2000, mean_size=200000, seed=1), check)
 
 
 @scenario
 def family():
-    """Issue 3, 6: 200 children of one server take turns."""
+    """200 children of one server take turns."""
     with tempfile.TemporaryDirectory() as folder:
         children.turns(folder, check)
 
 
 @scenario
 def rollup():
-    """Issue 3: computers are seen at the top, for little; servers that are not let in are told. TAILWATER_ROLLUP_COMPUTERS: how many."""
+    """Computers are seen at the top, for little; servers that are not let in are told. TAILWATER_ROLLUP_COMPUTERS: how many."""
     folder = catalog_of(200, mean_size=20000, seed=1)
     rollups.enrolment(folder, check)
     rollups.towards_wsus(folder, 600, check)
@@ -520,7 +520,7 @@ def rollup():
 
 @scenario
 def liars():
-    """Issue 3: a downstream that lies gets the specified faults and costs nothing."""
+    """A downstream that lies gets the specified faults and costs nothing."""
     import liars
     folder = catalog_of(300, mean_size=20000, seed=5)
     with Upstream("--catalog", folder) as up, Tailwater(up.url) as tw, Tailwater(up.url) as other:
@@ -532,14 +532,14 @@ def liars():
 
 @scenario
 def leaves():
-    """Issue 3: 50 downstream servers synchronise at once beside agents. TAILWATER_LEAVES, and _SECONDS, _UPDATES, _AGENTS behind it: how many."""
+    """50 downstream servers synchronise at once beside agents. TAILWATER_LEAVES, and _SECONDS, _UPDATES, _AGENTS behind it: how many."""
     import leaves as scene
     scene.leaves(check, catalog_of(int(os.environ.get("TAILWATER_LEAVES_UPDATES", "7700")), mean_size=1000, seed=3), approve_all)
 
 
 @scenario
 def needs():
-    """Issue 4, 2: only what computers ask for crosses, and of the next release exactly that comes ahead. TAILWATER_BUNDLE: its size."""
+    """Only what computers ask for crosses, and of the next release exactly that comes ahead. TAILWATER_BUNDLE: its size."""
     computers_needs.bundle_of_155(check, os.environ.get("TAILWATER_BUNDLE", "122 MB"))
     computers_needs.written_down(check, catalog_of(10, mean_size=50000, seed=3, definitions=4))
     computers_needs.express(check)
@@ -549,14 +549,14 @@ def needs():
 
 @scenario
 def budget():
-    """Issue 4, 7: a budget over kills, restarts and midnight."""
+    """A budget over kills, restarts and midnight."""
     with tempfile.TemporaryDirectory() as folder:
         ledgers.budget(folder, check)
 
 
 @scenario
 def prediction():
-    """Issue 4, 10: what a dry run says of 20 releases is what crosses, within 15 %."""
+    """What a dry run says of 20 releases is what crosses, within 15 %."""
     computers_needs.predictions(check, int(os.environ.get("TAILWATER_RELEASES", "20")), os.environ.get("TAILWATER_BUNDLE", "24 MB"))
 
 
@@ -568,26 +568,26 @@ def keys():
 
 @scenario
 def ledger():
-    """Issue 4, 9: every byte is in the ledger, and it adds up. TAILWATER_LEDGER_SECONDS: for how long."""
+    """Every byte is in the ledger, and it adds up. TAILWATER_LEDGER_SECONDS: for how long."""
     with tempfile.TemporaryDirectory() as folder:
         ledgers.ledger(folder, check)
 
 
 @scenario
 def priority():
-    """Issue 4, 4: on a link full of background work an agent's first piece comes as on an idle one."""
+    """On a link full of background work an agent's first piece comes as on an idle one."""
     fair.priority(check, int(os.environ.get("TAILWATER_PIECES", "20")))
 
 
 @scenario
 def fairness():
-    """Issue 4, 5: agents are equals on the link, however many requests or files one asks for."""
+    """Agents are equals on the link, however many requests or files one asks for."""
     fair.fairness(check, int(os.environ.get("TAILWATER_SECONDS", "30")))
 
 
 @scenario
 def polite():
-    """Issue 4, 6: background transfers yield to a competing stream, and add little delay (needs root); TAILWATER_FILES: 1 or 2 at once."""
+    """Background transfers yield to a competing stream, and add little delay (needs root); TAILWATER_FILES: 1 or 2 at once."""
     politeness.polite(check, short=bool(os.environ.get("TAILWATER_SHORT")))
 
 
@@ -605,25 +605,25 @@ def far():
 
 @scenario
 def road():
-    """Issue 4, 8: a bad link in minutes; TAILWATER_ROAD=short takes one."""
+    """A bad link in minutes; TAILWATER_ROAD=short takes one."""
     bad_road.road(check)
 
 
 @scenario
 def sources():
-    """Issue 4: payloads from several servers, by cost."""
+    """Payloads from several servers, by cost."""
     bad_road.sources(check)
 
 
 @scenario
 def crowd():
-    """Issue 4: ten thousand agents with open ranges under 512 MB; TAILWATER_CROWD: how many."""
+    """Ten thousand agents with open ranges under 512 MB; TAILWATER_CROWD: how many."""
     bad_road.crowd(check)
 
 
 @scenario
 def cold():
-    """Issue 4, 1: a cold cache beside nginx and squid; TAILWATER_COLD_MIB and TAILWATER_COLD_MBIT name other sizes and rates."""
+    """A cold cache beside nginx and squid; TAILWATER_COLD_MIB and TAILWATER_COLD_MBIT name other sizes and rates."""
     cold_cache.compare(SCRATCH, check)
 
 

@@ -5,8 +5,7 @@
 
 use super::Staging;
 use super::snapshot::{UNSAID, flag};
-use crate::domain::UpdateIdentity;
-use crate::wire::update_metadata::answers;
+use crate::domain::{UpdateIdentity, language_serves};
 
 /// Whether a document that was cut with `kept` has all that one cut with `wanted` has; none means all languages.
 fn covers(kept: Option<&[String]>, wanted: Option<&[String]>) -> bool {
@@ -14,7 +13,7 @@ fn covers(kept: Option<&[String]>, wanted: Option<&[String]>) -> bool {
     let Some(wanted) = wanted else { return false };
     let covered = |tag: &String| {
         // English is always kept, and `pt` with `pt-br`
-        tag.eq_ignore_ascii_case("en") || kept.iter().any(|other| answers(tag, other))
+        tag.eq_ignore_ascii_case("en") || kept.iter().any(|other| language_serves(tag, other))
     };
     wanted.iter().all(covered)
 }

@@ -10,6 +10,7 @@ mod computer_name;
 mod content_path;
 mod digest;
 mod ids;
+mod language;
 mod phrase;
 mod rollup;
 mod secret;
@@ -23,6 +24,7 @@ pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
 pub use ids::{
     ApprovalId, ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity,
 };
+pub use language::language_serves;
 pub use phrase::{Phrase, folded};
 pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,

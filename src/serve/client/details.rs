@@ -10,14 +10,13 @@ use super::address::Address;
 use super::scan::deployment_view;
 use super::{MAX_EXTENDED, Refusal, Service};
 use crate::catalog::{CatalogError, DeploymentAction, Offer, PartKind, PartRef, Snapshot};
-use crate::domain::{GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity};
+use crate::domain::{GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, language_serves};
 use crate::serve::Response;
 use crate::serve::soap::Exchange;
 use crate::wire::client_update::{
     self as wusp, Cookie, Extended2Answer, ExtendedAnswer, FileKey, FileLocation, FragmentType, GetExtended,
     GetExtended2, RefreshCache, RefreshRow, RevisionIdentity,
 };
-use crate::wire::update_metadata::answers;
 
 /// Digests in one `GetFileLocations`; each is looked up in the index.
 const MAX_DIGESTS: usize = 2_000;
@@ -289,7 +288,7 @@ fn chosen<P: Copy>(there: &[(String, P)], locales: &[String], default: &str) -> 
     let pick = |wanted: &dyn Fn(&str) -> bool| -> Vec<P> {
         there.iter().filter(|(language, _)| wanted(language)).map(|&(_, part)| part).collect()
     };
-    let asked = |language: &str| locales.iter().any(|locale| answers(language, locale));
+    let asked = |language: &str| locales.iter().any(|locale| language_serves(language, locale));
     let found = pick(&|language| asked(language) || language.eq_ignore_ascii_case("en"));
     if found.is_empty() { pick(&|language| language.eq_ignore_ascii_case(default)) } else { found }
 }

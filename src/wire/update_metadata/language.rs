@@ -3,6 +3,8 @@
 //! **Invariant:** English is always kept, so that every update can be named. It never invents a language that
 //! the document does not have.
 
+use crate::domain::language_serves;
+
 /// The languages a site asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Languages(Option<Vec<String>>);
@@ -31,41 +33,15 @@ impl Languages {
         match &self.0 {
             None => true,
             Some(wanted) => {
-                language.eq_ignore_ascii_case("en") || wanted.iter().any(|tag| answers(language, tag))
+                language.eq_ignore_ascii_case("en") || wanted.iter().any(|tag| language_serves(language, tag))
             }
         }
-    }
-}
-
-/// Whether text in `language` serves one who asks for `tag`: the same tag, or its leading part
-/// (`en` serves `en-US`), as real servers answer agents.
-pub fn answers(language: &str, tag: &str) -> bool {
-    match tag.as_bytes().get(..language.len()) {
-        Some(start) if !language.is_empty() && start.eq_ignore_ascii_case(language.as_bytes()) => {
-            matches!(tag.as_bytes().get(language.len()), None | Some(b'-'))
-        }
-        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_language_serves_its_regions_and_not_the_other_way_round() {
-        let table = [
-            ("en", "en-US", true),
-            ("EN", "en", true),
-            ("pt-br", "pt-BR", true),
-            ("pt-br", "pt", false),
-            ("en", "eng", false),
-            ("", "en", false),
-        ];
-        for (language, tag, serves) in table {
-            assert_eq!(answers(language, tag), serves, "{language} for {tag}");
-        }
-    }
 
     #[test]
     fn english_is_always_kept() {

@@ -25,6 +25,6 @@ pub use around::Trim;
 pub use cut::{Cut, Localized, cut, drivers_of};
 pub use cutter::MAX_DEPTH;
 pub use error::MetadataError;
-pub use language::{Languages, answers};
+pub use language::Languages;
 pub use source::MAX_DOCUMENT;
 pub use spool::{MEMORY_LIMIT, Spool, SpoolReader};
