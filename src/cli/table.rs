@@ -32,16 +32,17 @@ fn may_be_cut(head: &str, natural: usize) -> bool {
     natural > LEAST && !matches!(head, "ID" | "GUID" | "SHA-1" | "UPDATE")
 }
 
-/// A cell as one line of printable text.
+/// A cell as one line of printable text. Spaces before it are kept: they draw trees.
 fn one_line(cell: &str) -> String {
-    let mut out = String::with_capacity(cell.len());
-    for c in cell.chars() {
+    let indent = cell.len() - cell.trim_start_matches(' ').len();
+    let mut out = " ".repeat(indent);
+    for c in cell[indent..].chars() {
         let c = if is_unprintable(c) || c.is_whitespace() { ' ' } else { c };
         if c != ' ' || !out.ends_with(' ') {
             out.push(c);
         }
     }
-    out.trim().to_owned()
+    out.trim_end().to_owned()
 }
 
 /// The beginning of a text that is so wide at most, with a sign where something was cut.
@@ -172,6 +173,14 @@ mod tests {
         }
         let whole = lines(&HEAD, &rows(), None);
         assert!(whole.contains("(KB5031356)") && !whole.contains('…') && !whole.contains("--wide"));
+    }
+
+    #[test]
+    fn spaces_before_a_name_draw_a_tree() {
+        let rows = ["All", "  Office", "    Front  Desk "].map(|name| vec![name.to_owned(), "1".to_owned()]);
+        let text = lines(&["GROUP", "COMPUTERS"], &rows, Some(40));
+        let shown: Vec<&str> = text.lines().skip(1).map(|line| line.trim_end_matches(['1', ' '])).collect();
+        assert_eq!(shown, ["All", "  Office", "    Front Desk"]);
     }
 
     #[test]

@@ -220,8 +220,8 @@ fn two_hundred_children_take_turns() {
     let granted = granted.lock().unwrap();
     assert_eq!(granted.len(), CHILDREN * PACKS);
     let turns = until_one_had_all(&granted);
-    // all but those whose first transfer still runs
-    assert!(turns >= CHILDREN - SLOTS, "a child had {PACKS} turns, others none: {turns}");
+    // all but those whose first transfer still runs, or whose answer was not read yet when another's was
+    assert!(turns >= CHILDREN - 2 * SLOTS, "a child had {PACKS} turns, others none: {turns}");
     drop(head);
     assert!(runtime.block_on(tasks.shut_down(Duration::from_secs(10))));
 }

@@ -51,10 +51,10 @@ fn what_is_told_of_servers_is_read_back() {
     let activity = Activity { update: UpdateId(Uuid::from_u128(9)), revision: 101, succeeded: 1, failed: 2 };
     let told = ServerReport {
         id: server(5),
-        name: "b\u{fc}ro & co.example".to_owned(),
+        name: "b\u{fc}ro-co.example".to_owned(),
         last_sync: None,
         parent: Some(server(6)),
-        version: "3.1.6001.65".to_owned(),
+        version: "3.1.6001.65 & <later>".to_owned(),
         is_replica: true,
         last_rollup: at("2026-11-22T10:00:00Z"),
         summary: Some(ServerSummary { updates: 1002, computers_up_to_date: 7, ..ServerSummary::default() }),
