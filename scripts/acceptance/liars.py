@@ -66,7 +66,8 @@ def forgeries(upper, other, check):
     foreign = one(stranger.with_cookie("GetRevisionIdList", "<filter><GetConfig>false</GetConfig></filter>")[1], "Anchor")
     told = {name: code(liar.with_cookie("GetRevisionIdList", anchor(text))) for name, text in
             (("future number", f"{int(number) + 1000},{rest}"), ("future date", f"{number},2099" + rest[4:]), ("foreign", foreign), ("garbage", "garbage"), ("huge", "9" * 100000))}
-    check("anchors from the future, of others, garbage: InvalidParameters", set(told.values()) == {"InvalidParameters"}, told)
+    wanted = {name: "InvalidParameters" if name in ("garbage", "huge") else "ServerChanged" for name in told}
+    check("anchors that this server never gave: ServerChanged; what is no anchor: InvalidParameters", told == wanted, told)
     unknown = f"<updateIds><UpdateIdentity><UpdateID>{uuid.uuid4()}</UpdateID><RevisionNumber>1</RevisionNumber></UpdateIdentity></updateIds>"
     check("ids of another server: InternalServerError, as WSUS", code(liar.with_cookie("GetUpdateData", unknown)) == "InternalServerError")
     return liar

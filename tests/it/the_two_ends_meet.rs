@@ -39,7 +39,7 @@ fn agents_get_what_is_approved_and_each_byte_crosses_once() {
     assert_eq!(office.counters().documents, office.offers().0 as u64, "each document once");
 
     let updates = some_updates(&server, 15);
-    let mut command = vec!["updates", "approve", "--group", "All Computers"];
+    let mut command = vec!["updates", "approve", "--accept-license", "--group", "All Computers"];
     command.extend(updates.iter().map(String::as_str));
     let approved = server.run(&command);
     assert!(approved.status.success(), "{}", said(&approved));

@@ -102,21 +102,22 @@ impl Languages {
             .chain(each)
             .map(|(id, enabled)| {
                 let kept = before.get(&id).filter(|said| said.enabled == enabled).copied();
-                (id, kept.unwrap_or(Said { enabled, since: now.as_second() }))
+                // an anchor given in the same second may be older than a change: changes count from the next one
+                let since = now.as_second() + i64::from(!before.is_empty());
+                (id, kept.unwrap_or(Said { enabled, since }))
             })
             .collect();
         catalog.keep(KEY, &serde_json::to_vec(&said).unwrap_or_default())?;
         Ok(Self(said))
     }
 
-    /// What changed in a second or after it, because an anchor of that second may be older than the change; with `None`
-    /// everything. English is first of all `all`.
+    /// What changed after a second; with `None` everything. English is first of all `all`.
     pub(super) fn changed_since(&self, second: Option<i64>) -> Vec<served::LanguageRow<'static>> {
         let names = [(0, "all", "all")].into_iter().chain(LANGUAGES);
         names
             .filter_map(|(id, short_name, long_name)| {
                 let said = self.0.get(&id)?;
-                let changed = second.is_none_or(|second| said.since >= second);
+                let changed = second.is_none_or(|second| said.since > second);
                 changed.then_some(served::LanguageRow { id, short_name, long_name, enabled: said.enabled })
             })
             .collect()
@@ -152,13 +153,10 @@ mod tests {
         let first = open(&["en", "pt"], 1_000);
         assert_eq!(tags(&first.changed_since(None)), ["en", "pt-br", "pt"]);
         assert_eq!(first.changed_since(None).len(), 39);
-        assert_eq!(
-            first.changed_since(Some(1_000)).len(),
-            39,
-            "the anchor may be older by a part of a second"
-        );
-        assert_eq!(first.changed_since(Some(1_001)), []);
+        assert_eq!(first.changed_since(Some(1_000)), []);
         let second = open(&["en", "de"], 2_000);
+        assert_eq!(second.changed_since(Some(2_000)).len(), 3, "an anchor of that second may be older");
+        assert_eq!(second.changed_since(Some(2_001)), []);
         let changed = second.changed_since(Some(1_500));
         let rows: Vec<_> = changed.iter().map(|row| (row.short_name, row.enabled)).collect();
         assert_eq!(rows, [("de", true), ("pt-br", false), ("pt", false)]);
