@@ -74,11 +74,14 @@ pub(super) fn tag_of(id: i32) -> Option<&'static str> {
     LANGUAGES.iter().find(|language| language.0 == id).map(|language| language.1)
 }
 
-/// What was said of a language, and since when (seconds).
+/// What was said of a language, and since when: the second, and the change number that held then, because an anchor
+/// given in the same second may be older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Said {
     enabled: bool,
     since: i64,
+    #[serde(default)]
+    change: u64,
 }
 
 /// All languages with what is said of them.
@@ -93,6 +96,7 @@ impl Languages {
         let complete: Option<Vec<String>> =
             catalog.setting(LANGUAGES_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let complete = complete.unwrap_or_default();
+        let change = catalog.snapshot().change_number();
         let among = |tag: &str, list: &[String]| list.is_empty() || list.iter().any(|it| serves(tag, it));
         let keeps = |tag: &str| among(tag, wanted) && among(tag, &complete);
         let all = [(0, wanted.is_empty() && complete.is_empty())];
@@ -102,22 +106,22 @@ impl Languages {
             .chain(each)
             .map(|(id, enabled)| {
                 let kept = before.get(&id).filter(|said| said.enabled == enabled).copied();
-                // an anchor given in the same second may be older than a change: changes count from the next one
-                let since = now.as_second() + i64::from(!before.is_empty());
-                (id, kept.unwrap_or(Said { enabled, since }))
+                (id, kept.unwrap_or(Said { enabled, since: now.as_second(), change }))
             })
             .collect();
         catalog.keep(KEY, &serde_json::to_vec(&said).unwrap_or_default())?;
         Ok(Self(said))
     }
 
-    /// What changed after a second; with `None` everything. English is first of all `all`.
-    pub(super) fn changed_since(&self, second: Option<i64>) -> Vec<served::LanguageRow<'static>> {
+    /// What changed after an anchor of this second and change number; with `None` everything. English is first of all
+    /// `all`.
+    pub(super) fn changed_since(&self, known: Option<(i64, u64)>) -> Vec<served::LanguageRow<'static>> {
         let names = [(0, "all", "all")].into_iter().chain(LANGUAGES);
         names
             .filter_map(|(id, short_name, long_name)| {
                 let said = self.0.get(&id)?;
-                let changed = second.is_none_or(|second| said.since > second);
+                let changed =
+                    known.is_none_or(|(second, change)| said.since > second || said.change > change);
                 changed.then_some(served::LanguageRow { id, short_name, long_name, enabled: said.enabled })
             })
             .collect()
@@ -153,15 +157,14 @@ mod tests {
         let first = open(&["en", "pt"], 1_000);
         assert_eq!(tags(&first.changed_since(None)), ["en", "pt-br", "pt"]);
         assert_eq!(first.changed_since(None).len(), 39);
-        assert_eq!(first.changed_since(Some(1_000)), []);
+        assert_eq!(first.changed_since(Some((1_000, u64::MAX))), []);
         let second = open(&["en", "de"], 2_000);
-        assert_eq!(second.changed_since(Some(2_000)).len(), 3, "an anchor of that second may be older");
-        assert_eq!(second.changed_since(Some(2_001)), []);
-        let changed = second.changed_since(Some(1_500));
+        assert_eq!(second.changed_since(Some((2_000, u64::MAX))), []);
+        let changed = second.changed_since(Some((1_500, u64::MAX)));
         let rows: Vec<_> = changed.iter().map(|row| (row.short_name, row.enabled)).collect();
         assert_eq!(rows, [("de", true), ("pt-br", false), ("pt", false)]);
         let all = open(&[], 3_000);
-        assert_eq!(all.changed_since(Some(2_500))[0].short_name, "all");
-        assert_eq!(all.changed_since(Some(3_001)), []);
+        assert_eq!(all.changed_since(Some((2_500, u64::MAX)))[0].short_name, "all");
+        assert_eq!(all.changed_since(Some((3_000, u64::MAX))), []);
     }
 }

@@ -229,7 +229,7 @@ impl Service {
         // no row of the specification refuses an anchor here: who has none of ours is told everything
         let known = request.anchor.and_then(|anchor| self.read_anchor(&anchor, change, "configAnchor").ok());
         let languages = Languages::open(&self.0.config.languages, &self.0.catalog, self.0.clock.now())?;
-        let languages = languages.changed_since(known.map(|anchor| anchor.second));
+        let languages = languages.changed_since(known.map(|anchor| (anchor.second, anchor.change)));
         Ok(served::config_answer(&served::ConfigAnswer {
             catalog_only: self.0.config.catalog_only,
             lazy: true,
