@@ -135,9 +135,9 @@ async fn when_the_last_reader_leaves_fetching_stops_soon() {
     assert_eq!(begun.status(), 200);
     drop((begun, client));
     // it is over when no transfer is left; what the origin wrote into its sockets by then was sent
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     while !world.transfer.list().is_empty() {
-        assert!(began.elapsed() < Duration::from_mins(1), "{:?}", world.transfer.list());
+        assert!(started.elapsed() < Duration::from_mins(1), "{:?}", world.transfer.list());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let last = world.origin.sent(&file).bytes;
