@@ -6,6 +6,7 @@
 
 mod error;
 mod glue;
+mod limits;
 mod lock;
 mod reload;
 mod run;
@@ -19,6 +20,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 pub use error::AppError;
+pub use limits::{doubtful_limits, limits, limits_table};
 pub use lock::{DataDir, Holder};
 pub use run::{Running, start, stop_signal};
 

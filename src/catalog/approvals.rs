@@ -11,7 +11,7 @@ use super::record::{self, key};
 use super::snapshot::Snapshot;
 use super::store::{Op, Store, lock};
 use super::{CatalogError, Computer, Group};
-use crate::domain::GroupId;
+use crate::domain::{GroupId, Limit, limits};
 use uuid::Uuid;
 
 /// The most groups; every scan of a new set of groups looks at their approvals.
@@ -20,6 +20,12 @@ pub(super) const MAX_GROUPS: usize = 10_000;
 pub(super) const MAX_DEPTH: u32 = 32;
 /// The longest name of a group or of who decided, in characters.
 const MAX_NAME: usize = 255;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_GROUPS in "groups": "Groups of computers" => "the group is not created: 400",
+    MAX_DEPTH in "levels": "Groups within groups" => "the group is not created or moved: 400",
+    MAX_NAME in "characters": "The name of a group, or of who decided" => "a group's name is refused, who decided is cut",
+];
 
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(MAX_NAME).collect()

@@ -120,10 +120,14 @@ pub use tree::Removal;
 pub use verdict::{MAX_DECIDED, Verdict};
 
 use crate::domain::{
-    ComputerId, Facts, FileDeclaration, GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity,
+    ComputerId, Facts, FileDeclaration, GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity,
+    joined_limits,
 };
 use crate::runtime::Clock;
 use store::Store;
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![approvals::LIMITS];
 
 /// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
 const FRAME_BYTES: u32 = 256 * 1024;

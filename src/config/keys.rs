@@ -170,6 +170,11 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
+/// The default of a key as TOML: `Some(None)` for one that is unset by default, `None` where there is no such key.
+pub fn default_of(path: &str) -> Option<Option<&'static str>> {
+    find(path).map(|key| key.default)
+}
+
 /// Why a key (or a table above it) cannot be used yet.
 pub(super) fn not_yet(path: &str) -> Option<(&'static str, &'static str)> {
     NOT_YET

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 pub use doubts::Doubt;
 pub use error::ConfigError;
+pub use keys::default_of;
 pub use source::{Origin, Raw};
 
 use crate::bandwidth::{BudgetConfig, Class, Counted, LegRates, Window};

@@ -11,6 +11,7 @@ mod content_path;
 mod digest;
 mod ids;
 mod language;
+mod limit;
 mod phrase;
 mod rollup;
 mod secret;
@@ -25,6 +26,8 @@ pub use ids::{
     ApprovalId, ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity,
 };
 pub use language::language_serves;
+pub use limit::{Limit, LimitValue};
+pub(crate) use limit::{joined_limits, limits};
 pub use phrase::{Phrase, folded};
 pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,

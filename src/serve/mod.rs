@@ -20,6 +20,11 @@ mod since;
 mod site;
 pub mod soap;
 
+use crate::domain::{Limit, joined_limits};
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![soap::LIMITS];
+
 pub use body::{Body, empty, full, text};
 pub use listener::{Listener, ListenerConfig, ListenerError};
 pub use site::{Answer, Peer, Request, Response, Site};

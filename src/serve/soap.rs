@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 
 use super::body::{self, Body};
 use super::fault::{Misdirected, Refusal};
+use crate::domain::{Limit, limits};
 use crate::wire::soap::{self, Style, Version};
 use crate::wire::xpress;
 
@@ -34,6 +35,16 @@ pub const MIN_COMPRESSED: usize = 256;
 /// Bytes of a request that is too large which are read all the same and thrown away, so that its sender gets to read
 /// the answer instead of a reset connection.
 const MAX_DRAINED: usize = 64 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_REQUEST in "bytes": "The body of a SOAP request, packed and unpacked" => "413",
+    BODY_TIME: "The time for a request's body to arrive" => "408",
+    SLOW_BODY_TIME: "The time for the body of a roll-up to arrive" => "408",
+    MAX_WINDOW_LOG in "(power of two, in bytes)": "The window of a body packed with zstd" => "400",
+    MAX_DRAINED in "bytes": "Bytes of a body that is too large which are read and thrown away" => "the connection is closed",
+];
+
+// not a limit: MIN_COMPRESSED: shorter answers are sent unpacked
 
 /// The action of a request, as it came: `SOAPAction`, or without it the parameter of SOAP 1.2's media type.
 pub fn action(headers: &HeaderMap) -> Option<&str> {
