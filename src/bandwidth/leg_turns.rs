@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::legs::LegRates;
 use super::quota::Quota;
-use crate::domain::Rate;
+use crate::domain::{Rate, Subnet};
 
 /// One rate that is spent by several.
 struct Level {
@@ -25,7 +25,7 @@ struct Level {
 
 struct Client {
     level: Level,
-    subnet: IpAddr,
+    subnet: Subnet,
     /// Connections with something to send, in the order of their turns.
     waiting: VecDeque<u64>,
     /// In the ring or resting.
@@ -43,7 +43,7 @@ struct Connection {
 pub(super) struct State {
     quantum: u64,
     total: Level,
-    subnets: HashMap<IpAddr, (Level, usize)>,
+    subnets: HashMap<Subnet, (Level, usize)>,
     clients: HashMap<IpAddr, Client>,
     connections: HashMap<u64, Connection>,
     next_id: u64,
@@ -97,17 +97,6 @@ impl Level {
     }
 }
 
-/// The network that an address belongs to.
-fn subnet(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
-        }
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
-    }
-}
-
 impl State {
     pub(super) fn new(rates: &LegRates) -> Self {
         let quantum = rates.quantum();
@@ -134,7 +123,7 @@ impl State {
 
     pub(super) fn open(&mut self, address: IpAddr, rates: &LegRates) -> u64 {
         self.next_id += 1;
-        let (quantum, net) = (self.quantum, subnet(address));
+        let (quantum, net) = (self.quantum, Subnet::of(address));
         let client = self.clients.entry(address).or_insert_with(|| {
             let level = Level::new(rates.per_client, quantum);
             self.subnets.entry(net).or_insert_with(|| (Level::new(rates.per_subnet, quantum), 0)).1 += 1;
@@ -292,14 +281,6 @@ enum Given {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn subnets_are_what_a_site_has_in_one_place() {
-        let table = [("10.1.2.3", "10.1.2.0"), ("fd00:1:2:3:4:5:6:7", "fd00:1:2:3::")];
-        for (address, network) in table {
-            assert_eq!(subnet(address.parse().unwrap()), network.parse::<IpAddr>().unwrap());
-        }
-    }
 
     #[test]
     fn who_is_gone_leaves_nothing_behind() {

@@ -15,6 +15,7 @@ mod limit;
 mod phrase;
 mod rollup;
 mod secret;
+mod subnet;
 mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
@@ -34,6 +35,7 @@ pub use rollup::{
     ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,
 };
 pub use secret::DecryptionKey;
+pub use subnet::Subnet;
 pub use update::{
     BundleClause, CategoryKind, DriverFacts, Encryption, Facts, FileDeclaration, PrerequisiteClause,
     PublicationState, Title, UpdateType,

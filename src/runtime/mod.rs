@@ -1,14 +1,18 @@
-//! The machine underneath: time, tasks, listening sockets.
+//! The machine underneath: time, tasks, and what clients share.
 //!
 //! **Invariant:** every other room asks [`Clock`] for the time and spawns through [`Tasks`], so that tests
 //! own the time and shutdown waits for all work. It never knows what the work is.
 
 mod clock;
 mod patience;
+mod rate_limiter;
+mod shares;
 mod tasks;
 mod wanted;
 
 pub use clock::Clock;
 pub use patience::patiently;
+pub use rate_limiter::{Allowance, RateLimiter, RateLimits, TooOften};
+pub use shares::{InUse, Limits, Refused, Share, Shares};
 pub use tasks::{TaskStatus, Tasks};
 pub use wanted::{is_unwanted, while_wanted};
