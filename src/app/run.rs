@@ -235,6 +235,7 @@ fn peer_service(
         files,
         downstream,
         slots: app.slots.clone(),
+        long_polls: app.settings.downstream.max_long_polls as u64,
         clock: clock.clone(),
         tasks: app.tasks.clone(),
     }))

@@ -73,8 +73,14 @@ pub struct ServerSettings {
     pub data_dir: PathBuf,
     /// What agents are told; otherwise from their own `Host` header.
     pub public_url: Option<String>,
-    /// Connections of agents at once; further ones wait.
+    /// Connections of agents and downstream servers at once.
     pub max_connections: usize,
+    /// Of them by one address; 0 for no bound but the fair share.
+    pub max_connections_per_address: usize,
+    /// Of them by one subnet; 0 for no bound but the fair share.
+    pub max_connections_per_subnet: usize,
+    /// Names besides addresses and `localhost` under which this server answers; empty for any.
+    pub hosts: Vec<String>,
     /// What `/selfupdate/` serves.
     pub selfupdate_dir: Option<PathBuf>,
     /// Second listener.
@@ -215,6 +221,8 @@ pub struct DownstreamSettings {
     pub policy: DownstreamPolicy,
     /// Transfers of tailwaters that run at once.
     pub transfers: usize,
+    /// Downstream Tailwaters that may wait for a change at once.
+    pub max_long_polls: usize,
 }
 
 /// `downstream.policy`.

@@ -210,6 +210,7 @@ impl<'a> Checked<'a> {
                     &[("open", DownstreamPolicy::Open), ("enrolled", DownstreamPolicy::Enrolled)],
                 )?,
                 transfers: self.number("downstream.transfers", 1, 10_000)?,
+                max_long_polls: self.number("downstream.max_long_polls", 1, 1_000_000)?,
             },
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
@@ -241,6 +242,9 @@ impl<'a> Checked<'a> {
             data_dir: data_dir.ok_or_else(|| self.refuse("server.data_dir", "expected a folder"))?,
             public_url: self.url("server.public_url")?,
             max_connections: self.number("server.max_connections", 16, 1_000_000)?,
+            max_connections_per_address: self.number("server.max_connections_per_address", 0, 1_000_000)?,
+            max_connections_per_subnet: self.number("server.max_connections_per_subnet", 0, 1_000_000)?,
+            hosts: self.list("server.hosts")?.to_vec(),
             selfupdate_dir,
             tls: self.tls()?,
         })

@@ -8,6 +8,7 @@ mod patience;
 mod rate_limiter;
 mod shares;
 mod tasks;
+mod turns;
 mod wanted;
 
 pub use clock::Clock;
@@ -15,4 +16,5 @@ pub use patience::patiently;
 pub use rate_limiter::{Allowance, RateLimiter, RateLimits, TooOften};
 pub use shares::{InUse, Limits, Refused, Share, Shares};
 pub use tasks::{TaskStatus, Tasks};
+pub use turns::{Asker, NoTurn, Turn, TurnLimits, TurnStatus, Turns};
 pub use wanted::{is_unwanted, while_wanted};

@@ -74,6 +74,9 @@ pub enum Refusal {
         #[source]
         source: std::io::Error,
     },
+    /// There is no room on disk for an answer.
+    #[error("the answer cannot be put aside for its reader")]
+    Spool(#[source] std::io::Error),
     /// More than this server can do now.
     #[error("the server has too much to do")]
     Busy,
@@ -107,7 +110,9 @@ impl Refusal {
             Self::RegistrationNotRequired => "RegistrationNotRequired",
             Self::IncompatibleProtocolVersion(_) => "IncompatibleProtocolVersion",
             Self::FileDigestsMissing(_) => "FileDigestsMissing",
-            Self::Busy | Self::Catalog(CatalogError::TooManyComputers { .. }) => "ServerBusy",
+            Self::Busy | Self::Spool(_) | Self::Catalog(CatalogError::TooManyComputers { .. }) => {
+                "ServerBusy"
+            }
             Self::UnknownParent(_)
             | Self::UnknownRevision(_)
             | Self::Document { .. }

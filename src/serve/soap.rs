@@ -4,6 +4,7 @@
 //! answers are refused by agents). It never knows what an operation means.
 
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct Exchange {
     pub xpress: bool,
     /// The service's own address, for `faultactor`.
     pub url: String,
+    /// Who asked, for what is shared by address.
+    pub from: IpAddr,
 }
 
 impl Exchange {
@@ -98,7 +101,13 @@ impl Exchange {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .any(xpress::accepted);
-        Self { version, style, action, xpress, url }
+        Self { version, style, action, xpress, url, from: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    }
+
+    /// The same, asked by this address.
+    #[must_use]
+    pub fn asked_by(self, from: IpAddr) -> Self {
+        Self { from, ..self }
     }
 
     /// Takes from a body, which may be broken, what the answer must know: the version its sender speaks, and the

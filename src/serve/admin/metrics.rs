@@ -244,7 +244,7 @@ fn downstream(services: &Services, registry: &mut Registry) {
         ("running", turns.running),
         ("waiting", turns.waiting),
         ("most", turns.most),
-        ("slots", turns.slots),
+        ("slots", turns.places),
     ];
     for (state, count) in counts {
         transfers.get_or_create(&StateLabel { state }).set(u64::try_from(count).unwrap_or(u64::MAX));

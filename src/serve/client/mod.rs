@@ -30,6 +30,7 @@ use super::path;
 use super::site::{Peer, Request, Response};
 use super::soap::{self, Exchange};
 use crate::catalog::{Catalog, CatalogError, Computer};
+use crate::domain::{Limit, joined_limits};
 use crate::runtime::Clock;
 use crate::wire;
 use crate::wire::client_update as wusp;
@@ -46,6 +47,8 @@ pub trait Callers: Send + Sync + 'static {
 impl Callers for () {
     fn called(&self, _from: IpAddr, _computer: &Computer) {}
 }
+
+pub(super) const LIMITS: &[Limit] = joined_limits![page::LIMITS];
 
 /// Answers agents. Cheap to clone.
 #[derive(Clone)]
@@ -73,7 +76,7 @@ impl Service {
         callers: Arc<dyn Callers>,
     ) -> Result<Self, CatalogError> {
         let session = Session::open(&config, &catalog, &clock)?;
-        let pages = Pages::new(&config);
+        let pages = Pages::new(&config, &clock);
         Ok(Self(Arc::new(Inner { config, catalog, clock, session, pages, callers })))
     }
 
@@ -100,7 +103,7 @@ impl Service {
     fn exchange(&self, service: wusp::Service, parts: &Parts, from: Peer) -> (Exchange, Address) {
         let address = Address::of(&self.0.config, parts, from);
         let url = format!("{}{}", address.base, service.path());
-        (Exchange::new(&parts.headers, service.style(), url), address)
+        (Exchange::new(&parts.headers, service.style(), url).asked_by(from.address.ip()), address)
     }
 
     /// Answers a request whose body is in memory: everything but reading it.

@@ -4,13 +4,13 @@
 //! compressed blocks included.
 //!
 //! **Invariant:** what is remembered is bounded in bytes and asked for under the scan's fingerprint only. At most
-//! [`LARGE_AT_ONCE`] large answers are compressed in memory; further ones go out uncompressed, as a stream.
+//! [`LARGE_AT_ONCE`] large answers are compressed at once, and [`IN_MEMORY`] bytes of them wait for readers; further ones go out uncompressed, as a stream.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -18,18 +18,27 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::{Config, Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Chunks, PartRef};
+use crate::domain::{Limit, limits};
+use crate::runtime::{Clock, Limits as ShareLimits, Share, Shares, TurnLimits, Turns};
 use crate::serve::Response;
 use crate::serve::soap::{Exchange, Joined};
 use crate::wire::client_update::Piece;
 use crate::wire::xpress;
 
-/// Large answers that are compressed, and held until sent, at once.
+/// Large answers that are compressed at once.
 const LARGE_AT_ONCE: usize = 2;
+/// Memory for large compressed answers until they are sent, shared by address; they are counted as long as they were
+/// before.
+const IN_MEMORY: u64 = 128 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LARGE_AT_ONCE in "answers": "Large answers to agents that are compressed at once" => "it goes out uncompressed, as a stream",
+    IN_MEMORY in "bytes": "Memory for such answers on their way, shared by address" => "it goes out uncompressed, as a stream",
+];
 
 /// What tells one remembered page from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,16 +61,18 @@ impl Weighter<PageKey, Bytes> for ByBytes {
 /// Finished pages, and the room for large answers.
 pub(super) struct Pages {
     finished: Cache<PageKey, Bytes, ByBytes>,
-    large: Arc<Semaphore>,
+    making: Turns,
+    in_memory: Shares,
 }
 
 impl Pages {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let bytes = config.remembered_pages.0;
         let pages = usize::try_from(bytes / 16_384).unwrap_or(1_024).max(16);
         Self {
             finished: Cache::with_weighter(pages, bytes, ByBytes),
-            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            making: Turns::new(TurnLimits::of(LARGE_AT_ONCE, Duration::ZERO), clock.clone()),
+            in_memory: Shares::new(ShareLimits { least: IN_MEMORY / 16, ..ShareLimits::of(IN_MEMORY) }),
         }
     }
 }
@@ -177,21 +188,27 @@ impl Service {
         exchange: &Exchange,
         pieces: Vec<Piece<PartRef>>,
     ) -> Result<Response, Refusal> {
-        let permit =
-            if exchange.xpress { Arc::clone(&self.0.pages.large).try_acquire_owned().ok() } else { None };
-        let (parts, coded) = match &permit {
-            Some(_) => {
-                let body = self.blocking(move |service| compress(&service.0.catalog, pieces)).await?;
-                (vec![Part::Ready(body)], true)
+        let turn = if exchange.xpress { self.0.pages.making.try_take() } else { None };
+        // compressed it is no longer than this, and its reader may take its time
+        let length = pieces.iter().map(len_of).sum();
+        let share = turn.as_ref().and_then(|_| self.0.pages.in_memory.try_take(exchange.from, length).ok());
+        let (parts, coded) = match (turn, &share) {
+            (Some(turn), Some(_)) => {
+                let make = move |service: &Service| {
+                    // over when the answer is made, whether or not anybody reads it
+                    let _turn = turn;
+                    compress(&service.0.catalog, pieces)
+                };
+                (vec![Part::Ready(self.blocking(make).await?)], true)
             }
-            None => (pieces.into_iter().map(Part::from).collect(), false),
+            _ => (pieces.into_iter().map(Part::from).collect(), false),
         };
         let body = Streamed {
             left: parts.iter().map(Part::len).sum(),
             parts: parts.into(),
             reading: None,
             catalog: self.0.catalog.clone(),
-            _permit: permit,
+            _share: share,
         };
         Ok(exchange.with_body(StatusCode::OK, body.boxed_unsync(), coded))
     }
@@ -233,7 +250,8 @@ struct Streamed {
     reading: Option<JoinHandle<Read>>,
     left: u64,
     catalog: Catalog,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Of the memory for compressed answers.
+    _share: Option<Share>,
 }
 
 fn read_on(mut chunks: Chunks) -> JoinHandle<Read> {

@@ -1,11 +1,12 @@
-//! The body of an answer with documents: parts in memory, and cabinets that are encoded as they are read.
+//! The body of an answer with documents: parts in memory, parts of files, and cabinets that are encoded as
+//! they are read.
 //!
 //! **Invariant:** its length is known beforehand, and at most [`STEP`] bytes of a file are in memory. It never goes on
 //! after its reader left.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+
+use crate::runtime::Share;
 
 /// Bytes of a file that are encoded at once; divisible by three, so that pieces need no padding between them.
 const STEP: u64 = 192 * 1024;
@@ -32,6 +34,36 @@ pub(super) enum Part {
         /// How much of it.
         length: u64,
     },
+    /// A stretch of a file, as it is.
+    Plain {
+        /// Which file.
+        file: Arc<File>,
+        /// Where it begins.
+        from: u64,
+        /// How long it is.
+        length: u64,
+    },
+}
+
+/// The same parts with what was in memory in one temporary file. Waits for the disk.
+pub(super) fn spooled(parts: Vec<Part>) -> io::Result<Vec<Part>> {
+    let mut file = tempfile::tempfile()?;
+    let (mut stretches, mut written) = (Vec::with_capacity(parts.len()), 0);
+    for part in &parts {
+        if let Part::Ready(bytes) = part {
+            file.write_all(bytes)?;
+            stretches.push((written, bytes.len() as u64));
+            written += bytes.len() as u64;
+        }
+    }
+    let (file, mut stretches) = (Arc::new(file), stretches.into_iter());
+    let spool = |part| match part {
+        Part::Ready(_) => {
+            stretches.next().map(|(from, length)| Part::Plain { file: Arc::clone(&file), from, length })
+        }
+        other => Some(other),
+    };
+    Ok(parts.into_iter().filter_map(spool).collect())
 }
 
 impl<T: Into<Bytes>> From<T> for Part {
@@ -45,6 +77,7 @@ impl Part {
         match self {
             Self::Ready(bytes) => bytes.len() as u64,
             Self::Base64 { length, .. } => length.div_ceil(3) * 4,
+            Self::Plain { length, .. } => *length,
         }
     }
 
@@ -52,34 +85,35 @@ impl Part {
     pub(super) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Ready(bytes) => Some(bytes),
-            Self::Base64 { .. } => None,
+            Self::Base64 { .. } | Self::Plain { .. } => None,
         }
     }
 }
 
-/// A file that is being encoded.
+/// A file that is being read.
 struct Reading {
     file: Arc<File>,
     at: u64,
-    length: u64,
+    end: u64,
+    encode: bool,
     step: JoinHandle<io::Result<Bytes>>,
 }
 
 impl Reading {
-    fn begin(file: Arc<File>, at: u64, length: u64) -> Self {
+    fn begin(file: Arc<File>, at: u64, end: u64, encode: bool) -> Self {
         let from = Arc::clone(&file);
         let step = tokio::task::spawn_blocking(move || {
-            let mut bytes = vec![0; usize::try_from(STEP.min(length - at)).unwrap_or_default()];
+            let mut bytes = vec![0; usize::try_from(STEP.min(end - at)).unwrap_or_default()];
             from.read_exact_at(&mut bytes, at)?;
-            Ok(STANDARD.encode(bytes).into())
+            Ok(if encode { STANDARD.encode(bytes).into() } else { bytes.into() })
         });
-        Self { file, at, length, step }
+        Self { file, at, end, encode, step }
     }
 
     /// What comes behind the step that is under way.
     fn next(self) -> Option<Self> {
         let at = self.at + STEP;
-        (at < self.length).then(|| Self::begin(self.file, at, self.length))
+        (at < self.end).then(|| Self::begin(self.file, at, self.end, self.encode))
     }
 }
 
@@ -88,14 +122,14 @@ pub(super) struct Streamed {
     parts: VecDeque<Part>,
     reading: Option<Reading>,
     left: u64,
-    /// Given back when the last byte left.
-    _permits: [Option<OwnedSemaphorePermit>; 2],
+    /// Of the memory or disk that the parts take; given back when the last byte left.
+    _share: Share,
 }
 
 impl Streamed {
-    pub(super) fn new(parts: Vec<Part>, permits: [Option<OwnedSemaphorePermit>; 2]) -> Self {
+    pub(super) fn new(parts: Vec<Part>, share: Share) -> Self {
         let left = parts.iter().map(Part::len).sum();
-        Self { parts: parts.into(), reading: None, left, _permits: permits }
+        Self { parts: parts.into(), reading: None, left, _share: share }
     }
 }
 
@@ -124,7 +158,11 @@ impl http_body::Body for Streamed {
                     None => return Poll::Ready(None),
                     Some(Part::Ready(bytes)) => bytes,
                     Some(Part::Base64 { file, length }) => {
-                        self.reading = Some(Reading::begin(file, 0, length));
+                        self.reading = (length > 0).then(|| Reading::begin(file, 0, length, true));
+                        continue;
+                    }
+                    Some(Part::Plain { file, from, length }) => {
+                        self.reading = (length > 0).then(|| Reading::begin(file, from, from + length, false));
                         continue;
                     }
                 }

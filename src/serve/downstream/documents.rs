@@ -1,22 +1,24 @@
 //! `GetUpdateData` and `GetUpdateDecryptionData` ([MS-WSUSSS] 3.1.4.6, 3.1.4.18).
 //!
 //! **Invariant:** every revision of an answer is whole, and an answer ends where [`ANSWER_LIMIT`] is reached; the asking
-//! server asks again for the rest. Memory is bounded by [`AT_ONCE`] answers, however long a document is.
+//! server asks again for the rest. Turns are held while an answer is made, never while it is read; memory and disk for answers on
+//! their way are bounded, however long a document is and however slow its reader.
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::blob::{Blob, Blobs};
-use super::body::{Part, Streamed};
+use super::body::{Part, Streamed, spooled};
 use super::{Asked, Service};
 use crate::catalog::Took;
-use crate::domain::{ServerId, Sha1Digest, UpdateIdentity};
+use crate::domain::{Limit, ServerId, Sha1Digest, UpdateIdentity, limits};
+use crate::runtime::{Clock, Limits as ShareLimits, Shares, TurnLimits, Turns};
 use crate::serve::Response;
 use crate::serve::fault::Refusal;
 use crate::serve::soap::{Exchange, MIN_COMPRESSED};
@@ -26,8 +28,10 @@ use crate::wire::xpress;
 
 /// Bytes of updates and addresses after which an answer ends (note 37); one update is always sent.
 const ANSWER_LIMIT: u64 = 2_000_000;
-/// Answers in the making or on their way out at once, at 2 MB each.
-const AT_ONCE: usize = 64;
+/// Memory for answers on their way out, shared by address; further ones wait for their readers on disk.
+const IN_MEMORY: u64 = 64 << 20;
+/// Disk for answers on their way out, shared by address.
+const ON_DISK: u64 = 1 << 30;
 /// Answers with a document of more than a megabyte at once: each takes a processor for a second.
 const LARGE_AT_ONCE: usize = 2;
 
@@ -37,24 +41,37 @@ fn makers() -> usize {
     std::thread::available_parallelism().map_or(LEAST_MAKERS, NonZeroUsize::get).max(LEAST_MAKERS)
 }
 
+/// How long a request waits until its answer is made.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// While one waits for the disk another is made.
 const LEAST_MAKERS: usize = 2;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    ANSWER_LIMIT in "bytes": "Updates in one answer to a downstream server" => "asks again for the rest",
+    IN_MEMORY in "bytes": "Memory for answers with documents on their way, shared by address" => "a temporary file",
+    ON_DISK in "bytes": "Disk for answers with documents on their way, shared by address" => "`ServerBusy`",
+    LARGE_AT_ONCE in "answers": "Answers with a large document that are made at once" => "a wait, then `ServerBusy`",
+    PATIENCE: "The wait until an answer with documents is made" => "`ServerBusy`",
+];
 
 /// What answers with documents share.
 pub(super) struct Documents {
     pub(super) blobs: Blobs,
-    answers: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-    making: Semaphore,
+    in_memory: Shares,
+    on_disk: Shares,
+    large: Turns,
+    making: Turns,
 }
 
 impl Documents {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: &Clock) -> Self {
+        let of_bytes = |total| Shares::new(ShareLimits { least: ANSWER_LIMIT, ..ShareLimits::of(total) });
         Self {
             blobs: Blobs::new(),
-            answers: Arc::new(Semaphore::new(AT_ONCE)),
-            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
-            making: Semaphore::new(makers()),
+            in_memory: of_bytes(IN_MEMORY),
+            on_disk: of_bytes(ON_DISK),
+            large: Turns::new(TurnLimits::of(LARGE_AT_ONCE, PATIENCE), clock.clone()),
+            making: Turns::new(TurnLimits::of(makers(), PATIENCE), clock.clone()),
         }
     }
 }
@@ -88,17 +105,16 @@ impl Service {
         let wanted = request.revisions.filter(|wanted| wanted.len() <= MOST_UPDATES);
         let wanted = wanted.ok_or(Refusal::Parameter("updateIds"))?;
         let documents = &self.0.documents;
-        let permit = Arc::clone(&documents.answers).acquire_owned().await.map_err(|_closed| Refusal::Busy)?;
-        let large = if self.0.has_large(&wanted) {
-            Arc::clone(&documents.large).acquire_owned().await.ok()
-        } else {
-            None
-        };
+        let address = asked.from.address.ip();
+        let asker = asked.asker(&claims.server);
         // small ones do not wait for large ones
-        let _maker = if large.is_none() { documents.making.acquire().await.ok() } else { None };
+        let turns = if self.0.has_large(&wanted) { &documents.large } else { &documents.making };
+        let turn = turns.take(asker).await.map_err(|_none| Refusal::Busy)?;
         let (service, asked_by) = (self.clone(), exchange.clone());
         let make = move || {
-            let answer = service.update_data(&asked_by, &wanted, [Some(permit), large])?;
+            // over when the answer is made, whether or not anybody reads it
+            let _turn = turn;
+            let answer = service.update_data(&asked_by, &wanted, address)?;
             service.count(&claims.server, &answer, None);
             Ok(answer)
         };
@@ -110,7 +126,7 @@ impl Service {
         &self,
         exchange: &Exchange,
         wanted: &[UpdateIdentity],
-        permits: [Option<OwnedSemaphorePermit>; 2],
+        address: IpAddr,
     ) -> Result<Response, Refusal> {
         let found = self.0.find(wanted)?;
         let (mut parts, mut length) = (Vec::with_capacity(3 * found.len() + 2), 0);
@@ -127,7 +143,7 @@ impl Service {
             parts.extend(blob.into_parts());
         }
         parts.push(Part::from(served::update_data_end(&urls.text) + exchange.closing()));
-        Ok(answer(exchange, parts, permits))
+        self.0.documents.answer(exchange, parts, address)
     }
 
     /// Counts what a server took, and up to which change it was told what there is.
@@ -159,21 +175,33 @@ impl Service {
     }
 }
 
-/// Compresses what is in memory where that is asked for; a document that comes from a file is compressed already.
-fn answer(exchange: &Exchange, parts: Vec<Part>, permits: [Option<OwnedSemaphorePermit>; 2]) -> Response {
-    let total: u64 = parts.iter().map(Part::len).sum();
-    let in_memory: Option<Vec<&Bytes>> = parts.iter().map(Part::bytes).collect();
-    let coded = match in_memory {
-        Some(bytes) if exchange.xpress && total >= MIN_COMPRESSED as u64 => Some(compress(&bytes)),
-        _ => None,
-    };
-    let is_coded = coded.is_some();
-    let parts = match coded {
-        Some(coded) => vec![Part::from(coded)],
-        None => parts,
-    };
-    let body = Streamed::new(parts, permits).boxed_unsync();
-    exchange.with_body(StatusCode::OK, body, is_coded)
+impl Documents {
+    /// Compresses what is in memory where that is asked for; a document that comes from a file is compressed already.
+    /// What has no share of the memory goes to disk, where readers may take their time.
+    fn answer(&self, exchange: &Exchange, parts: Vec<Part>, from: IpAddr) -> Result<Response, Refusal> {
+        let total: u64 = parts.iter().map(Part::len).sum();
+        let in_memory: Option<Vec<&Bytes>> = parts.iter().map(Part::bytes).collect();
+        let coded = match in_memory {
+            Some(bytes) if exchange.xpress && total >= MIN_COMPRESSED as u64 => Some(compress(&bytes)),
+            _ => None,
+        };
+        let is_coded = coded.is_some();
+        let mut parts = match coded {
+            Some(coded) => vec![Part::from(coded)],
+            None => parts,
+        };
+        let held = parts.iter().filter_map(Part::bytes).map(|bytes| bytes.len() as u64).sum();
+        let share = match self.in_memory.try_take(from, held) {
+            Ok(share) => share,
+            Err(_scarce) => {
+                let share = self.on_disk.try_take(from, held).map_err(|_scarce| Refusal::Busy)?;
+                parts = spooled(parts).map_err(Refusal::Spool)?;
+                share
+            }
+        };
+        let body = Streamed::new(parts, share).boxed_unsync();
+        Ok(exchange.with_body(StatusCode::OK, body, is_coded))
+    }
 }
 
 fn compress(parts: &[&Bytes]) -> Bytes {

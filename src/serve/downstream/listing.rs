@@ -6,17 +6,19 @@
 //! **Invariant:** what is remembered is asked for under its filter and its snapshot only, and is bounded in bytes; few
 //! lists are in the making at once. A list never depends on who asks.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, Weighter};
-use tokio::sync::Semaphore;
 
 use super::config::tag_of;
 use super::{Asked, Service};
 use crate::catalog::{ListQuery, Listed, Snapshot};
-use crate::domain::UpdateId;
+use crate::domain::{Limit, UpdateId, limits};
+use crate::runtime::{Asker, Clock, TurnLimits, Turns};
 use crate::serve::Response;
 use crate::serve::fault::Refusal;
 use crate::serve::soap::{Exchange, Joined};
@@ -30,6 +32,15 @@ const REMEMBERED_BYTES: u64 = 16 << 20;
 const MAX_LISTS: usize = 64;
 /// Lists in the making at once: one of 100,000 revisions takes 13 MB meanwhile.
 const AT_ONCE: usize = 2;
+/// How long a request waits until its list is made, or the same list for another.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    REMEMBERED_BYTES in "bytes": "Memory for finished lists of revisions and deployments" => "made again",
+    MAX_LISTS in "lists": "Finished lists that are remembered, about" => "made again",
+    AT_ONCE in "lists": "Lists of revisions and deployments that are made at once" => "a wait, then `ServerBusy`",
+    PATIENCE: "The wait until a list is made" => "`ServerBusy`",
+];
 
 #[derive(Clone)]
 struct ByBytes;
@@ -49,11 +60,11 @@ fn options() -> Option<Options> {
 /// Finished lists.
 pub(super) struct Lists {
     finished: Cache<blake3::Hash, Bytes, ByBytes>,
-    making: Semaphore,
+    making: Turns,
 }
 
 impl Lists {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: &Clock) -> Self {
         Self {
             finished: match options() {
                 Some(options) => Cache::with_options(
@@ -64,19 +75,20 @@ impl Lists {
                 ),
                 None => Cache::with_weighter(MAX_LISTS, REMEMBERED_BYTES, ByBytes),
             },
-            making: Semaphore::new(AT_ONCE),
+            making: Turns::new(TurnLimits::of(AT_ONCE, PATIENCE), clock.clone()),
         }
     }
 
     /// What is remembered under this key, else what `make` makes, on a thread that may wait.
-    pub(super) async fn get<F>(&self, key: &blake3::Hash, make: F) -> Result<Bytes, Refusal>
+    pub(super) async fn get<F>(&self, key: &blake3::Hash, asker: Asker, make: F) -> Result<Bytes, Refusal>
     where
         F: FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
     {
-        match self.finished.get_value_or_guard_async(key).await {
+        let found = tokio::time::timeout(PATIENCE, self.finished.get_value_or_guard_async(key)).await;
+        match found.map_err(|_elapsed| Refusal::Busy)? {
             Ok(list) => Ok(list),
             Err(place) => {
-                let _permit = self.making.acquire().await.ok();
+                let _turn = self.making.take(asker).await.map_err(|_none| Refusal::Busy)?;
                 let list = tokio::task::spawn_blocking(make).await??;
                 // a list that outlived its snapshot is simply not remembered
                 let _ = place.insert(list.clone());
@@ -184,7 +196,7 @@ impl Service {
         let (key, xpress) = (filter.key(&snapshot, exchange.xpress), exchange.xpress);
         let closing = exchange.closing();
         let make = move || Ok(coded(filter.list(&snapshot) + closing, xpress));
-        let list = self.0.lists.get(&key, make).await?;
+        let list = self.0.lists.get(&key, asked.asker(&claims.server), make).await?;
         let head = exchange.opening() + &served::revision_ids_head(&self.anchor(change));
         let body = Joined::new([coded(head, exchange.xpress), list]).boxed_unsync();
         let answer = exchange.with_body(StatusCode::OK, body, exchange.xpress);

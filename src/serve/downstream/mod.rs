@@ -34,8 +34,8 @@ use super::path;
 use super::site::{Peer, Request, Response, base_url};
 use super::soap::{self, Exchange};
 use crate::catalog::{Catalog, CatalogError};
-use crate::domain::ServerId;
-use crate::runtime::Clock;
+use crate::domain::{Limit, ServerId, joined_limits};
+use crate::runtime::{Asker, Clock};
 use crate::wire;
 use crate::wire::server_sync::served::{self, MONITOR_NAMESPACE};
 use crate::wire::soap::{SoapError, Style};
@@ -80,6 +80,15 @@ struct Asked<'a> {
     from: Peer,
 }
 
+impl Asked<'_> {
+    /// Who waits for a turn.
+    fn asker(&self, server: &ServerId) -> Asker {
+        Asker { key: server.0.as_u128(), ..Asker::at(self.from.address.ip()) }
+    }
+}
+
+pub(super) const LIMITS: &[Limit] = joined_limits![documents::LIMITS, listing::LIMITS, reporting::LIMITS];
+
 impl Service {
     /// A service over a catalog. The key that seals cookies and anchors is kept in the catalog's settings, so that
     /// downstream servers do not notice a restart.
@@ -89,8 +98,8 @@ impl Service {
     pub fn new(parts: Parts) -> Result<Self, CatalogError> {
         let Parts { config, server, catalog, clock, gate, files } = parts;
         let session = Session::open(&config, server, &catalog, &clock)?;
-        let reporting = reporting::Desk::open(server, &catalog)?;
-        let (lists, documents) = (Lists::new(), Documents::new());
+        let reporting = reporting::Desk::open(server, &catalog, &clock)?;
+        let (lists, documents) = (Lists::new(&clock), Documents::new(&clock));
         let inner = Inner { config, catalog, clock, session, gate, files, reporting, lists, documents };
         Ok(Self(Arc::new(inner)))
     }
@@ -115,7 +124,7 @@ impl Service {
     /// What the answer of a service under this path must know of its request.
     fn exchange(&self, parts: &Head, from: Peer, path: &str) -> Exchange {
         let base = base_url(self.0.config.public_url.as_deref(), parts, from);
-        Exchange::new(&parts.headers, Style::Server, format!("{base}{path}"))
+        Exchange::new(&parts.headers, Style::Server, format!("{base}{path}")).asked_by(from.address.ip())
     }
 
     /// Answers a request whose body is in memory: everything but reading it.

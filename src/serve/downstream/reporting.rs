@@ -20,7 +20,8 @@ use uuid::Uuid;
 use super::gate::{Denied, Proof};
 use super::{Exchange, Peer, Refusal, Request, Response, Service};
 use crate::catalog::{Catalog, CatalogError};
-use crate::domain::{RolledComputer, ServerId, ServerReport, StatusReport};
+use crate::domain::{Limit, RolledComputer, ServerId, ServerReport, StatusReport, limits};
+use crate::runtime::{Asker, Clock, TurnLimits, Turns};
 use crate::serve::cookie::lasting;
 use crate::serve::fault::Misdirected;
 use crate::serve::path;
@@ -46,18 +47,28 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
 /// Names what was told; another one makes downstream servers tell everything again.
 const RESET_KEY: &str = "downstream.rollup_reset";
 
+// not a limit: CLOCK_SLACK: what two clocks may differ by is no bound on anybody
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_TURNS in "roll-ups": "Roll-ups that are unpacked and worked on at once; addresses take turns" => "a wait, then `ServerBusy`",
+    MAX_BODY in "bytes": "The body of a roll-up, packed and unpacked" => "413",
+    MAX_UNITS in "MiB": "Memory for bodies of roll-ups on their way" => "a wait, then `ServerBusy`",
+    PATIENCE: "The wait of a roll-up for its turn" => "`ServerBusy`",
+];
+
 /// What all roll-ups share.
 pub(super) struct Desk {
     configuration: RollupConfiguration,
-    turns: Semaphore,
+    turns: Turns,
     memory: Semaphore,
 }
 
 impl Desk {
-    pub(super) fn open(server: ServerId, catalog: &Catalog) -> Result<Self, CatalogError> {
+    pub(super) fn open(server: ServerId, catalog: &Catalog, clock: &Clock) -> Result<Self, CatalogError> {
         let reset = Uuid::from_bytes(lasting(catalog, RESET_KEY)?);
         let configuration = RollupConfiguration::usual(server, reset);
-        Ok(Self { configuration, turns: Semaphore::new(MAX_TURNS), memory: Semaphore::new(MAX_UNITS) })
+        let turns = Turns::new(TurnLimits::of(MAX_TURNS, PATIENCE), clock.clone());
+        Ok(Self { configuration, turns, memory: Semaphore::new(MAX_UNITS) })
     }
 }
 
@@ -100,7 +111,7 @@ impl Service {
 
     async fn report_at(&self, parts: &Head, body: Packed, from: Peer, arrived: Timestamp) -> Response {
         let exchange = self.exchange(parts, from, SERVICE_PATH);
-        let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.0.reporting.turns.acquire()).await else {
+        let Ok(_turn) = self.0.reporting.turns.take(Asker::at(from.address.ip())).await else {
             return exchange.refuse(&Refusal::Busy);
         };
         let proof = Proof::of(parts, from);

@@ -5,6 +5,7 @@
 //! **Invariant:** an answer comes within [`LONGEST`], whatever happens; those who wait are counted and woken by
 //! the catalog, nobody polls. It never says what changed.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{LATER, Refused, Response, Service, message};
@@ -65,13 +66,13 @@ pub(super) fn numbers(catalog: &Catalog, snapshot: &Snapshot) -> Numbers {
 }
 
 impl Service {
-    pub(super) async fn changes(&self, query: &str) -> Result<Response, Refused> {
+    pub(super) async fn changes(&self, from: IpAddr, query: &str) -> Result<Response, Refused> {
         let asked = Asked::read(query).ok_or(Refused::NotFound)?;
         let mut changed = self.0.catalog.subscribe();
         let now = || numbers(&self.0.catalog, &self.0.catalog.snapshot());
         if !asked.is_news(now()) && !asked.wait.is_zero() {
-            let _place =
-                self.0.waiting.try_acquire().map_err(|_full| Refused::Busy { retry_after: LATER })?;
+            let place = self.0.waiting.try_take(from, 1);
+            let _place = place.map_err(|_full| Refused::Busy { retry_after: LATER })?;
             let stopping = self.0.tasks.stopping();
             let over = self.0.clock.sleep(asked.wait);
             tokio::pin!(over);

@@ -1,9 +1,10 @@
 //! `GET …/content/<SHA-1>` and `GET …/pieces/<SHA-1>`: payloads with a slot, and the hashes of their pieces.
 //!
 //! **Invariant:** bytes and statuses are those of `/Content/…`; hashes are told of verified payloads only. A body
-//! lets its slot go when its last byte left, when its reader left, or when it did not move for too long.
+//! lets its slot go when its last byte was made, when its reader left, or when that takes nothing while others wait.
 
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -49,6 +50,7 @@ impl Service {
     pub(super) async fn content(
         &self,
         child: ServerId,
+        from: IpAddr,
         mut request: Request,
         name: &str,
     ) -> Result<Response, Refused> {
@@ -56,7 +58,7 @@ impl Service {
         let hex = sha1.hex();
         let path = format!("/Content/{}/{hex}", &hex[38..]);
         *request.uri_mut() = path.parse::<Uri>().map_err(|_address| Refused::NotFound)?;
-        let lease = self.0.slots.lease(child).await?;
+        let lease = self.0.slots.lease(child, from).await?;
         let mut answer = self.0.files.answer(request, Requester::Server(child)).await;
         if !answer.status().is_success() {
             return Ok(answer);
@@ -71,13 +73,18 @@ impl Service {
         Ok(answer.map(|body| Leased::new(body, lease).boxed_unsync()))
     }
 
-    pub(super) async fn pieces(&self, child: ServerId, name: &str) -> Result<Response, Refused> {
+    pub(super) async fn pieces(
+        &self,
+        child: ServerId,
+        from: IpAddr,
+        name: &str,
+    ) -> Result<Response, Refused> {
         let file = self.verified(digest(name)?).await?.ok_or(Refused::NotFound)?;
         let end = file.size().div_ceil(PIECE);
         if end > MOST_PIECES {
             return Err(Refused::NotFound);
         }
-        let lease = self.0.slots.lease(child).await?;
+        let lease = self.0.slots.lease(child, from).await?;
         let hashes = hashes(file, 0, end).await?.ok_or(Refused::NotFound)?;
         Ok(message(hashes.into_flattened()).map(|body| Leased::new(body, lease).boxed_unsync()))
     }
@@ -115,9 +122,14 @@ impl http_body::Body for Leased {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.lease.as_ref().is_some_and(|lease| !lease.moves()) {
-            return Poll::Ready(Some(Err(io::Error::other("its turn is over: it did not move"))));
+            return Poll::Ready(Some(Err(io::Error::other(
+                "its reader took nothing for long, and others wait",
+            ))));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(_), Some(lease)) = (&polled, &self.lease) {
+            lease.offers();
+        }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
             self.lease = None;
         }

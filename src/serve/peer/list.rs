@@ -4,9 +4,10 @@
 //! was given misses nothing and is told nothing twice. It selects what `GetRevisionIdList` selects.
 
 use super::changes::numbers;
-use super::{LATER, Refused, Response, Service, message};
+use super::{Refused, Response, Service, message};
 use crate::catalog::{Catalog, ListQuery, Listed, Place, Snapshot};
 use crate::domain::{RevisionId, UpdateId, UpdateIdentity};
+use crate::runtime::Asker;
 use crate::wire::peer::{Entry, List, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
 use crate::wire::server_sync::IdAndDelta;
 
@@ -14,10 +15,9 @@ use crate::wire::server_sync::IdAndDelta;
 const MOST_KIN: usize = 16;
 
 impl Service {
-    pub(super) async fn list(&self, body: &[u8]) -> Result<Response, Refused> {
+    pub(super) async fn list(&self, asker: Asker, body: &[u8]) -> Result<Response, Refused> {
         let mut question = Question::decode(body)?;
-        let _making =
-            self.0.listing.acquire().await.map_err(|_closed| Refused::Busy { retry_after: LATER })?;
+        let _making = self.0.listing.take(asker).await?;
         let gave = |change, mark| self.0.catalog.gave(&Place { change, mark });
         let another = question.server.is_some_and(|server| server != self.0.server.0);
         // numbers of another server mean nothing here, nor those of another branch of this one's store

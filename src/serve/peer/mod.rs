@@ -19,10 +19,9 @@ use bytes::Bytes;
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use tokio::sync::Semaphore;
 
 use slots::ComeAgain;
-pub use slots::{Slots, Turns};
+pub use slots::Slots;
 
 use super::body;
 use super::downstream::{self, Proof};
@@ -31,20 +30,32 @@ use super::path;
 use super::site::{Peer, Request, Response};
 use crate::catalog::{Catalog, CatalogError, Took};
 use crate::content::Store;
-use crate::domain::ServerId;
-use crate::runtime::{Clock, Tasks};
+use crate::domain::{Limit, ServerId, joined_limits, limits};
+use crate::runtime::{Asker, Clock, Limits as ShareLimits, NoTurn, Shares, Tasks, TurnLimits, Turns};
 use crate::wire::peer::{BASE, COOKIE_HEADER, Hello, MAX_REQUEST, MEDIA_TYPE, PeerError};
 
 /// How long a request's body may take to arrive.
 const BODY_TIME: std::time::Duration = std::time::Duration::from_mins(1);
-/// Children that wait for a change at once; a further one asks again later.
-const MOST_WAITING: usize = 4_096;
+/// Children that wait for a change at once, where the configuration says nothing else; a further one asks again later.
+pub const MAX_LONG_POLLS: u64 = 4_096;
+/// How long a request waits until its pack or list is made.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(25);
 /// Packs that are made at once: each takes a core and up to 30 MB.
 const MOST_MAKING: usize = 2;
 /// Lists that are made at once: one of 100,000 revisions takes 13 MB meanwhile.
 const MOST_LISTING: usize = 2;
 /// What a child is told to wait that meets a limit, in seconds.
 const LATER: &str = "30";
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_LONG_POLLS in "requests" key "downstream.max_long_polls": "Children that wait for a change at once, shared by address" => "503, after which they ask again",
+    MOST_MAKING in "packs": "Packs that are made at once" => "a wait, then 503",
+    MOST_LISTING in "lists": "Lists that are made at once" => "a wait, then 503",
+    PATIENCE: "The wait until a pack or list is made" => "503",
+    BODY_TIME: "The time for the body of a tailwater's request to arrive" => "400",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, slots::LIMITS];
 
 /// What the service is made of.
 pub struct Parts {
@@ -60,6 +71,8 @@ pub struct Parts {
     pub downstream: downstream::Service,
     /// Their turns.
     pub slots: Slots,
+    /// Children that may wait for a change at once (`downstream.max_long_polls`).
+    pub long_polls: u64,
     /// The time.
     pub clock: Clock,
     /// For knowing when to stop.
@@ -77,9 +90,9 @@ struct Inner {
     files: files::Service,
     downstream: downstream::Service,
     slots: Slots,
-    waiting: Semaphore,
-    making: Semaphore,
-    listing: Semaphore,
+    waiting: Shares,
+    making: Turns,
+    listing: Turns,
     packs: pack::Packs,
     clock: Clock,
     tasks: Tasks,
@@ -136,6 +149,12 @@ impl From<ComeAgain> for Refused {
     }
 }
 
+impl From<NoTurn> for Refused {
+    fn from(_none: NoTurn) -> Self {
+        Self::Busy { retry_after: LATER }
+    }
+}
+
 /// An answer that is a message.
 fn message(bytes: impl Into<Bytes>) -> Response {
     let mut answer = Response::new(body::full(bytes));
@@ -146,7 +165,7 @@ fn message(bytes: impl Into<Bytes>) -> Response {
 impl Service {
     /// The service over a catalog and a store.
     pub fn new(parts: Parts) -> Self {
-        let Parts { server, catalog, content, files, downstream, slots, clock, tasks } = parts;
+        let Parts { server, catalog, content, files, downstream, slots, long_polls, clock, tasks } = parts;
         Self(Arc::new(Inner {
             server,
             catalog,
@@ -154,9 +173,9 @@ impl Service {
             files,
             downstream,
             slots,
-            waiting: Semaphore::new(MOST_WAITING),
-            making: Semaphore::new(MOST_MAKING),
-            listing: Semaphore::new(MOST_LISTING),
+            waiting: Shares::new(ShareLimits::of(long_polls)),
+            making: Turns::new(TurnLimits::of(MOST_MAKING, PATIENCE), clock.clone()),
+            listing: Turns::new(TurnLimits::of(MOST_LISTING, PATIENCE), clock.clone()),
             packs: pack::no_packs(),
             clock,
             tasks,
@@ -192,13 +211,15 @@ impl Service {
         }
         let (head, incoming) = request.into_parts();
         let child = self.child(&head, from)?;
+        let address = from.address.ip();
+        let asker = Asker { key: child.0.as_u128(), ..Asker::at(address) };
         let change = self.0.catalog.snapshot().change_number();
         let answer = match what.as_str() {
-            "list" => self.list(&read(incoming).await?).await?,
-            "pack" => self.pack(child, &read(incoming).await?).await?,
-            "changes" => self.changes(head.uri.query().unwrap_or_default()).await?,
-            "pieces" => self.pieces(child, &name).await?,
-            _ => self.content(child, Request::from_parts(head, incoming), &name).await?,
+            "list" => self.list(asker, &read(incoming).await?).await?,
+            "pack" => self.pack(child, address, &read(incoming).await?).await?,
+            "changes" => self.changes(address, head.uri.query().unwrap_or_default()).await?,
+            "pieces" => self.pieces(child, address, &name).await?,
+            _ => self.content(child, address, Request::from_parts(head, incoming), &name).await?,
         };
         let bytes = http_body::Body::size_hint(answer.body()).lower();
         let took = match what.as_str() {

@@ -5,6 +5,7 @@
 //! documents weigh: a large one goes alone and through a temporary file.
 
 use std::io::{Read, Seek as _};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -16,6 +17,7 @@ use super::content::{FileBody, Leased};
 use super::{Refused, Response, Service, body, message};
 use crate::catalog::{Catalog, PartKind, PartRef, Snapshot};
 use crate::domain::{FileDeclaration, RevisionId, ServerId, UpdateIdentity};
+use crate::runtime::Asker;
 use crate::serve::body::Body;
 use crate::wire::peer::{
     Address, Context, Item, MAX_ADDRESSES, MAX_CONTEXT_BYTES, Order, Pack, PeerError, short_hash,
@@ -76,9 +78,14 @@ pub(super) fn no_packs() -> Packs {
 }
 
 impl Service {
-    pub(super) async fn pack(&self, child: ServerId, asked: &[u8]) -> Result<Response, Refused> {
+    pub(super) async fn pack(
+        &self,
+        child: ServerId,
+        from: IpAddr,
+        asked: &[u8],
+    ) -> Result<Response, Refused> {
         let order = Order::decode(asked)?;
-        let lease = self.0.slots.lease(child).await?;
+        let lease = self.0.slots.lease(child, from).await?;
         let snapshot = self.0.catalog.snapshot();
         let mut key = blake3::Hasher::new();
         let key = key.update(&snapshot.sequence().to_le_bytes()).update(asked).finalize();
@@ -87,7 +94,7 @@ impl Service {
         if let Some(pack) = self.0.packs.get(&key) {
             return Ok(leased(body::full(pack), lease));
         }
-        let _making = self.0.making.acquire().await.map_err(|_closed| Refused::Busy { retry_after: "0" })?;
+        let _making = self.0.making.take(Asker { key: child.0.as_u128(), ..Asker::at(from) }).await?;
         // another child may have had the same one made meanwhile
         if let Some(pack) = self.0.packs.get(&key) {
             return Ok(leased(body::full(pack), lease));

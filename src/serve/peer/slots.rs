@@ -1,36 +1,42 @@
-//! Turns for the transfers of downstream tailwaters: so many at once, and children take turns.
+//! Slots for the transfers of downstream tailwaters: so many at once, and children take turns.
 //!
-//! A child that asks while all slots are taken waits in a ring of children. A slot that becomes free goes to the
-//! child at the front; a child that wants more stands at the end again. So nobody waits longer than one transfer
-//! of each of the others, however many requests one child makes.
+//! Turns are those of [`Turns`]: by address, then by child. A transfer whose reader takes nothing for [`PARKED`] while
+//! others wait gives its slot up and goes on without one; when it moves again it takes a free one, or goes on as one of
+//! as many transfers as there are slots, beyond which the longest parked ends. So a slow child loses nothing, and one
+//! that does not read holds nobody up.
 //!
-//! **Invariant:** never more leases than slots. A child that vanished loses its lease after [`STALLED`], and its
-//! place after [`KEPT`]. It never knows what is transferred.
+//! **Invariant:** never more leases than slots, and never more than as many parked transfers beside them. It never knows
+//! what is transferred.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::domain::ServerId;
-use crate::runtime::Clock;
+use crate::domain::{Limit, ServerId, limits};
+use crate::runtime::{Asker, Clock, NoTurn, Turn, TurnLimits, TurnStatus, Turns};
 
 /// How long a request waits for its turn before it is told to come again: less than anything in between waits
 /// for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// How long a child keeps its place while it is away.
 const KEPT: Duration = Duration::from_mins(1);
-/// A lease whose transfer did not move for so long is taken back.
-const STALLED: Duration = Duration::from_mins(2);
-/// How often stalled leases are looked for while somebody waits.
-const LOOK: Duration = Duration::from_secs(5);
-/// Children in the ring.
-const MOST_CHILDREN: usize = 10_000;
-/// Requests of one child that wait: as many as a tailwater has under way.
-const MOST_EACH: usize = 64;
+/// A transfer whose reader takes nothing for so long gives its slot up while others wait.
+const PARKED: Duration = Duration::from_secs(10);
+/// How often such transfers are looked for while somebody waits.
+const LOOK: Duration = Duration::from_secs(2);
+/// Requests that wait, shared by address.
+const MOST_WAITING: u64 = 4_096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_WAIT: "The wait of a tailwater's transfer for its turn" => "503, and its place is kept",
+    KEPT: "The time for which a tailwater keeps its place" => "it stands at the end",
+    PARKED: "The time for which a reader may take nothing while others wait for its slot" => "it goes on without a slot",
+    MOST_WAITING in "requests": "Requests of tailwaters that wait for a slot, shared by address" => "503",
+];
 
 /// The request must come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,204 +52,142 @@ pub(super) enum ComeAgain {
 pub struct Slots(Arc<Inner>);
 
 struct Inner {
-    limit: usize,
+    turns: Turns,
     clock: Clock,
-    state: Mutex<State>,
+    running: Mutex<Running>,
 }
 
 #[derive(Default)]
-struct State {
-    leases: Vec<Arc<Held>>,
-    ring: VecDeque<Place>,
-    /// The most leases there ever were at once.
-    most: usize,
-}
-
-/// A child's place in the ring.
-struct Place {
-    child: ServerId,
-    waiting: VecDeque<oneshot::Sender<Lease>>,
-    kept_until: Instant,
+struct Running {
+    leased: Vec<Arc<Held>>,
+    /// Without a slot, the longest first.
+    parked: VecDeque<Arc<Held>>,
 }
 
 struct Held {
-    lost: AtomicBool,
-    moved: Mutex<Instant>,
+    ended: AtomicBool,
+    state: Mutex<Moving>,
 }
 
-/// A slot that is taken; let go when dropped.
+struct Moving {
+    turn: Option<Turn>,
+    /// Since when its reader takes nothing; `None` while it waits for its next bytes.
+    offered: Option<Instant>,
+}
+
+/// A transfer that is under way, with a slot or parked; let go when dropped.
 pub(super) struct Lease {
     held: Arc<Held>,
     slots: Slots,
 }
 
-/// What the slots are doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turns {
-    /// Transfers that may run at once.
-    pub slots: usize,
-    /// Transfers that run.
-    pub running: usize,
-    /// Requests that wait for their turn.
-    pub waiting: usize,
-    /// The most that ever ran at once.
-    pub most: usize,
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slots {
     /// So many at once.
     pub fn new(limit: usize, clock: Clock) -> Self {
-        Self(Arc::new(Inner { limit: limit.max(1), clock, state: Mutex::default() }))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let limits = TurnLimits { places: limit, waiting: MOST_WAITING, patience: LONGEST_WAIT, kept: KEPT };
+        let turns = Turns::new(limits, clock.clone());
+        Self(Arc::new(Inner { turns, clock, running: Mutex::default() }))
     }
 
     /// Waits for a slot.
-    pub(super) async fn lease(&self, child: ServerId) -> Result<Lease, ComeAgain> {
-        let mut granted = self.queue(child)?;
-        let deadline = self.0.clock.instant() + LONGEST_WAIT;
-        loop {
-            let left = deadline.saturating_duration_since(self.0.clock.instant());
+    pub(super) async fn lease(&self, child: ServerId, from: IpAddr) -> Result<Lease, ComeAgain> {
+        let asker = Asker { key: child.0.as_u128(), ..Asker::at(from) };
+        let turn = self.0.turns.take(asker);
+        tokio::pin!(turn);
+        let turn = loop {
+            self.park();
             tokio::select! {
                 biased;
-                lease = &mut granted => return lease.map_err(|_closed| ComeAgain::Now),
-                () = self.0.clock.sleep(left.min(LOOK)) => {
-                    self.take_back();
-                    if left.is_zero() {
-                        return Err(ComeAgain::Now);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes a place in the ring, which may be granted at once.
-    fn queue(&self, child: ServerId) -> Result<oneshot::Receiver<Lease>, ComeAgain> {
-        let (sender, receiver) = oneshot::channel();
-        let now = self.0.clock.instant();
-        let mut state = self.state();
-        state.ring.retain(|place| !place.waiting.is_empty() || place.kept_until > now);
-        let known = state.ring.iter().position(|place| place.child == child);
-        let place = match known {
-            Some(at) => &mut state.ring[at],
-            None if state.ring.len() >= MOST_CHILDREN => return Err(ComeAgain::Later),
-            None => {
-                state.ring.push_back(Place { child, waiting: VecDeque::new(), kept_until: now });
-                let last = state.ring.len() - 1;
-                &mut state.ring[last]
+                turn = &mut turn => break turn,
+                () = self.0.clock.sleep(LOOK) => {}
             }
         };
-        place.kept_until = now + LONGEST_WAIT + KEPT;
-        place.waiting.retain(|waiting| !waiting.is_closed());
-        if place.waiting.len() >= MOST_EACH {
-            return Err(ComeAgain::Later);
+        let turn = turn.map_err(|refused| match refused {
+            NoTurn::Full => ComeAgain::Later,
+            NoTurn::Patience => ComeAgain::Now,
+        })?;
+        let moving = Moving { turn: Some(turn), offered: None };
+        let held = Arc::new(Held { ended: AtomicBool::new(false), state: Mutex::new(moving) });
+        locked(&self.0.running).leased.push(Arc::clone(&held));
+        Ok(Lease { held, slots: self.clone() })
+    }
+
+    /// Takes the slots of those who read nothing. Their turns are dropped without a lock: that gives them to others.
+    fn park(&self) {
+        if !self.0.turns.are_all_taken() {
+            return;
         }
-        place.waiting.push_back(sender);
-        let refused = self.grant(&mut state);
-        drop(state);
-        drop(refused);
-        Ok(receiver)
-    }
-
-    /// Gives free slots to those at the front. What comes back was for somebody who had just left, and must be
-    /// dropped without the lock.
-    fn grant(&self, state: &mut State) -> Vec<Lease> {
-        let mut refused = Vec::new();
-        let now = self.0.clock.instant();
-        while state.leases.len() < self.0.limit {
-            let Some((child, waiting)) = state.next() else { break };
-            let held = Arc::new(Held { lost: AtomicBool::new(false), moved: Mutex::new(now) });
-            let lease = Lease { held: Arc::clone(&held), slots: self.clone() };
-            match waiting.send(lease) {
-                Ok(()) => {
-                    state.leases.push(held);
-                    state.most = state.most.max(state.leases.len());
-                    state.put_last(child);
-                }
-                Err(lease) => refused.push(lease),
+        let (now, places) = (self.0.clock.instant(), self.0.turns.places());
+        let mut freed = Vec::new();
+        let mut running = locked(&self.0.running);
+        let Running { leased, parked } = &mut *running;
+        leased.retain(|held| {
+            let mut state = locked(&held.state);
+            let idle = state.offered.is_some_and(|since| now.saturating_duration_since(since) >= PARKED);
+            if idle {
+                freed.extend(state.turn.take());
+                drop(state);
+                parked.push_back(Arc::clone(held));
             }
-        }
-        refused
-    }
-
-    fn release(&self, held: &Arc<Held>) {
-        let mut state = self.state();
-        state.leases.retain(|other| !Arc::ptr_eq(other, held));
-        let refused = self.grant(&mut state);
-        drop(state);
-        drop(refused);
-    }
-
-    /// Takes leases back that do not move.
-    fn take_back(&self) {
-        let now = self.0.clock.instant();
-        let mut state = self.state();
-        state.leases.retain(|held| {
-            let stalled = now.saturating_duration_since(held.moved()) >= STALLED;
-            if stalled {
-                held.lost.store(true, Ordering::Release);
-            }
-            !stalled
+            !idle
         });
-        let refused = self.grant(&mut state);
-        drop(state);
-        drop(refused);
+        while parked.len() > places {
+            if let Some(longest) = parked.pop_front() {
+                longest.ended.store(true, Ordering::Release);
+            }
+        }
+        drop(running);
+        drop(freed);
+    }
+
+    fn forget(&self, held: &Arc<Held>) {
+        let mut running = locked(&self.0.running);
+        running.leased.retain(|other| !Arc::ptr_eq(other, held));
+        running.parked.retain(|other| !Arc::ptr_eq(other, held));
+        drop(running);
+        let turn = locked(&held.state).turn.take();
+        drop(turn);
     }
 
     /// What goes on.
-    pub fn turns(&self) -> Turns {
-        let state = self.state();
-        let open = |place: &Place| place.waiting.iter().filter(|waiting| !waiting.is_closed()).count();
-        Turns {
-            slots: self.0.limit,
-            running: state.leases.len(),
-            waiting: state.ring.iter().map(open).sum(),
-            most: state.most,
-        }
-    }
-}
-
-impl State {
-    /// The first request of the first child that is here.
-    fn next(&mut self) -> Option<(ServerId, oneshot::Sender<Lease>)> {
-        for place in &mut self.ring {
-            while let Some(waiting) = place.waiting.pop_front() {
-                if !waiting.is_closed() {
-                    return Some((place.child, waiting));
-                }
-            }
-        }
-        None
-    }
-
-    /// A child had its turn.
-    fn put_last(&mut self, child: ServerId) {
-        let Some(at) = self.ring.iter().position(|place| place.child == child) else { return };
-        if let Some(place) = self.ring.remove(at).filter(|place| !place.waiting.is_empty()) {
-            self.ring.push_back(place);
-        }
-    }
-}
-
-impl Held {
-    fn moved(&self) -> Instant {
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn turns(&self) -> TurnStatus {
+        self.0.turns.status()
     }
 }
 
 impl Lease {
-    /// The transfer moved. False when the lease was taken back: it must end.
+    /// The reader wants more. False when the transfer must end: it was parked, and others were parked after it.
     pub(super) fn moves(&self) -> bool {
-        *self.held.moved.lock().unwrap_or_else(PoisonError::into_inner) = self.slots.0.clock.instant();
-        !self.held.lost.load(Ordering::Acquire)
+        if self.held.ended.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut state = locked(&self.held.state);
+        state.offered = None;
+        if state.turn.is_none()
+            && let Some(turn) = self.slots.0.turns.try_take()
+        {
+            state.turn = Some(turn);
+            drop(state);
+            let mut running = locked(&self.slots.0.running);
+            running.parked.retain(|other| !Arc::ptr_eq(other, &self.held));
+            running.leased.push(Arc::clone(&self.held));
+        }
+        true
+    }
+
+    /// Bytes are ready for the reader: from now on it is the reader who is waited for.
+    pub(super) fn offers(&self) {
+        locked(&self.held.state).offered = Some(self.slots.0.clock.instant());
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.slots.release(&self.held);
+        self.slots.forget(&self.held);
     }
 }
 
@@ -252,84 +196,53 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::runtime::Tasks;
 
     fn child(number: u128) -> ServerId {
         ServerId(Uuid::from_u128(number))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn children_take_turns_whatever_one_of_them_asks() {
-        let slots = Slots::new(1, Clock::system());
-        let first = slots.lease(child(1)).await.unwrap();
-        let tasks = Tasks::new();
-        let (order, mut served) = tokio::sync::mpsc::channel(16);
-        // the greedy one asks four times before the others come
-        for number in [1, 1, 1, 1, 2, 3] {
-            let (slots, order) = (slots.clone(), order.clone());
-            tasks.spawn("child", async move {
-                let lease = slots.lease(child(number)).await.unwrap();
-                order.send(number).await.unwrap();
-                drop(lease);
-            });
-            tokio::task::yield_now().await;
-        }
-        assert_eq!((slots.turns().running, slots.turns().waiting), (1, 6));
-        drop(first);
-        let mut seen = Vec::new();
-        for _ in 0..6 {
-            seen.push(served.recv().await.unwrap());
-        }
-        assert_eq!(seen, [1, 2, 3, 1, 1, 1]);
-        assert_eq!(slots.turns(), Turns { slots: 1, running: 0, waiting: 0, most: 1 });
-    }
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_told_to_come_again_keeps_its_place() {
+    async fn who_reads_nothing_gives_its_slot_up_and_loses_nothing() {
         let slots = Slots::new(1, Clock::system());
-        let busy = slots.lease(child(1)).await.unwrap();
-        assert_eq!(slots.lease(child(2)).await.err(), Some(ComeAgain::Now));
-        let late = {
-            let slots = slots.clone();
-            Tasks::new().spawn("late", async move { slots.lease(child(3)).await.map(drop) })
-        };
-        tokio::task::yield_now().await;
-        let back = {
-            let slots = slots.clone();
-            Tasks::new().spawn("back", async move { slots.lease(child(2)).await })
-        };
-        tokio::task::yield_now().await;
-        drop(busy);
-        let lease = back.await.unwrap().unwrap();
-        assert!(!late.is_finished(), "the one that came first is first");
-        drop(lease);
-        late.await.unwrap().unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_vanishes_loses_its_lease() {
-        let slots = Slots::new(1, Clock::system());
-        let vanished = slots.lease(child(1)).await.unwrap();
-        assert!(vanished.moves());
-        tokio::time::advance(STALLED.saturating_sub(LOOK)).await;
-        let next = slots.lease(child(2)).await.unwrap();
-        assert!(!vanished.moves(), "it was taken back");
-        drop(vanished);
+        let slow = slots.lease(child(1), HERE).await.unwrap();
+        slow.offers();
+        let began = Instant::now();
+        let next = slots.lease(child(2), HERE).await.unwrap();
+        assert!(began.elapsed() <= PARKED + LOOK, "{:?}", began.elapsed());
+        assert!(slow.moves(), "it goes on without a slot");
         assert_eq!(slots.turns().running, 1);
         drop(next);
+        assert_eq!(slots.turns().running, 0);
+        assert!(slow.moves());
+        assert_eq!(slots.turns().running, 1, "it has one again");
+        drop(slow);
         assert_eq!(slots.turns().running, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_leaves_while_waiting_costs_nobody_a_turn() {
+    async fn who_waits_for_this_server_keeps_its_slot() {
         let slots = Slots::new(1, Clock::system());
-        let busy = slots.lease(child(1)).await.unwrap();
-        for number in 2..50 {
-            let waited = tokio::time::timeout(Duration::from_millis(1), slots.lease(child(number))).await;
-            assert!(waited.is_err());
+        let waits = slots.lease(child(1), HERE).await.unwrap();
+        assert!(waits.moves(), "its reader wants more, which does not come");
+        assert_eq!(slots.lease(child(2), HERE).await.err(), Some(ComeAgain::Now));
+        waits.offers();
+        assert!(slots.lease(child(2), HERE).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_never_read_are_bounded() {
+        let slots = Slots::new(2, Clock::system());
+        let mut leases = Vec::new();
+        for number in 0..10 {
+            let lease = slots.lease(child(number), HERE).await.unwrap();
+            lease.offers();
+            leases.push(lease);
         }
-        assert_eq!(slots.turns().waiting, 0);
-        drop(busy);
-        assert!(slots.lease(child(99)).await.is_ok());
+        assert_eq!(leases.iter().filter(|lease| lease.moves()).count(), 4, "two with a slot, two parked");
+        drop(leases);
+        assert_eq!(slots.turns().running, 0);
+        assert!(locked(&slots.0.running).parked.is_empty());
     }
 }
