@@ -6,11 +6,11 @@
 use std::fmt::Write as _;
 
 use crate::config;
-use crate::domain::{Limit, LimitValue};
+use crate::domain::{self, Limit, LimitValue};
 use crate::{catalog, serve};
 
 /// The rooms that have limits, by floor.
-const ROOMS: &[(&str, &[Limit])] = &[("catalog", catalog::LIMITS), ("serve", serve::LIMITS)];
+const ROOMS: &[(&str, &[Limit])] = &[("updates", domain::LIMITS), ("catalog", catalog::LIMITS), ("serve", serve::LIMITS)];
 
 /// Before the tables.
 const HEAD: &str = "# Limits

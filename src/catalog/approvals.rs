@@ -51,10 +51,10 @@ impl Change {
         Self { decisions, ops: Vec::new(), also: Vec::new(), computers: Vec::new(), number }
     }
 
-    pub(super) fn group(&mut self, group: Group) -> Group {
-        self.ops.push((key::group(&group.id), Some(record::encode(&group))));
+    pub(super) fn group(&mut self, group: Group) -> Result<Group, CatalogError> {
+        self.ops.push((key::group(&group.id), Some(record::encode(&group)?)));
         self.decisions.groups.insert(group.id, group.clone());
-        group
+        Ok(group)
     }
 }
 
@@ -73,12 +73,13 @@ impl Store {
         let decided = !change.ops.is_empty();
         if decided {
             if change.decisions.deployment != before.deployment {
-                let last = record::encode(&change.decisions.deployment);
+                let last = record::encode(&change.decisions.deployment)?;
                 change.ops.push((key::DEPLOYMENT.to_vec(), Some(last)));
             }
-            let records = change.computers.iter();
-            change.ops.extend(records.map(|one| (key::computer(&one.id), Some(record::encode(one)))));
-            change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&number))));
+            for one in &change.computers {
+                change.ops.push((key::computer(&one.id), Some(record::encode(one)?)));
+            }
+            change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&number)?)));
             change.decisions.change = number;
         }
         let next = decided.then(|| {
@@ -129,7 +130,7 @@ impl Store {
                 return Err(CatalogError::TooManyGroups { limit: MAX_GROUPS });
             }
             let id = GroupId(Uuid::new_v4());
-            Ok(change.group(Group { id, name, parent: Some(parent), depth }))
+            change.group(Group { id, name, parent: Some(parent), depth })
         })
     }
 
@@ -149,7 +150,7 @@ impl Store {
                     let decision = Arc::make_mut(decision);
                     decision.retire_those(change.number, |group, _| gone.contains(group));
                     (decision.change, decision.at) = (change.number, at);
-                    change.ops.push((key::decision(update), Some(decision.encode())));
+                    change.ops.push((key::decision(update), Some(decision.encode()?)));
                 }
             }
             change.computers = self.computers.leaving(&gone);

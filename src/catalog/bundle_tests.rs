@@ -299,11 +299,11 @@ fn payloads_of_what_is_withheld_for_a_time_are_kept() {
 #[test]
 fn a_record_of_damage_of_the_first_version_is_read() {
     let identity = UpdateIdentity { update: update(1), revision: 7 };
-    let old = decisions::Damage::decode(&record::encode(&identity)).unwrap();
+    let old = decisions::Damage::decode(&record::encode(&identity).unwrap()).unwrap();
     assert_eq!((old.identity, old.change), (identity, 0));
     let new = decisions::Damage { identity, change: 9 };
-    assert_eq!(decisions::Damage::decode(&new.encode()).unwrap(), new);
-    let later = [&[3_u8][..], &new.encode()[1..]].concat();
+    assert_eq!(decisions::Damage::decode(&new.encode().unwrap()).unwrap(), new);
+    let later = [&[3_u8][..], &new.encode().unwrap()[1..]].concat();
     assert!(matches!(decisions::Damage::decode(&later), Err(CatalogError::Newer { found: 3, known: 2 })));
 }
 

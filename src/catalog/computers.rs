@@ -173,7 +173,7 @@ impl Store {
         }
         work(&mut computer);
         if before.as_deref() != Some(&computer) {
-            self.put((key::computer(id), Some(record::encode(&computer))))?;
+            self.put((key::computer(id), Some(record::encode(&computer)?)))?;
             self.news.note(id);
         }
         self.succeed(self.computers.keep(computer))
@@ -290,7 +290,7 @@ impl Store {
         for computer in found.iter_mut().filter(|computer| computer.groups != groups) {
             let moved = Arc::make_mut(computer);
             moved.groups.clone_from(&groups);
-            ops.push((key::computer(&moved.id), Some(record::encode(moved))));
+            ops.push((key::computer(&moved.id), Some(record::encode(moved)?)));
         }
         self.journal(ops)?;
         for computer in &found {

@@ -139,7 +139,7 @@ impl Decision {
         self.declined.is_some() == other.declined.is_some() && seen(self) == seen(other)
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         encode_as(VERSION, self)
     }
 
@@ -246,6 +246,7 @@ mod tests {
             decline_change: 4,
             at: 5,
         })
+        .unwrap()
     }
 
     #[test]
@@ -260,7 +261,7 @@ mod tests {
         assert_eq!(read, Decision::decode(&UPDATE, &old()).unwrap());
         let other = Decision::decode(&UpdateId(Uuid::from_u128(8)), &old()).unwrap();
         assert_ne!(other.approvals[0].1.id, approval.id, "another update has another approval");
-        assert_eq!(Decision::decode(&UPDATE, &read.encode()).unwrap(), read);
+        assert_eq!(Decision::decode(&UPDATE, &read.encode().unwrap()).unwrap(), read);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         record::encode_as(DAMAGE_VERSION, self)
     }
 

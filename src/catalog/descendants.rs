@@ -198,7 +198,7 @@ impl Store {
             }
             let after = Descendant::updated(before.as_deref(), row, now);
             if before.as_deref() != Some(&after) {
-                ops.push((key::descendant(&after.id), Some(record::encode(&after))));
+                ops.push((key::descendant(&after.id), Some(record::encode(&after)?)));
                 kept.push(Arc::new(after));
             }
         }
@@ -250,9 +250,9 @@ impl Store {
             let mut computer = (*known).clone();
             computer.number = report.number;
             computer.effective_detection = report.effective_detection;
-            ops.push((key::descendant(&computer.id), Some(record::encode(&computer))));
+            ops.push((key::descendant(&computer.id), Some(record::encode(&computer)?)));
             if after != before {
-                ops.push((key::states(&computer.id), Some(record::encode(&after))));
+                ops.push((key::states(&computer.id), Some(record::encode(&after)?)));
                 counted.push((computer.id.clone(), before, after));
             }
             kept.insert(computer.id.clone(), Arc::new(computer));

@@ -110,7 +110,7 @@ impl Store {
         if waiting.len() >= MAX_INVITATIONS && !waiting.contains_key(&name) {
             return Err(CatalogError::TooManyServers { limit: MAX_INVITATIONS });
         }
-        self.journal(vec![(key::invitation(&name), Some(record::encode(&invitation)))])?;
+        self.journal(vec![(key::invitation(&name), Some(record::encode(&invitation)?))])?;
         waiting.insert(name, invitation);
         Ok(())
     }

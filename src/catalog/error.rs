@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::kv::KvError;
 use super::{Belonging, DecisionKind};
 use crate::domain::{ComputerId, GroupId, UpdateId, UpdateIdentity};
+use crate::runtime::Panicked;
 
 /// Why an operation on the catalog failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,29 @@ pub enum CatalogError {
         kind: char,
         /// The cause.
         source: postcard::Error,
+    },
+    /// A value could not be made a record; nothing was changed.
+    #[error("a record could not be written; nothing was changed. Please report this with the log")]
+    Unwritable(#[source] postcard::Error),
+    /// More than a record of the segments holds; nothing was changed.
+    #[error("a record of {len} bytes cannot be stored: at most {limit} fit one. Nothing was changed")]
+    RecordTooLarge {
+        /// Its length.
+        len: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// What the catalog must know of one update at once is more than any real one has.
+    #[error("{identity} says too much of itself: {len} bytes of {what}, at most {limit} are kept")]
+    TooManyFacts {
+        /// Which.
+        identity: UpdateIdentity,
+        /// Of what.
+        what: &'static str,
+        /// How many bytes.
+        len: u64,
+        /// The limit.
+        limit: u64,
     },
     /// A text could not be compressed or decompressed.
     #[error("a text could not be compressed or decompressed")]
@@ -198,6 +222,15 @@ pub enum CatalogError {
     /// Nobody waits any more for what was being read.
     #[error("nobody waits for the answer any more")]
     Unwanted,
+    /// Storing one revision hit a fault of the program; the others are stored.
+    #[error("{identity} could not be stored")]
+    Revision {
+        /// Which.
+        identity: UpdateIdentity,
+        /// What happened.
+        #[source]
+        cause: Panicked,
+    },
     /// A worker thread of the store panicked.
     #[error("a worker of the store failed; see the log")]
     Worker,

@@ -125,10 +125,13 @@ impl Store {
             kept.remove(row);
             ops.push((key::event(id, row), None));
         }
-        let fresh = fresh.iter().filter_map(|row| Some((row, kept.get(row)?)));
-        ops.extend(fresh.map(|(row, event)| (key::event(id, row), Some(record::encode(event)))));
+        for row in &fresh {
+            if let Some(event) = kept.get(row) {
+                ops.push((key::event(id, row), Some(record::encode(event)?)));
+            }
+        }
         if status != before {
-            ops.push((key::status(id), Some(record::encode(&status))));
+            ops.push((key::status(id), Some(record::encode(&status)?)));
             self.computers.count(id, &before, &status);
         }
         for some in ops.chunks(MAX_BATCH) {

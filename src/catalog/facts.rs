@@ -16,7 +16,7 @@ use crate::domain::RevisionId;
 const VERSION: u8 = 2;
 
 impl StoredFacts {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         let distribution: Vec<&[String]> =
             self.facts.drivers.iter().map(|driver| &driver.distribution_ids[..]).collect();
         encode_as(VERSION, &(self, distribution))

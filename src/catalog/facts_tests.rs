@@ -51,17 +51,17 @@ fn offered(catalog: &Catalog, computer: &str) -> Vec<u32> {
 #[test]
 fn records_of_both_versions_are_read() {
     let new = stored(1, &["model-a", "model-b"]);
-    assert_eq!(StoredFacts::decode(&new.encode()).unwrap(), new);
+    assert_eq!(StoredFacts::decode(&new.encode().unwrap()).unwrap(), new);
     // the first version is what serialising the value alone gives
-    let old = StoredFacts::decode(&record::encode(&new)).unwrap();
+    let old = StoredFacts::decode(&record::encode(&new).unwrap()).unwrap();
     assert!(!old.drivers_known && old.facts.drivers[0].distribution_ids.is_empty());
     assert_eq!(old.facts.drivers[0].feature_scores, new.facts.drivers[0].feature_scores);
     let software = StoredFacts { facts: facts(1, 1, UpdateType::Software), ..new.clone() };
     assert!(
-        StoredFacts::decode(&record::encode(&software)).unwrap().drivers_known,
+        StoredFacts::decode(&record::encode(&software).unwrap()).unwrap().drivers_known,
         "nothing is missing there"
     );
-    let later = [&[3_u8][..], &new.encode()[1..]].concat();
+    let later = [&[3_u8][..], &new.encode().unwrap()[1..]].concat();
     assert!(matches!(StoredFacts::decode(&later), Err(CatalogError::Newer { found: 3, known: 2 })));
 }
 
@@ -74,7 +74,7 @@ fn what_an_earlier_version_stored_is_completed_from_its_document() {
         fill(&catalog, vec![stored(number, &[]).facts]);
         // as if it had been read from a record of the first version
         let part = catalog.snapshot().facts_part(number).unwrap();
-        let old = StoredFacts::decode(&record::encode(&stored(number, &[]))).unwrap();
+        let old = StoredFacts::decode(&record::encode(&stored(number, &[])).unwrap()).unwrap();
         catalog.0.facts.insert((part.segment, part.offset), Arc::new(old));
     }
     assert!(offered(&catalog, "model-b").is_empty(), "1 is for another model, 2 cannot be read");

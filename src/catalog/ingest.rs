@@ -11,10 +11,21 @@ use super::segment::codec::Encoder;
 use super::segment::frame::Kind;
 use super::store::{Log, Store};
 use super::{CatalogError, FRAME_BYTES, NewPart, NewRevision, PartKind, StoredFacts};
-use crate::domain::UpdateIdentity;
+use crate::domain::{Limit, UpdateIdentity, limits};
+use crate::runtime::guarded;
 
 /// The largest text that is kept.
 const MAX_PART: u64 = 512 << 20;
+/// All texts of one revision together: they lie in a row in one segment.
+const MAX_TEXTS: u64 = 1 << 30;
+/// What is kept of one revision beside its texts: addresses, titles, files, devices.
+const MAX_FACTS: usize = 64 << 20;
+/// What is limited here.
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_PART in "bytes": "One text of an update" => "that update is refused; the synchronisation goes on and reports it",
+    MAX_TEXTS in "bytes": "All texts of an update" => "that update is refused; the synchronisation goes on and reports it",
+    MAX_FACTS in "bytes": "What is kept of an update beside its texts" => "that update is refused; the synchronisation goes on and reports it",
+];
 /// Compressing is worth a second thread from this many revisions on.
 const WORTH_A_THREAD: usize = 8;
 
@@ -23,6 +34,15 @@ enum Text {
     Small(Vec<u8>),
     Large(Box<dyn Read + Send>, u64),
 }
+
+/// What came of revisions on their way in: those that go on, and those that are refused, each alone.
+pub(super) struct Preparation {
+    pub prepared: Vec<Prepared>,
+    pub refused: Vec<Refused>,
+}
+
+/// A revision that cannot be stored, and why.
+pub(super) type Refused = (UpdateIdentity, CatalogError);
 
 /// A revision with its small texts compressed.
 pub(super) struct Prepared {
@@ -57,7 +77,19 @@ fn read(revision: NewRevision, arrived: i64) -> Result<Raw, CatalogError> {
     let mut manifest = Manifest::of(&revision.facts, arrived);
     let facts = StoredFacts { facts: revision.facts, file_urls: revision.file_urls, drivers_known: true };
     let facts = facts.without_signed_urls();
-    let mut texts = vec![(StoredKind::Facts, Text::Small(facts.encode()))];
+    let facts = facts.encode()?;
+    if facts.len() > MAX_FACTS {
+        let (len, limit) = (facts.len() as u64, MAX_FACTS as u64);
+        return Err(CatalogError::TooManyFacts { identity, what: "facts", len, limit });
+    }
+    let kinds: Vec<StoredKind> =
+        revision.parts.iter().map(|part| StoredKind::Part(part.kind.clone())).collect();
+    manifest.check_size(&[StoredKind::Facts].iter().chain(&kinds).collect::<Vec<_>>())?;
+    let all = revision.parts.iter().fold(facts.len() as u64, |sum, part| sum.saturating_add(part.len));
+    if all > MAX_TEXTS {
+        return Err(CatalogError::PartTooLarge { identity, len: all, limit: MAX_TEXTS });
+    }
+    let mut texts = vec![(StoredKind::Facts, Text::Small(facts))];
     manifest.parts.reserve(revision.parts.len() + 1);
     for part in revision.parts {
         if part.len > MAX_PART {
@@ -86,18 +118,21 @@ fn compress(raw: Raw, encoder: &mut Encoder<'_>) -> Result<Prepared, CatalogErro
                     encoder.record(&mut prepared.records, Kind::Text, frame)
                 })
                 .map_err(|error| error.of(prepared.manifest.identity))?;
-                let stored = u32::try_from(prepared.records.len() - at).unwrap_or(u32::MAX);
-                prepared.manifest.parts.push(StoredPart {
-                    kind,
-                    stored,
-                    raw: u32::try_from(text.len()).unwrap_or(0),
-                });
+                let stored = length(prepared.manifest.identity, prepared.records.len() - at)?;
+                let raw = length(prepared.manifest.identity, text.len())?;
+                prepared.manifest.parts.push(StoredPart { kind, stored, raw });
             }
             (text, StoredKind::Part(kind)) => prepared.rest.push((kind, text)),
             (Text::Large(..), StoredKind::Facts) => {}
         }
     }
     Ok(prepared)
+}
+
+/// A length as manifests keep it.
+fn length(identity: UpdateIdentity, len: usize) -> Result<u32, CatalogError> {
+    let (len, limit) = (len as u64, u64::from(u32::MAX));
+    u32::try_from(len).map_err(|_e| CatalogError::PartTooLarge { identity, len, limit })
 }
 
 /// What can go wrong between a reader and the log.
@@ -121,11 +156,12 @@ fn frames(
     len: u64,
     mut each: impl FnMut(&[u8]) -> Result<(), CatalogError>,
 ) -> Result<(), FrameError> {
-    let size = usize::try_from(len.min(u64::from(FRAME_BYTES))).unwrap_or(0);
-    let mut frame = vec![0; size];
+    // what does not fit a usize is more than a frame
+    let size = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(FRAME_BYTES as usize);
+    let mut frame = vec![0; size(len)];
     let mut left = len;
     loop {
-        let now = usize::try_from(left.min(size as u64)).unwrap_or(0);
+        let now = size(left);
         text.read_exact(&mut frame[..now]).map_err(FrameError::Input)?;
         each(&frame[..now]).map_err(FrameError::Store)?;
         left -= now as u64;
@@ -135,11 +171,24 @@ fn frames(
     }
 }
 
-/// Reads and compresses revisions, and trains a dictionary when it is time.
-pub(super) fn prepare(store: &Store, revisions: Vec<NewRevision>) -> Result<Vec<Prepared>, CatalogError> {
+/// Work for one revision: its failure, a panic included, is that revision's alone.
+fn alone<T>(
+    identity: UpdateIdentity,
+    refused: &mut Vec<Refused>,
+    work: impl FnOnce() -> Result<T, CatalogError>,
+) -> Option<T> {
+    let outcome = guarded(work).unwrap_or_else(|cause| Err(CatalogError::Revision { identity, cause }));
+    outcome.map_err(|error| refused.push((identity, error))).ok()
+}
+
+/// Reads and compresses revisions, and trains a dictionary when it is time. What cannot be is refused alone.
+pub(super) fn prepare(store: &Store, revisions: Vec<NewRevision>) -> Result<Preparation, CatalogError> {
     let arrived = store.clock.now().as_second();
-    let raw: Vec<Raw> =
-        revisions.into_iter().map(|revision| read(revision, arrived)).collect::<Result<_, _>>()?;
+    let mut refused = Vec::new();
+    let raw: Vec<Raw> = revisions
+        .into_iter()
+        .filter_map(|revision| alone(revision.facts.identity, &mut refused, move || read(revision, arrived)))
+        .collect();
     let texts = raw.iter().flat_map(|one| &one.texts).filter_map(|(_, text)| match text {
         Text::Small(text) => Some(text.as_slice()),
         Text::Large(..) => None,
@@ -147,21 +196,29 @@ pub(super) fn prepare(store: &Store, revisions: Vec<NewRevision>) -> Result<Vec<
     if let Some((number, dictionary)) = store.codec.learn(raw.len() as u64, texts) {
         store.add_dictionary(number, &dictionary)?;
     }
-    let run = |raw: Vec<Raw>| -> Result<Vec<Prepared>, CatalogError> {
-        let mut encoder = store.codec.encoder()?;
-        raw.into_iter().map(|one| compress(one, &mut encoder)).collect()
+    let run = |raw: Vec<Raw>| -> Result<Preparation, CatalogError> {
+        let (mut encoder, mut refused) = (store.codec.encoder()?, Vec::new());
+        let done = raw
+            .into_iter()
+            .filter_map(|one| alone(one.manifest.identity, &mut refused, || compress(one, &mut encoder)));
+        Ok(Preparation { prepared: done.collect(), refused })
     };
-    if raw.len() < WORTH_A_THREAD {
-        return run(raw);
-    }
-    let mut first = raw;
-    let second = first.split_off(first.len() / 2);
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| run(second));
-        let mut done = run(first)?;
-        done.extend(other.join().map_err(|_panic| CatalogError::Worker)??);
-        Ok(done)
-    })
+    let mut all = if raw.len() < WORTH_A_THREAD {
+        run(raw)?
+    } else {
+        let mut first = raw;
+        let second = first.split_off(first.len() / 2);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| run(second));
+            let mut done = run(first)?;
+            let other = other.join().map_err(|_panic| CatalogError::Worker)??;
+            done.prepared.extend(other.prepared);
+            done.refused.extend(other.refused);
+            Ok::<_, CatalogError>(done)
+        })?
+    };
+    all.refused.append(&mut refused);
+    Ok(all)
 }
 
 /// Appends the texts of a revision to the log. Its number is still to be given.
@@ -188,7 +245,8 @@ pub(super) fn append(
             Ok(())
         })
         .map_err(|error| error.of(identity))?;
-        let raw = u32::try_from(len).unwrap_or(u32::MAX);
+        let limit = u64::from(u32::MAX);
+        let raw = u32::try_from(len).map_err(|_e| CatalogError::PartTooLarge { identity, len, limit })?;
         manifest.parts.push(StoredPart { kind: StoredKind::Part(kind), stored, raw });
     }
     Ok(manifest)

@@ -45,7 +45,7 @@ impl Store {
         if ops.len() + also.len() <= room {
             log.push(ops.into_iter().chain(also).collect());
         } else {
-            let note = (key::BEGUN.to_vec(), Some(record::encode(&places)));
+            let note = (key::BEGUN.to_vec(), Some(record::encode(&places)?));
             let mut ops = ops.into_iter();
             log.push([note].into_iter().chain(ops.by_ref().take(room)).collect());
             while ops.len() + also.len() > room {
@@ -69,7 +69,7 @@ impl Store {
             if size >= JOURNAL_BYTES || ops.peek().is_none() {
                 let journal = Journal { ops: std::mem::take(&mut open) };
                 let mut bytes = Vec::new();
-                encoder.record(&mut bytes, Kind::Journal, &journal.encode(ops.peek().is_none()))?;
+                encoder.record(&mut bytes, Kind::Journal, &journal.encode(ops.peek().is_none())?)?;
                 records.push(bytes);
                 done.extend(journal.ops);
                 size = 0;
@@ -84,7 +84,7 @@ pub(super) fn finish_begun(kv: &Kv, segments: &Segments, codec: &Codec) -> Resul
     let Some(value) = kv.get(key::BEGUN)? else { return Ok(()) };
     let places: Vec<Location> = record::decode('j', &value)?;
     for place in places {
-        let content = match segments.record(place, codec) {
+        let content = match segments.record(Kind::Journal, place, codec) {
             Ok(content) => content,
             Err(error @ CatalogError::Damaged { .. }) => {
                 tracing::error!(%error, "a change of many entries could not be finished; its source says it again");

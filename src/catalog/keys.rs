@@ -52,7 +52,7 @@ impl Secured {
 
 impl Kept {
     /// As the index has it; the key is empty where there is none.
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         record::encode(&(self.key.as_ref().map_or(&[][..], DecryptionKey::bytes), self.change))
     }
 
@@ -141,7 +141,7 @@ impl Store {
                 // a key that is held is not given up for none
                 if keys.get(&sha1).is_none_or(|known| key.is_some() && known.key != key) {
                     let kept = Kept { key, change: change.number };
-                    change.ops.push((key::payload_key(&sha1), Some(kept.encode())));
+                    change.ops.push((key::payload_key(&sha1), Some(kept.encode()?)));
                     Arc::make_mut(&mut keys).insert(sha1, kept);
                 }
             }

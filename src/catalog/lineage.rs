@@ -140,7 +140,7 @@ impl Lineage {
         let mut history = History { base: base.map_or(change, |base| base.change), first, marks };
         let mut ops = Vec::new();
         if base.is_none() {
-            ops.push((key::LINEAGE.to_vec(), Some(record::encode(&Base { change }))));
+            ops.push((key::LINEAGE.to_vec(), Some(record::encode(&Base { change })?)));
         }
         if history.marks.is_empty() {
             let mark = mark(&[content.as_bytes(), &change.to_le_bytes()]);

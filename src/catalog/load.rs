@@ -11,6 +11,7 @@ use super::manifest::{Block, decode_block};
 use super::record::{self, Active, Generation, Location, key};
 use super::segment::Segments;
 use super::segment::codec::Codec;
+use super::segment::frame::Kind;
 use super::snapshot::{Builder, World};
 use super::store::{Staged, Store};
 use crate::domain::UpdateIdentity;
@@ -51,7 +52,7 @@ pub(super) fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> 
         true
     })?;
     for place in places {
-        let content = segments.record(place?, codec)?;
+        let content = segments.record(Kind::Dictionary, place?, codec)?;
         if let Some((number, bytes)) = content.split_first() {
             codec.add(*number, bytes);
         }
@@ -96,7 +97,7 @@ fn blocks(
     })?;
     for place in places {
         let (number, place) = place?;
-        match segments.record(place, codec) {
+        match segments.record(Kind::Manifest, place, codec) {
             Ok(bytes) => visit(number, decode_block(&bytes)?),
             Err(error @ CatalogError::Damaged { .. }) => {
                 tracing::error!(block = number, %error, "passed over a damaged block of manifests");

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::keys::Secured;
+use super::segment::frame::MAX_RAW;
 use super::store::Staged;
 use super::{CatalogError, PartKind, PartRef, StoredFacts, record};
 use crate::domain::{
-    CategoryKind, Encryption, Facts, PublicationState, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
+    CategoryKind, Encryption, Facts, Limit, PublicationState, Sha1Digest, UpdateId, UpdateIdentity, UpdateType, limits,
 };
 
 /// Manifest of one revision.
@@ -148,10 +149,22 @@ impl From<Second> for Manifest {
 }
 
 /// A block as it is stored.
-pub(super) fn encode_block(block: &Block) -> Vec<u8> {
-    // writing into memory cannot fail: every record's serializer knows its lengths
-    postcard::to_extend(block, vec![BLOCK_VERSION]).unwrap_or_default()
+pub(super) fn encode_block(block: &Block) -> Result<Vec<u8>, CatalogError> {
+    record::encode_as(BLOCK_VERSION, block)
 }
+
+/// A block is closed before it has more bytes than this, its version and count aside.
+pub(super) const BLOCK_BYTES: usize = 8 << 20;
+/// The most bytes of one manifest: an update that says more of itself is refused, alone.
+pub(super) const MAX_MANIFEST: usize = BLOCK_BYTES;
+/// What is limited here.
+pub(super) const LIMITS: &[Limit] = limits![
+    BLOCK_BYTES in "bytes": "Relations of updates that are stored together" => "the next block begins",
+    MAX_MANIFEST in "bytes": "Relations of an update: prerequisites, files, devices, what it supersedes" => "that update is refused; the synchronisation goes on and reports it",
+];
+/// Bytes of a manifest that are known only once its texts lie in a segment: number, place, and each text's lengths.
+const PLACED: usize = 64;
+const _: () = assert!(BLOCK_BYTES + PLACED + 16 <= MAX_RAW, "a block of one manifest fits a record");
 
 /// Reads a block of any version.
 pub(super) fn decode_block(bytes: &[u8]) -> Result<Block, CatalogError> {
@@ -172,6 +185,38 @@ pub(super) fn decode_block(bytes: &[u8]) -> Result<Block, CatalogError> {
 }
 
 impl Manifest {
+    /// How many bytes it takes in a block.
+    pub(super) fn encoded_len(&self) -> Result<usize, CatalogError> {
+        let size = postcard::ser_flavors::Size::default();
+        postcard::serialize_with_flavor(self, size).map_err(CatalogError::Unwritable)
+    }
+
+    /// How many bytes it takes at most once it lies in a segment with these texts.
+    pub(super) fn len_with(&self, texts: &[&StoredKind]) -> Result<usize, CatalogError> {
+        let mut len = self.encoded_len()? + PLACED;
+        for kind in texts {
+            // two lengths of at most five bytes each
+            let size = postcard::ser_flavors::Size::default();
+            len += 10 + postcard::serialize_with_flavor(kind, size).map_err(CatalogError::Unwritable)?;
+        }
+        Ok(len)
+    }
+
+    /// Refuses what is more than an update may say of itself. `texts` are still to be added.
+    pub(super) fn check_size(&self, texts: &[&StoredKind]) -> Result<(), CatalogError> {
+        let len = self.len_with(texts)?;
+        if len > MAX_MANIFEST {
+            let (len, limit) = (len as u64, MAX_MANIFEST as u64);
+            return Err(CatalogError::TooManyFacts {
+                identity: self.identity,
+                what: "relations",
+                len,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
     /// All but number and place.
     pub(super) fn of(facts: &Facts, arrived: i64) -> Self {
         Self {
@@ -290,14 +335,14 @@ mod tests {
             ..old.clone()
         };
         let block = vec![third.clone(), old.clone()];
-        assert_eq!(decode_block(&encode_block(&block)).unwrap(), block);
+        assert_eq!(decode_block(&encode_block(&block).unwrap()).unwrap(), block);
         // the fields that came later are the last ones: without them a block is one of before
         let second = Manifest { cut: None, ..third };
-        let mut bytes = encode_block(&vec![second.clone()]);
+        let mut bytes = encode_block(&vec![second.clone()]).unwrap();
         bytes[0] = SECOND;
         assert_eq!(bytes.pop(), Some(0), "no facts of the cut");
         assert_eq!(decode_block(&bytes).unwrap(), [second]);
-        let mut bytes = encode_block(&vec![old.clone()]);
+        let mut bytes = encode_block(&vec![old.clone()]).unwrap();
         bytes[0] = record::VERSION;
         assert_eq!(bytes.split_off(bytes.len() - 2), [0, 0], "no languages either");
         assert_eq!(decode_block(&bytes).unwrap(), [old]);

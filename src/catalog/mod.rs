@@ -67,6 +67,8 @@ mod servers;
 mod snapshot;
 mod staging;
 mod store;
+#[cfg(test)]
+mod storing_tests;
 mod succession;
 #[cfg(test)]
 mod succession_tests;
@@ -114,7 +116,7 @@ pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
 pub use snapshot::{
     Belonging, DecisionKind, Former, ListQuery, Listed, Reason, Revision, Snapshot, Withheld,
 };
-pub use staging::{Activated, Activation, Held, Staging, Summary};
+pub use staging::{Activated, Activation, Held, Staging, Stored, Summary};
 pub use terms::{Acceptance, Terms};
 pub use tree::Removal;
 pub use verdict::{MAX_DECIDED, Verdict};
@@ -127,7 +129,7 @@ use crate::runtime::Clock;
 use store::Store;
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![approvals::LIMITS];
+pub const LIMITS: &[Limit] = joined_limits![approvals::LIMITS, ingest::LIMITS, kv::LIMITS, manifest::LIMITS, staging::LIMITS];
 
 /// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
 const FRAME_BYTES: u32 = 256 * 1024;

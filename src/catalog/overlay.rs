@@ -63,7 +63,7 @@ impl Store {
             let before = change.ops.len();
             for (update, decision) in &mut change.decisions.updates {
                 let Some(new) = due(decision, now, change.number) else { continue };
-                change.ops.push((key::decision(update), Some(new.encode())));
+                change.ops.push((key::decision(update), Some(new.encode()?)));
                 *decision = Arc::new(new);
             }
             Ok(change.ops.len() - before)

@@ -69,8 +69,8 @@ impl Store {
             let Some(rev) = world.rev(id).filter(|_| !known) else { return Ok(()) };
             // agents hear of it by the number: what else the bundles around it contain is no longer part of them
             let damage = Damage { identity: world.identity(rev), change: change.number };
-            change.also.push((key::damaged(RevisionId(id)), Some(damage.encode())));
-            change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number))));
+            change.also.push((key::damaged(RevisionId(id)), Some(damage.encode()?)));
+            change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number)?)));
             change.decisions.damaged.insert(id, damage);
             Ok(())
         })

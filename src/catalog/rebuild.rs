@@ -59,7 +59,7 @@ impl Index<'_> {
             Kind::Dictionary => match content.split_first() {
                 Some((number, bytes)) => {
                     codec.add(*number, bytes);
-                    self.put(key::dictionary(*number), Some(record::encode(&place)))
+                    self.put(key::dictionary(*number), Some(record::encode(&place)?))
                 }
                 None => Ok(()),
             },
@@ -68,7 +68,7 @@ impl Index<'_> {
                 let next = block.iter().map(|manifest| manifest.id + 1);
                 self.committed.next_id = next.fold(self.committed.next_id, u32::max);
                 self.block += 1;
-                self.put(key::block(self.block - 1), Some(record::encode(&place)))
+                self.put(key::block(self.block - 1), Some(record::encode(&place)?))
             }
             Kind::Activation => {
                 let activation: ActivationRecord = record::decode('a', content)?;
@@ -76,11 +76,11 @@ impl Index<'_> {
                 // blocks after a damaged one keep their numbers
                 self.block = self.block.max(active.watermark);
                 let generation = Generation { watermark: active.watermark, change: active.change };
-                self.put(key::generation(active.generation), Some(record::encode(&generation)))?;
+                self.put(key::generation(active.generation), Some(record::encode(&generation)?))?;
                 if !activation.withdrawn.is_empty() {
-                    self.put(key::withdrawn(active.watermark), Some(record::encode(&activation.withdrawn)))?;
+                    self.put(key::withdrawn(active.watermark), Some(record::encode(&activation.withdrawn)?))?;
                 }
-                self.put(key::ACTIVE.to_vec(), Some(record::encode(&active)))
+                self.put(key::ACTIVE.to_vec(), Some(record::encode(&active)?))
             }
             Kind::Journal => {
                 let (journal, last) = Journal::decode(content)?;
@@ -107,7 +107,8 @@ pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
     for segment in numbers {
         let mut offset = 0;
         while let Some((kind, place)) = segments.next_good(segment, offset)? {
-            let content = if kind == Kind::Text { Vec::new() } else { segments.record(place, &codec)? };
+            let content =
+                if kind == Kind::Text { Vec::new() } else { segments.record(kind, place, &codec)? };
             index.record(kind, place, &content, &codec)?;
             offset = u64::from(place.offset) + u64::from(place.stored);
         }
@@ -119,13 +120,13 @@ pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
         }
     }
     if index.committed.segment > 0 {
-        index.put(key::COMMITTED.to_vec(), Some(record::encode(&index.committed)))?;
+        index.put(key::COMMITTED.to_vec(), Some(record::encode(&index.committed)?))?;
     }
     // last: an index without it is begun again
     kv.apply(&index.batch)?;
     kv.flush()?;
     let mut meta = Batch::default();
-    meta.put(key::META, record::encode(&Meta { format: record::FORMAT }));
+    meta.put(key::META, record::encode(&Meta { format: record::FORMAT })?);
     kv.apply(&meta)?;
     Ok(kv.flush()?)
 }

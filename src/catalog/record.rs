@@ -191,14 +191,15 @@ pub(super) struct Committed {
     pub next_id: u32,
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+/// The one way from a value to a record. What cannot be written is an error: an empty record would remove what
+/// the entry said before.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CatalogError> {
     encode_as(VERSION, value)
 }
 
 /// Writes a record whose shape has a version of its own.
-pub(super) fn encode_as<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
-    // writing into memory cannot fail: every record's serializer knows its lengths
-    postcard::to_extend(value, vec![version]).unwrap_or_default()
+pub(super) fn encode_as<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, CatalogError> {
+    postcard::to_extend(value, vec![version]).map_err(CatalogError::Unwritable)
 }
 
 /// Reads a record; `kind` names it in the error.
@@ -222,7 +223,7 @@ const UNFINISHED: u8 = 2;
 
 impl Journal {
     /// A record; `last` when no other one of the same change follows.
-    pub(super) fn encode(&self, last: bool) -> Vec<u8> {
+    pub(super) fn encode(&self, last: bool) -> Result<Vec<u8>, CatalogError> {
         encode_as(if last { VERSION } else { UNFINISHED }, self)
     }
 

@@ -59,11 +59,11 @@ impl Store {
             let (groups, gone) = replace_groups(change, set.groups)?;
             let eulas: BTreeSet<uuid::Uuid> = set.accepted_eulas.into_iter().collect();
             if change.decisions.eulas != eulas {
-                change.also.push((key::EULAS.to_vec(), Some(record::encode(&eulas))));
+                change.also.push((key::EULAS.to_vec(), Some(record::encode(&eulas)?)));
                 change.decisions.eulas = eulas;
             }
             let mut work = Work::new(change, &gone, set.complete, set.approvals, &set.retired, set.declined);
-            let updates = work.run(change, now);
+            let updates = work.run(change, now)?;
             change.computers = self.computers.leaving(&gone);
             Ok(Replaced { updates, groups })
         })
@@ -122,7 +122,7 @@ fn replace_groups(change: &mut Change, groups: Vec<Group>) -> Result<(usize, Vec
         change.ops.push((key::group(id), None));
     }
     for group in changed {
-        change.group(group);
+        change.group(group)?;
     }
     Ok((count, gone))
 }
@@ -178,17 +178,17 @@ impl Work {
     }
 
     /// Changes every decision that must. How many did.
-    fn run(&mut self, change: &mut Change, now: Timestamp) -> usize {
+    fn run(&mut self, change: &mut Change, now: Timestamp) -> Result<usize, CatalogError> {
         let before = change.ops.len();
         for update in std::mem::take(&mut self.visit) {
             let old = change.decisions.updates.get(&update).cloned().unwrap_or_default();
             let new = self.renew(change, &update, &old, now);
             if new != *old {
-                change.ops.push((key::decision(&update), Some(new.encode())));
+                change.ops.push((key::decision(&update), Some(new.encode()?)));
                 change.decisions.updates.insert(update, Arc::new(new));
             }
         }
-        change.ops.len() - before
+        Ok(change.ops.len() - before)
     }
 
     fn renew(&mut self, change: &mut Change, update: &UpdateId, old: &Decision, now: Timestamp) -> Decision {

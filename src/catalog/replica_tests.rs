@@ -264,7 +264,7 @@ fn a_change_of_thousands_that_a_crash_interrupted_is_finished_and_comes_back_wit
         kv.apply(&batch).unwrap();
     }
     let mut batch = kv::Batch::default();
-    batch.put(key::BEGUN, record::encode(&vec![place.get().unwrap()]));
+    batch.put(key::BEGUN, record::encode(&vec![place.get().unwrap()]).unwrap());
     kv.apply(&batch).unwrap();
     kv.flush().unwrap();
     drop((branch, kv));

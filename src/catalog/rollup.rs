@@ -112,7 +112,7 @@ impl Store {
             };
             sum.count = client.count;
             add(&mut sum.activity, &client.activity);
-            ops.push((key, Some(record::encode(&sum))));
+            ops.push((key, Some(record::encode(&sum)?)));
         }
         Ok(ops)
     }
@@ -166,7 +166,8 @@ impl Store {
                 }
             }
             left.activity.retain(|sum| sum.succeeded + sum.failed > 0);
-            ops.push((key, (!left.activity.is_empty()).then(|| record::encode(&left))));
+            let rest = if left.activity.is_empty() { None } else { Some(record::encode(&left)?) };
+            ops.push((key, rest));
         }
         self.apply_durably(&ops)
     }

@@ -141,7 +141,7 @@ impl Store {
         if before.as_deref() == Some(&server) {
             return Ok(self.servers.keep(server));
         }
-        let op = (key::server(id), Some(record::encode(&server)));
+        let op = (key::server(id), Some(record::encode(&server)?));
         if decided {
             self.journal(vec![op])?;
         } else {

@@ -10,16 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use super::ingest::{self, Prepared};
 use super::kv::{Batch, MAX_BATCH};
-use super::manifest::{Manifest, encode_block};
+use super::manifest::{BLOCK_BYTES, Manifest, encode_block};
 use super::record::{self, ActivationRecord, Active, Generation, Journal, key};
+use super::segment::codec::Encoder;
 use super::segment::frame::Kind;
 use super::snapshot::View;
-use super::store::{Op, Staged, Store, lock};
+use super::store::{Log, Op, Staged, Store, lock};
 use super::{CatalogError, NewRevision, StoredFacts};
-use crate::domain::{RevisionId, UpdateIdentity};
+use crate::domain::{Limit, RevisionId, UpdateIdentity, limits};
 
-/// How many manifests go into one block.
+/// How many manifests go into one block, which closes by bytes as well ([`BLOCK_BYTES`]).
 const BLOCK: usize = 100;
+/// What is limited here.
+pub(super) const LIMITS: &[Limit] = limits![
+    BLOCK in "updates": "Updates that are stored together" => "the next block begins",
+    MAX_SETTINGS in "settings": "Settings that change with an activation" => "an error; nothing is changed",
+    HOLD_AT_LEAST in "updates": "Updates that may go without asking anybody, whatever share they are" => "the activation is held for an administrator",
+];
 /// The most settings that change with an activation: all of it must fit one batch.
 const MAX_SETTINGS: usize = MAX_BATCH - 8;
 /// Fewer updates than this may go without asking anybody, whatever share they are.
@@ -28,6 +35,15 @@ const HOLD_AT_LEAST: usize = 100;
 /// The way into the store; see [`super::Catalog::staging`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Staging(pub(super) Arc<Store>);
+
+/// What came of revisions that were to be stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// Their numbers, in their order; 0 for what was refused.
+    pub numbers: Vec<RevisionId>,
+    /// Those that cannot be stored, and why.
+    pub refused: Vec<(UpdateIdentity, CatalogError)>,
+}
 
 /// What becomes visible with an activation, beside everything that is staged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,73 +141,119 @@ impl Staging {
     /// their syncs; best given 25 to 100 at once. Blocks.
     ///
     /// Answers with the numbers in the order of `revisions`.
+    ///
+    /// # Errors
+    /// When the store fails, or for the first revision that is refused; the others are stored.
     pub fn store(&self, revisions: Vec<NewRevision>) -> Result<Vec<RevisionId>, CatalogError> {
-        self.take(revisions, false)
+        let stored = self.store_each(revisions, false)?;
+        match stored.refused.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(stored.numbers),
+        }
     }
 
-    /// Stores revisions that are held already once more, because more of their texts is wanted: they keep their
-    /// numbers, and nobody hears of them as news. Otherwise as [`Staging::store`].
-    pub fn store_again(&self, revisions: Vec<NewRevision>) -> Result<Vec<RevisionId>, CatalogError> {
-        self.take(revisions, true)
-    }
-
-    fn take(&self, revisions: Vec<NewRevision>, again: bool) -> Result<Vec<RevisionId>, CatalogError> {
+    /// Stores revisions durably, each for itself: what is wrong with one (too large, unreadable, a fault of the
+    /// program) refuses that one. A revision that is held already is passed over, unless it is to be stored `again`
+    /// because more of its texts is wanted: then it keeps its number, and nobody hears of it as news.
+    ///
+    /// # Errors
+    /// When the store itself fails, such as on a full disk.
+    pub fn store_each(&self, revisions: Vec<NewRevision>, again: bool) -> Result<Stored, CatalogError> {
         let identities: Vec<UpdateIdentity> =
             revisions.iter().map(|revision| revision.facts.identity).collect();
         let mut wanted = revisions;
         wanted.retain(|revision| again || !self.holds(&revision.facts.identity));
-        let ticket =
-            if wanted.is_empty() { 0 } else { self.append(ingest::prepare(&self.0, wanted)?, again)? };
+        let (mut ticket, mut refused) = (0, Vec::new());
+        if !wanted.is_empty() {
+            let prepared = ingest::prepare(&self.0, wanted)?;
+            refused = prepared.refused;
+            ticket = self.append(prepared.prepared, again, &mut refused)?;
+        }
         self.0.settle(ticket)?;
         let snapshot = self.0.snapshot();
         let number = |identity| {
             let staged = self.staged_now(identity).map(|staged| staged.id);
             RevisionId(staged.or_else(|| snapshot.world().find(identity)).unwrap_or(0))
         };
-        Ok(identities.iter().map(number).collect())
+        Ok(Stored { numbers: identities.iter().map(number).collect(), refused })
     }
 
     /// Appends texts and manifests to the log. Gives the ticket by which they are settled.
-    fn append(&self, prepared: Vec<Prepared>, again: bool) -> Result<u64, CatalogError> {
+    fn append(
+        &self,
+        prepared: Vec<Prepared>,
+        again: bool,
+        refused: &mut Vec<(UpdateIdentity, CatalogError)>,
+    ) -> Result<u64, CatalogError> {
         let store = &*self.0;
         let snapshot = store.snapshot();
         let mut encoder = store.codec.encoder()?;
         let mut log = store.log();
-        let mut block: Vec<Manifest> = Vec::new();
-        let mut prepared = prepared.into_iter().peekable();
-        while let Some(one) = prepared.next() {
+        let (mut block, mut bytes): (Vec<Manifest>, usize) = (Vec::new(), 0);
+        for one in prepared {
             let identity = one.manifest.identity;
             // somebody else may have appended it meanwhile
-            let new = self.staged_now(&identity).is_none()
-                && !block.iter().any(|manifest| manifest.identity == identity);
-            if new {
-                let mut manifest = ingest::append(store, &mut log, &mut encoder, one)?;
-                let world = snapshot.world();
-                let known = world.find(&identity).or_else(|| world.retired.get(&identity).copied());
-                manifest.id = known.unwrap_or(log.next_id);
-                if let Some(before) = world.find(&identity).and_then(|id| world.rev(id)).filter(|_| again) {
-                    manifest.arrived = i64::from(before.arrived);
-                    if let Some(cut) = &mut manifest.cut {
-                        cut.again = true;
-                    }
+            if self.staged_now(&identity).is_some()
+                || block.iter().any(|manifest| manifest.identity == identity)
+            {
+                continue;
+            }
+            let mut manifest = match ingest::append(store, &mut log, &mut encoder, one) {
+                Ok(manifest) => manifest,
+                // what was written of it is named by nothing
+                Err(
+                    error @ (CatalogError::PartInput { .. }
+                    | CatalogError::PartTooLarge { .. }
+                    | CatalogError::Revision { .. }),
+                ) => {
+                    refused.push((identity, error));
+                    continue;
                 }
-                log.next_id = log.next_id.max(manifest.id + 1);
-                block.push(manifest);
+                Err(error) => return Err(error),
+            };
+            let world = snapshot.world();
+            let known = world.find(&identity).or_else(|| world.retired.get(&identity).copied());
+            manifest.id = known.unwrap_or(log.next_id);
+            if let Some(before) = world.find(&identity).and_then(|id| world.rev(id)).filter(|_| again) {
+                manifest.arrived = i64::from(before.arrived);
+                if let Some(cut) = &mut manifest.cut {
+                    cut.again = true;
+                }
             }
-            if block.len() == BLOCK || prepared.peek().is_none() && !block.is_empty() {
-                let mut bytes = Vec::new();
-                encoder.record(&mut bytes, Kind::Manifest, &encode_block(&block))?;
-                log.writer.make_room(&store.segments, bytes.len() as u64)?;
-                let place = log.writer.append(&store.segments, &bytes)?;
-                let number = log.next_block;
-                log.next_block += 1;
-                let ticket = log.push(vec![(key::block(number), Some(record::encode(&place)))]);
-                let entries =
-                    block.drain(..).map(|manifest| (manifest.identity, manifest.staged(number, ticket)));
-                store.staged.write().unwrap_or_else(PoisonError::into_inner).extend(entries);
+            let len = manifest.encoded_len()?;
+            if block.len() == BLOCK || bytes + len > BLOCK_BYTES {
+                self.close(&mut log, &mut encoder, std::mem::take(&mut block))?;
+                bytes = 0;
             }
+            log.next_id = log.next_id.max(manifest.id + 1);
+            bytes += len;
+            block.push(manifest);
         }
+        self.close(&mut log, &mut encoder, block)?;
         Ok(log.ticket())
+    }
+
+    /// Appends a block of manifests, from when on they are staged.
+    fn close(
+        &self,
+        log: &mut Log,
+        encoder: &mut Encoder<'_>,
+        block: Vec<Manifest>,
+    ) -> Result<(), CatalogError> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        let store = &*self.0;
+        let mut bytes = Vec::new();
+        encoder.record(&mut bytes, Kind::Manifest, &encode_block(&block)?)?;
+        log.writer.make_room(&store.segments, bytes.len() as u64)?;
+        let place = log.writer.append(&store.segments, &bytes)?;
+        let number = log.next_block;
+        let ticket = log.push(vec![(key::block(number), Some(record::encode(&place)?))]);
+        log.next_block += 1;
+        let entries = block.into_iter().map(|manifest| (manifest.identity, manifest.staged(number, ticket)));
+        store.staged.write().unwrap_or_else(PoisonError::into_inner).extend(entries);
+        Ok(())
     }
 
     /// Makes everything staged visible in one step, with a new snapshot. Blocks.
@@ -246,7 +308,7 @@ impl Staging {
     fn hold(&self, activation: Activation, gone: usize, offered: usize) -> Result<Activated, CatalogError> {
         let held = Held { activation, would_remove: gone, offered, since: self.0.clock.now() };
         let mut batch = Batch::default();
-        batch.put(key::HELD, record::encode(&held));
+        batch.put(key::HELD, record::encode(&held)?);
         self.0.kv.apply(&batch)?;
         self.0.kv.flush()?;
         Ok(Activated::Held(held))
@@ -265,8 +327,8 @@ impl Staging {
         let store = &*self.0;
         let generation = Generation { watermark: active.watermark, change: active.change };
         let mut ops: Vec<Op> = vec![
-            (key::ACTIVE.to_vec(), Some(record::encode(&active))),
-            (key::generation(active.generation), Some(record::encode(&generation))),
+            (key::ACTIVE.to_vec(), Some(record::encode(&active)?)),
+            (key::generation(active.generation), Some(record::encode(&generation)?)),
             (key::HELD.to_vec(), None),
         ];
         if !withdrawn.is_empty() {
@@ -277,12 +339,12 @@ impl Staging {
         }
         ops.extend(settings.into_iter().map(|(name, value)| (key::setting(&name), value)));
         let (mut bytes, mut marks) = (Vec::new(), Vec::new());
-        let content = record::encode(&ActivationRecord { active, withdrawn });
-        let numbers = self.numbers_below(active.watermark);
+        let content = record::encode(&ActivationRecord { active, withdrawn })?;
+        let numbers = self.numbers_below(active.watermark)?;
         let next = store.lineage.next(active.change, store.clock.now(), [&content[..], &numbers[..]]);
         let mut encoder = store.codec.encoder()?;
         encoder.record(&mut bytes, Kind::Activation, &content)?;
-        encoder.record(&mut marks, Kind::Journal, &Journal { ops: next.ops.clone() }.encode(true))?;
+        encoder.record(&mut marks, Kind::Journal, &Journal { ops: next.ops.clone() }.encode(true)?)?;
         ops.extend(next.ops);
         let mut log = store.log();
         log.writer.make_room(&store.segments, (bytes.len() + marks.len()) as u64)?;
@@ -296,7 +358,7 @@ impl Staging {
     }
 
     /// The staged revisions that become active with their numbers, as bytes.
-    fn numbers_below(&self, watermark: u64) -> Vec<u8> {
+    fn numbers_below(&self, watermark: u64) -> Result<Vec<u8>, CatalogError> {
         let staged = self.0.staged.read().unwrap_or_else(PoisonError::into_inner);
         let mut numbers: Vec<(u32, UpdateIdentity)> = staged
             .iter()
@@ -316,7 +378,7 @@ impl Staging {
         all.extend_from_slice(more);
         all.sort_unstable();
         all.dedup();
-        Ok(record::encode(&all))
+        record::encode(&all)
     }
 
     /// The decisions without the damaged revisions that were stored again.

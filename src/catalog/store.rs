@@ -285,7 +285,7 @@ impl Store {
     }
 
     fn apply_with(&self, mut batch: Batch, committed: Committed) -> Result<(), CatalogError> {
-        batch.put(key::COMMITTED, record::encode(&committed));
+        batch.put(key::COMMITTED, record::encode(&committed)?);
         Ok(self.kv.apply(&batch)?)
     }
 
@@ -294,11 +294,11 @@ impl Store {
         let mut content = vec![number];
         content.extend_from_slice(dictionary);
         let mut bytes = Vec::new();
-        plain_record(&mut bytes, Kind::Dictionary, &content);
+        plain_record(&mut bytes, Kind::Dictionary, &content)?;
         let mut log = self.log();
         log.writer.make_room(&self.segments, bytes.len() as u64)?;
         let place = log.writer.append(&self.segments, &bytes)?;
-        let ticket = log.push(vec![(key::dictionary(number), Some(record::encode(&place)))]);
+        let ticket = log.push(vec![(key::dictionary(number), Some(record::encode(&place)?))]);
         drop(log);
         self.settle(ticket)?;
         self.codec.add(number, dictionary);

@@ -130,13 +130,14 @@ impl Store {
         if heir.groups.is_empty() && !self.config.client_side_targeting {
             heir.groups.clone_from(&latest.groups);
         }
-        let mut ops: Vec<Op> = vec![(key::computer(&heir.id), Some(record::encode(&heir)))];
+        let mut ops: Vec<Op> = vec![(key::computer(&heir.id), Some(record::encode(&heir)?))];
+        let known_as = record::encode(&heir.id)?;
         let mut former = self.computers.names.former.write().unwrap_or_else(PoisonError::into_inner);
         for other in &gone {
             ops.push((key::computer(&other.id), None));
             if former.len() < MAX_FORMER {
                 former.insert(other.id.clone(), heir.id.clone());
-                ops.push((key::former(&other.id), Some(record::encode(&heir.id))));
+                ops.push((key::former(&other.id), Some(known_as.clone())));
             }
         }
         drop(former);

@@ -98,7 +98,7 @@ impl Catalog {
         let acceptance = Acceptance { at: self.0.clock.now(), by: cut(by) };
         self.0.change(|_, change| {
             for id in &wanted {
-                change.ops.push((key::terms(id), Some(record::encode(&acceptance))));
+                change.ops.push((key::terms(id), Some(record::encode(&acceptance)?)));
                 change.decisions.accepted.insert(*id, acceptance.clone());
             }
             Ok(())

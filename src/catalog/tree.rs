@@ -93,7 +93,7 @@ impl Store {
                 let name = free_name(&change.decisions, name, Some(id))?;
                 if name != group.name {
                     group.name = name;
-                    change.group(group.clone());
+                    change.group(group.clone())?;
                 }
             }
             if let Some(parent) = parent {
@@ -130,7 +130,7 @@ fn move_below(change: &mut Change, group: &Group, parent: &GroupId) -> Result<()
         moved.push(Group { depth, parent: above, ..member.clone() });
     }
     for member in moved {
-        change.group(member);
+        change.group(member)?;
     }
     Ok(())
 }

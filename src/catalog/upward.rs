@@ -138,7 +138,7 @@ impl Store {
             if told.unwanted {
                 told = Told { epoch, row: told.row, unwanted: true, ..Told::default() };
             }
-            ops.push((key::told(&row.id), Some(record::encode(&told))));
+            ops.push((key::told(&row.id), Some(record::encode(&told)?)));
         }
         self.apply_durably(&ops)?;
         for id in unwanted {
@@ -246,7 +246,7 @@ impl Store {
             told.states.sort_unstable();
             told.number = report.number;
             told.reported = true;
-            ops.push((key::told(&report.computer), Some(record::encode(&told))));
+            ops.push((key::told(&report.computer), Some(record::encode(&told)?)));
         }
         self.apply_durably(&ops)
     }

@@ -245,7 +245,7 @@ impl Judge<'_> {
         }
         decision.change = self.change.number;
         decision.at = self.now.as_second();
-        self.change.ops.push((key::decision(update), Some(decision.encode())));
+        self.change.ops.push((key::decision(update), Some(decision.encode()?)));
         self.change.decisions.updates.insert(*update, Arc::new(decision));
         Ok(true)
     }

@@ -186,7 +186,7 @@ fn killed_at_any_point_all_of_a_decision_is_there_or_none() {
     assert_eq!((record.segment, record.offset), (segment, start), "one record, right behind the former");
     let log = segment::Segments::new(root.join("catalog/documents"));
     let bytes = log.read(segment, u64::from(start), record.stored as usize).unwrap();
-    let content = catalog.0.segments.record(record, &catalog.0.codec).unwrap();
+    let content = catalog.0.segments.record(Kind::Journal, record, &catalog.0.codec).unwrap();
     drop(catalog);
     let reopened = |name: &str| {
         let config = Config { dir: root.join(name), ..house.config() };
@@ -217,8 +217,8 @@ fn killed_at_any_point_all_of_a_decision_is_there_or_none() {
                 let end = u64::from(record.offset) + u64::from(record.stored);
                 let next_id = MANY + 1;
                 let committed = record::Committed { segment, len: end, next_id };
-                batch.put(key::COMMITTED, record::encode(&committed));
-                batch.put(key::BEGUN, record::encode(&vec![record]));
+                batch.put(key::COMMITTED, record::encode(&committed).unwrap());
+                batch.put(key::BEGUN, record::encode(&vec![record]).unwrap());
             }
             for (key, value) in ops {
                 batch.put(key.as_slice(), value.clone().unwrap());

@@ -12,6 +12,7 @@ mod digest;
 mod ids;
 mod language;
 mod limit;
+mod maxima;
 mod phrase;
 mod rollup;
 mod secret;
@@ -29,6 +30,7 @@ pub use ids::{
 pub use language::language_serves;
 pub use limit::{Limit, LimitValue};
 pub(crate) use limit::{joined_limits, limits};
+pub use maxima::{Counted, Counts, Exceeded, MAX_FACT_TEXT, MAX_LANGUAGE_NAME};
 pub use phrase::{Phrase, folded};
 pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,
@@ -40,3 +42,6 @@ pub use update::{
     BundleClause, CategoryKind, DriverFacts, Encryption, Facts, FileDeclaration, PrerequisiteClause,
     PublicationState, Title, UpdateType,
 };
+
+/// What is limited here.
+pub const LIMITS: &[Limit] = joined_limits![maxima::LIMITS];

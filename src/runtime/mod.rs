@@ -4,6 +4,7 @@
 //! own the time and shutdown waits for all work. It never knows what the work is.
 
 mod clock;
+mod panics;
 mod patience;
 mod rate_limiter;
 mod shares;
@@ -12,6 +13,7 @@ mod turns;
 mod wanted;
 
 pub use clock::Clock;
+pub use panics::{Panicked, guarded, guarded_future};
 pub use patience::patiently;
 pub use rate_limiter::{Allowance, RateLimiter, RateLimits, TooOften};
 pub use shares::{InUse, Limits, Refused, Share, Shares};

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::delay;
-use super::ingest::{Ingested, Related, ingest};
+use super::ingest::{Ingested, Related, chain, ingest};
 use super::peer::{Line, Trouble};
 use super::renewal::Renewals;
 use super::session::{Session, SessionError};
@@ -250,14 +250,19 @@ impl Fetcher {
         let came = count + damaged.len();
         if count > 0 {
             let (staging, again) = (self.staging.clone(), self.again);
-            let store = move || if again { staging.store_again(revisions) } else { staging.store(revisions) };
+            let store = move || staging.store_each(revisions, again);
             let stored = tokio::task::spawn_blocking(store).await;
-            stored.map_err(|_e| SyncError::Worker)?.map_err(SyncError::Catalog)?;
+            let stored = stored.map_err(|_e| SyncError::Worker)?.map_err(SyncError::Catalog)?;
+            let good = count - stored.refused.len().min(count);
             let mut fetched = lock(&shared.fetched);
-            fetched.stored += count;
+            fetched.stored += good;
             fetched.related.merge(related);
             drop(fetched);
-            self.progress.send_modify(|progress| progress.fetched += count);
+            self.progress.send_modify(|progress| progress.fetched += good);
+            for (identity, error) in stored.refused {
+                // asking again at once would bring the same
+                self.miss(shared, &[identity], &chain(&error));
+            }
         }
         for (identity, reason) in damaged {
             tracing::debug!(update = %identity, reason, "a document came damaged");

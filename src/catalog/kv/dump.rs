@@ -5,14 +5,12 @@
 
 use std::io::{Read, Write};
 
-use super::{Batch, Kv, KvError, MAX_BATCH};
+use super::{Batch, Kv, KvError, MAX_BATCH, MAX_ENTRY};
 
 const MAGIC: &[u8; 8] = b"TWDUMP01";
-/// The longest key or value in a dump; guards against allocating what a damaged dump claims.
-const MAX_FIELD: u32 = 64 << 20;
 
 fn field(out: &mut impl Write, hash: &mut crc32fast::Hasher, bytes: &[u8]) -> std::io::Result<()> {
-    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let len = u32::try_from(bytes.len()).map_err(|_e| std::io::ErrorKind::InvalidData)?.to_le_bytes();
     hash.update(&len);
     hash.update(bytes);
     out.write_all(&len)?;
@@ -25,11 +23,12 @@ fn read_field(input: &mut impl Read, hash: &mut crc32fast::Hasher) -> std::io::R
     if len == [u8::MAX; 4] {
         return Ok(None);
     }
-    let wanted = u32::from_le_bytes(len);
-    if wanted > MAX_FIELD {
+    let wanted = u32::from_le_bytes(len) as usize;
+    // guards against allocating what a damaged dump claims
+    if wanted > MAX_ENTRY {
         return Err(std::io::ErrorKind::InvalidData.into());
     }
-    let mut bytes = vec![0; wanted as usize];
+    let mut bytes = vec![0; wanted];
     input.read_exact(&mut bytes)?;
     hash.update(&len);
     hash.update(&bytes);

@@ -12,8 +12,19 @@ mod suite;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::{Limit, limits};
+
 /// The most operations in one batch. Larger ones make sled's heap grow without end.
 pub const MAX_BATCH: usize = 100;
+
+/// The most bytes of one key or one value, and of a field of a dump.
+pub const MAX_ENTRY: usize = 64 << 20;
+
+/// What is limited here.
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_BATCH in "entries": "Changes of the index that happen together" => "an error; nothing is changed",
+    MAX_ENTRY in "bytes": "One key or value of the index" => "an error; nothing is changed",
+];
 
 /// Why the index could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +53,12 @@ pub enum KvError {
         records: u64,
         /// The cause.
         source: std::io::Error,
+    },
+    /// A key or value is larger than an entry may be; nothing was changed.
+    #[error("an entry of {len} bytes is larger than the {MAX_ENTRY} that the index keeps of one")]
+    EntryTooLarge {
+        /// Its length.
+        len: usize,
     },
     /// More operations than a batch may have.
     #[error("a batch of {0} operations is larger than {MAX_BATCH}")]
@@ -112,6 +129,10 @@ impl Kv {
 
     /// Applies at most [`MAX_BATCH`] operations together.
     pub fn apply(&self, batch: &Batch) -> Result<(), KvError> {
+        let longest = batch.ops().map(|(key, value)| key.len().max(value.map_or(0, <[u8]>::len))).max();
+        if let Some(len) = longest.filter(|len| *len > MAX_ENTRY) {
+            return Err(KvError::EntryTooLarge { len });
+        }
         match batch.len() {
             0 => Ok(()),
             1..=MAX_BATCH => self.0.apply(batch),

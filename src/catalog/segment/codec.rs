@@ -9,10 +9,10 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
-use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name};
+use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_size};
 
 use super::super::CatalogError;
-use super::frame::{self, Kind, PLAIN, STORED};
+use super::frame::{self, Kind, MAX_RAW, PLAIN, STORED};
 
 const LEVEL: i32 = 3;
 /// Size of a dictionary.
@@ -29,6 +29,8 @@ const LARGEST_SAMPLE: usize = 16 * 1024;
 const SAMPLE_EVERY: usize = 3;
 /// How many idle contexts are kept, of each kind.
 const MAX_IDLE: usize = 4;
+/// The largest record that is read although it is longer than a record may be: early versions wrote such blocks.
+const LARGEST_EARLIER: usize = 512 << 20;
 /// Fewer samples cannot be trained from.
 const LEAST_SAMPLES: usize = 40;
 
@@ -147,10 +149,17 @@ impl Codec {
         header: &frame::Header,
         payload: &[u8],
     ) -> Result<Vec<u8>, CatalogError> {
+        let known = |len: usize| len == header.raw || (len <= LARGEST_EARLIER && len & MAX_RAW == header.raw);
         if header.dictionary == STORED {
-            return Ok(payload.to_vec());
+            return if known(payload.len()) { Ok(payload.to_vec()) } else { Err(mismatch()) };
         }
-        let mut raw = Vec::with_capacity(header.raw);
+        // the frame says its length too, with the bits that the headers of early versions lost
+        let said = get_frame_content_size(payload).ok().flatten().and_then(|len| usize::try_from(len).ok());
+        let len = said.unwrap_or(header.raw);
+        if !known(len) {
+            return Err(mismatch());
+        }
+        let mut raw = Vec::with_capacity(len);
         let mut decoder = self.decoders.take().unwrap_or_default();
         match header.dictionary {
             PLAIN => decoder.decompress(&mut raw, payload).map_err(fail),
@@ -162,7 +171,7 @@ impl Codec {
             },
         }?;
         self.decoders.give(decoder);
-        Ok(raw)
+        if raw.len() == len { Ok(raw) } else { Err(mismatch()) }
     }
 }
 
@@ -179,6 +188,11 @@ impl Training {
         self.samples[at] = text.to_vec();
         self.next += 7; // some of the old stay, whatever order texts come in
     }
+}
+
+/// A record has another length than its header says.
+fn mismatch() -> CatalogError {
+    CatalogError::Compression(std::io::ErrorKind::InvalidData.into())
 }
 
 fn fail(code: usize) -> CatalogError {
@@ -210,6 +224,10 @@ impl Encoder<'_> {
         kind: Kind,
         raw: &[u8],
     ) -> Result<(), CatalogError> {
+        if raw.len() > MAX_RAW {
+            let (len, limit) = (raw.len() as u64, MAX_RAW as u64);
+            return Err(CatalogError::RecordTooLarge { len, limit });
+        }
         self.scratch.clear();
         self.scratch.reserve(compress_bound(raw.len()));
         let context = self.context.get_or_insert_default();
@@ -222,15 +240,14 @@ impl Encoder<'_> {
             PLAIN
         };
         if self.scratch.len() < raw.len() {
-            frame::write(out, kind, number, raw.len(), &self.scratch);
+            frame::write(out, kind, number, raw.len(), &self.scratch)
         } else {
-            frame::write(out, kind, STORED, raw.len(), raw);
+            frame::write(out, kind, STORED, raw.len(), raw)
         }
-        Ok(())
     }
 }
 
 /// Appends one record that is not compressed: dictionaries themselves.
-pub(in super::super) fn plain_record(out: &mut Vec<u8>, kind: Kind, raw: &[u8]) {
-    frame::write(out, kind, STORED, raw.len(), raw);
+pub(in super::super) fn plain_record(out: &mut Vec<u8>, kind: Kind, raw: &[u8]) -> Result<(), CatalogError> {
+    frame::write(out, kind, STORED, raw.len(), raw)
 }

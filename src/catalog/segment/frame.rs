@@ -11,7 +11,7 @@ use super::super::{CatalogError, FRAME_BYTES};
 /// Bytes of the header.
 pub(in super::super) const HEADER: usize = 12;
 /// The most raw bytes in one record that is not part of a large text: a block of manifests may exceed a
-/// frame, but must fit the 24 bits of its length.
+/// frame, but must fit the 24 bits of its length. More is an error before anything is written.
 pub(in super::super) const MAX_RAW: usize = (1 << 24) - 1;
 const _: () = assert!((FRAME_BYTES as usize) < MAX_RAW, "a frame's length fits its header");
 
@@ -72,6 +72,24 @@ impl Header {
     }
 }
 
+/// Checks a record whose length the index knows. Early versions wrote longer ones than their header can say: what the
+/// header lacks is then the upper bits of the length.
+pub(in super::super) fn check_whole(
+    record: &[u8],
+    segment: u32,
+    offset: u64,
+) -> Result<(Header, &[u8]), CatalogError> {
+    let damaged = CatalogError::Damaged { segment, offset };
+    let (Some(mut header), Some(payload)) = (Header::read(record), record.get(HEADER..)) else {
+        return Err(damaged);
+    };
+    if payload.len() & MAX_RAW != header.stored || crc32fast::hash(&record[4..]) != header.crc {
+        return Err(damaged);
+    }
+    header.stored = payload.len();
+    Ok((header, payload))
+}
+
 /// Checks a whole record and gives its header and payload.
 pub(in super::super) fn check(
     record: &[u8],
@@ -87,9 +105,21 @@ pub(in super::super) fn check(
     }
 }
 
-/// Appends a record to `out`. The lengths must fit 24 bits; frames and blocks do.
-pub(super) fn write(out: &mut Vec<u8>, kind: Kind, dictionary: u8, raw: usize, payload: &[u8]) {
-    debug_assert!(raw <= MAX_RAW && payload.len() <= MAX_RAW, "lengths fit the header");
+/// Appends a record to `out`.
+///
+/// # Errors
+/// When a length does not fit the 24 bits that the header has for it; `out` is as it was.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    dictionary: u8,
+    raw: usize,
+    payload: &[u8],
+) -> Result<(), CatalogError> {
+    let longest = raw.max(payload.len());
+    if longest > MAX_RAW {
+        return Err(CatalogError::RecordTooLarge { len: longest as u64, limit: MAX_RAW as u64 });
+    }
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&payload.len().to_le_bytes()[..3]);
@@ -98,6 +128,7 @@ pub(super) fn write(out: &mut Vec<u8>, kind: Kind, dictionary: u8, raw: usize, p
     out.extend_from_slice(payload);
     let crc = crc32fast::hash(&out[at + 4..]);
     out[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -107,7 +138,7 @@ mod tests {
     #[test]
     fn a_record_is_what_was_written_and_any_flipped_bit_is_noticed() {
         let mut record = Vec::new();
-        write(&mut record, Kind::Text, STORED, 5, b"hello");
+        write(&mut record, Kind::Text, STORED, 5, b"hello").unwrap();
         let (header, payload) = check(&record, 1, 0).unwrap();
         assert_eq!((header.raw, header.kind, header.dictionary, payload), (5, 5, STORED, &b"hello"[..]));
         for bit in 0..record.len() * 8 {
@@ -117,6 +148,29 @@ mod tests {
         }
         for len in 0..record.len() {
             assert!(check(&record[..len], 1, 0).is_err(), "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn lengths_beyond_the_header_are_errors_and_write_nothing() {
+        for (raw, stored, fits) in [
+            (0, 0, true),
+            (MAX_RAW - 1, 1, true),
+            (MAX_RAW, MAX_RAW, true),
+            (MAX_RAW + 1, 1, false),
+            (1, MAX_RAW + 1, false),
+            (usize::MAX, 1, false),
+        ] {
+            let mut out = b"before".to_vec();
+            let written = write(&mut out, Kind::Manifest, PLAIN, raw, &vec![7; stored]);
+            assert_eq!(written.is_ok(), fits, "{raw} {stored}");
+            if fits {
+                let (header, payload) = check(&out[6..], 1, 0).unwrap();
+                assert_eq!((header.raw, header.stored, payload.len()), (raw, stored, stored));
+            } else {
+                assert!(matches!(written, Err(CatalogError::RecordTooLarge { .. })));
+                assert_eq!(out, b"before");
+            }
         }
     }
 }

@@ -102,12 +102,21 @@ impl Segments {
         }
     }
 
-    /// Reads one record whose length is known, checks and decompresses it.
-    pub(super) fn record(&self, at: Location, codec: &codec::Codec) -> Result<Vec<u8>, CatalogError> {
+    /// Reads one record whose kind and length are known, checks and decompresses it.
+    pub(super) fn record(
+        &self,
+        kind: Kind,
+        at: Location,
+        codec: &codec::Codec,
+    ) -> Result<Vec<u8>, CatalogError> {
         let offset = u64::from(at.offset);
         let record = self.read(at.segment, offset, at.stored as usize)?;
-        let (header, payload) = frame::check(&record, at.segment, offset)?;
-        codec.decode(&header, payload).map_err(|_e| CatalogError::Damaged { segment: at.segment, offset })
+        let (header, payload) = frame::check_whole(&record, at.segment, offset)?;
+        let damaged = CatalogError::Damaged { segment: at.segment, offset };
+        if header.kind != kind as u8 {
+            return Err(damaged);
+        }
+        codec.decode(&header, payload).map_err(|_e| damaged)
     }
 
     /// Length of a file.

@@ -140,7 +140,7 @@ impl<'k> Cutter<'k> {
         match (parent, place) {
             (Place::Document, Place::Update) if !std::mem::replace(&mut self.root_seen, true) => {}
             (Place::Document, _) => return Err(MetadataError::NotAnUpdate { root: tag.local.to_owned() }),
-            (Place::Update, _) => self.begin_section(place, tag)?,
+            (Place::Update, _) => self.begin_section(place)?,
             (Place::Localizations, _) => self.begin_entry(place, tag)?,
             _ => {}
         }
@@ -177,7 +177,7 @@ impl<'k> Cutter<'k> {
         self.section.map(|section| (&mut self.writer, self.sections[section].end()))
     }
 
-    fn begin_section(&mut self, place: Place, tag: &Tag<'_>) -> Result<(), MetadataError> {
+    fn begin_section(&mut self, place: Place) -> Result<(), MetadataError> {
         let (section, name) = match place {
             Place::Identity => (IDENTITY, "UpdateIdentity"),
             Place::Properties => (EXTENDED, "Properties"),
@@ -196,7 +196,6 @@ impl<'k> Cutter<'k> {
         if std::mem::replace(&mut self.seen[section], true) && section != UNROUTED {
             return Err(MetadataError::Twice { section: name });
         }
-        debug_assert!(self.section.is_none(), "sections do not nest: {}", tag.local);
         self.section = Some(section);
         Ok(())
     }
@@ -212,7 +211,11 @@ impl<'k> Cutter<'k> {
             let entry = self.entries.current();
             entry.eula = Some(facts::file(tag)?);
             let language = tag.value("Language").unwrap_or_default();
-            self.entries.name_language(&language, self.keep, self.facts.default_language.as_deref());
+            self.entries.name_language(
+                facts::language_name(&language)?,
+                self.keep,
+                self.facts.default_language.as_deref(),
+            );
         }
         Ok(())
     }
@@ -230,7 +233,7 @@ impl<'k> Cutter<'k> {
         let place = self.place();
         if place == Place::Localizations {
             self.places.pop();
-            self.end_collection();
+            self.end_collection()?;
             self.copy(raw);
             self.scope.close(self.places.len() + 1);
             return Ok(());
@@ -265,7 +268,7 @@ impl<'k> Cutter<'k> {
         match place {
             Place::Language => {
                 let default = self.facts.default_language.as_deref();
-                if !self.entries.name_language(text.trim(), self.keep, default) {
+                if !self.entries.name_language(facts::language_name(text.trim())?, self.keep, default) {
                     self.writer = Writer::default();
                 }
             }
@@ -329,15 +332,15 @@ impl<'k> Cutter<'k> {
     }
 
     /// Which entries stay is known here when `Properties` came first, as it does in practice.
-    fn end_collection(&mut self) {
+    fn end_collection(&mut self) -> Result<(), MetadataError> {
         if self.seen[EXTENDED] {
-            self.keep_entries();
-        } else {
-            self.tail = Some(Spool::default());
+            return self.keep_entries();
         }
+        self.tail = Some(Spool::default());
+        Ok(())
     }
 
-    fn keep_entries(&mut self) {
+    fn keep_entries(&mut self) -> Result<(), MetadataError> {
         let default = self.facts.default_language.clone().unwrap_or_default();
         for entry in std::mem::take(&mut self.entries).choose(self.keep, &default) {
             self.document.push(&entry.raw);
@@ -354,12 +357,13 @@ impl<'k> Cutter<'k> {
                 None => list.push(Localized { language: language.clone(), text: entry.fragment }),
             }
             if let Some(title) = entry.title {
-                self.facts.title(&language, &title);
+                self.facts.title(&language, &title)?;
             }
             if let Some(file) = entry.eula {
-                self.facts.eula_file(file);
+                self.facts.eula_file(file)?;
             }
         }
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<Cut, MetadataError> {
@@ -367,7 +371,7 @@ impl<'k> Cutter<'k> {
             return Err(MetadataError::Malformed { position: 0, what: "the root is there and closed" });
         }
         if let Some(tail) = self.tail.take() {
-            self.keep_entries();
+            self.keep_entries()?;
             self.document.append(tail)?;
         }
         let [identity, core_properties, relationships, rules, extended, files, handler, unrouted] =

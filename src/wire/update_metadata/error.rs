@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** every variant names what was wrong and where; nothing of a refused document is kept.
 
+use crate::domain::Exceeded;
+
 /// An update document that cannot be used. The revision is left out and reported; other revisions are not
 /// touched by it.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,12 @@ pub enum MetadataError {
         /// What was there, cut to 80 characters.
         value: String,
     },
+}
+
+impl From<Exceeded> for MetadataError {
+    fn from(Exceeded { what, limit }: Exceeded) -> Self {
+        Self::TooMuch { what, limit }
+    }
 }
 
 impl MetadataError {

@@ -9,8 +9,9 @@ use super::language::Languages;
 use super::place::Place;
 use super::tag::Tag;
 use crate::domain::{
-    BundleClause, CategoryKind, DriverFacts, Encryption, Facts, FileDeclaration, PrerequisiteClause,
-    PublicationState, Sha1Digest, Sha256Digest, Title, UpdateId, UpdateIdentity, UpdateType,
+    BundleClause, CategoryKind, Counted, Counts, DriverFacts, Encryption, Facts, FileDeclaration,
+    MAX_LANGUAGE_NAME, PrerequisiteClause, PublicationState, Sha1Digest, Sha256Digest, Title, UpdateId,
+    UpdateIdentity, UpdateType,
 };
 
 /// What has been seen so far.
@@ -38,11 +39,13 @@ pub(super) struct Collector {
     /// `SecuredFragment` is `FileDecryption`.
     secured: bool,
     encrypted: Vec<Sha1Digest>,
+    counts: Counts,
 }
 
 impl Collector {
     /// An element of interest begins.
     pub(super) fn start(&mut self, place: Place, tag: &Tag<'_>) -> Result<(), MetadataError> {
+        self.count(place)?;
         match place {
             Place::Identity => self.identity = Some(identity(tag)?),
             Place::Properties => self.properties(tag)?,
@@ -68,19 +71,40 @@ impl Collector {
             Place::Superseded => self.supersedes.push(update_id(tag)?),
             Place::File => self.file(tag)?,
             Place::Category => self.category = tag.value("CategoryType").map(|kind| category_kind(&kind)),
-            Place::Driver => self.drivers.push(driver(tag)?),
+            Place::Driver => self.driver(tag)?,
             Place::FeatureScore => self.feature_score(tag)?,
             _ => {}
         }
         Ok(())
     }
 
+    /// Refuses too many of a kind before they are kept.
+    fn count(&mut self, place: Place) -> Result<(), MetadataError> {
+        let kind = match place {
+            Place::PrerequisiteAnyOf | Place::PrerequisiteAlternative | Place::Prerequisite => {
+                Counted::Prerequisites
+            }
+            Place::BundleAnyOf | Place::BundleAlternative | Place::Bundled => Counted::BundleMembers,
+            Place::Superseded => Counted::Superseded,
+            Place::File => Counted::Files,
+            Place::Driver => Counted::Devices,
+            Place::FeatureScore => Counted::FeatureScores,
+            Place::KbArticle => Counted::Articles,
+            Place::Bulletin => Counted::Bulletins,
+            Place::MadeFor => Counted::Languages,
+            Place::TargetComputer | Place::DistributionComputer => Counted::ComputerIds,
+            _ => return Ok(()),
+        };
+        Ok(self.counts.one(kind)?)
+    }
+
     /// The text of an element of interest; `algorithm` belongs to digests.
     pub(super) fn text(&mut self, place: Place, text: &str) -> Result<(), MetadataError> {
+        self.counts.text(text)?;
         match place {
             Place::KbArticle => self.kb_articles.extend(digits(text)),
             Place::Bulletin => self.bulletins.push(text.trim().to_owned()),
-            Place::MadeFor => self.made_for(text.trim()),
+            Place::MadeFor => self.made_for(text.trim())?,
             Place::Secured => self.secured |= text.trim().eq_ignore_ascii_case("FileDecryption"),
             Place::Sha256 => {
                 let digest = Sha256Digest::from_base64(text)
@@ -106,6 +130,8 @@ impl Collector {
 
     fn file(&mut self, tag: &Tag<'_>) -> Result<(), MetadataError> {
         let declared = file(tag)?;
+        self.counts.text(&declared.name)?;
+        self.counts.text(declared.patching.as_deref().unwrap_or_default())?;
         if flag(tag, "IsEncrypted") {
             self.encrypted.push(declared.sha1);
         }
@@ -114,24 +140,40 @@ impl Collector {
     }
 
     /// A language that the update is made for; what is for all languages names none ([MS-WSUSSS] 2.2.5.2).
-    fn made_for(&mut self, language: &str) {
+    fn made_for(&mut self, language: &str) -> Result<(), MetadataError> {
         let neutral =
             language.eq_ignore_ascii_case("all") || language.eq_ignore_ascii_case("NeutralLanguage");
         if !language.is_empty() && !neutral {
-            self.languages.push(language.to_lowercase());
+            self.languages.push(language_name(language)?.to_lowercase());
         }
+        Ok(())
     }
 
     /// A title in a language that is kept.
-    pub(super) fn title(&mut self, language: &str, text: &str) {
+    pub(super) fn title(&mut self, language: &str, text: &str) -> Result<(), MetadataError> {
+        self.counts.text(text)?;
         self.titles.push(Title { language: language.to_owned(), text: text.to_owned() });
+        Ok(())
     }
 
     /// The payload that an `EulaFile` in a kept language names.
-    pub(super) fn eula_file(&mut self, file: FileDeclaration) {
+    pub(super) fn eula_file(&mut self, file: FileDeclaration) -> Result<(), MetadataError> {
         if !self.files.iter().any(|known| known.sha1 == file.sha1) {
+            self.counts.one(Counted::Files)?;
+            self.counts.text(&file.name)?;
             self.files.push(file);
         }
+        Ok(())
+    }
+
+    fn driver(&mut self, tag: &Tag<'_>) -> Result<(), MetadataError> {
+        let driver = driver(tag)?;
+        let texts = [&driver.hardware_id, &driver.class, &driver.date];
+        for text in texts.into_iter().chain([&driver.provider, &driver.manufacturer, &driver.model]) {
+            self.counts.text(text)?;
+        }
+        self.drivers.push(driver);
+        Ok(())
     }
 
     fn properties(&mut self, tag: &Tag<'_>) -> Result<(), MetadataError> {
@@ -153,6 +195,11 @@ impl Collector {
         self.creation_date = text("CreationDate");
         self.default_language = text("DefaultPropertiesLanguage");
         self.severity = text("MsrcSeverity");
+        let texts = [&self.eula_id, &self.creation_date, &self.default_language, &self.severity];
+        for text in texts.into_iter().flatten() {
+            self.counts.text(text)?;
+        }
+        language_name(self.default_language.as_deref().unwrap_or_default())?;
         Ok(())
     }
 
@@ -161,6 +208,7 @@ impl Collector {
             return Err(MetadataError::Missing { what: "FeatureScore/@OperatingSystem or @FeatureScore" });
         };
         let score = number_of(&score).ok_or_else(|| MetadataError::bad("FeatureScore", &score))?;
+        self.counts.text(&system)?;
         if let Some(driver) = self.drivers.last_mut() {
             driver.feature_scores.push((system.into_owned(), score));
         }
@@ -202,6 +250,15 @@ impl Collector {
             kept: keep.tags(),
         })
     }
+}
+
+/// A language's name, unless it is longer than any.
+pub(super) fn language_name(name: &str) -> Result<&str, MetadataError> {
+    if name.len() > MAX_LANGUAGE_NAME {
+        let what = "bytes in the name of a language";
+        return Err(MetadataError::TooMuch { what, limit: MAX_LANGUAGE_NAME as u64 });
+    }
+    Ok(name)
 }
 
 /// Reads a declaration of a payload: `File` and `EulaFile` have the same attributes.

@@ -6,7 +6,7 @@
 
 use super::error::MetadataError;
 use super::language::Languages;
-use crate::domain::FileDeclaration;
+use crate::domain::{Counted, FileDeclaration};
 
 /// Text held while entries are undecided; forty languages of a talkative update take 0.3 MB.
 const MAX_HELD: usize = 16 << 20;
@@ -100,6 +100,12 @@ impl Entries {
             return Err(MetadataError::TooMuch {
                 what: "bytes of localized properties",
                 limit: MAX_HELD as u64,
+            });
+        }
+        if self.entries.len() as u64 > Counted::Localized.limit() {
+            return Err(MetadataError::TooMuch {
+                what: Counted::Localized.what(),
+                limit: Counted::Localized.limit(),
             });
         }
         Ok(())

@@ -13,6 +13,8 @@ mod facts;
 mod fragment;
 mod language;
 mod localized;
+#[cfg(test)]
+mod maxima_tests;
 mod place;
 mod properties;
 mod source;

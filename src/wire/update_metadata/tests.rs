@@ -4,13 +4,13 @@
 use super::*;
 use crate::domain::{CategoryKind, Encryption, UpdateType};
 
-const NAMES: &str = "xmlns:upd=\"http://schemas.microsoft.com/msus/2002/12/Update\" \
+pub(super) const NAMES: &str = "xmlns:upd=\"http://schemas.microsoft.com/msus/2002/12/Update\" \
     xmlns:bar=\"http://schemas.microsoft.com/msus/2002/12/BaseApplicabilityRules\" \
     xmlns:lar=\"http://schemas.microsoft.com/msus/2002/12/LogicalApplicabilityRules\" \
     xmlns:mar=\"http://schemas.microsoft.com/msus/2002/12/MsiApplicabilityRules\" \
     xmlns:drv=\"http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver\" \
     xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"";
-const ID: &str =
+pub(super) const ID: &str =
     "<upd:UpdateIdentity UpdateID=\"0FA1201D-4330-4fa8-8ae9-b877473b6441\" RevisionNumber=\"7\"/>";
 const PROPERTIES: &str = "<upd:Properties AutoSelectOnWebSites=\"true\" DefaultPropertiesLanguage=\"de\" \
     UpdateType=\"Software\" ExplicitlyDeployable=\"false\" PublicationState=\"Published\" Handler=\"h\">\n \
