@@ -7,10 +7,15 @@ use std::fmt::Write as _;
 
 use crate::config;
 use crate::domain::{self, Limit, LimitValue};
-use crate::{catalog, serve};
+use crate::{catalog, serve, wire};
 
 /// The rooms that have limits, by floor.
-const ROOMS: &[(&str, &[Limit])] = &[("updates", domain::LIMITS), ("catalog", catalog::LIMITS), ("serve", serve::LIMITS)];
+const ROOMS: &[(&str, &[Limit])] = &[
+    ("updates", domain::LIMITS),
+    ("wire", wire::LIMITS),
+    ("catalog", catalog::LIMITS),
+    ("serve", serve::LIMITS),
+];
 
 /// Before the tables.
 const HEAD: &str = "# Limits

@@ -26,6 +26,7 @@ pub(super) const LIMITS: &[Limit] = limits![
     MAX_TEXTS in "bytes": "All texts of an update" => "that update is refused; the synchronisation goes on and reports it",
     MAX_FACTS in "bytes": "What is kept of an update beside its texts" => "that update is refused; the synchronisation goes on and reports it",
 ];
+// not a limit: WORTH_A_THREAD: how work is divided
 /// Compressing is worth a second thread from this many revisions on.
 const WORTH_A_THREAD: usize = 8;
 

@@ -17,7 +17,8 @@ use super::segment::frame::MAX_RAW;
 use super::store::Staged;
 use super::{CatalogError, PartKind, PartRef, StoredFacts, record};
 use crate::domain::{
-    CategoryKind, Encryption, Facts, Limit, PublicationState, Sha1Digest, UpdateId, UpdateIdentity, UpdateType, limits,
+    CategoryKind, Encryption, Facts, Limit, PublicationState, Sha1Digest, UpdateId, UpdateIdentity,
+    UpdateType, limits,
 };
 
 /// Manifest of one revision.

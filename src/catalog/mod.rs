@@ -129,7 +129,8 @@ use crate::runtime::Clock;
 use store::Store;
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![approvals::LIMITS, ingest::LIMITS, kv::LIMITS, manifest::LIMITS, staging::LIMITS];
+pub const LIMITS: &[Limit] =
+    joined_limits![approvals::LIMITS, ingest::LIMITS, kv::LIMITS, manifest::LIMITS, staging::LIMITS];
 
 /// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
 const FRAME_BYTES: u32 = 256 * 1024;

@@ -41,14 +41,14 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 ///
 /// # Errors
 /// When it panicked.
-pub async fn guarded_future<F: Future>(work: F) -> Result<F::Output, Panicked> {
+pub fn guarded_future<F: Future>(work: F) -> impl Future<Output = Result<F::Output, Panicked>> {
+    // boxed at once, so that who waits for it holds none of it
     let mut work = Box::pin(work);
     poll_fn(move |context| match guarded(|| work.as_mut().poll(context)) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
         Err(panicked) => Poll::Ready(Err(panicked)),
     })
-    .await
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,10 +27,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::body::{self, Body};
 use super::paced::Paced;
 use super::site::{Answer, Peer};
 use crate::bandwidth::Legs;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{Clock, Tasks, guarded_future};
 
 /// How long a TLS handshake may take; a client that needs longer is not one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -240,8 +243,7 @@ impl<A: Answer> Connection<A> {
         let Self { answer, peer, idle, watcher } = self;
         let service = service_fn(move |request| {
             let answer = Arc::clone(&answer);
-            // boxed, so that a connection without a request, or whose answer is on its way, holds none of it
-            async move { Ok::<_, Infallible>(Box::pin(answer.answer(request, peer)).await) }
+            async move { Ok::<_, Infallible>(answered(&*answer, request, peer).await) }
         });
         // pipeline_flush stays off: it would flatten whole bodies into memory
         let connection = http1::Builder::new()
@@ -252,6 +254,20 @@ impl<A: Answer> Connection<A> {
         let connection: Pin<Box<_>> = Box::pin(watcher.watch(connection));
         if let Err(error) = connection.await {
             tracing::debug!(%error, peer = %peer.address, "connection ended early");
+        }
+    }
+}
+
+/// The answer; a fault of the program costs the request that led to it.
+async fn answered<A: Answer>(answer: &A, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    // boxed in there, so that a connection without a request, or whose answer is on its way, holds none of it
+    match guarded_future(answer.answer(request, peer)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, path, peer = %peer.address, "a request could not be answered");
+            let next = "the server hit a fault while it answered; its log says more\n";
+            body::text(StatusCode::INTERNAL_SERVER_ERROR, next)
         }
     }
 }

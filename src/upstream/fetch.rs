@@ -28,6 +28,9 @@ const WORKERS: usize = 4;
 /// How often a revision that comes damaged, or is refused, is asked for by itself.
 const MOST_TRIES: u32 = 3;
 
+/// Why a revision is given up that hits a fault wherever it stands.
+const FAULT: &str = "handling it hit a fault of the program; see the log, and report this";
+
 /// What fetching gave.
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
@@ -179,6 +182,10 @@ impl Fetcher {
         };
         let ingested = match answer {
             Ok(ingested) => ingested,
+            Err(SessionError::Failed(SyncError::Worker)) => {
+                self.refused(shared, &asked, tries, false, FAULT.to_owned()).await;
+                return Ok(());
+            }
             Err(SessionError::Refused { operation, fault }) => {
                 let code = fault.code.as_deref();
                 if !matches!(code, Some("InternalServerError" | "InvalidParameters")) {
@@ -190,7 +197,13 @@ impl Fetcher {
             }
             Err(error) => return Err(error),
         };
-        self.settle(shared, &asked, tries, ingested).await
+        match self.settle(shared, &asked, tries, ingested).await {
+            Err(SessionError::Failed(SyncError::Worker)) => {
+                self.refused(shared, &asked, tries, false, FAULT.to_owned()).await;
+                Ok(())
+            }
+            settled => settled,
+        }
     }
 
     /// A whole batch was refused because of something in it: ask for its halves, at last one by one.

@@ -10,6 +10,7 @@ use std::io::BufRead;
 
 use crate::catalog::{FileUrl, NewPart, NewRevision, PartKind};
 use crate::domain::{Facts, Sha1Digest, UpdateId, UpdateIdentity};
+use crate::runtime::guarded;
 use crate::wire::peer::Record;
 use crate::wire::server_sync::{self, Received, UpdateData, read_update_data};
 use crate::wire::soap::SoapError;
@@ -93,7 +94,9 @@ fn taken(
         if !was_asked(&identity) || !seen.insert(identity) {
             continue;
         }
-        match checked(received, lenient).and_then(|cut| revision(cut, &urls)) {
+        // a fault that one document leads to is that document's
+        let made = guarded(|| checked(received, lenient).and_then(|cut| revision(cut, &urls)));
+        match made.unwrap_or_else(|panicked| Err(panicked.to_string())) {
             Ok(revision) => {
                 ingested.related.add(&revision.facts);
                 ingested.revisions.push(revision);

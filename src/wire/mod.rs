@@ -13,3 +13,8 @@ pub mod soap;
 pub mod update_metadata;
 pub mod xml;
 pub mod xpress;
+
+use crate::domain::{Limit, joined_limits};
+
+/// What is limited here.
+pub const LIMITS: &[Limit] = joined_limits![cabinet::LIMITS];

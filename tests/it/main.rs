@@ -43,6 +43,7 @@ mod only_what_is_needed_crosses;
 mod paths_mean_what_iis_takes;
 mod payloads_follow_http;
 mod pieces_are_checked;
+mod poisonous_metadata_costs_itself;
 mod ranges_cost_what_they_name;
 mod recorded_scans_get_recorded_answers;
 mod recorded_upstreams_answer_alike;

@@ -292,6 +292,18 @@ impl Office {
         self.shared.shelf.lock().unwrap().add(document);
     }
 
+    /// A revision travels as these bytes instead of its cabinet.
+    pub(crate) fn poison(&self, identity: UpdateIdentity, cabinet: &[u8]) {
+        let mut shelf = self.shared.shelf.lock().unwrap();
+        let place = shelf.places[&identity];
+        let blob = STANDARD.encode(cabinet);
+        shelf.entries[place].element = format!(
+            "<ServerSyncUpdateData><Id><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber></Id>\
+             <XmlUpdateBlobCompressed>{blob}</XmlUpdateBlobCompressed></ServerSyncUpdateData>",
+            identity.update, identity.revision
+        );
+    }
+
     /// Refuses every request that asks for this.
     pub(crate) fn refuse(&self, identity: UpdateIdentity) {
         self.shared.refused.lock().unwrap().insert(identity);

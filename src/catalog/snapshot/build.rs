@@ -106,7 +106,7 @@ impl Builder {
         number
     }
 
-    fn parts(&mut self, manifest: &Manifest) -> (u32, u8) {
+    fn parts(&mut self, manifest: &Manifest) -> (u32, u16) {
         let start = index(self.world.parts.len());
         for part in &manifest.parts {
             let (kind, language) = kind_number(&part.kind);
@@ -120,7 +120,7 @@ impl Builder {
             let language = u16::try_from(language).unwrap_or(u16::MAX);
             self.world.parts.push(Part { stored: part.stored, raw: part.raw, language, kind });
         }
-        (start, u8::try_from(manifest.parts.len()).unwrap_or(u8::MAX))
+        (start, u16::try_from(manifest.parts.len()).unwrap_or(u16::MAX))
     }
 
     /// The number of a set of languages. There are a few dozen sets; what no number is left for is for all.

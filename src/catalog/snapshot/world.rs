@@ -48,7 +48,7 @@ pub(in super::super) struct Rev {
     /// Place in the order of delivery; [`NONE`] when it is never delivered.
     pub position: u32,
     pub file_count: u16,
-    pub part_count: u8,
+    pub part_count: u16,
     pub flags: u8,
     pub update_type: UpdateType,
     pub category: Option<CategoryKind>,

@@ -2,8 +2,13 @@
 //! stored, MSZIP or LZX, whose content is the document in UTF-16LE.
 //!
 //! **Invariant:** the document is given as UTF-8, a block at a time, whatever its size; nothing past
-//! [`LIMIT`] is decompressed. It never looks at the file's name.
+//! [`LIMIT`] is decompressed. Sizes and offsets are checked before a library sees them, and a panic of it is an error.
+//! It never looks at the file's name.
 
+mod check;
+mod guard;
+#[cfg(test)]
+mod poison_tests;
 mod utf16;
 mod write;
 
@@ -11,11 +16,21 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use cab::Cabinet;
 
+use crate::domain::{Limit, joined_limits, limits};
+use crate::runtime::{Panicked, guarded};
+use guard::Guard;
 use utf16::Utf16;
 pub use write::Writer;
 
 /// The most a cabinet may decompress to. Real documents reach 47 MB, which is 94 MB in UTF-16.
 pub const LIMIT: u64 = 256 << 20;
+
+const OWN: &[Limit] = limits![
+    LIMIT in "bytes": "A compressed document, decompressed" => "that update is refused; the synchronisation goes on and reports it",
+];
+
+/// What is limited here.
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN, check::LIMITS];
 
 /// Why a cabinet's document cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +38,15 @@ pub enum CabinetError {
     /// It is no cabinet, or a damaged one.
     #[error("the compressed document is no readable cabinet")]
     Unreadable(#[source] io::Error),
+    /// Its parts do not fit together.
+    #[error("the compressed document is no sound cabinet: {what}")]
+    Broken {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Reading it hit a fault of the program or of a library.
+    #[error("the compressed document cannot be read")]
+    Fault(#[from] Panicked),
     /// It holds no file.
     #[error("the cabinet of the compressed document holds no file")]
     Empty,
@@ -38,11 +62,15 @@ pub enum CabinetError {
 ///
 /// # Errors
 /// When it is no cabinet with a file, or announces more than [`LIMIT`] bytes.
-pub fn with_document<R, T>(cabinet: R, read: impl FnOnce(&mut dyn BufRead) -> T) -> Result<T, CabinetError>
+pub fn with_document<R, T>(
+    mut cabinet: R,
+    read: impl FnOnce(&mut dyn BufRead) -> T,
+) -> Result<T, CabinetError>
 where
     R: Read + Seek,
 {
-    let mut cabinet = Cabinet::new(cabinet).map_err(CabinetError::Unreadable)?;
+    check::check(&mut cabinet)?;
+    let mut cabinet = guarded(|| Cabinet::new(cabinet))?.map_err(CabinetError::Unreadable)?;
     let first = cabinet.folder_entries().flat_map(|folder| folder.file_entries()).next();
     let (name, size) = first
         .map(|file| (file.name().to_owned(), u64::from(file.uncompressed_size())))
@@ -50,8 +78,8 @@ where
     if size > LIMIT {
         return Err(CabinetError::TooLong { size });
     }
-    let file = cabinet.read_file(&name).map_err(CabinetError::Unreadable)?;
-    let mut document = BufReader::with_capacity(utf16::WINDOW, Utf16::new(file));
+    let file = guarded(|| cabinet.read_file(&name))?.map_err(CabinetError::Unreadable)?;
+    let mut document = BufReader::with_capacity(utf16::WINDOW, Utf16::new(Guard(Some(file))));
     Ok(read(&mut document))
 }
 
@@ -125,8 +153,8 @@ mod tests {
 
     #[test]
     fn damage_is_noticed() {
-        assert!(matches!(read(b"MSCF"), Err(CabinetError::Unreadable(_))));
-        assert!(matches!(read(b"<html>"), Err(CabinetError::Unreadable(_))));
+        assert!(matches!(read(b"MSCF"), Err(CabinetError::Broken { .. })));
+        assert!(matches!(read(b"<html>"), Err(CabinetError::Broken { .. })));
         let whole = cabinet("<a>some text that is long enough</a>", false, CompressionType::None);
         let mut torn = whole.clone();
         let last = torn.len() - 3;

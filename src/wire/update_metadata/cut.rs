@@ -13,6 +13,7 @@ use super::language::Languages;
 use super::source::{Tee, limit_or};
 use super::spool::Spool;
 use crate::domain::{DriverFacts, Facts};
+use crate::runtime::guarded;
 
 /// What a document was cut into. Fragments are XML-escaped text, ready to stand in an answer.
 #[derive(Debug)]
@@ -50,6 +51,11 @@ pub fn drivers_of(document: &[u8]) -> Option<Vec<DriverFacts>> {
 /// # Errors
 /// When it is no update document, breaks a limit, or a temporary file cannot be written.
 pub fn cut(document: impl BufRead, keep: &Languages) -> Result<Cut, MetadataError> {
+    // whatever a document does to the program, it does to itself
+    guarded(|| read(document, keep)).unwrap_or_else(|panicked| Err(MetadataError::Fault(panicked)))
+}
+
+fn read(document: impl BufRead, keep: &Languages) -> Result<Cut, MetadataError> {
     let mut reader = Reader::from_reader(Tee::new(document));
     let mut buffer = Vec::new();
     let mut cutter = Cutter::new(keep);

@@ -3,6 +3,7 @@
 //! **Invariant:** every variant names what was wrong and where; nothing of a refused document is kept.
 
 use crate::domain::Exceeded;
+use crate::runtime::Panicked;
 
 /// An update document that cannot be used. The revision is left out and reported; other revisions are not
 /// touched by it.
@@ -11,6 +12,9 @@ pub enum MetadataError {
     /// The document could not be read, or a fragment could not be spooled.
     #[error("could not read or spool the update document; check the space in the data directory")]
     Spool(#[from] std::io::Error),
+    /// Reading it hit a fault of the program or of a library.
+    #[error("the update document could not be read")]
+    Fault(#[source] Panicked),
     /// The text is no well-formed XML.
     #[error("the update document is no well-formed XML near byte {position}; fetch it again")]
     NotXml {
