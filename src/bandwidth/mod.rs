@@ -21,6 +21,9 @@ mod dial;
 mod dispatch;
 mod error;
 mod exempt;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod leg_turns;
 mod legs;
 mod limiter;

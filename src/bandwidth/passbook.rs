@@ -101,6 +101,14 @@ fn read(bytes: &[u8]) -> Option<Entry> {
     (length > 0 && crc32fast::hash(body) == word(4)?).then(|| postcard::from_bytes(body).ok()).flatten()
 }
 
+/// Reads bytes as a page.
+#[cfg(fuzzing)]
+pub(super) fn read_any(bytes: &[u8]) {
+    let _ = read(bytes);
+    let body = bytes.get(HEAD..).unwrap_or_default();
+    let _: Option<Entry> = postcard::from_bytes(body).ok();
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;

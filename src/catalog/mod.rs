@@ -35,6 +35,9 @@ mod events;
 mod facts;
 #[cfg(test)]
 mod facts_tests;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ingest;
 mod journal;
 mod keys;

@@ -5,6 +5,9 @@
 
 mod doubts;
 mod error;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keys;
 mod settings;
 mod source;

@@ -157,6 +157,20 @@ pub(super) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Res
     Ok(got)
 }
 
+/// Reads bytes as a header, and as one whose checksum is right.
+#[cfg(fuzzing)]
+pub(super) fn read_any(bytes: &[u8]) {
+    let Some(mut raw) = bytes.first_chunk::<HEADER>().copied() else { return };
+    let _ = Header::decode(&raw);
+    raw[..8].copy_from_slice(MAGIC);
+    raw[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    let sum = crc32fast::hash(&raw[..124]);
+    raw[124..].copy_from_slice(&sum.to_le_bytes());
+    let Some(header) = Header::decode(&raw) else { return };
+    let last = pieces(header.size).saturating_sub(1);
+    assert!(piece_len(header.size, last) <= PIECE && piece_len(header.size, last + 1) == 0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,9 @@
 mod entry;
 mod error;
 mod evict;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod index;
 mod map;
 mod room;

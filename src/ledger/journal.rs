@@ -99,9 +99,19 @@ impl Journal {
 }
 
 fn replay(file: File) -> io::Result<State> {
-    let mut input = BufReader::new(file);
-    let Some(mut state) = record::read::<State>(&mut input)? else { return Ok(State::default()) };
-    while let Some(delta) = record::read::<Delta>(&mut input)? {
+    read_state(&mut BufReader::new(file))
+}
+
+/// The state that bytes hold.
+#[cfg(fuzzing)]
+pub(super) fn replayed(mut bytes: &[u8]) -> io::Result<State> {
+    read_state(&mut bytes)
+}
+
+/// The state that a file holds.
+fn read_state(input: &mut impl io::Read) -> io::Result<State> {
+    let Some(mut state) = record::read::<State>(input)? else { return Ok(State::default()) };
+    while let Some(delta) = record::read::<Delta>(input)? {
         state.hour.rows.merge(&delta.rows);
         for change in delta.changes {
             change.replay(&mut state.ahead);

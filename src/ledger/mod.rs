@@ -15,6 +15,9 @@ mod ahead;
 mod archive;
 mod books;
 mod error;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod journal;
 mod overview;
 mod record;

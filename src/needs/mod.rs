@@ -12,6 +12,9 @@ mod callers;
 mod cost;
 mod error;
 mod fold;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod kept;
 mod layout;
 mod learn;

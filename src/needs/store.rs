@@ -39,6 +39,13 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     (*version == VERSION).then(|| postcard::from_bytes(rest).ok())?
 }
 
+/// Reads bytes as rows.
+#[cfg(fuzzing)]
+pub(super) fn read_any(bytes: &[u8]) {
+    let _ = (decode::<Uses>(bytes), decode::<crate::needs::memory::Lineage>(bytes));
+    let _ = (address_of(bytes), update_of(bytes), lineage_of(bytes));
+}
+
 fn row_key(row: &Row) -> Vec<u8> {
     let mut key = Vec::with_capacity(32);
     match row {

@@ -10,6 +10,9 @@ mod error;
 mod fault;
 mod fetch;
 mod flow;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handle;
 mod health;
 mod intake;

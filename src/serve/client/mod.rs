@@ -8,6 +8,9 @@ mod categories;
 mod config;
 mod cookie;
 mod details;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod page;
 mod report;
 mod scan;

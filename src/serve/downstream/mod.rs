@@ -10,6 +10,9 @@ mod config;
 mod deployments;
 mod documents;
 mod files;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod listing;
 mod reporting;

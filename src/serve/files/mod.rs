@@ -6,6 +6,9 @@
 
 mod buffers;
 mod conditions;
+/// What `fuzz/` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod multipart;
 mod selfupdate;
 mod stream;
