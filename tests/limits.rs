@@ -39,6 +39,9 @@ const TYPES: [&str; 13] = [
     "jiff::SignedDuration",
 ];
 
+/// Rooms that nobody else reaches: what an administrator types at a terminal, and stand-ins for tests and demos.
+const TOOLS: [&str; 2] = ["src/cli/", "src/simulate/"];
+
 /// What stands before a constant that something is compared with or cut to.
 const BOUNDS: [&str; 12] = [
     "> ",
@@ -175,7 +178,7 @@ fn no_limit_of_the_code_is_unlisted() {
     let mut missing = Vec::new();
     for path in sources(&top().join("src")) {
         let file = path.strip_prefix(top()).unwrap().to_str().unwrap().replace('\\', "/");
-        if file.ends_with("tests.rs") || !listed.contains_key(file.as_str()) {
+        if file.ends_with("tests.rs") || TOOLS.iter().any(|room| file.starts_with(room)) {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();

@@ -4,12 +4,13 @@ import json, random, socket, threading, time, uuid
 import agent
 from agent import AUTH, CLIENT, DSS, REPORT, SYNC, Agent, Child, inner
 from flood import attack
-from world import Crowd, addresses, ask, size
+from world import SHORT, Crowd, addresses, ask, size
 
 
-@attack("made-up-computers", "100,000 computers that come once and never again, from many addresses")
+@attack("made-up-computers", "110,000 computers that come once and never again, from many addresses: more than max_computers",
+        extra="[agents]\nmax_computers = 3000\n" if SHORT else "")
 def made_up_computers(field):
-    total, lines = size(100_000, 4_000), 16
+    total, lines = size(110_000, 4_000), 16
     def batch(n):
         made = []
         for _ in range(total // lines):

@@ -6,15 +6,24 @@
 use std::fmt::Write as _;
 
 use crate::config;
-use crate::domain::{self, Limit, LimitValue};
-use crate::{catalog, serve, wire};
+use crate::domain::{Limit, LimitValue};
+use crate::{bandwidth, catalog, content, domain, ledger, needs, runtime, serve, transfer, upstream, wire};
 
 /// The rooms that have limits, by floor.
 const ROOMS: &[(&str, &[Limit])] = &[
-    ("updates", domain::LIMITS),
+    ("domain", domain::LIMITS),
+    ("runtime", runtime::LIMITS),
     ("wire", wire::LIMITS),
     ("catalog", catalog::LIMITS),
+    ("content", content::LIMITS),
+    ("bandwidth", bandwidth::LIMITS),
+    ("ledger", ledger::LIMITS),
+    ("transfer", transfer::LIMITS),
+    ("needs", needs::LIMITS),
+    ("upstream", upstream::LIMITS),
     ("serve", serve::LIMITS),
+    ("config", config::LIMITS),
+    ("app", super::LIMITS),
 ];
 
 /// Before the tables.

@@ -13,12 +13,17 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::AppError;
+use crate::domain::{Limit, limits};
 
 /// The lock's name below the data directory.
 const LOCK_FILE: &str = "tailwater.lock";
 
 /// The lock file holds one short line.
 const MAX_LOCK_FILE: u64 = 4096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_LOCK_FILE in "bytes": "The lock file of a data folder that is read" => "it counts as another program's",
+];
 
 /// Who holds a data directory, as written into its lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,7 +34,7 @@ use crate::config::{
     Tailwater,
 };
 use crate::content::{self, Store};
-use crate::domain::Sha1Digest;
+use crate::domain::{Limit, Sha1Digest, joined_limits};
 use crate::ledger::{self, Ledger};
 use crate::needs;
 use crate::runtime::{Clock, Tasks};
@@ -42,6 +42,9 @@ use crate::serve::{admin, peer};
 use crate::telemetry;
 use crate::transfer;
 use crate::upstream::{self, Upstream};
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![lock::LIMITS, run::LIMITS, workers::LIMITS,];
 
 /// Every room, open and joined, without a listener.
 pub struct App {

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::reload::Reloader;
 use super::{App, AppError, DataDir, close, glue, workers};
 use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded};
+use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
 use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, files, peer};
@@ -24,6 +25,10 @@ const DRAIN: Duration = Duration::from_secs(15);
 
 /// Files open at once, where the system allows as many: far more than clients and payloads need.
 const MOST_FILES: u64 = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_FILES in "descriptors": "Descriptors that are asked of the system" => "no more are used",
+];
 
 /// Administrators' connections at once.
 const ADMIN_CONNECTIONS: usize = 256;

@@ -12,13 +12,17 @@ use tokio::sync::Notify;
 use crate::bandwidth::Class;
 use crate::catalog::Catalog;
 use crate::config::Fetch;
-use crate::domain::Sha1Digest;
+use crate::domain::{Limit, Sha1Digest, limits};
 use crate::needs;
 use crate::runtime::{Clock, Tasks};
 use crate::transfer;
 
 /// The longest wait between two looks at what is due: the time of day may be set forward.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_WAIT: "The sleep between two looks at what is due" => "it is looked at",
+];
 
 /// How often it is looked whether something was learned, or the quiet window began or ended.
 const LOOK: Duration = Duration::from_secs(10);

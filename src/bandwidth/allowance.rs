@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::Class;
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, Limit, limits};
 
 /// Less than a piece of a payload is of no use to anybody: a budget with less left is spent.
 pub(super) const LEAST: u64 = 64 * 1024;
@@ -25,6 +25,12 @@ const PACE_DAYS: i32 = 7;
 
 /// The shortest time from which a pace is told.
 const LEAST_TIME: i64 = 3600;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DAYS in "days": "Days that a budget remembers" => "the oldest is forgotten",
+];
+
+// not a limit: LEAST, LEAST_TIME: when a budget counts as spent, and when a pace is told
 
 /// What happens when a budget is spent with its reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

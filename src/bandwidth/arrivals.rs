@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::domain::{Limit, limits};
 use tokio::time::Instant;
 
 /// The span that is kept to the rate.
@@ -28,6 +29,12 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// What of the rate may be there or on its way, and how far above it is learned that no second exceeds it.
 const LEAST: f64 = 1.02;
 const MOST: f64 = 2.0;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LOOKS in "looks": "Looks at what arrived that are remembered" => "the oldest is forgotten",
+];
+
+// not a limit: SPAN, LONGEST, MOST: gains of a controller
 
 /// How fast that is learned, a second: slowly up while a second had less than this of the rate, at once down above that.
 const UP: f64 = 0.05;

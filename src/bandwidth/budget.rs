@@ -17,6 +17,7 @@ use super::allowance::{BudgetConfig, BudgetLine, BudgetPace, Spent, end_of_day, 
 use super::passbook::Passbook;
 use super::standing::{BudgetStatus, Standing};
 use super::{Class, LinkError};
+use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// What is booked ahead: so many parts of the smallest budget, within these bounds. The smallest costs 50 writes a
@@ -40,6 +41,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A clock that was set back is believed after it ran so long: by then a day has passed in any case.
 const DAY: Duration = Duration::from_hours(24);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_BLOCK in "bytes": "What is booked of a budget at once" => "it is booked in further blocks",
+    STALL: "The wait for the rest of a budget that others hold" => "the budget counts as spent",
+];
+
+// not a limit: LEAST_GRANT, SETTLE, DAY: how a budget is booked
 
 /// What a class may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,17 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use crate::domain::Rate;
+use crate::domain::{Limit, Rate, limits};
 
 /// Days looked at from a moment on: a weekly window begins or ends within them.
 const AHEAD: i32 = 8;
 
 /// Boundaries looked at before saying that the rate stays: three a day for a week.
 const BOUNDARIES: usize = 24;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    BOUNDARIES in "changes": "Changes of the calendar that are looked at" => "the rate counts as staying",
+];
 
 /// Days of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

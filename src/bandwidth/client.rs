@@ -25,6 +25,7 @@ use super::proxy::{Proxies, Proxy};
 use super::redirect::{keep_secrets, redirect};
 use super::wire::Wire;
 use super::{Class, LinkConfig, LinkError, Purpose, tls};
+use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// Redirects followed for one GET.
@@ -32,6 +33,12 @@ const MAX_REDIRECTS: usize = 3;
 
 /// What is paid in advance for an answer without a body, in bytes: few heads are longer.
 const MOST_HEAD: u32 = 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_REDIRECTS in "redirects": "Redirects followed for one request" => "the request fails",
+];
+
+// not a limit: MOST_HEAD: what is paid in advance
 
 /// The client. Cheap to clone; clones share connections, limiter and meter.
 #[derive(Clone)]

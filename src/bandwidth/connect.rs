@@ -30,6 +30,7 @@ use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
 use super::wire::Wire;
 use super::{LinkError, Purpose, trust};
+use crate::domain::{Limit, limits};
 use crate::runtime::Tasks;
 
 /// Origins whose distance is remembered; far more than a site has upstreams and mirrors.
@@ -123,6 +124,11 @@ pub(super) struct Connector {
 
 /// How long a port is asked whether it speaks TLS: three round trips by satellite.
 const TLS_ANSWERS_IN: Duration = Duration::from_secs(2);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DISTANCES in "servers": "Servers whose distance is remembered" => "it is measured again",
+    TLS_ANSWERS_IN: "The time a port is asked whether it speaks TLS" => "it counts as not speaking it",
+];
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

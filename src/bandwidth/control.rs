@@ -64,6 +64,8 @@ const SPAN: Duration = Duration::from_secs(30);
 /// After so long without work the link may be another: half of what was known is begun with.
 const STALE: Duration = Duration::from_secs(30);
 
+// not a limit: TARGET, PATIENCE, MOST_CREEPING, CALM, MOST_STEP, AVERAGE, SPANS, SPAN, STALE: gains of a controller
+
 /// Why the yielding classes are held to their rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

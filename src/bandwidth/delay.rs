@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connect::Origin;
+use crate::domain::{Limit, limits};
 
 /// Minutes whose shortest delays are remembered (`BASE_HISTORY` of RFC 6817): a longer way is taken for a queue so long.
 const HISTORY: usize = 10;
@@ -27,6 +28,13 @@ const RECENT_TIME: Duration = Duration::from_secs(2);
 
 /// Servers remembered, each with its kinds of samples; far more than one site has sources.
 const MAX_WAYS: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_WAYS in "servers": "Servers whose delays are remembered" => "the one used longest ago is forgotten",
+    RECENT in "samples": "Samples kept of a delay" => "the oldest is forgotten",
+];
+
+// not a limit: HISTORY, MINUTE, FILTER, RECENT_TIME: filters of RFC 6817
 
 /// What was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::domain::{Limit, limits};
 use tokio::time::Instant;
 
 /// Until the next address is tried beside those that have not answered ("Connection Attempt Delay").
@@ -28,6 +29,13 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// Addresses remembered; far more than a site has upstreams and mirrors.
 const MOST_REMEMBERED: usize = 256;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_ADDRESSES in "addresses": "Addresses of one name that are tried" => "they are not tried",
+    MOST_REMEMBERED in "addresses": "Addresses of which it is remembered whether they answer" => "the memory begins anew",
+];
+
+// not a limit: REMEMBERED: how long an answer is believed
 
 /// What is known of addresses.
 #[derive(Debug, Default)]

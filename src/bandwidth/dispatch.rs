@@ -24,6 +24,8 @@ use crate::domain::Rate;
 /// piece.
 const TURNS_FOR_OTHERS: u32 = 32;
 
+// not a limit: TURNS_FOR_OTHERS: how turns are shared
+
 /// Between two looks at a closed link; a new rate is told at once.
 const BARRED: Duration = Duration::from_hours(1);
 

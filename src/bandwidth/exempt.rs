@@ -8,10 +8,15 @@
 
 use std::net::IpAddr;
 
+use crate::domain::{Limit, limits};
 use ipnet::IpNet;
 
 /// Entries that are read; more than a site has networks.
 const MOST: usize = 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST in "entries": "Entries of NO_PROXY" => "they are passed over",
+];
 
 /// All entries.
 #[derive(Debug, Clone, Default)]

@@ -23,6 +23,8 @@ const SHORTEST_NAP: Duration = Duration::from_millis(2);
 /// Grants that a turn may not exceed, so that a fast network is not cut into system calls.
 const MOST_QUANTUM: u64 = 256 * 1024;
 
+// not a limit: MOST_QUANTUM: how turns are shared
+
 /// Rates towards agents and downstream servers: `[bandwidth.downstream]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LegRates {

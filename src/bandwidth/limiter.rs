@@ -19,11 +19,15 @@ use super::cap::Cap;
 use super::dispatch::{Dispatch, LaneId, Turn};
 use super::shape::Shape;
 use super::{Class, LinkError, Purpose};
-use crate::domain::Rate;
+use crate::domain::{Limit, Rate, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// A grant unused for this long goes back: a slow reader must not collect a burst.
 const CREDIT_LIFE: Duration = Duration::from_millis(50);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    CREDIT_LIFE: "The time a grant may be unused" => "it goes back",
+];
 
 /// The shortest sleep of the dispatcher: shorter ones would only burn CPU, the quota's slack of 10 ms covers
 /// it.

@@ -48,6 +48,8 @@ mod tls;
 mod trust;
 mod wire;
 
+use crate::domain::{Limit, joined_limits};
+
 pub use allowance::{BudgetConfig, BudgetLine, BudgetPace, Forecast, WhenSpent};
 pub use body::LinkBody;
 pub use budget::Budget;
@@ -67,3 +69,25 @@ pub use requester::{Purpose, Requester};
 pub use standing::{BudgetStatus, Standing};
 pub use timetable::Timetable;
 pub use wire::Counted;
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![
+    allowance::LIMITS,
+    arrivals::LIMITS,
+    budget::LIMITS,
+    calendar::LIMITS,
+    client::LIMITS,
+    connect::LIMITS,
+    delay::LIMITS,
+    dial::LIMITS,
+    exempt::LIMITS,
+    limiter::LIMITS,
+    outlook::LIMITS,
+    passbook::LIMITS,
+    places::LIMITS,
+    politeness::LIMITS,
+    pool::LIMITS,
+    reach::LIMITS,
+    shape::LIMITS,
+    wire::LIMITS,
+];

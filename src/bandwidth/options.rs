@@ -82,6 +82,14 @@ pub(super) struct Seen {
 pub(super) fn seen(socket: BorrowedFd<'_>) -> Option<Seen> {
     use std::os::fd::AsRawFd as _;
     /// The fields that are read end here (`struct tcp_info` of `linux/tcp.h`).
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
+    // not a limit: LENGTH: the kernel says so
     const LENGTH: usize = 160;
     let mut info = [0_u8; LENGTH];
     let mut length = libc::socklen_t::try_from(LENGTH).ok()?;

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::calendar::{Calendar, Exception};
-use crate::domain::Rate;
+use crate::domain::{Limit, Rate, limits};
 
 /// How far is looked ahead: a month's budget and then some.
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 92);
@@ -16,6 +16,10 @@ const WEEK: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 /// Changes of the rate looked at: three a day for three months.
 const MAX_SPANS: usize = 300;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_SPANS in "changes": "Changes of the rate that are looked ahead" => "the outlook ends there",
+];
 
 /// When something will have crossed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

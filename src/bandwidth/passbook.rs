@@ -12,9 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::LinkError;
 use super::allowance::Spent;
+use crate::domain::{Limit, limits};
 
 /// A slot is a page: 64 days take less than half of it.
 const SLOT: usize = 4096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    SLOT in "bytes": "A page of the passbook" => "the budget is not booked, and nothing is fetched on it",
+];
 
 /// Length and checksum before what a slot holds.
 const HEAD: usize = 8;

@@ -12,12 +12,18 @@ use tokio::sync::oneshot;
 
 use super::rings::Party;
 use super::{Class, LinkError, Purpose};
+use crate::domain::{Limit, limits};
 
 /// Exchanges of agents, or of what is fetched ahead, at once at most, whatever the rate.
 const MOST: usize = 64;
 
 /// Metadata exchanges open at once.
 const MAX_METADATA: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST in "exchanges": "Exchanges with upstreams of one class at once" => "they wait for a place",
+    MAX_METADATA in "exchanges": "Metadata exchanges at once" => "they wait for a place",
+];
 
 /// Exchanges that do not wait for each other's places.
 #[derive(Debug, Clone, Copy)]

@@ -15,6 +15,7 @@ use super::connect::{Connection, Origin};
 use super::control::{Control, Look, Pace};
 use super::delay::{Delays, Reading, Timed};
 use super::{Class, LinkClient};
+use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// Between two decisions.
@@ -33,6 +34,10 @@ const PROBE_SHARE: u64 = 100;
 
 /// A probe without an answer for so long is given up.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    PROBE_LIMIT: "The time for the answer to a probe" => "the probe is given up",
+];
 
 /// Between two tries towards a server that answers no probe.
 const PROBE_AGAIN: Duration = Duration::from_secs(2);

@@ -7,10 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connect::{Connection, Origin};
+use crate::domain::{Limit, limits};
 use crate::runtime::Clock;
 
 /// Origins remembered at once; far more than a site has upstreams and mirrors.
 const MAX_ORIGINS: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ORIGINS in "servers": "Servers with connections kept open" => "the one used longest ago is closed",
+];
 
 struct Idle {
     connection: Connection,

@@ -17,12 +17,17 @@ use tokio::net::TcpStream;
 use super::places::Places;
 use super::shape::{FAR, can_scale};
 use super::{Limiter, options};
+use crate::domain::{Limit, limits};
 
 /// Windows are opened by no less: a few segments.
 const LEAST_STEP: u64 = 4 * 1024;
 
 /// A receive buffer that holds the largest window of a connection, in bytes as the kernel is told.
 const MOST_BUFFER: u32 = 208 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_BUFFER in "bytes": "The receive buffer of a connection" => "it grows no further",
+];
 
 /// The window of one connection.
 pub(super) struct Reach {

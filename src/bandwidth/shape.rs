@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Rate;
+use crate::domain::{Limit, Rate, limits};
 
 /// What follows from a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,15 @@ const POLITELY_ON_THE_WAY: u128 = 12;
 const POLITE_SHARERS: u32 = 2;
 const LEAST_SHARERS: u32 = 4;
 const MOST_SHARERS: u32 = 32;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_WINDOW in "bytes": "The receive window of a connection" => "it grows no further",
+    MAX_TRANSFERS in "transfers": "Transfers at once on a link without a rate" => "they wait",
+    MOST_SHARERS in "transfers": "Transfers that share a link" => "they wait",
+    MOST_FOLD in "times": "How much more transfers share a long link" => "they wait",
+];
+
+// not a limit: KIB, SLOW, FAR, MOST_UNSCALED: how windows are shared
 
 impl Shape {
     pub(super) fn of(rate: Rate) -> Self {

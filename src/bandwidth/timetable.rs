@@ -17,6 +17,8 @@ use crate::runtime::{Clock, Tasks};
 /// The longest sleep while something is to come: the machine's clock may be set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+// not a limit: LOOK_AGAIN: how often the clock is looked at
+
 /// The calendar in force. Cheap to clone.
 #[derive(Clone)]
 pub struct Timetable(Arc<Inner>);

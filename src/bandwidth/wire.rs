@@ -19,6 +19,7 @@ use super::limiter::Limiter;
 use super::meter::Meter;
 use super::options::{self, Seen};
 use super::socket::Account;
+use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// Between two looks: while a second is to be kept, and while bytes are only counted.
@@ -27,6 +28,10 @@ const SELDOM: Duration = Duration::from_secs(1);
 
 /// Connections that are looked at; far more than places and idle ones.
 const MOST: usize = 512;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST in "connections": "Connections whose arrivals are counted" => "they are counted by what is read",
+];
 
 /// Heads of a segment over IPv4 and IPv6: the packet's, TCP's, and its time stamps.
 const HEADS: u64 = 20 + 20 + 12;

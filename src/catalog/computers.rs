@@ -18,7 +18,7 @@ use super::said::{Of, Said, words_of};
 use super::store::{Op, Store, lock};
 use super::succession::Names;
 use super::{CatalogError, Computer, ComputerInfo, Status};
-use crate::domain::{ComputerId, GroupId, UpdateId};
+use crate::domain::{ComputerId, GroupId, Limit, UpdateId, limits};
 
 /// How exact the time of last contact is kept.
 pub(super) const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -32,6 +32,16 @@ const MAX_ID: usize = 255;
 const MAX_GROUPS: usize = 64;
 /// The most computers that are moved together.
 pub const MAX_MOVED: usize = 20_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_TEXT in "characters": "A text of a registration" => "it is cut",
+    MAX_ATTRIBUTES in "characters": "The attributes of a device" => "they are cut",
+    MAX_ID in "bytes": "The identity of a computer" => "the request is refused",
+    MAX_GROUPS in "groups": "Groups of one computer" => "they are passed over",
+    MAX_MOVED in "computers": "Computers moved together" => "the request is refused: 400",
+];
+
+// not a limit: CONTACT_GRAIN: how exact the time of last contact is
 
 /// All computers.
 #[derive(Default)]

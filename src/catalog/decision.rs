@@ -10,12 +10,19 @@ use uuid::Uuid;
 
 use super::record::encode_as;
 use super::{CatalogError, Decline};
-use crate::domain::{Action, Approval, ApprovalId, Deadline, GroupId, UpdateId};
+use crate::domain::{Action, Approval, ApprovalId, Deadline, GroupId, Limit, UpdateId, limits};
 
 /// Version of the record.
 const VERSION: u8 = 2;
 /// Retired approvals that are remembered of one update.
 const MAX_RETIRED: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_RETIRED in "approvals": "Retired approvals remembered of one update" => "the oldest is forgotten",
+];
+
+// not a limit: VERSION: a version of a record
+
 /// By how much the clocks of two servers may differ before an approval from the future waits.
 const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(10);
 /// Names of approvals that had none are derived in this space.

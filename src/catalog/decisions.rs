@@ -19,6 +19,8 @@ use crate::domain::{GroupId, UpdateId, UpdateIdentity};
 /// Version of the record of damage: the second knows since when.
 const DAMAGE_VERSION: u8 = 2;
 
+// not a limit: DAMAGE_VERSION: a version of a record
+
 /// A revision whose stored texts are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Damage {

@@ -10,14 +10,19 @@ use uuid::Uuid;
 use super::computers::cut;
 use super::{Computer, ComputerInfo, Counts, Failure, Status};
 use crate::domain::{
-    ComputerDetails, ComputerId, ComputerName, OsVersion, RolledComputer, ServerId, Summarization,
-    SyncResult, UpdateId, UpdateStatus,
+    ComputerDetails, ComputerId, ComputerName, Limit, OsVersion, RolledComputer, ServerId, Summarization,
+    SyncResult, UpdateId, UpdateStatus, limits,
 };
 
 /// The longest text that is kept, in characters.
 const MAX_TEXT: usize = 256;
 /// The most groups that are kept of one.
 const MAX_GROUPS: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_TEXT in "characters": "A text of a computer below" => "it is cut",
+    MAX_GROUPS in "groups": "Groups kept of a computer below" => "they are passed over",
+];
 
 /// A computer that gets its updates from a server below this one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,9 @@ use super::said::{Of, Word};
 use super::store::{Op, Store, lock};
 use super::succession::{Names, replaced};
 use super::{CatalogError, Descendant};
-use crate::domain::{ComputerChange, ComputerId, RolledComputer, ServerId, StatusReport, UpdateId};
+use crate::domain::{
+    ComputerChange, ComputerId, Limit, RolledComputer, ServerId, StatusReport, UpdateId, limits,
+};
 
 /// The most states that are kept of one computer.
 const MAX_STATES: usize = 20_000;
@@ -78,6 +80,13 @@ impl Descendants {
 
 /// How much longer computers below are waited for: what they say comes by way of their servers, some of them daily.
 const PATIENCE: u32 = 2;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_STATES in "states": "States kept of one computer below" => "they are passed over",
+    MAX_DELETED in "computers": "Removed computers below whose servers are to hear of it" => "the oldest is forgotten",
+];
+
+// not a limit: PATIENCE: when a computer below counts as gone
 
 impl Store {
     /// Whether a computer below was set up anew since: another one of its name, heard of later, first came after it was

@@ -14,7 +14,7 @@ use super::record::{self, key};
 use super::servers::MAX_NAME;
 use super::store::{Store, lock};
 use super::{CatalogError, Invitation, Permission, Refused, Server, Standing};
-use crate::domain::ServerId;
+use crate::domain::{Limit, ServerId, limits};
 
 /// How many permissions may wait for somebody to come.
 const MAX_INVITATIONS: usize = 1_000;
@@ -24,6 +24,14 @@ const MAX_REFUSED: usize = 100;
 const TELL_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// How many refused servers get one in that time: whoever makes identities up must not fill the log.
 const MAX_TOLD: usize = 30;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_INVITATIONS in "servers": "Permissions that wait for their server" => "no further one is given: 400",
+    MAX_REFUSED in "servers": "Refused servers that are remembered" => "the oldest is forgotten",
+    MAX_TOLD in "lines": "Lines of the log about refused servers in a minute" => "they are not logged",
+    TELL_EVERY: "Time between two lines of the log about one refused server" => "it is not logged",
+];
+
 /// Bytes of chance in a token.
 const TOKEN_BYTES: usize = 24;
 

@@ -18,7 +18,7 @@ use super::kv::{Batch, MAX_BATCH};
 use super::record::{self, key};
 use super::store::{Store, lock};
 use super::{CatalogError, Event, Failure, Status};
-use crate::domain::{ComputerId, UpdateId};
+use crate::domain::{ComputerId, Limit, UpdateId, limits};
 
 /// The agent's own events; others are kept, but say nothing of updates.
 const NAMESPACE: i32 = 1;
@@ -32,6 +32,12 @@ const MAX_UPDATES: usize = 10_000;
 const MAX_TEXT: usize = 512;
 /// The most replacement strings kept of an event.
 const MAX_TEXTS: usize = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_UPDATES in "updates": "Updates in one list of a status report, and failures kept of a computer" => "they are passed over",
+    MAX_TEXT in "characters": "A text of an event" => "it is cut",
+    MAX_TEXTS in "texts": "Texts kept of an event" => "they are passed over",
+];
 
 /// The list `K=GUID;GUID…` of a status report; empty when it is absent.
 fn list(event: &Event, name: char) -> Vec<UpdateId> {

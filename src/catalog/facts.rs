@@ -15,6 +15,8 @@ use crate::domain::RevisionId;
 /// Version of the record: the second knows for which computers drivers are distributed.
 const VERSION: u8 = 2;
 
+// not a limit: VERSION: a version of a record
+
 impl StoredFacts {
     pub(super) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         let distribution: Vec<&[String]> =

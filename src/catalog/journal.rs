@@ -12,11 +12,17 @@ use super::segment::Segments;
 use super::segment::codec::Codec;
 use super::segment::frame::Kind;
 use super::store::{Op, Store};
+use crate::domain::{Limit, limits};
 
 /// Bytes of operations in one record of the journal; a change of more takes several.
 const JOURNAL_BYTES: usize = 4 << 20;
 /// The most operations that go with a change and are not journaled.
 const MAX_ALSO: usize = 32;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    JOURNAL_BYTES in "bytes": "A record of the journal" => "the change takes several",
+    MAX_ALSO in "operations": "Operations that go with a change unjournaled" => "the change is refused",
+];
 
 impl Store {
     /// Writes index operations to the journal in the log and then to the index: for what administrators

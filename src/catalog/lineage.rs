@@ -19,12 +19,18 @@ use super::CatalogError;
 use super::kv::Kv;
 use super::record::{self, key};
 use super::store::Op;
+use crate::domain::{Limit, limits};
 
 /// Marks in one entry of the index: it is written anew with every change.
 const CHUNK: u64 = 32;
 /// The most changes whose marks are kept, at 8 bytes each: with 1,000 changes a day those of almost three years. Who
 /// comes back after more of them is asked to start anew.
 const MAX_MARKS: u64 = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_MARKS in "changes": "Changes whose marks are kept" => "who comes back from before them starts anew",
+];
+
 /// Bytes of a mark.
 const MARK: usize = 8;
 /// The mark of a change number that was given when there were no marks yet.

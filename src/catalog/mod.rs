@@ -132,8 +132,32 @@ use crate::runtime::Clock;
 use store::Store;
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] =
-    joined_limits![approvals::LIMITS, ingest::LIMITS, kv::LIMITS, manifest::LIMITS, staging::LIMITS];
+pub const LIMITS: &[Limit] = joined_limits![
+    kv::LIMITS,
+    approvals::LIMITS,
+    computers::LIMITS,
+    decision::LIMITS,
+    descendant::LIMITS,
+    descendants::LIMITS,
+    enrolment::LIMITS,
+    events::LIMITS,
+    ingest::LIMITS,
+    journal::LIMITS,
+    lineage::LIMITS,
+    manifest::LIMITS,
+    news::LIMITS,
+    query::LIMITS,
+    replace::LIMITS,
+    rollup::LIMITS,
+    said::LIMITS,
+    segment::LIMITS,
+    servers::LIMITS,
+    snapshot::LIMITS,
+    staging::LIMITS,
+    succession::LIMITS,
+    terms::LIMITS,
+    verdict::LIMITS,
+];
 
 /// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
 const FRAME_BYTES: u32 = 256 * 1024;

@@ -8,10 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::domain::ComputerId;
+use crate::domain::{ComputerId, Limit, limits};
 
 /// Names that are held: what reports in a minute at a site of 100,000 computers is a tenth of it.
 const MAX_NAMED: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_NAMED in "computers": "Computers named in one notice of changes" => "everything is looked at",
+];
 
 #[derive(Default)]
 struct Named {

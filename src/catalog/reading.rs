@@ -115,6 +115,8 @@ pub(super) fn wanted() -> Result<(), CatalogError> {
 /// How much is read at once before a record's length is known: most texts whole.
 const READ_AHEAD: usize = 4096;
 
+// not a limit: READ_AHEAD: how much is read at once
+
 /// A text in pieces of at most 256 KiB; see [`super::Catalog::chunks`]. Ends after the first error.
 pub struct Chunks {
     store: Arc<Store>,

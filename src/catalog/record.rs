@@ -11,6 +11,8 @@ use super::CatalogError;
 /// any change of a record's shape needs a new number and a reader for the old one.
 pub(super) const VERSION: u8 = 1;
 
+// not a limit: VERSION: a version of a record
+
 /// Format of the whole store; see [`key::META`].
 pub(super) const FORMAT: u8 = 1;
 

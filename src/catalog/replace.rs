@@ -17,10 +17,14 @@ use super::query::Decline;
 use super::record::{self, key};
 use super::store::{Store, lock};
 use super::{Catalog, CatalogError, Group};
-use crate::domain::{Approval, ApprovalId, GroupId, UpdateId};
+use crate::domain::{Approval, ApprovalId, GroupId, Limit, UpdateId, limits};
 
 /// The most approvals or declines taken over; a WSUS with everything approved for ten groups has a tenth.
 const MAX_DECISIONS: usize = 2_000_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DECISIONS in "decisions": "Approvals or declines taken over from an upstream" => "the synchronisation of decisions fails",
+];
 
 /// What a replacement changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

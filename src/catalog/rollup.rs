@@ -13,7 +13,7 @@ use super::record::{self, key};
 use super::servers::MAX_NAME;
 use super::store::{Op, Store, lock};
 use super::{CatalogError, Event};
-use crate::domain::{Activity, ClientSummary, ComputerId, OsVersion, ServerId, ServerReport};
+use crate::domain::{Activity, ClientSummary, ComputerId, Limit, OsVersion, ServerId, ServerReport, limits};
 
 /// The longest version of a server, in characters.
 const MAX_VERSION: usize = 32;
@@ -21,6 +21,13 @@ const MAX_VERSION: usize = 32;
 const MAX_SYSTEMS: usize = 500;
 /// The most updates that are counted of one operating system.
 const MAX_ACTIVITIES: usize = 5_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_VERSION in "characters": "The version of a server" => "it is cut",
+    MAX_SYSTEMS in "systems": "Operating systems told apart of one server" => "they are passed over",
+    MAX_ACTIVITIES in "updates": "Updates counted of one operating system" => "they are passed over",
+];
+
 /// The agents' own events.
 const NAMESPACE: i32 = 1;
 

@@ -9,10 +9,14 @@ use std::collections::HashMap;
 
 use super::Status;
 use super::query::Counts;
-use crate::domain::{ComputerId, UpdateId};
+use crate::domain::{ComputerId, Limit, UpdateId, limits};
 
 /// The most updates that are counted: identities that nobody knows must not fill the memory.
 const MAX_COUNTED: usize = 500_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_COUNTED in "updates": "Updates whose states are counted" => "they are not counted",
+];
 
 /// Whose computers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

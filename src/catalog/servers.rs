@@ -14,7 +14,7 @@ use super::kv::Kv;
 use super::record::{self, key};
 use super::store::{Store, lock};
 use super::{CatalogError, Invitation, Refused, Server, Standing, Took};
-use crate::domain::ServerId;
+use crate::domain::{Limit, ServerId, limits};
 
 /// How many servers are remembered: far more than any tree of offices has.
 const MAX_SERVERS: usize = 10_000;
@@ -24,6 +24,14 @@ const MAX_DEPTH: usize = 32;
 pub(super) const MAX_NAME: usize = 255;
 /// How exact contact is written down.
 const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_SERVERS in "servers": "Downstream servers remembered" => "the one seen longest ago is forgotten",
+    MAX_DEPTH in "servers": "Servers in a chain" => "the chain is not followed further",
+    MAX_NAME in "characters": "The name of a server" => "it is cut",
+];
+
+// not a limit: CONTACT_GRAIN: how exact the time of last contact is
 
 /// All servers.
 #[derive(Default)]

@@ -32,6 +32,8 @@ const MAX_SETTINGS: usize = MAX_BATCH - 8;
 /// Fewer updates than this may go without asking anybody, whatever share they are.
 const HOLD_AT_LEAST: usize = 100;
 
+// not a limit: HOLD_AT_LEAST: which removals are held
+
 /// The way into the store; see [`super::Catalog::staging`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Staging(pub(super) Arc<Store>);

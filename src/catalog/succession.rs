@@ -18,10 +18,14 @@ use super::kv::Kv;
 use super::record::{self, key};
 use super::store::{Op, Store};
 use super::{CatalogError, Computer, Status};
-use crate::domain::{ComputerId, ComputerName};
+use crate::domain::{ComputerId, ComputerName, Limit, limits};
 
 /// Replaced identities that are remembered, so that one that comes back is known.
 const MAX_FORMER: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_FORMER in "computers": "Replaced identities remembered" => "the oldest is forgotten",
+];
 
 /// Identities by name, and identities that were replaced with those that replaced them.
 #[derive(Default)]

@@ -20,10 +20,15 @@ use super::record::{self, key};
 use super::snapshot::Snapshot;
 use super::store::{Store, lock};
 use super::{Catalog, CatalogError};
-use crate::domain::{Action, Facts, RevisionId, UpdateId};
+use crate::domain::{Action, Facts, Limit, RevisionId, UpdateId, limits};
 
 /// Revisions whose terms are remembered; twelve bytes each, and as many again for the table.
 const MAX_REMEMBERED: usize = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_REMEMBERED in "revisions": "Revisions whose licence terms are remembered" => "they are looked up again",
+];
+
 /// Terms without an identity of their own are named after their update in this space.
 const UNNAMED: Uuid = Uuid::from_u128(0x6c0e_52f7_9d3b_4b1c_8a44_2f6e_0d91_7b35);
 

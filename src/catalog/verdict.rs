@@ -16,12 +16,19 @@ use super::record::key;
 use super::snapshot::{Rev, Snapshot, flag};
 use super::store::Store;
 use super::{Catalog, CatalogError, DecisionKind};
-use crate::domain::{Action, Approval, ApprovalId, Deadline, GroupId, USUAL_PRIORITY, UpdateId, UpdateType};
+use crate::domain::{
+    Action, Approval, ApprovalId, Deadline, GroupId, Limit, USUAL_PRIORITY, UpdateId, UpdateType, limits,
+};
 
 /// The most updates of one decision: more than a catalog with every product offers.
 pub const MAX_DECIDED: usize = 20_000;
 /// The longest reason of a hold, in characters.
 const MAX_REASON: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DECIDED in "updates": "Updates of one decision" => "the request is refused: 400",
+    MAX_REASON in "characters": "The reason of a hold" => "the request is refused: 400",
+];
 
 /// What is decided of updates.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,6 +37,8 @@ const ROOMS: [&str; 15] = [
 /// How alike a language must be to be offered.
 const ALIKE: f64 = 0.7;
 
+// not a limit: ALIKE: what is proposed instead
+
 /// A key, and what is doubtful about it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Doubt {

@@ -26,8 +26,11 @@ pub use keys::default_of;
 pub use source::{Origin, Raw};
 
 use crate::bandwidth::{BudgetConfig, Class, Counted, LegRates, Window};
-use crate::domain::{ByteCount, Rate};
+use crate::domain::{ByteCount, Limit, Rate, joined_limits};
 use crate::telemetry;
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![settings::LIMITS, source::LIMITS,];
 
 /// Where a configuration is looked for when none is named, first found first.
 pub const PLACES: [&str; 2] = ["./tailwater.toml", "/etc/tailwater/tailwater.toml"];

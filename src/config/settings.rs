@@ -17,7 +17,7 @@ use crate::config::{
     AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
     OfferPolicy, Proxy, ServerSettings, SourceSettings, Tailwater, TlsSettings,
 };
-use crate::domain::{ByteCount, Rate};
+use crate::domain::{ByteCount, Limit, Rate, limits};
 use crate::needs::Quiet;
 use crate::telemetry;
 
@@ -41,6 +41,16 @@ const MAX_TOKEN: usize = 512;
 
 /// Longest wait between two synchronisations, and longest jitter.
 const LONGEST: Duration = Duration::from_hours(24 * 31);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_LIST in "entries": "Entries of a list in the configuration" => "the configuration is refused",
+    MAX_WINDOWS in "windows": "Windows of the calendar" => "the configuration is refused",
+    MAX_SOURCES in "sources": "Other sources of payloads" => "the configuration is refused",
+    MOST_COST in "": "The cost of a source" => "the configuration is refused",
+    MAX_TOKEN in "bytes": "A token" => "the configuration is refused",
+    LONGEST: "The interval and the jitter of synchronisations" => "the configuration is refused",
+    LEAST_BUDGET in "bytes": "A budget, at least" => "less is refused",
+];
 
 /// Shortest wait between two synchronisations: an upstream is shared.
 const SHORTEST: Duration = Duration::from_mins(1);

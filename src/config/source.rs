@@ -12,12 +12,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use super::keys::{self, Field, FieldKind, KEYS, Key, Kind};
+use crate::domain::{Limit, limits};
 
 /// A configuration is a page or two; more is a wrong file.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Tables inside tables; the deepest key has three parts.
 const MAX_DEPTH: usize = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_FILE in "bytes": "The configuration file" => "the configuration is refused",
+    MAX_DEPTH in "tables": "Tables within tables of the configuration" => "the configuration is refused",
+];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

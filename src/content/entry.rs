@@ -10,10 +10,14 @@ use jiff::Timestamp;
 use super::index::Record;
 use super::sparse::{Live, SparseFile};
 use super::{FileState, FileStatus};
-use crate::domain::{Sha1Digest, Sha256Digest};
+use crate::domain::{Limit, Sha1Digest, Sha256Digest, limits};
 
 /// Names kept for a file; metadata may give one content hundreds.
 const MAX_NAMES: usize = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_NAMES in "names": "Names kept of one payload" => "they are forgotten",
+];
 
 /// A last use is written to the index when it moved by this much: it only orders what is dropped.
 const COARSE_MS: i64 = 10 * 60 * 1000;

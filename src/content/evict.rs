@@ -11,6 +11,8 @@ use crate::domain::Sha1Digest;
 /// A verified file up to this size is small.
 const SMALL: u64 = 1024 * 1024;
 
+// not a limit: SMALL: what goes first when room is needed
+
 /// How much younger a small verified file counts.
 const SMALL_BONUS_MS: i64 = 30 * 24 * 3600 * 1000;
 

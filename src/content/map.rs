@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use crate::domain::{Sha1Digest, Sha256Digest};
+use crate::domain::{Limit, Sha1Digest, Sha256Digest, limits};
 
 /// Bytes in a piece, the unit of what is held; a file's last piece may be shorter.
 pub const PIECE: u64 = 64 * 1024;
@@ -30,6 +30,12 @@ const VERIFIED: u8 = 2;
 
 /// Entries read at once when a map is opened.
 const READ_AT_ONCE: usize = 16 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    READ_AT_ONCE in "entries": "Entries of a piece map read at once" => "they are read in further steps",
+];
+
+// not a limit: PIECE: the unit of what is held
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::domain::{ByteCount, Sha1Digest, Sha256Digest};
+use crate::domain::{ByteCount, Limit, Sha1Digest, Sha256Digest, joined_limits};
 
 pub use error::ContentError;
 pub use map::{PIECE, PieceHash, hash as piece_hash};
@@ -31,6 +31,9 @@ pub use room::Room;
 pub use scrub::{CollectReport, Damage, VerifyReport};
 pub use sparse::SparseFile;
 pub use store::{Store, Verdict};
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![entry::LIMITS, map::LIMITS, store::LIMITS,];
 
 /// Where payloads are kept and how much of them.
 #[derive(Debug, Clone)]

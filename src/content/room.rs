@@ -19,6 +19,8 @@ use crate::domain::{ByteCount, Sha1Digest};
 /// sooner than that.
 const FULL_FOR_MS: i64 = 30_000;
 
+// not a limit: FULL_FOR_MS: when room is looked for again
+
 /// Room that was made for bytes about to be written; what is not used is given back when dropped.
 pub struct Room {
     store: Store,

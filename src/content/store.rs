@@ -20,7 +20,7 @@ use super::map::Header;
 use super::room::Limits;
 use super::sparse::SparseFile;
 use super::{Config, FileState, FileStatus, Usage};
-use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// The largest payload that is taken: well above the 15 GB of real ones, and its map stays at 256 MiB.
@@ -31,6 +31,11 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Open files at most, whatever the system allows.
 const MAX_OPEN: usize = 4096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_FILE in "bytes": "A payload" => "it is refused",
+    MAX_OPEN in "files": "Payloads open at once" => "the one used longest ago is closed",
+];
 
 /// Locks by digest, so that opening one file does not wait for another.
 const STRIPES: usize = 64;

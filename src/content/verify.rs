@@ -17,6 +17,8 @@ use crate::domain::{Sha1Digest, Sha256Digest};
 /// Bytes read at once: what fits the processor's second-level cache.
 const CHUNK: usize = 256 * 1024;
 
+// not a limit: CHUNK: how much is read at once
+
 /// Reads `size` bytes and computes SHA-1 and SHA-256.
 pub(super) fn digests(data: &File, size: u64) -> io::Result<(Sha1Digest, Sha256Digest)> {
     let _ = rustix::fs::fadvise(data, 0, NonZeroU64::new(size), Advice::Sequential);

@@ -7,11 +7,16 @@
 
 use std::fmt;
 
+use crate::domain::{Limit, limits};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::char::is_combining_mark;
 
 /// The longest name, in characters. The DNS allows 255 octets of a form that is longer than the name.
 const MAX_CHARS: usize = 255;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_CHARS in "characters": "The name of a computer" => "the request is refused: InvalidParameters",
+];
 
 /// Characters that are neither letters, digits nor marks and belong into words of their scripts: those that
 /// internationalized domain names allow ([RFC5892] 2.6, appendix A).

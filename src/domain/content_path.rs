@@ -6,10 +6,15 @@
 use std::fmt::Write as _;
 
 use super::Sha1Digest;
+use crate::domain::{Limit, limits};
 
 /// The longest extension that reaches an address, in bytes of UTF-8; a longer one is left out, because addresses are
 /// bounded and the digest alone names the file.
 const MAX_EXTENSION: usize = 128;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_EXTENSION in "bytes": "The extension in a payload's address" => "it is left out",
+];
 
 /// What a path below `/Content/` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

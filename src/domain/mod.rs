@@ -44,4 +44,6 @@ pub use update::{
 };
 
 /// What is limited here.
-pub const LIMITS: &[Limit] = joined_limits![maxima::LIMITS];
+/// The limits of this room.
+pub const LIMITS: &[Limit] =
+    joined_limits![computer_name::LIMITS, content_path::LIMITS, maxima::LIMITS, secret::LIMITS,];

@@ -5,8 +5,14 @@
 
 use std::fmt;
 
+use crate::domain::{Limit, limits};
+
 /// The longest key that is kept, in bytes. AES has 16 to 32; what wraps a key is a few hundred.
 const LONGEST: usize = 4_096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST in "bytes": "The key of an encrypted payload" => "it is refused",
+];
 
 /// The key of one payload.
 #[derive(Clone, PartialEq, Eq)]

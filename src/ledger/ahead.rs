@@ -8,13 +8,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ByteRange, Sha1Digest};
+use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
 
 /// Files with bytes ahead; a site's whole queue fits.
 const MAX_FILES: usize = 65_536;
 
 /// Spans of one file: more are made only by clients that read every other bit of it.
 const MAX_SPANS: usize = 8_192;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_FILES in "files": "Files with bytes fetched ahead that are told apart" => "they are not told apart",
+    MAX_SPANS in "spans": "Spans of one file fetched ahead" => "they are not told apart",
+];
 
 /// Bytes ahead of everyone who asked.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]

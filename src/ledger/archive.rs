@@ -14,12 +14,18 @@ use serde::{Deserialize, Serialize};
 use super::journal::Hour;
 use super::rows::{DAY_ROWS, HOUR_ROWS, Rows};
 use super::{LedgerError, record};
+use crate::domain::{Limit, limits};
 
 /// Days whose hours are kept apart.
 pub(super) const KEEP_HOURS: i32 = 14;
 
 /// Days kept: 13 months.
 pub(super) const KEEP_DAYS: i32 = 400;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    KEEP_HOURS in "days": "Days whose hours are kept" => "only the day is kept",
+    KEEP_DAYS in "days": "Days that are kept" => "the oldest is removed",
+];
 
 /// A day of which the hours are no longer known.
 #[derive(Debug, Serialize, Deserialize)]

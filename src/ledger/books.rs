@@ -15,10 +15,14 @@ use super::journal::{Change, Delta, Hour, Journal, State};
 use super::overview::Overview;
 use super::rows::{Counts, OTHER, Rows, Table};
 use super::{Client, Fate, LedgerError, Sockets};
-use crate::domain::{ByteRange, Sha1Digest};
+use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
 
 /// The longest name of a source that is kept.
 const MAX_NAME: usize = 120;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_NAME in "characters": "The name of a source" => "it is cut",
+];
 
 /// Payload bytes that came.
 #[derive(Debug, Clone)]

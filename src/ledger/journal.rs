@@ -12,10 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::ahead::Ahead;
 use super::rows::Rows;
 use super::{LedgerError, record};
-use crate::domain::{ByteRange, Sha1Digest};
+use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
 
 /// A longer journal is written anew.
 const LONGEST: u64 = 4 * 1024 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST in "bytes": "The journal of the ledger" => "it is written anew",
+];
 
 /// The hour that runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,7 +38,7 @@ pub use overview::{Kept, Pace};
 pub use report::{Report, ReportRow};
 pub use rows::{By, Counts, OTHER};
 
-use crate::domain::{ByteRange, ServerId, Sha1Digest};
+use crate::domain::{ByteRange, Limit, ServerId, Sha1Digest, joined_limits, limits};
 use crate::runtime::{Clock, Tasks};
 use books::{Books, Came, Left, Notes, hour_of};
 use rows::Rows;
@@ -48,6 +48,21 @@ const TICK: Duration = Duration::from_secs(2);
 
 /// Notes that wait for the next write; further ones are counted without their names.
 const MAX_NOTES: usize = 65_536;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_NOTES in "notes": "Notes that wait to be written" => "they are counted without their names",
+];
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![
+    OWN_LIMITS,
+    ahead::LIMITS,
+    archive::LIMITS,
+    books::LIMITS,
+    journal::LIMITS,
+    record::LIMITS,
+    rows::LIMITS,
+];
 
 /// Ticks between two looks for files that are gone: about ten minutes.
 const TICKS_PER_LOOK: u64 = 300;

@@ -22,6 +22,8 @@ const PACE_DAYS: i64 = 7;
 /// The shortest time from which a pace is given, in seconds.
 const LEAST_PACE: i64 = 3600;
 
+// not a limit: LEAST_PACE: when a pace is shown
+
 /// Totals of the time that is kept, at most 400 days, up to the last two seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Kept {

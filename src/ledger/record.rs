@@ -4,11 +4,16 @@
 
 use std::io::{self, Read, Write};
 
+use crate::domain::{Limit, limits};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A record is an hour, a day or the spans ahead: a few megabytes at most.
 const MAX_RECORD: usize = 64 * 1024 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_RECORD in "bytes": "A record" => "it counts as damaged",
+];
 
 /// Writes a record; says how long it is.
 pub(super) fn write(out: &mut impl Write, value: &impl Serialize) -> io::Result<u64> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::{Limit, limits};
 use serde::{Deserialize, Serialize};
 
 /// Where rows go that a table has no room for.
@@ -12,6 +13,10 @@ pub const OTHER: &str = "other";
 
 /// Rows of a table while its hour runs.
 pub(super) const OPEN_ROWS: usize = 4_096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    OPEN_ROWS in "rows": "Rows of a table while its hour runs" => "they are counted together",
+];
 
 /// Rows of a table that a finished hour keeps.
 pub(super) const HOUR_ROWS: usize = 200;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::ClassName;
 use crate::catalog::Computer;
+use crate::domain::{Limit, limits};
 
 /// Addresses remembered; those seen longest ago go first.
 const MAX_ADDRESSES: usize = 65_536;
@@ -20,6 +21,12 @@ const MAX_CLASSES: usize = 16;
 
 /// Days for which an address is believed: what DHCP servers lease an address for by default.
 const LEASE_DAYS: i32 = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ADDRESSES in "addresses": "Addresses remembered" => "the one seen longest ago is forgotten",
+    MAX_CLASSES in "classes": "Classes of computers remembered of one address" => "the one seen longest ago is forgotten",
+    LEASE_DAYS in "days": "Days that an address is believed to be the same computers'" => "it is forgotten",
+];
 
 /// Downstream servers that say who they are.
 pub(super) const SERVERS: &str = "downstream servers";

@@ -15,10 +15,14 @@ use super::memory::Memory;
 use super::plan::Replaced;
 use super::{Fetching, Handle, NeedsError};
 use crate::bandwidth::Through;
-use crate::domain::{GroupId, Sha1Digest, UpdateId};
+use crate::domain::{GroupId, Limit, Sha1Digest, UpdateId, limits};
 
 /// Updates that are weighed together.
 pub const MAX_UPDATES: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_UPDATES in "updates": "Updates that are weighed together" => "the request is refused: 400",
+];
 
 /// How much is known of what a class takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -15,6 +15,8 @@ const LONG: usize = 5;
 /// Hexadecimal digits in a row from which a word is a digest.
 const DIGEST: usize = 8;
 
+// not a limit: DIGEST: what a name means
+
 /// How much is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fold {

@@ -13,10 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::{Cost, UpdateCost};
 use super::{Handle, NeedsError, locked};
-use crate::domain::{Sha1Digest, UpdateId};
+use crate::domain::{Limit, Sha1Digest, UpdateId, limits};
 
 /// Approvals remembered.
 const MAX_KEPT: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_KEPT in "approvals": "Approvals whose payloads are followed" => "the oldest is forgotten",
+];
 
 /// Days after which an approval is no longer followed.
 const KEEP_DAYS: i64 = 90;

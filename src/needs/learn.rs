@@ -16,7 +16,7 @@ use super::callers::SERVERS;
 use super::layout::Layout;
 use super::{Handle, NeedsError, locked, store};
 use crate::bandwidth::Requester;
-use crate::domain::{ByteRange, Sha1Digest, UpdateId};
+use crate::domain::{ByteRange, Limit, Sha1Digest, UpdateId, limits};
 use crate::runtime::Tasks;
 
 /// Requests learned from in one step.
@@ -33,6 +33,13 @@ const FOLLOW: u32 = 20;
 
 /// Files whose releases are remembered between two changes of the catalog.
 const MAX_OWNERS: usize = 8_192;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    BATCH in "requests": "Requests learned from in one step" => "they wait for the next",
+    MAX_OWNERS in "files": "Files whose releases are remembered" => "they are looked up again",
+];
+
+// not a limit: SAVE_EVERY, FOLLOW: how often is written
 
 /// A request for a payload.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Head, Key, Layout};
-use crate::domain::{ByteRange, Sha1Digest, UpdateId};
+use crate::domain::{ByteRange, Limit, Sha1Digest, UpdateId, limits};
 
 /// Lineages remembered: a catalog of every product of Microsoft has a few hundred that live.
 const MAX_LINEAGES: usize = 4_096;
@@ -33,6 +33,14 @@ const FORESEEN_TENTHS: u32 = 3;
 
 /// Days after which something that is no longer used is forgotten: two quarterly releases were passed over.
 const KEEP_DAYS: i32 = 200;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_LINEAGES in "lineages": "Lineages remembered" => "the one used longest ago is forgotten",
+    MAX_USES in "pairs": "Pairs of a class and a lineage remembered" => "the one used longest ago is forgotten",
+    MAX_FILES in "files": "Files remembered of one lineage" => "the one used longest ago is forgotten",
+    MAX_RELEASES in "releases": "Releases remembered of one lineage" => "the oldest is forgotten",
+    KEEP_DAYS in "days": "Days that something unused is remembered" => "it is forgotten",
+];
 
 /// Parts of a file by which it is remembered what was asked of it.
 const PARTS: u64 = 64;

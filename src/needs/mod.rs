@@ -42,7 +42,7 @@ pub use shown::{ClassNeeds, LearnedFile, LearnedLineage};
 use crate::bandwidth::{Requester, Timetable};
 use crate::catalog::{Catalog, Computer};
 use crate::content;
-use crate::domain::{ByteRange, Sha1Digest, UpdateId};
+use crate::domain::{ByteRange, Limit, Sha1Digest, UpdateId, joined_limits, limits};
 use crate::runtime::{Clock, Tasks};
 use callers::Callers;
 use kept::AllKept;
@@ -62,6 +62,24 @@ const MAX_LAYOUTS: usize = 512;
 
 /// Days after which a class that used nothing is no longer fetched for: its computers were replaced.
 const ALIVE_DAYS: i32 = 45;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_NAME in "characters": "Characters of a title or file name that count" => "the rest is passed over",
+    MAX_WAITING in "requests": "Requests that wait to be learned from" => "they are not learned from, and counted",
+    MAX_LAYOUTS in "releases": "Layouts of releases kept" => "they are read again",
+    ALIVE_DAYS in "days": "Days that a class without a request is fetched for" => "nothing is fetched ahead for it",
+];
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![
+    OWN_LIMITS,
+    callers::LIMITS,
+    cost::LIMITS,
+    kept::LIMITS,
+    learn::LIMITS,
+    memory::LIMITS,
+    shown::LIMITS,
+];
 
 /// What the policy fetches, whatever computers ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

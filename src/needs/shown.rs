@@ -8,9 +8,14 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::Handle;
+use crate::domain::{Limit, limits};
 
 /// Lineages shown of one class, those used last first.
 const MAX_SHOWN: usize = 200;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_SHOWN in "lineages": "Lineages shown of one class" => "they are not shown",
+];
 
 /// What one class of computers used.
 #[derive(Debug, Clone, Serialize)]

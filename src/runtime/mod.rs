@@ -12,6 +12,8 @@ mod tasks;
 mod turns;
 mod wanted;
 
+use crate::domain::{Limit, joined_limits};
+
 pub use clock::Clock;
 pub use panics::{Panicked, guarded, guarded_future};
 pub use patience::patiently;
@@ -20,3 +22,6 @@ pub use shares::{InUse, Limits, Refused, Share, Shares};
 pub use tasks::{TaskStatus, Tasks};
 pub use turns::{Asker, NoTurn, Turn, TurnLimits, TurnStatus, Turns};
 pub use wanted::{is_unwanted, while_wanted};
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![panics::LIMITS, turns::LIMITS,];

@@ -3,6 +3,7 @@
 //! **Invariant:** a panic under [`guarded`] or [`guarded_future`] ends there, as a value that says what happened. It
 //! never hides one: whoever guards reports it where it belongs.
 
+use crate::domain::{Limit, limits};
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +11,10 @@ use std::task::Poll;
 
 /// The most of a panic's message that is kept.
 const MOST_SHOWN: usize = 200;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_SHOWN in "characters": "The message of a fault that is shown" => "it is cut",
+];
 
 /// Work ended with a panic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -28,6 +28,8 @@ const SUBNET_ENTRIES: usize = 4;
 /// A table with room for more entries than this gives memory back when few are left.
 const SPARE_ENTRIES: usize = 1_024;
 
+// not a limit: SPARE_ENTRIES: when memory is given back
+
 /// How much there is, and how much of it one client may have. Units are the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -16,9 +16,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Clock, Limits, Share, Shares};
+use crate::domain::{Limit, limits};
 
 /// Requests of one asker that wait: as many as a tailwater has under way.
 const MOST_EACH: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_EACH in "requests": "Requests of one asker that wait for a turn" => "it is told to come again",
+];
 
 /// How many turns there are, and how one waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::catalog::{Catalog, CatalogError, Place};
+use crate::domain::{Limit, limits};
 
 /// Bytes of the key: a block of SHA-256.
 pub(super) const KEY_LEN: usize = 64;
@@ -25,6 +26,12 @@ const HEAD_LEN: usize = 3 + 1 + 1 + 16;
 pub(super) const PLACE_LEN: usize = 8 + 8;
 /// The longest name in a cookie: its length is one byte.
 pub(super) const MAX_NAME: usize = 255;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_NAME in "bytes": "A name in a cookie" => "it is cut",
+];
+
+// not a limit: HEAD_LEN: the layout of a cookie
 
 /// What a cookie is for. Numbers are part of the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,7 @@ use super::body::{self, Body};
 use super::paced::Paced;
 use super::site::{Answer, Peer};
 use crate::bandwidth::Legs;
+use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks, guarded_future};
 
 /// How long a TLS handshake may take; a client that needs longer is not one.
@@ -41,6 +42,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Requests whose headers are longer are refused with 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    HANDSHAKE: "A TLS handshake" => "the connection is closed",
+    MAX_HEADER_BYTES in "bytes": "The head of a request" => "431",
+];
 
 /// How a listener treats its connections.
 #[derive(Debug, Clone)]

@@ -23,7 +23,18 @@ pub mod soap;
 use crate::domain::{Limit, joined_limits};
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![soap::LIMITS, client::LIMITS, downstream::LIMITS, peer::LIMITS];
+pub const LIMITS: &[Limit] = joined_limits![
+    admin::LIMITS,
+    client::LIMITS,
+    cookie::LIMITS,
+    downstream::LIMITS,
+    files::LIMITS,
+    listener::LIMITS,
+    paced::LIMITS,
+    peer::LIMITS,
+    site::LIMITS,
+    soap::LIMITS,
+];
 
 pub use body::{Body, empty, full, text};
 pub use listener::{Listener, ListenerConfig, ListenerError};

@@ -11,9 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::bandwidth::Leg;
+use crate::domain::{Limit, limits};
 
 /// Buffers sent at once while a leg limits.
 const SLICES: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    SLICES in "buffers": "Buffers sent at once while a rate holds" => "they are sent next",
+];
 
 /// A connection and its leg.
 pub(super) struct Paced {

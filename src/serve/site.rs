@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use super::body::{self, Body};
 use super::{client, downstream, files, monitoring, path, peer, soap};
 use crate::bandwidth::Requester;
+use crate::domain::{Limit, limits};
 
 /// A request as it came in; its body is still on the wire.
 pub type Request = http::Request<Incoming>;
@@ -35,6 +36,10 @@ pub struct Peer {
 
 /// The longest host and port: 253 characters of a name, brackets, five digits.
 const MAX_HOST: usize = 262;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_HOST in "bytes": "The Host of a request" => "the configured address is used instead",
+];
 
 /// Under which address this server was reached, without a slash at its end: what is configured, the `Host` header, or
 /// the connection's own end. Only characters of a host and port are believed.

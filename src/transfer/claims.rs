@@ -9,10 +9,15 @@ use std::collections::HashMap;
 use http::HeaderMap;
 
 use crate::content::PieceHash;
+use crate::domain::{Limit, limits};
 use crate::wire::peer::{PIECES_HEADER, decode_hashes};
 
 /// Refused pieces that are remembered; a further one is taken, and the digests decide.
 const MOST_REFUSED: usize = 4_096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_REFUSED in "pieces": "Refused pieces that are remembered" => "it is taken, and the digests decide",
+];
 
 /// The claims of one answer.
 #[derive(Debug, Default)]

@@ -24,10 +24,15 @@ use super::shared::locked;
 use super::tally::Tally;
 use crate::bandwidth::{LinkBody, Place, Purpose};
 use crate::content::{PIECE, SparseFile};
+use crate::domain::{Limit, limits};
 
 /// Bytes before those that were asked for that are passed over without a thought; with more of them the answer is like
 /// one of the whole file.
 const MOST_LEAD: u64 = 1024 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LEAD in "bytes": "Bytes before those that were asked for" => "the answer is treated as one of the whole file",
+];
 
 /// How a run ended.
 pub(super) struct Ended {

@@ -14,7 +14,7 @@ use super::shared::{Shared, locked};
 use super::{Ahead, Config, Policy, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
 use crate::content::{ContentError, FileState, SparseFile, Store};
-use crate::domain::{ByteCount, ByteRange, FileDeclaration, Sha1Digest};
+use crate::domain::{ByteCount, ByteRange, FileDeclaration, Limit, Sha1Digest, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// Ranges that are waited for at once, over all clients.
@@ -22,6 +22,11 @@ const MAX_WANTS: usize = 65_536;
 
 /// Flows kept, those that rest from a failure included.
 const MAX_FLOWS: usize = 16_384;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_WANTS in "ranges": "Ranges that clients wait for at once" => "503 with Retry-After",
+    MAX_FLOWS in "files": "Files with a transfer at once, resting ones included" => "503 with Retry-After; the queue tries again",
+];
 
 /// What [`Want::ready`] says at a time, so that it learns where its reader is and fetches on ahead of it.
 const STRIDE: u64 = 1024 * 1024;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Source;
 use super::origins::{Closed, origin};
+use crate::domain::{Limit, limits};
 
 /// The pause after a first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -51,6 +52,18 @@ const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(2);
 
 /// Sources kept for a file.
 const MAX_SOURCES: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_PAUSE: "The pause between two tries of a source" => "it grows no further",
+    LONGEST_RETRY_AFTER: "The pause that a source may ask for" => "it is asked again after this",
+    LONGEST_UNRANGED_PAUSE: "The pause of a source that answers without ranges" => "it grows no further",
+    LONGEST_REFUSED_PAUSE: "The pause after refusals" => "it grows no further",
+    MAX_TROUBLE in "failures": "Failures in a row of a source" => "a dearer source is used beside it",
+    MAX_REFUSALS in "refusals": "Refusals of a source that has delivered nothing yet" => "it is given up for the file",
+    MAX_REFUSALS_PROVEN in "refusals": "Refusals of a source that has delivered" => "it is given up for the file",
+    MAX_REFUSALS_SIGNED in "refusals": "Refusals of a signed address" => "a new address is asked for",
+    MAX_SOURCES in "sources": "Sources of one file" => "it is not used",
+];
 
 /// What is to be thought of a source after a request to it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::verdict::REST_STORE;
 use super::{Source, TransferError};
 use crate::bandwidth::{Place, Purpose};
 use crate::content::{PIECE, SparseFile};
-use crate::domain::Sha1Digest;
+use crate::domain::{Limit, Sha1Digest, limits};
 
 /// Requests that fail one after the other without a new piece before a flow gives up for [`REST`].
 const MAX_FAILURES: u32 = 12;
@@ -37,6 +37,11 @@ const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 
 /// The longest time between two of them.
 const LONGEST_LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_FAILURES in "requests": "Requests in a row that bring no new piece" => "the transfer rests, and readers without a byte get 503",
+    LONGEST_LOOK_FOR_ROOM: "The pause between two looks for room on the disk" => "it grows no further",
+];
 
 /// The pause of a lane that another one forestalled.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);

@@ -38,10 +38,27 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bandwidth::Class;
-use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
+use crate::domain::{ByteRange, FileDeclaration, Limit, Sha1Digest, joined_limits};
 
 pub use error::TransferError;
 pub use handle::{Handle, Want};
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![
+    claims::LIMITS,
+    fetch::LIMITS,
+    handle::LIMITS,
+    health::LIMITS,
+    lane::LIMITS,
+    origins::LIMITS,
+    plan::LIMITS,
+    queue::LIMITS,
+    receive::LIMITS,
+    scraps::LIMITS,
+    shared::LIMITS,
+    verdict::LIMITS,
+    waiting::LIMITS,
+];
 
 /// What is fetched, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

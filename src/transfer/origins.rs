@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::shared::locked;
 use super::{SourceState, SourceStatus};
+use crate::domain::{Limit, limits};
 
 /// Servers that are remembered, those of the configuration aside.
 const MAX_ORIGINS: usize = 64;
@@ -35,6 +36,14 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 
 /// Characters kept of what went wrong last.
 const MAX_TROUBLE: usize = 200;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ORIGINS in "servers": "Servers whose health is remembered" => "the one used longest ago is forgotten",
+    LONGEST_PAUSE: "The pause before a server that is down is tried again" => "it grows no further",
+    KNOWN_FAILURES in "failures": "Failures in a row of a server" => "it counts as down, and others are used",
+    KNOWN_AFTER: "An interruption that is waited out" => "the server counts as down, and clients get 503",
+    MAX_TROUBLE in "characters": "The text kept of what went wrong last" => "it is cut",
+];
 
 /// Why a server is not asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::scraps::Scraps;
 use crate::bandwidth::{Class, Requester};
 use crate::content::{PIECE, SparseFile};
-use crate::domain::ByteRange;
+use crate::domain::{ByteRange, Limit, limits};
 
 /// Pieces asked for in one request at most: 1 MiB, what Delivery Optimization asks for, and what is still
 /// fetched after the last reader left.
@@ -31,6 +31,14 @@ const MAX_SERVED: usize = 4_096;
 /// Pieces of a run that nobody wants any more and that are fetched all the same: breaking off would lose about as
 /// much of what is on its way.
 const SMALL_REST: u64 = 2;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    WINDOW in "pieces": "Pieces in one request" => "they are asked for in further requests",
+    AHEAD in "pieces": "Pieces fetched ahead of a reader" => "they wait until it comes nearer",
+    MAX_SERVED in "requesters": "Requesters whose turns are remembered for a file" => "its turn counts as new",
+];
+
+// not a limit: SMALL_REST: a run is finished rather than cut
 
 /// A whole file is taken from a source without ranges when no more than this part of it is held already.
 const SMALL_WASTE: u64 = 16;

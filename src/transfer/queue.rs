@@ -18,7 +18,7 @@ use super::shared::locked;
 use super::{Ahead, TransferError};
 use crate::bandwidth::Class;
 use crate::content::{FileState, Store};
-use crate::domain::{ByteCount, FileDeclaration, Sha1Digest};
+use crate::domain::{ByteCount, FileDeclaration, Limit, Sha1Digest, limits};
 
 /// Files that wait; more are given again with the next list.
 const MAX_QUEUE: usize = 65_536;
@@ -49,6 +49,15 @@ const SPENT: Duration = Duration::from_secs(5);
 
 /// Files shown in lists.
 const SHOWN: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_QUEUE in "files": "Files that wait to be fetched ahead of demand" => "they are given again with the next list",
+    MAX_HURRIED in "files": "Files fetched at once because an administrator raised them" => "they wait",
+    LONGEST_AGAIN: "The pause before a file of the queue is tried again" => "it grows no further",
+    SHOWN in "files": "Files shown in a list of transfers" => "only their number is shown",
+];
+
+// not a limit: SMALL: which files go first
 
 struct Wish {
     file: FileDeclaration,

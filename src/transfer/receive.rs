@@ -18,7 +18,7 @@ use super::shared::{Shared, locked};
 use super::tally::Tally;
 use crate::bandwidth::LinkBody;
 use crate::content::{ContentError, PIECE, Room, SparseFile, piece_hash};
-use crate::domain::ByteRange;
+use crate::domain::{ByteRange, Limit, limits};
 
 /// Pieces written in one go when they arrive faster than they are written.
 const BATCH: usize = 8;
@@ -34,6 +34,13 @@ const SLOW_BYTES: u64 = 16 * 1024;
 
 /// At lower rates in force, in bytes a second, slowness is our own.
 const SLOW_RATE: u64 = 125_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    BATCH in "pieces": "Pieces that wait to be written in one go" => "reading waits for the disk",
+    AT_ONCE: "The rest of a run that is taken though nobody wants it" => "the request is broken off",
+];
+
+// not a limit: SLOW_BYTES, SLOW_RATE: when a source counts as slow
 
 /// Where a run's bytes go.
 pub(super) struct Target<'a> {

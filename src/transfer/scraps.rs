@@ -8,12 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::tally::Tally;
+use crate::domain::{Limit, limits};
 
 /// Kept over all files: 512 cut pieces.
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Kept of one file: more than it has requests at once.
 const MOST_PIECES: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_BYTES in "bytes": "Beginnings of cut pieces kept in memory" => "they are fetched again",
+    MOST_PIECES in "pieces": "Beginnings of cut pieces kept of one file" => "they are fetched again",
+];
 
 /// The beginning of a piece.
 pub(super) struct Scrap {

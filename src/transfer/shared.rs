@@ -14,7 +14,7 @@ use super::origins::Origins;
 use super::{Config, Sources};
 use crate::bandwidth::LinkClient;
 use crate::content::Store;
-use crate::domain::Sha1Digest;
+use crate::domain::{Limit, Sha1Digest, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// Requests for one file at once, so that a distant source is filled.
@@ -23,6 +23,10 @@ const LANES: usize = 4;
 /// The same when several readers are at different parts of it: each gets its first piece without waiting for
 /// the windows of the others.
 const MOST_LANES: usize = 24;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LANES in "requests": "Requests at once for one file" => "ranges wait",
+];
 
 /// What all flows share.
 pub(super) struct Shared {

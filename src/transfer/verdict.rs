@@ -14,7 +14,7 @@ use super::plan::Wish;
 use super::shared::locked;
 use crate::bandwidth::Class;
 use crate::content::{SparseFile, Verdict};
-use crate::domain::{ByteRange, Sha1Digest};
+use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
 
 /// The same when the file did not match [`MAX_MISMATCHES`] times.
 const REST_MISMATCH: Duration = Duration::from_mins(10);
@@ -27,6 +27,12 @@ const SMALL: u64 = 16 * 1024 * 1024;
 
 /// How often a file whose digests do not match is fetched again.
 const MAX_MISMATCHES: u32 = 3;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_MISMATCHES in "tries": "Downloads of a file whose digests do not match" => "the file is refused until it is asked for anew",
+];
+
+// not a limit: SMALL: where a file is hashed
 
 impl Flow {
     /// Verifies a file that is complete without this flow having fetched its last piece.

@@ -13,6 +13,7 @@ use super::TransferError;
 use super::flow::{Flow, State, Waiter};
 use super::shared::locked;
 use crate::content::{PIECE, SparseFile};
+use crate::domain::{Limit, limits};
 
 /// What a client is told at least to wait before it asks again.
 const LEAST_AGAIN: Duration = Duration::from_secs(5);
@@ -30,6 +31,12 @@ const QUEUE_PATIENCE: Duration = Duration::from_mins(1);
 /// Looks for room, within half a second, before a client that has got nothing yet is told that there is none: whoever
 /// has just left may still be leaving.
 const LOOKS_FOR_ROOM: u32 = 3;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_HELD: "The time a client without a byte is held for a wait whose end is known" => "503 with Retry-After",
+    QUEUE_PATIENCE: "The time the queue waits for servers that are down" => "it looks at another file",
+    LOOKS_FOR_ROOM in "looks": "Looks for room before a client without a byte is refused" => "503 with Retry-After",
+];
 
 impl Flow {
     /// Waits until the byte at `offset` is readable; says up to where, at most `limit`.

@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, Full};
 
 use super::SyncError;
 use crate::bandwidth::{Class, LinkBody, LinkClient};
+use crate::domain::{Limit, limits};
 use crate::runtime::Clock;
 use crate::wire::server_reporting;
 use crate::wire::server_sync::Request;
@@ -39,6 +40,15 @@ const MOST_ATTEMPTS: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest wait, whatever an upstream asks for.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_ANSWER in "bytes": "An answer of the upstream as it crosses the link" => "the synchronisation fails",
+    LONGEST_DECODED in "bytes": "An answer of the upstream, decompressed" => "the synchronisation fails",
+    MOST_ATTEMPTS in "tries": "Tries of one request" => "the synchronisation fails and is scheduled again",
+    LONGEST_DELAY: "The pause that an upstream may ask for" => "it is asked again after this",
+];
+
+// not a limit: LEAST_TO_PACK: shorter requests are sent unpacked
 
 /// An answer as a reader.
 pub(super) type Answer = Box<dyn BufRead + Send>;

@@ -18,7 +18,7 @@ use super::renewal::Renewals;
 use super::session::{Session, SessionError};
 use super::{Missing, SyncError, SyncProgress};
 use crate::catalog::Staging;
-use crate::domain::UpdateIdentity;
+use crate::domain::{Limit, UpdateIdentity, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::get_update_data;
 use crate::wire::update_metadata::Languages;
@@ -27,6 +27,10 @@ use crate::wire::update_metadata::Languages;
 const WORKERS: usize = 4;
 /// How often a revision that comes damaged, or is refused, is asked for by itself.
 const MOST_TRIES: u32 = 3;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_TRIES in "tries": "Tries of one revision that comes damaged" => "it is missing, shown, and asked for with the next synchronisation",
+];
 
 /// Why a revision is given up that hits a fault wherever it stands.
 const FAULT: &str = "handling it hit a fault of the program; see the log, and report this";

@@ -11,7 +11,7 @@ use super::session::SessionError;
 use super::sync::{Run, blocking};
 use super::{Missing, Phase, SyncError};
 use crate::catalog::WantedKeys;
-use crate::domain::{DecryptionKey, Sha1Digest, UpdateIdentity};
+use crate::domain::{DecryptionKey, Limit, Sha1Digest, UpdateIdentity, limits};
 use crate::wire::server_sync::{
     ConfigData, UpdateKeys, get_update_decryption_data, read_update_decryption_data,
 };
@@ -23,6 +23,12 @@ const LARGEST_BATCH: usize = 500;
 /// Refused requests of one synchronisation after which it asks no more: one revision that the upstream does not take is
 /// found with 14.
 const MOST_REFUSALS: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    USUAL_BATCH in "revisions": "Revisions in a request for keys where the upstream does not say" => "they are asked for in further requests",
+    LARGEST_BATCH in "revisions": "Revisions in a request for keys, whatever the upstream says" => "they are asked for in further requests",
+    MOST_REFUSALS in "requests": "Refused requests for keys of one synchronisation" => "it asks for no more keys",
+];
 
 /// Revisions of one request.
 fn batch(config: Option<&ConfigData>) -> usize {

@@ -12,7 +12,7 @@ use super::state::State;
 use super::sync::{Run, batch, blocking};
 use super::{Phase, SyncError};
 use crate::catalog::Catalog;
-use crate::domain::UpdateIdentity;
+use crate::domain::{Limit, UpdateIdentity, limits};
 use crate::wire::server_sync::Language;
 
 /// The setting that says which languages everything held has, as far as documents have them; empty for all.
@@ -21,6 +21,10 @@ pub const LANGUAGES_KEY: &str = "upstream.languages";
 const ALL: &str = "*";
 /// Revisions remembered that the upstream no longer hands out.
 const MOST_REFUSED: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_REFUSED in "revisions": "Revisions remembered that the upstream no longer hands out" => "they are asked for again",
+];
 
 /// Whether a language of the upstream is one that `tag` stands for: itself, or a region of it.
 fn is_named(language: &Language, tag: &str) -> bool {

@@ -52,13 +52,32 @@ pub use standing::{Failing, Reason, Standing};
 
 use crate::bandwidth::{Class, LinkClient, LinkConfig};
 use crate::catalog::{self, Catalog};
-use crate::domain::ServerId;
+use crate::domain::{Limit, ServerId, joined_limits};
 use crate::runtime::{Clock, Tasks};
 use client::SoapClient;
 use peer::{Acquaintance, Line, Mark};
 use session::{Session, SessionError};
 use state::State;
 use sync::{Run, Tally};
+
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![
+    client::LIMITS,
+    fetch::LIMITS,
+    keys::LIMITS,
+    languages::LIMITS,
+    names::LIMITS,
+    peer::LIMITS,
+    related::LIMITS,
+    renewal::LIMITS,
+    rollup::LIMITS,
+    root::LIMITS,
+    schedule::LIMITS,
+    session::LIMITS,
+    sources::LIMITS,
+    state::LIMITS,
+    sync::LIMITS,
+];
 
 /// The upstream. Cheap to clone; clones share one session and one synchronisation at a time.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::select::Category;
 use super::state::Selection;
 use crate::catalog::{Catalog, CatalogError};
-use crate::domain::{CategoryKind, UpdateId, folded};
+use crate::domain::{CategoryKind, Limit, UpdateId, folded, limits};
 
 /// How many near names a warning offers.
 const NEAR: usize = 3;
@@ -21,6 +21,12 @@ const NEAR: usize = 3;
 const ALIKE: f64 = 0.75;
 /// Pairs of a product and a classification that a report names.
 const MOST_PAIRS: usize = 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_PAIRS in "pairs": "Pairs of product and classification named in a report" => "they are counted",
+];
+
+// not a limit: NEAR, ALIKE: what a warning offers
 
 /// The setting with what names stand for.
 const NAMES: &str = "upstream.names";

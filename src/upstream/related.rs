@@ -13,7 +13,7 @@ use super::peer::Trouble;
 use super::session::SessionError;
 use super::sync::{Run, blocking};
 use crate::catalog::Staging;
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 use crate::wire::server_sync::Filter;
 
 /// Bundles within bundles, and prerequisites of what was pulled in.
@@ -22,6 +22,11 @@ const MOST_LEVELS: usize = 16;
 const LOOK_UP_AGAIN: Duration = Duration::from_hours(7 * 24);
 /// Of these, so many are remembered.
 const MOST_ABSENT: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LEVELS in "levels": "Bundles within bundles, and prerequisites of what was pulled in" => "the synchronisation ends without what lies deeper",
+    MOST_ABSENT in "revisions": "Prerequisites remembered that the upstream does not have" => "they are asked for again",
+];
 
 impl Run {
     /// Pulls in what bundles and prerequisites name and the lists left out.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::session::SessionError;
 use super::{Address, SyncError, Upstream};
-use crate::domain::{FileDeclaration, Sha1Digest, UpdateIdentity};
+use crate::domain::{FileDeclaration, Limit, Sha1Digest, UpdateIdentity, limits};
 use crate::wire::server_sync::{FileUrl, get_update_data, read_update_data};
 
 /// Between two questions about one payload; doubles with each that brought nothing new.
@@ -27,6 +27,13 @@ const AT_ONCE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Payloads whose new addresses are remembered; with more, the memory begins anew.
 const MOST_REMEMBERED: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST: "The pause between two questions for a payload's new address" => "it grows no further",
+    AT_ONCE in "questions": "Questions for new addresses at once" => "they wait",
+    PATIENCE: "The time a payload waits for its new address" => "it fails for now",
+    MOST_REMEMBERED in "payloads": "Payloads whose new addresses are remembered" => "the memory begins anew",
+];
 
 /// What the upstream said last.
 #[derive(Debug)]

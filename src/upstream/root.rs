@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::SyncError;
 use crate::bandwidth::{Class, LinkClient};
-use crate::domain::Sha256Digest;
+use crate::domain::{Limit, Sha256Digest, limits};
 
 /// Where Microsoft publishes it.
 pub(super) const PUBLISHED_AT: &str = "http://www.microsoft.com/pki/certs/MicRooCerAut2011_2011_03_22.crt";
@@ -22,6 +22,10 @@ const FINGERPRINT: &str = "847df6a78497943f27fc72eb93f9a637320a02b561d0a91b09e87
 const FILE_NAME: &str = "microsoft-root-2011.der";
 /// It has 1,521 bytes.
 const LONGEST: usize = 64 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST in "bytes": "The published root certificate" => "it is not used",
+];
 
 /// Whether an upstream's certificate chains to that root.
 pub(super) fn is_needed(url: &str) -> bool {

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::client::chance;
 use super::{Outcome, Schedule, SyncError, SyncOptions, Trigger, Upstream};
+use crate::domain::{Limit, limits};
 
 /// The wait before a synchronisation that failed, or lacks something, is tried again; doubles with each.
 const FIRST_RETRY: Duration = Duration::from_mins(15);
@@ -19,6 +20,11 @@ const FIRST_RETRY: Duration = Duration::from_mins(15);
 const LONGEST_RETRY: Duration = Duration::from_hours(4);
 /// How long the worker sleeps at most, so that it notices when the clock was set.
 const LONGEST_NAP: Duration = Duration::from_mins(1);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_RETRY: "The pause before a failed synchronisation is tried again" => "it grows no further",
+    LONGEST_NAP: "The sleep between two looks at the clock" => "it looks at the clock",
+];
 
 /// The first of `times` after `now`.
 fn next_time(times: &[Time], zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {

@@ -12,6 +12,7 @@ use super::SyncError;
 use super::client::{Answer, CallError, Packing, SoapClient};
 use crate::bandwidth::Class;
 use crate::catalog::Catalog;
+use crate::domain::{Limit, limits};
 use crate::runtime::Clock;
 use crate::wire::server_reporting;
 use crate::wire::server_sync::{
@@ -24,6 +25,13 @@ use crate::wire::soap::{Fault, SoapError};
 const MOST_RENEWALS: u32 = 4;
 /// A cookie that ends sooner than this is renewed before it is used.
 const MARGIN_SECONDS: i64 = 120;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_RENEWALS in "cookies": "Cookies refused within one call" => "the call fails",
+];
+
+// not a limit: MARGIN_SECONDS: when a cookie is renewed ahead of its end
+
 const COOKIE_KEY: &str = "upstream.cookie";
 const ACCOUNT_KEY: &str = "upstream.account";
 

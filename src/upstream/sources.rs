@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::session::SessionError;
 use super::{ContentFrom, Place, PricedSource, SyncError, Upstream};
-use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::wire::peer::{BASE, COOKIE_HEADER};
 use crate::wire::server_sync::download_files;
 
@@ -23,6 +23,11 @@ const COOKIE_TIME: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_hours(1);
 /// Payloads whose last question is remembered; with more, the memory begins anew.
 const MOST_REMEMBERED: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    COOKIE_TIME: "The time a payload waits for a cookie" => "it is asked for without",
+    MOST_REMEMBERED in "payloads": "Payloads whose last question is remembered" => "the memory begins anew",
+];
 
 /// When payloads were last asked for, and whether the upstream was told. A question that is repeated soon
 /// means that the first one led to nothing.

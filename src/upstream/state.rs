@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::peer::Mark;
 use super::{Missing, Outcome, SyncError, SyncReport};
 use crate::catalog::Catalog;
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 use crate::wire::server_sync::ConfigData;
 
 /// The setting that holds the state.
@@ -23,6 +23,13 @@ const HISTORY_LENGTH: usize = 50;
 const HISTORY_MISSING: usize = 20;
 /// Missing revisions that are remembered to be asked for again. With more, the lists are asked for again.
 pub(super) const MOST_MISSING: usize = 4_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    HISTORY_LENGTH in "synchronisations": "Synchronisations that the history keeps" => "the oldest is forgotten",
+    HISTORY_MISSING in "revisions": "Missing revisions named of one synchronisation" => "they are counted",
+    MOST_MISSING in "revisions": "Missing revisions that are remembered" => "the lists are asked for again",
+];
+
 /// Layout of the record.
 const VERSION: u32 = 1;
 

@@ -21,7 +21,7 @@ use super::session::{Session, SessionError};
 use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
 use super::{Config, Missing, Phase, SyncError, SyncOptions, SyncProgress};
 use crate::catalog::{Activated, Activation, Catalog, CatalogError, Staging};
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::{
     ConfigData, Filter, Language, RevisionIds, get_config_data, get_revision_id_list, read_config_data,
@@ -37,6 +37,12 @@ const LARGEST_BATCH: usize = 500;
 const CONFIG_AGAIN: Duration = Duration::from_hours(24);
 /// How often an upstream may change its identity within one synchronisation.
 const MOST_ROUNDS: usize = 3;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    USUAL_BATCH in "revisions": "Revisions in flight where the upstream does not say" => "they are asked for in the next batch",
+    LARGEST_BATCH in "revisions": "Revisions in flight, whatever the upstream says" => "they are asked for in the next batch",
+    MOST_ROUNDS in "times": "Changes of the upstream's identity within one synchronisation" => "the synchronisation fails",
+];
 
 /// What a synchronisation needs.
 pub(super) struct Run {

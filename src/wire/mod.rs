@@ -17,4 +17,14 @@ pub mod xpress;
 use crate::domain::{Limit, joined_limits};
 
 /// What is limited here.
-pub const LIMITS: &[Limit] = joined_limits![cabinet::LIMITS];
+/// The limits of this room.
+pub const LIMITS: &[Limit] = joined_limits![
+    cabinet::LIMITS,
+    client_update::LIMITS,
+    peer::LIMITS,
+    server_reporting::LIMITS,
+    server_sync::LIMITS,
+    update_metadata::LIMITS,
+    xml::LIMITS,
+    xpress::LIMITS,
+];

@@ -22,12 +22,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Computer, Hold, State, Status, Withheld};
 use crate::domain::{
-    Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, RevisionId, ServerId, UpdateId,
-    UpdateIdentity, UpdateType,
+    Approval, CategoryKind, ComputerId, Facts, FileDeclaration, GroupId, Limit, RevisionId, ServerId,
+    UpdateId, UpdateIdentity, UpdateType, joined_limits, limits,
 };
 
 /// The most rows in one page.
 pub const MAX_PAGE: usize = 1_000;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_PAGE in "rows": "Rows of one page of a list" => "they come with the next page",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, releases::LIMITS, updates::LIMITS,];
 
 /// Rows in a page when nothing was said.
 const PAGE: usize = 100;

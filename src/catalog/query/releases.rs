@@ -13,11 +13,16 @@ use super::super::snapshot::{Snapshot, flag};
 use super::super::store::Store;
 use super::updates::{categories_of, title};
 use crate::domain::{
-    Action, CategoryKind, FileDeclaration, GroupId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
+    Action, CategoryKind, FileDeclaration, GroupId, Limit, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
+    limits,
 };
 
 /// Updates that may bundle each other in a chain: real ones have three (release, hidden bundle, package).
 const MAX_DEPTH: usize = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DEPTH in "levels": "Bundles within bundles of a release" => "they are not looked into",
+];
 
 /// An update that can be approved, without its payloads.
 #[derive(Debug, Clone, PartialEq, Eq)]

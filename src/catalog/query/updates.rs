@@ -18,10 +18,14 @@ use super::{
     Counts, GroupApproval, MAX_PAGE, Page, Selected, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
     page_limit,
 };
-use crate::domain::{CategoryKind, Facts, Phrase, RevisionId, UpdateId, UpdateType};
+use crate::domain::{CategoryKind, Facts, Limit, Phrase, RevisionId, UpdateId, UpdateType, limits};
 
 /// How deep categories may lie in each other.
 const MAX_CATEGORY_DEPTH: usize = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_CATEGORY_DEPTH in "levels": "Categories within categories" => "they are not looked into",
+];
 
 /// The title in a language: exactly, then by what is before `-`, then the document's own, then any.
 pub(super) fn title(facts: &Facts, language: Option<&str>) -> String {

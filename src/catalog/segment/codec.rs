@@ -13,6 +13,7 @@ use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_cont
 
 use super::super::CatalogError;
 use super::frame::{self, Kind, MAX_RAW, PLAIN, STORED};
+use crate::domain::{Limit, limits};
 
 const LEVEL: i32 = 3;
 /// Size of a dictionary.
@@ -33,6 +34,16 @@ const MAX_IDLE: usize = 4;
 const LARGEST_EARLIER: usize = 512 << 20;
 /// Fewer samples cannot be trained from.
 const LEAST_SAMPLES: usize = 40;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LARGEST_EARLIER in "bytes": "A record that an earlier version wrote longer than a record may be" => "it counts as damaged",
+    MAX_DICTIONARIES in "dictionaries": "Dictionaries of a store" => "none is trained any more",
+    SAMPLE_BYTES in "bytes": "Texts kept to train a dictionary" => "the oldest is forgotten",
+    LARGEST_SAMPLE in "bytes": "A text that a dictionary is trained from" => "it is not used for that",
+    MAX_IDLE in "contexts": "Idle contexts kept of each kind" => "they are made anew",
+];
+
+// not a limit: LEAST_SAMPLES: when a dictionary can be trained
 
 /// A dictionary, ready for use.
 pub(in super::super) struct Dictionary {

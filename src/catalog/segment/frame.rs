@@ -7,12 +7,18 @@
 //! [`MAX_RAW`] bytes of text; larger texts are several records in a row.
 
 use super::super::{CatalogError, FRAME_BYTES};
+use crate::domain::{Limit, limits};
 
 /// Bytes of the header.
 pub(in super::super) const HEADER: usize = 12;
 /// The most raw bytes in one record that is not part of a large text: a block of manifests may exceed a
 /// frame, but must fit the 24 bits of its length. More is an error before anything is written.
 pub(in super::super) const MAX_RAW: usize = (1 << 24) - 1;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_RAW in "bytes": "A record of a segment" => "it is refused before it is written",
+];
+
 const _: () = assert!((FRAME_BYTES as usize) < MAX_RAW, "a frame's length fits its header");
 
 /// The payload is the text itself.

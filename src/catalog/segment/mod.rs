@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::CatalogError;
 use super::record::{Committed, Location};
+use crate::domain::{Limit, joined_limits, limits};
 use frame::{HEADER, Header, Kind};
 
 /// First bytes of a segment file.
@@ -21,6 +22,14 @@ const MAGIC: &[u8; 8] = b"TWSEG001";
 const FIRST: u64 = MAGIC.len() as u64;
 /// Offsets are kept in 32 bits; a segment ends far below that.
 const MAX_SEGMENT: u64 = 1 << 32;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_SEGMENT in "bytes": "A segment file" => "the next one is begun",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, codec::LIMITS, frame::LIMITS,];
+
+// not a limit: FIRST: where records begin
 
 /// The segment files of a store, for reading.
 pub(super) struct Segments {

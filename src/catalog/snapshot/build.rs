@@ -7,13 +7,18 @@ use std::collections::HashMap;
 
 use super::super::manifest::Manifest;
 use super::world::{Child, NONE, Part, Rev, UNSAID, Upd, World, flag, kind_number};
-use crate::domain::{Sha1Digest, UpdateId, UpdateType};
+use crate::domain::{Limit, Sha1Digest, UpdateId, UpdateType, limits};
 
 /// The most revisions that can be numbered; the number is a positive `xs:int` on the wire.
 const MAX_ID: u32 = 1 << 30;
 
 /// The most different sets of languages; what has another one is taken to be for all languages.
 const MAX_LANGUAGE_SETS: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ID in "revisions": "Revisions that a store can number" => "the synchronisation fails",
+    MAX_LANGUAGE_SETS in "sets": "Different sets of languages" => "it counts as for all languages",
+];
 
 /// Gathers manifests.
 pub(in super::super) struct Builder {

@@ -12,10 +12,15 @@ use super::super::manifest::hardware_hash;
 use super::super::{CatalogError, Device, DriverQuery, InstalledDriver, ScanAnswer, StoredFacts};
 use super::bits::Bits;
 use super::{Question, Snapshot};
-use crate::domain::{DriverFacts, UpdateType};
+use crate::domain::{DriverFacts, Limit, UpdateType, limits};
 
 /// The most devices that are looked at; a real machine has 70 to 200.
 const MAX_DEVICES: usize = 2_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DEVICES in "devices": "Devices of one scan" => "they are passed over",
+];
+
 /// Position of what is not in a list: behind everything that is.
 const UNLISTED: usize = usize::MAX;
 /// Feature score of a driver without one: the worst there is ([MS-WUSP] 3.1.1, 0 to 255).

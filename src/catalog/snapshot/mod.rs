@@ -26,7 +26,10 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::{Offer, PartKind, PartRef, ScanAnswer, ScanQuery};
-use crate::domain::{CategoryKind, GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
+use crate::domain::{
+    CategoryKind, GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
+    joined_limits, limits,
+};
 
 pub use belonging::{Belonging, DecisionKind, Former};
 pub(super) use build::Builder;
@@ -43,6 +46,13 @@ use view::Reach;
 const NEEDS_BYTES: u64 = 16 << 20;
 /// For how many sets of groups the approvals in force are remembered; more are worked out again.
 const MAX_REACHES: usize = 256;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_REACHES in "sets": "Sets of groups whose approvals are remembered" => "they are worked out again",
+];
+
+pub(super) const LIMITS: &[Limit] =
+    joined_limits![OWN_LIMITS, build::LIMITS, drivers::LIMITS, withheld::LIMITS,];
 
 /// One generation of the catalog with the decisions in force.
 pub struct Snapshot {

@@ -14,12 +14,17 @@ use serde::{Deserialize, Serialize};
 use super::bits::Bits;
 use super::view::View;
 use super::world::{Child, NONE, flag};
-use crate::domain::{UpdateId, UpdateIdentity, UpdateType};
+use crate::domain::{Limit, UpdateId, UpdateIdentity, UpdateType, limits};
 
 /// Members named for one update; more would not be read.
 const MAX_NAMED: usize = 20;
 /// Bundles within bundles that are looked into for a reason; real ones have three levels.
 const MAX_DEPTH: usize = 32;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_NAMED in "updates": "Members named for one update" => "they are not named",
+    MAX_DEPTH in "levels": "Bundles within bundles that are looked into for a reason" => "no reason is given",
+];
 
 /// Why an update is not sent to agents, or not as approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -14,12 +14,16 @@ use super::api::{Result, Services, blocking};
 use super::error::{ApiError, causes};
 use super::names::resolve;
 use crate::bandwidth::Class;
-use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::needs::{Ahead, Scope};
 use crate::transfer::TransferError;
 
 /// Files shown in one answer unless more are asked for.
 const FILES: usize = 200;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    FILES in "files": "Files in one answer unless more are asked for" => "they are not shown",
+];
 
 /// `GET /content`.
 #[derive(Debug, Default, Deserialize)]

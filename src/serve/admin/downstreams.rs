@@ -18,6 +18,8 @@ use crate::domain::ServerId;
 /// A server that did not take anything for so long is behind, whatever the counts say.
 const LONG_AGO: SignedDuration = SignedDuration::from_hours(48);
 
+// not a limit: LONG_AGO: when a server counts as behind
+
 /// The server that an identity or a name means.
 pub(super) fn find(catalog: &Catalog, name: &str) -> Result<ServerId> {
     let wanted = name.trim();

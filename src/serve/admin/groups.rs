@@ -17,7 +17,7 @@ use super::warnings;
 use crate::catalog::{
     Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, MAX_PAGE, State as UpdateStatus, Whose,
 };
-use crate::domain::{ComputerId, GroupId, UpdateId};
+use crate::domain::{ComputerId, GroupId, Limit, UpdateId, limits};
 
 /// Computers in one answer.
 const MAX_COMPUTERS: usize = 100_000;
@@ -94,6 +94,11 @@ pub(super) async fn computers(
 
 /// Computers of one name that an error shows.
 const MAX_SHOWN: usize = 5;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_COMPUTERS in "computers": "Computers in one answer" => "they are not shown",
+    MAX_SHOWN in "computers": "Computers of one name that an error shows" => "they are counted",
+];
 
 /// A computer as one is told from others of its name.
 fn described(row: &ComputerRow) -> String {

@@ -36,6 +36,7 @@ use tower::ServiceExt as _;
 
 use super::{Answer, Peer, Request, Response};
 
+use crate::domain::{Limit, joined_limits, limits};
 pub use api::{About, InForce, Parts, Services};
 pub use bandwidth::EXCEPTION_KEY;
 pub use error::ApiError;
@@ -46,6 +47,20 @@ pub use token::{TOKEN_FILE, Token, TokenError};
 
 /// The largest request: twenty thousand GUIDs are 800 KB.
 const MAX_BODY: usize = 960 * 1024;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_BODY in "bytes": "The body of a request to the API" => "413",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    OWN_LIMITS,
+    content::LIMITS,
+    groups::LIMITS,
+    names::LIMITS,
+    sync::LIMITS,
+    token::LIMITS,
+    tree::LIMITS,
+];
 
 const PAGE: &str = include_str!("console/index.html");
 const SCRIPT: &str = include_str!("console/console.js");

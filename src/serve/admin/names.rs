@@ -12,13 +12,19 @@ use serde_json::{Value, json};
 use super::api::Result;
 use super::error::ApiError;
 use crate::catalog::{Catalog, UpdateRow, Withheld};
-use crate::domain::{GroupId, ServerId, UpdateId, folded};
+use crate::domain::{GroupId, Limit, ServerId, UpdateId, folded, limits};
 
 /// How alike a name must be to be proposed, of 1.
 const ALIKE: f64 = 0.75;
 
 /// Rows shown of those that fit an ambiguous name.
 const CANDIDATES: usize = 10;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    CANDIDATES in "rows": "Rows shown for an ambiguous name" => "they are not shown",
+];
+
+// not a limit: ALIKE: what is proposed instead
 
 pub(super) fn unknown(name: &str) -> ApiError {
     ApiError::NotFound {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::api::{Result, Services};
 use super::error::{ApiError, causes};
-use crate::domain::UpdateIdentity;
+use crate::domain::{Limit, UpdateIdentity, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::upstream::{
     Choice, Outcome, Phase, Standing, SyncError, SyncOptions, SyncProgress, SyncReport, Upstream,
@@ -24,6 +24,10 @@ use crate::upstream::{
 
 /// Reasons shown of what is missing; the history has more.
 const REASONS: usize = 3;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    REASONS in "reasons": "Reasons shown of what is missing" => "the history has them",
+];
 
 /// How often a synchronisation that was joined is looked at.
 const LOOK: Duration = Duration::from_millis(100);

@@ -8,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::domain::{Limit, limits};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -19,6 +20,10 @@ const TOKEN_BYTES: usize = 32;
 
 /// A token file is one short line.
 const MAX_TOKEN_FILE: u64 = 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_TOKEN_FILE in "bytes": "The token file" => "it is refused",
+];
 
 /// The secret that the admin API asks for.
 #[derive(Clone)]

@@ -15,10 +15,14 @@ use super::error::ApiError;
 use super::names::{Names, nearest};
 use super::warnings::Warning;
 use crate::catalog::{Catalog, Group, Removal};
-use crate::domain::{GroupId, folded};
+use crate::domain::{GroupId, Limit, folded, limits};
 
 /// Computers named of those that a removal concerns; all are counted.
 const NAMED: usize = 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    NAMED in "computers": "Computers named of a removal" => "they are counted",
+];
 
 /// A group by name, as people write it, or identity.
 pub(super) fn find(catalog: &Catalog, name: &str) -> Result<Group> {

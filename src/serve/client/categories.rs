@@ -7,11 +7,15 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{Refusal, Service};
-use crate::domain::{CategoryKind, UpdateId};
+use crate::domain::{CategoryKind, Limit, UpdateId, limits};
 use crate::wire::client_update::{CategoryRelationship, CategoryScanAnswer, StartCategoryScan};
 
 /// From this many categories on, WSUS refuses ([MS-WUSP] note 52).
 const TOO_MANY: usize = 200;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    TOO_MANY in "categories": "Categories of one scan" => "the request is refused: InvalidParameters",
+];
 
 impl Service {
     /// [MS-WUSP] 3.1.5.6

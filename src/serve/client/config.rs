@@ -7,12 +7,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::catalog::{Catalog, CatalogError};
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, Limit, limits};
 use crate::runtime::Clock;
 use crate::serve::since::since;
 
 /// `MaxExtendedUpdatesPerRequest`, as WSUS has it.
 pub const MAX_EXTENDED: usize = 50;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_EXTENDED in "revisions": "Revisions of one GetExtendedUpdateInfo" => "they are left out",
+];
+
 const MAX_EXTENDED_TEXT: &str = "50";
 
 /// Where agents fetch payloads.

@@ -10,7 +10,9 @@ use super::address::Address;
 use super::scan::deployment_view;
 use super::{MAX_EXTENDED, Refusal, Service};
 use crate::catalog::{CatalogError, DeploymentAction, Offer, PartKind, PartRef, Snapshot};
-use crate::domain::{GroupId, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, language_serves};
+use crate::domain::{
+    GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, language_serves, limits,
+};
 use crate::serve::Response;
 use crate::serve::soap::Exchange;
 use crate::wire::client_update::{
@@ -24,6 +26,13 @@ const MAX_DIGESTS: usize = 2_000;
 const BUILD_24H2: i32 = 26_100;
 /// Identities in one `RefreshCache`; agents send up to 200.
 const MAX_REFRESHED: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DIGESTS in "digests": "Digests of one GetFileLocations" => "the request is refused: InvalidParameters",
+    MAX_REFRESHED in "identities": "Identities of one RefreshCache" => "the request is refused: InvalidParameters",
+];
+
+// not a limit: BUILD_24H2: a build of Windows
 
 /// The fragments that are asked for, checked.
 struct Wanted {

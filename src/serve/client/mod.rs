@@ -40,6 +40,15 @@ use crate::wire::client_update as wusp;
 use crate::wire::server_sync::served::{MONITOR_NAMESPACE, ping_answer};
 use crate::wire::xml::Limits;
 
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    categories::LIMITS,
+    config::LIMITS,
+    details::LIMITS,
+    page::LIMITS,
+    scan::LIMITS,
+    session::LIMITS,
+];
+
 /// Is told which computers call from where.
 pub trait Callers: Send + Sync + 'static {
     /// A known computer scanned or reported from this address. Must not block.
@@ -50,8 +59,6 @@ pub trait Callers: Send + Sync + 'static {
 impl Callers for () {
     fn called(&self, _from: IpAddr, _computer: &Computer) {}
 }
-
-pub(super) const LIMITS: &[Limit] = joined_limits![page::LIMITS];
 
 /// Answers agents. Cheap to clone.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use super::{Refusal, Service};
 use crate::catalog::{
     Computer, Device, DriverQuery, InstalledDriver, Offer, PartRef, ScanAnswer, ScanQuery, Snapshot,
 };
-use crate::domain::{GroupId, UpdateId};
+use crate::domain::{GroupId, Limit, UpdateId, limits};
 use crate::serve::Response;
 use crate::serve::soap::Exchange;
 use crate::wire::client_update::{
@@ -25,6 +25,10 @@ const UPDATES: &str = "SyncUpdates";
 const PRINTERS: &str = "SyncPrinterCatalog";
 /// The driver pass is one call, so its answer has no pages to speak of.
 const MAX_DRIVERS: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DRIVERS in "drivers": "Drivers in one answer" => "they come with a later scan",
+];
 
 impl Service {
     /// [MS-WUSP] 3.1.5.7

@@ -11,7 +11,7 @@ use super::config::Config;
 use super::cookie::Claims;
 use super::{Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo, Place};
-use crate::domain::{ComputerId, ComputerName};
+use crate::domain::{ComputerId, ComputerName, Limit, limits};
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, KEY_LEN, Kind, Sealer, lasting};
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
@@ -20,6 +20,10 @@ use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
 const AUTHORIZATION_LIFETIME: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// `ClientIdString` and names of computers.
 const MAX_NAME: usize = 255;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_NAME in "bytes": "A name that an agent sends" => "the request is refused: InvalidParameters",
+];
 
 /// What all handshakes share.
 pub(super) struct Session {

@@ -14,6 +14,7 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use crate::catalog::Place;
+use crate::domain::{Limit, limits};
 use crate::serve::cookie::Sealer;
 
 /// What the digits of the check behind the number come to.
@@ -22,6 +23,12 @@ const CHECK: u64 = 1_000_000;
 const MILLIS: u64 = 1_000;
 /// How far a clock may have been set back before anchors look as if they came from the future.
 const MAX_AHEAD_SECONDS: i64 = 24 * 60 * 60;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_AHEAD_SECONDS in "s": "How far an anchor may lie in the future" => "the server starts from nothing",
+];
+
+// not a limit: MILLIS: a unit
 
 /// What an anchor of ours says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

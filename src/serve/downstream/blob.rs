@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use super::Inner;
 use super::body::Part;
 use crate::catalog::{CatalogError, PartKind, PartRef};
-use crate::domain::{RevisionId, Sha1Digest, UpdateIdentity};
+use crate::domain::{Limit, RevisionId, Sha1Digest, UpdateIdentity, limits};
 use crate::serve::fault::Refusal;
 use crate::wire::cabinet;
 use crate::wire::server_sync::served::{self, UpdateFrame};
@@ -28,6 +28,12 @@ use crate::wire::xml::escape_text_into;
 const PLAIN_LIMIT: usize = 5_120;
 /// A document up to this size is packed in memory.
 const LARGE: u64 = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    PLAIN_LIMIT in "bytes": "A document that is sent uncompressed" => "it is sent as a cabinet",
+    LARGE in "bytes": "A document that is packed in memory" => "it is packed through a temporary file",
+];
+
 /// Memory for finished blobs.
 const REMEMBERED_BYTES: u64 = 16 << 20;
 

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::{Asked, Service};
-use crate::domain::{FileDeclaration, Sha1Digest};
+use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::serve::fault::Refusal;
 use crate::wire::server_sync::served::{self, MOST_DIGESTS};
 
@@ -62,6 +62,10 @@ impl Service {
 
 /// The longest digest that anybody could mean: SHA-512.
 const MAX_DIGEST_TEXT: usize = 88;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DIGEST_TEXT in "characters": "A digest in a request" => "it is passed over",
+];
 
 /// Whether a text can be the Base64 of a digest at all.
 fn is_base64(text: &str) -> bool {

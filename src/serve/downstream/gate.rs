@@ -12,12 +12,16 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use crate::catalog::{Catalog, CatalogError, Server, Standing, Took};
-use crate::domain::ServerId;
+use crate::domain::{Limit, ServerId, limits};
 use crate::serve::Peer;
 use crate::serve::fault::Refusal;
 
 /// How many addresses are remembered that servers come from.
 const MAX_ADDRESSES: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ADDRESSES in "addresses": "Addresses remembered of downstream servers" => "the oldest is forgotten",
+];
 
 /// `downstream.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

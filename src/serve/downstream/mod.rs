@@ -90,7 +90,16 @@ impl Asked<'_> {
     }
 }
 
-pub(super) const LIMITS: &[Limit] = joined_limits![documents::LIMITS, listing::LIMITS, reporting::LIMITS];
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    anchor::LIMITS,
+    blob::LIMITS,
+    documents::LIMITS,
+    files::LIMITS,
+    gate::LIMITS,
+    listing::LIMITS,
+    reporting::LIMITS,
+    session::LIMITS,
+];
 
 impl Service {
     /// A service over a catalog. The key that seals cookies and anchors is kept in the catalog's settings, so that

@@ -10,7 +10,7 @@ use super::config::Languages;
 use super::gate::{Denied, Proof};
 use super::{Asked, Config, Service};
 use crate::catalog::{Catalog, CatalogError, Place};
-use crate::domain::ServerId;
+use crate::domain::{Limit, ServerId, limits};
 use crate::runtime::Clock;
 use crate::serve::cookie::{
     CookieError, KEY_LEN, Kind, MAX_NAME, PLACE_LEN, Sealer, lasting, push_name, push_place,
@@ -25,6 +25,12 @@ const LIFETIME: SignedDuration = SignedDuration::from_mins(240);
 const MAX_LABEL: usize = 63;
 /// Bytes of what a cookie says before the name.
 const FIXED_LEN: usize = 8 + 8 + PLACE_LEN + 2 + 2 + 16 + 1;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_LABEL in "characters": "A label of a DNS name" => "the request is refused: InvalidParameters",
+];
+
+// not a limit: FIXED_LEN: the layout of a cookie
 
 /// What all handshakes share.
 pub(super) struct Session {

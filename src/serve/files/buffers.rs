@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::domain::{Limit, limits};
 use bytes::Bytes;
 
 /// Bytes in a buffer: what fits the processor's second-level cache together with the socket's copy.
@@ -27,6 +28,14 @@ const TOO_MANY: usize = 512;
 
 /// Large buffers kept for reuse: 16 MiB. Small ones are the allocator's business.
 const MAX_KEPT: usize = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    BUFFER in "bytes": "A buffer of an answer" => "the answer takes several",
+    SMALL in "bytes": "The same while many are on loan" => "the answer takes several",
+    LEAST in "bytes": "The same while too many are on loan" => "the answer takes several",
+    TOO_MANY in "buffers": "Buffers of the second size on loan" => "further ones are of the smallest size",
+    MAX_KEPT in "buffers": "Large buffers kept for reuse" => "they are made anew",
+];
 
 /// A pool of buffers. Cheap to clone.
 #[derive(Clone, Default)]

@@ -5,13 +5,18 @@
 
 use http::{HeaderMap, HeaderName, Method, header};
 
-use crate::domain::ByteRange;
+use crate::domain::{ByteRange, Limit, limits};
 
 /// Ranges that are answered as they were asked for; real agents send one. More are joined where they meet.
 const MAX_AS_ASKED: usize = 32;
 
 /// Parts of one answer; a request that needs more is answered 416. Each costs about 130 bytes beside its own.
 const MAX_PARTS: usize = 1_024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_AS_ASKED in "ranges": "Ranges answered as they were asked for" => "they are joined where they meet",
+    MAX_PARTS in "parts": "Parts of one answer" => "416",
+];
 
 /// Ranges that are joined may be so far apart: the head of another part would be longer (RFC 9110 15.3.7.2).
 const GAP: u64 = 128;

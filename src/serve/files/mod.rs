@@ -30,7 +30,7 @@ use super::path;
 use super::site::{Request, Response};
 use crate::bandwidth::{Class, Requester};
 use crate::content::{SparseFile, Store};
-use crate::domain::{ByteRange, ContentPath, FileDeclaration, Sha1Digest};
+use crate::domain::{ByteRange, ContentPath, FileDeclaration, Limit, Sha1Digest, joined_limits, limits};
 use crate::transfer::{self, TransferError, Want};
 
 /// Held answers up to this length are read before the head is sent, and go out in one piece with it.
@@ -41,6 +41,22 @@ const RETRY_AFTER: i64 = 60;
 
 /// The same when a budget is spent, at most: an administrator may raise it meanwhile.
 const LONGEST_RETRY_AFTER: i64 = 3600;
+
+const OWN_LIMITS: &[Limit] = limits![
+    LONGEST_RETRY_AFTER in "s": "The Retry-After of a spent budget" => "it is told no later time",
+    AT_ONCE in "bytes": "An answer that is read before its head is sent" => "it is streamed",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    OWN_LIMITS,
+    buffers::LIMITS,
+    conditions::LIMITS,
+    multipart::LIMITS,
+    selfupdate::LIMITS,
+    stream::LIMITS,
+];
+
+// not a limit: RETRY_AFTER: what a client is told to wait
 
 /// Which payloads metadata declares; the catalog's side of a miss.
 pub trait KnownFiles: Send + Sync + 'static {

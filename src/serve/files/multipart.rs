@@ -12,10 +12,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::stream::Stream;
-use crate::domain::ByteRange;
+use crate::domain::{ByteRange, Limit, limits};
 
 /// Parts that are open or being opened: enough that those to come are fetched while one is sent.
 const OPEN: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    OPEN in "parts": "Parts that are open at once" => "they are opened when others end",
+];
 
 /// A part that is being opened.
 pub(super) type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;

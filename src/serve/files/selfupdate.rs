@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::conditions::{self, Wanted};
 use super::insert;
 use crate::bandwidth::Requester;
+use crate::domain::{Limit, limits};
 use crate::serve::body::{self, Body};
 
 /// Files that are listed; the real folder has about a hundred.
@@ -32,6 +33,13 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Between two warnings that something is asked for in vain: one for all agents.
 const WARN_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_FILES in "files": "Files below selfupdate_dir" => "they are not served: 404",
+    MAX_DEPTH in "folders": "Folders within folders below selfupdate_dir" => "they are not served: 404",
+    MAX_BYTES in "bytes": "A file below selfupdate_dir" => "it is not served: 404",
+    WARN_AGAIN: "Time between two warnings that selfupdate_dir is missing" => "it is not logged",
+];
 
 /// The listed files, by lower-case path below the folder.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::buffers::{BUFFER, Borrower, Buffer, Buffers};
 use crate::content::SparseFile;
-use crate::domain::ByteRange;
+use crate::domain::{ByteRange, Limit, limits};
 use crate::transfer::{TransferError, Want};
 
 /// How far ahead the system is told what will be read, when a read had to wait for the disk.
@@ -25,6 +25,10 @@ const READ_AHEAD: u64 = 2 * 1024 * 1024;
 /// Reads in a row that find nothing before the disk is taken to have lost what it held: what others drop meanwhile is
 /// found again sooner.
 const MAX_MISSED: u32 = 64;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_MISSED in "reads": "Reads in a row that find nothing" => "the answer is cut off",
+];
 
 type Waiting = Pin<Box<dyn Future<Output = Result<u64, TransferError>> + Send>>;
 

@@ -10,10 +10,16 @@ use std::time::Duration;
 
 use super::{LATER, Refused, Response, Service, message};
 use crate::catalog::{Catalog, Snapshot};
+use crate::domain::{Limit, limits};
 use crate::wire::peer::Numbers;
 
 /// The longest wait: what stands in between gives up after a minute.
 const LONGEST: Duration = Duration::from_secs(55);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST: "The wait for changes" => "it is answered without news",
+];
+
 /// What happens together is told together.
 const SETTLE: Duration = Duration::from_millis(200);
 

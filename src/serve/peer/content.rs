@@ -20,7 +20,7 @@ use super::slots::Lease;
 use super::{Refused, Request, Response, Service, message};
 use crate::bandwidth::Requester;
 use crate::content::{PIECE, SparseFile};
-use crate::domain::{ServerId, Sha1Digest};
+use crate::domain::{Limit, ServerId, Sha1Digest, limits};
 use crate::serve::body::Body;
 use crate::wire::peer::{PIECES_HEADER, encode_hashes};
 
@@ -28,6 +28,12 @@ use crate::wire::peer::{PIECES_HEADER, encode_hashes};
 const MOST_PIECES: u64 = 1 << 20;
 /// How much of a finished pack is read at once.
 const CHUNK: usize = 64 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_PIECES in "hashes": "Hashes of pieces told at once" => "404",
+];
+
+// not a limit: CHUNK: how much is read at once
 
 fn digest(name: &str) -> Result<Sha1Digest, Refused> {
     name.split('.').next().unwrap_or_default().parse().map_err(|_digest| Refused::NotFound)

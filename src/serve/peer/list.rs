@@ -6,13 +6,17 @@
 use super::changes::numbers;
 use super::{Refused, Response, Service, message};
 use crate::catalog::{Catalog, ListQuery, Listed, Place, Snapshot};
-use crate::domain::{RevisionId, UpdateId, UpdateIdentity};
+use crate::domain::{Limit, RevisionId, UpdateId, UpdateIdentity, limits};
 use crate::runtime::Asker;
 use crate::wire::peer::{Entry, List, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
 use crate::wire::server_sync::IdAndDelta;
 
 /// Documents that a list proposes to compress against.
 const MOST_KIN: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_KIN in "documents": "Documents proposed to compress against" => "they are not proposed",
+];
 
 impl Service {
     pub(super) async fn list(&self, asker: Asker, body: &[u8]) -> Result<Response, Refused> {

@@ -55,7 +55,8 @@ const OWN_LIMITS: &[Limit] = limits![
     BODY_TIME: "The time for the body of a tailwater's request to arrive" => "400",
 ];
 
-pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, slots::LIMITS];
+pub(super) const LIMITS: &[Limit] =
+    joined_limits![OWN_LIMITS, changes::LIMITS, content::LIMITS, list::LIMITS, pack::LIMITS, slots::LIMITS,];
 
 /// What the service is made of.
 pub struct Parts {

@@ -16,7 +16,7 @@ use tempfile::SpooledTempFile;
 use super::content::{FileBody, Leased};
 use super::{Refused, Response, Service, body, message};
 use crate::catalog::{Catalog, PartKind, PartRef, Snapshot};
-use crate::domain::{FileDeclaration, RevisionId, ServerId, UpdateIdentity};
+use crate::domain::{FileDeclaration, Limit, RevisionId, ServerId, UpdateIdentity, limits};
 use crate::runtime::Asker;
 use crate::serve::body::Body;
 use crate::wire::peer::{
@@ -42,6 +42,15 @@ const THOROUGH: i32 = 19;
 const QUICK: i32 = 9;
 /// Up to this much is compressed thoroughly.
 const FEW: u64 = 768 << 10;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    RAW in "bytes": "Documents in one pack, before compression" => "they go into the next one",
+    LONE in "bytes": "A document that shares its pack" => "it goes alone, as a stream",
+    COMPRESSED in "bytes": "A pack" => "it is made again with half of its documents",
+    REMEMBERED in "bytes": "A finished pack that is remembered" => "it is made again",
+];
+
+// not a limit: FEW: how hard is compressed
 
 /// A document that goes into a pack.
 struct Chosen {

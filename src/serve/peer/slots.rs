@@ -38,6 +38,8 @@ pub(super) const LIMITS: &[Limit] = limits![
     MOST_WAITING in "requests": "Requests of tailwaters that wait for a slot, shared by address" => "503",
 ];
 
+// not a limit: LOOK: how often is looked
+
 /// The request must come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ComeAgain {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bandwidth::{Class, LinkClient};
 use crate::catalog::{Catalog, CatalogError};
+use crate::domain::{Limit, limits};
 use crate::wire::peer::{BASE, Hello, MAX_HELLO};
 
 const KEY: &str = "upstream.peer";
@@ -21,6 +22,12 @@ const ASK_AGAIN: Duration = Duration::from_hours(24);
 const STRANGE: Duration = Duration::from_mins(15);
 /// How long the answer may take: it is a few dozen bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    PATIENCE: "The time for the greeting of a tailwater" => "it counts as another kind of server",
+];
+
+// not a limit: ASK_AGAIN, STRANGE: when an upstream is greeted again
 
 /// What is known of an upstream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

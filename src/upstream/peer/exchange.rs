@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 
 use crate::bandwidth::Class;
+use crate::domain::{Limit, limits};
 use crate::upstream::SyncError;
 use crate::upstream::client::{Answer, Stored, delay};
 use crate::upstream::session::{Session, SessionError};
@@ -22,6 +23,12 @@ const MOST_ATTEMPTS: u32 = 5;
 const MOST_TURNS: u32 = 200;
 /// The longest wait that a busy server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_ATTEMPTS in "tries": "Tries of one request to a tailwater" => "the synchronisation fails and is scheduled again",
+    MOST_TURNS in "requests": "Requests to a tailwater that is busy" => "the synchronisation fails and is scheduled again",
+    LONGEST_PAUSE: "The pause that a busy tailwater may ask for" => "it is asked again after this",
+];
 
 /// Why there is no answer.
 #[derive(Debug)]

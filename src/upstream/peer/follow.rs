@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::exchange::Trouble;
 use super::line::numbers;
 use super::round::Mark;
+use crate::domain::{Limit, limits};
 use crate::upstream::client::chance;
 use crate::upstream::{Mode, Outcome, SyncError, SyncOptions, Trigger, Upstream};
 use crate::wire::peer::Numbers;
@@ -28,6 +29,13 @@ const SPREAD: Duration = Duration::from_millis(1_500);
 const FIRST_REST: Duration = Duration::from_millis(500);
 /// The longest: it is what a change waits at most at each level.
 const LONGEST_REST: Duration = Duration::from_secs(10);
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_PAUSE: "The pause before changes are waited for again after a failure" => "it grows no further",
+    LONGEST_REST: "The pause after synchronisations that brought nothing" => "it grows no further",
+];
+
+// not a limit: LEAST_WAIT: an upstream that answers early is not asked at once
 
 /// How a round of following ended.
 enum Round {

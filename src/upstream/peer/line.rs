@@ -14,7 +14,7 @@ use http::Method;
 use super::exchange::{Ask, Trouble};
 use super::order::{Books, Prepared, Sample};
 use crate::catalog::Catalog;
-use crate::domain::UpdateIdentity;
+use crate::domain::{Limit, UpdateIdentity, limits};
 use crate::upstream::SyncError;
 use crate::upstream::ingest::{self, Ingested};
 use crate::upstream::session::Session;
@@ -26,6 +26,11 @@ use crate::wire::update_metadata::{Languages, MAX_DOCUMENT, cut};
 const LONGEST_PACK: u64 = MAX_DOCUMENT;
 /// `N M`, and the marks of both.
 const LONGEST_NUMBERS: u64 = 128;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_PACK in "bytes": "A pack of documents as it crosses the link" => "the pack is refused",
+    LONGEST_NUMBERS in "bytes": "The answer to a question for changes" => "it is refused",
+];
 
 /// One line. Shared by all who fetch.
 pub(in crate::upstream) struct Line {

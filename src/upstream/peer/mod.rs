@@ -12,7 +12,12 @@ mod line;
 mod order;
 mod round;
 
+use crate::domain::{Limit, joined_limits};
+
 pub(super) use acquaintance::Acquaintance;
 pub(super) use exchange::Trouble;
 pub(super) use line::Line;
 pub(super) use round::Mark;
+
+pub(super) const LIMITS: &[Limit] =
+    joined_limits![acquaintance::LIMITS, exchange::LIMITS, follow::LIMITS, line::LIMITS, order::LIMITS,];

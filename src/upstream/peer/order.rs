@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::line::{Line, NumbersOf};
 use crate::catalog::{CatalogError, PartKind, Snapshot};
-use crate::domain::{RevisionId, UpdateIdentity};
+use crate::domain::{Limit, RevisionId, UpdateIdentity, limits};
 use crate::wire::peer::{Context, Item, MAX_CONTEXT_BYTES, MOST_CONTEXT, Order, short_hash};
 
 /// Larger documents are not compressed against: they would crowd the others out.
@@ -18,6 +18,11 @@ const LARGEST_CONTEXT: u64 = 256 << 10;
 const SAMPLED: usize = 24;
 /// The largest of these.
 const LARGEST_SAMPLE: usize = 24 << 10;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LARGEST_CONTEXT in "bytes": "A document that others are compressed against" => "it is not used for that",
+    LARGEST_SAMPLE in "bytes": "A document that stands for its like in the context" => "it is not used for that",
+];
 
 /// What earlier messages of a synchronisation said.
 #[derive(Debug, Clone, Default)]

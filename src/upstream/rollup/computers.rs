@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{CHUNK, Rollup, synchronised};
 use crate::catalog::Epoch;
-use crate::domain::{ComputerChange, ComputerId, StatusReport};
+use crate::domain::{ComputerChange, ComputerId, Limit, StatusReport, limits};
 use crate::upstream::SyncError;
 use crate::upstream::client::chance;
 use crate::wire::server_reporting::{self as wire, RollupConfiguration};
@@ -17,6 +17,12 @@ use crate::wire::server_reporting::{self as wire, RollupConfiguration};
 const MAX_WEIGHT: usize = 256 * 1024;
 /// The same when requests are packed: a tenth of it travels.
 const MAX_PACKED_WEIGHT: usize = 1024 * 1024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_WEIGHT in "bytes": "A request of a roll-up" => "what is left goes into the next one",
+    MAX_PACKED_WEIGHT in "bytes": "A request of a roll-up that is compressed" => "what is left goes into the next one",
+];
+
 /// How long a busy upstream is left alone ([MS-WSUSSS] note 77): this, and up to four times as long again by chance.
 const BUSY_WAIT: Duration = Duration::from_mins(1);
 /// How often a busy upstream is asked again.

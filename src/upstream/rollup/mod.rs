@@ -21,15 +21,19 @@ use super::session::Session;
 use super::sync::blocking;
 use super::{Outcome, SyncError, state};
 use crate::catalog::{Catalog, CatalogError, Epoch};
-use crate::domain::{ComputerId, ServerId};
+use crate::domain::{ComputerId, Limit, ServerId, joined_limits};
 use crate::runtime::Clock;
 use crate::wire::server_reporting::{self as wire, RollupConfiguration};
+
+pub(super) const LIMITS: &[Limit] = joined_limits![computers::LIMITS, servers::LIMITS,];
 
 const STATE_KEY: &str = "upstream.rollup";
 /// Computers that are looked at, at a time.
 const CHUNK: usize = 1_000;
 /// How often it is asked whether it still has everything it was told.
 const CHECK_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 7);
+
+// not a limit: CHECK_EVERY: how often completeness is checked
 
 /// What is remembered between roll-ups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,8 @@ const JITTER: SignedDuration = SignedDuration::from_mins(30);
 /// How old the last one must be for another one that nobody asked for.
 const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
+// not a limit: DAY, PAUSE: when roll-ups are due
+
 /// What asks for a roll-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::upstream) enum Wish {

@@ -7,12 +7,16 @@ use jiff::Timestamp;
 
 use super::{Rollup, synchronised};
 use crate::catalog::{Catalog, CatalogError};
-use crate::domain::{ServerId, ServerReport};
+use crate::domain::{Limit, ServerId, ServerReport, limits};
 use crate::upstream::SyncError;
 use crate::wire::server_reporting::{self as wire, RollupConfiguration};
 
 /// Servers in one request.
 const MAX_SERVERS: usize = 100;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_SERVERS in "servers": "Servers in a request of a roll-up" => "they go into the next one",
+];
 
 impl Rollup {
     pub(super) async fn tell_servers(&self, configuration: &RollupConfiguration) -> Result<usize, SyncError> {

@@ -30,7 +30,7 @@ const OWN: &[Limit] = limits![
 ];
 
 /// What is limited here.
-pub(super) const LIMITS: &[Limit] = joined_limits![OWN, check::LIMITS];
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN, check::LIMITS, write::LIMITS,];
 
 /// Why a cabinet's document cannot be read.
 #[derive(Debug, thiserror::Error)]

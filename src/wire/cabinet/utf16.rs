@@ -6,6 +6,8 @@ use std::io::{self, Read};
 /// Bytes of UTF-16 read at once.
 pub(super) const WINDOW: usize = 32 * 1024;
 
+// not a limit: WINDOW: how much is read at once
+
 pub(super) struct Utf16<R> {
     input: R,
     /// Bytes read and not yet converted: fewer than four stay between windows.

@@ -7,6 +7,7 @@
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
 
+use crate::domain::{Limit, limits};
 use flate2::{Compress, Compression, FlushCompress};
 
 /// Bytes of UTF-16 in one block.
@@ -23,6 +24,13 @@ const EFFORT: u32 = 2;
 /// Compressors that rest: each has a third of a megabyte of tables, which take longer to make than a short document
 /// takes to pack.
 const MAX_RESTING: usize = 8;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_RESTING in "compressors": "Compressors kept for reuse" => "they are made anew",
+];
+
+// not a limit: BLOCK, HEAD: the format says so
+
 static RESTING: Mutex<Vec<Compress>> = Mutex::new(Vec::new());
 
 fn compressor() -> Compress {

@@ -15,6 +15,8 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::{Limit, joined_limits};
+
 pub use answer::{
     AuthorizationAnswer, CategoryScanAnswer, ConfigAnswer, DeploymentView, Extended2Answer, ExtendedAnswer,
     FileKey, FileLocation, Piece, RefreshRow, SealedCookie, SyncAnswer, SyncEnd, UpdateView, cookie_answer,
@@ -28,6 +30,8 @@ pub use request::{
 };
 pub use time::{date, date_time, parse_date_time};
 pub use version::ProtocolVersion;
+
+pub(super) const LIMITS: &[Limit] = joined_limits![decode::LIMITS,];
 
 /// Which of the three services of an update server ([MS-WUSP] 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

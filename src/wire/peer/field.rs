@@ -7,9 +7,14 @@
 //! never allocates. It never knows what a field means.
 
 use super::PeerError;
+use crate::domain::{Limit, limits};
 
 /// Bytes of the longest number.
 const LONGEST_NUMBER: usize = 10;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST_NUMBER in "bytes": "A number between tailwaters" => "the message is refused",
+];
 
 /// Writes a message.
 #[derive(Debug, Default)]

@@ -7,9 +7,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{MOST_ITEMS, PeerError};
+use crate::domain::{Limit, limits};
 
 /// No answer that says this is longer.
 pub const MAX_HELLO: usize = 4096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_HELLO in "bytes": "A greeting" => "the server counts as another kind",
+];
+
 /// The version of everything in this folder.
 const PROTOCOL: u32 = 1;
 

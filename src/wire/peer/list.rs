@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::field::{Reader, Writer};
 use super::{MAX_LIST, MOST_CONTEXT, MOST_ENTRIES, Numbers, PeerError};
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 
 const SERVER: u64 = 1;
 const UPDATES: u64 = 2;
@@ -22,6 +22,10 @@ const DECISIONS_MARK: u64 = 10;
 
 /// Revisions withdrawn that one answer names.
 pub const MOST_WITHDRAWN: usize = 100_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_WITHDRAWN in "revisions": "Withdrawn revisions in one list" => "the list is refused",
+];
 
 /// One revision and the server's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,6 +18,7 @@ mod squeeze;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::{Limit, joined_limits, limits};
 pub use error::PeerError;
 pub use hello::{Hello, MAX_HELLO};
 pub use list::{Entry, List, MOST_WITHDRAWN};
@@ -48,3 +49,24 @@ pub const MAX_CONTEXT_BYTES: usize = 4 << 20;
 pub const MAX_REQUEST: usize = 1 << 20;
 /// The longest list. A page has 40 KB; the rest is for decisions.
 pub const MAX_LIST: usize = 64 << 20;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MOST_ENTRIES in "entries": "Entries in a page of a list" => "they come with the next page",
+    MOST_ITEMS in "documents": "Documents in one order" => "the order is refused: 400",
+    MOST_CONTEXT in "documents": "Documents that an order is compressed against" => "the order is refused: 400",
+    MAX_CONTEXT_BYTES in "bytes": "The same, together" => "they are left out",
+    MAX_REQUEST in "bytes": "A request between tailwaters" => "400",
+    MAX_LIST in "bytes": "A list between tailwaters" => "the list is refused",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    OWN_LIMITS,
+    field::LIMITS,
+    hello::LIMITS,
+    list::LIMITS,
+    order::LIMITS,
+    pack::LIMITS,
+    pieces::LIMITS,
+    question::LIMITS,
+    squeeze::LIMITS,
+];

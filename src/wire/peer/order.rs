@@ -7,7 +7,7 @@
 use super::field::{Reader, Writer};
 use super::list::{read_identity, write_identity};
 use super::{MOST_CONTEXT, MOST_ITEMS, PeerError};
-use crate::domain::UpdateIdentity;
+use crate::domain::{Limit, UpdateIdentity, limits};
 
 const LANGUAGES: u64 = 1;
 const NUMBERED: u64 = 2;
@@ -17,6 +17,11 @@ const CONTEXT: u64 = 4;
 /// Languages that a site keeps, and bytes of one.
 const MOST_LANGUAGES: usize = 256;
 const LONGEST_LANGUAGE: usize = 32;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LANGUAGES in "languages": "Languages in an order" => "the order is refused: 400",
+    LONGEST_LANGUAGE in "bytes": "The name of a language in an order" => "the order is refused: 400",
+];
 
 /// A document that is wanted, by the server's number where a list gave it, else by its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

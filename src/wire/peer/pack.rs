@@ -14,12 +14,18 @@ use zstd::stream::raw::CParameter;
 
 use super::field::{Reader, Writer};
 use super::{MAX_CONTEXT_BYTES, MOST_CONTEXT, MOST_ITEMS, PeerError};
-use crate::domain::{Sha1Digest, UpdateIdentity};
+use crate::domain::{Limit, Sha1Digest, UpdateIdentity, limits};
 
 /// Addresses of payloads that one document has.
 pub const MAX_ADDRESSES: usize = 10_000;
 /// The longest address.
 const LONGEST_ADDRESS: usize = 4_096;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ADDRESSES in "addresses": "Addresses of the payloads of one document" => "the pack is refused",
+    LONGEST_ADDRESS in "bytes": "The address of a payload" => "the pack is refused",
+];
+
 /// What a reader takes for a window: 8 MiB hold a whole context and a usual pack.
 const WINDOW_LOG: u32 = 23;
 const LEAST_WINDOW_LOG: u32 = 17;

@@ -3,6 +3,7 @@
 //! They only tell early that a piece was damaged on its way; what a payload is, its digests decide.
 //! **Invariant:** hashes are read whole or not at all. It never says which payload they belong to.
 
+use crate::domain::{Limit, limits};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
@@ -11,6 +12,10 @@ pub type PieceHash = [u8; 16];
 
 /// Hashes that one header carries: a range of 16 MiB.
 const MOST: usize = 256;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST in "hashes": "Hashes of pieces in one header" => "the header is passed over",
+];
 
 /// As the value of a header; `None` when there are too many for one.
 pub fn encode_hashes(hashes: &[PieceHash]) -> Option<String> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::field::{Reader, Writer};
 use super::{MOST_ENTRIES, PeerError};
-use crate::domain::UpdateId;
+use crate::domain::{Limit, UpdateId, limits};
 use crate::wire::server_sync::IdAndDelta;
 
 const SERVER: u64 = 1;
@@ -27,6 +27,12 @@ const MOST_LANGUAGES: usize = 256;
 const LONGEST_LANGUAGE: usize = 32;
 /// Categories in a filter.
 const MOST_CATEGORIES: usize = 25_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LANGUAGES in "languages": "Languages in a filter" => "the question is refused: 400",
+    LONGEST_LANGUAGE in "bytes": "The name of a language in a filter" => "the question is refused: 400",
+    MOST_CATEGORIES in "categories": "Categories in a filter" => "the question is refused: 400",
+];
 
 /// How far a server's catalog and its administrators' decisions have come. Only what a server says itself can
 /// be compared.

@@ -9,11 +9,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::PeerError;
+use crate::domain::{Limit, limits};
 
 /// The longest value as text: the decisions of the largest site.
 const LONGEST: u64 = 512 << 20;
 /// Up to this length any effort pays.
 const SHORT: usize = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    LONGEST in "bytes": "Decisions of an upstream, decompressed" => "they are refused",
+];
+
+// not a limit: SHORT: how hard is compressed
 
 /// As bytes.
 ///

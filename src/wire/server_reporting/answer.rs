@@ -6,13 +6,17 @@
 use std::io::BufRead;
 
 use super::{NAMESPACE, RollupConfiguration};
-use crate::domain::{ComputerChange, ComputerId, ServerId};
+use crate::domain::{ComputerChange, ComputerId, Limit, ServerId, limits};
 use crate::wire::server_sync::result;
 use crate::wire::soap::{SoapError, open_answer};
 use crate::wire::xml::{Decoder, Encoder, Limits, XmlError, once};
 
 /// Most rows in an answer: as many as a request can have.
 const MAX_ROWS: usize = 100_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ROWS in "rows": "Rows in an answer to a roll-up" => "the answer is refused",
+];
 
 /// What to do about a computer (`ChangedComputer`).
 pub type ChangedComputer = (ComputerId, ComputerChange);

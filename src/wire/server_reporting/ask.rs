@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{NAMESPACE, Request, summary, time};
 use crate::domain::{
-    ClientSummary, ComputerDetails, ComputerId, OsVersion, RolledComputer, ServerId, ServerReport,
-    StatusReport, SyncResult,
+    ClientSummary, ComputerDetails, ComputerId, Limit, OsVersion, RolledComputer, ServerId, ServerReport,
+    StatusReport, SyncResult, limits,
 };
 use crate::wire::xml::Encoder;
 
@@ -23,6 +23,13 @@ const MAX_TEXT: usize = 64;
 const MAX_ARCHITECTURE: usize = 50;
 /// The longest version of a client, in characters.
 const MAX_CLIENT_VERSION: usize = 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_VERSION in "characters": "A server's version in a roll-up" => "it is cut",
+    MAX_TEXT in "characters": "Make, model and BIOS texts in a roll-up" => "they are cut",
+    MAX_ARCHITECTURE in "characters": "An architecture in a roll-up" => "it is cut",
+    MAX_CLIENT_VERSION in "characters": "A client's version in a roll-up" => "it is cut",
+];
 
 fn request(operation: &'static str, write: impl FnOnce(&mut Encoder)) -> Request {
     let mut xml = Encoder::with_capacity(4_096);

@@ -26,9 +26,11 @@ pub use read::{OPERATIONS, Report};
 
 use uuid::Uuid;
 
-use crate::domain::ServerId;
+use crate::domain::{Limit, ServerId, joined_limits};
 
 pub use super::server_sync::{NAMESPACE, Request};
+
+pub(super) const LIMITS: &[Limit] = joined_limits![answer::LIMITS, ask::LIMITS, read::LIMITS,];
 
 /// Path of the reporting service ([MS-WSUSSS] 2.1); agents report there too.
 pub const SERVICE_PATH: &str = "/ReportingWebService/ReportingWebService.asmx";

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::{RollupConfiguration, summary, time};
 use crate::domain::{
-    Activity, ClientSummary, ComputerDetails, ComputerId, ComputerName, GroupId, OsVersion, RolledComputer,
-    ServerId, ServerReport, StatusReport, Summarization, SyncResult, UpdateId, UpdateStatus,
+    Activity, ClientSummary, ComputerDetails, ComputerId, ComputerName, GroupId, Limit, OsVersion,
+    RolledComputer, ServerId, ServerReport, StatusReport, Summarization, SyncResult, UpdateId, UpdateStatus,
+    limits,
 };
 use crate::wire::xml::{Decoder, XmlError};
 
@@ -33,6 +34,13 @@ const MAX_UPDATES: usize = 100_000;
 const MAX_GROUPS: usize = 1_000;
 /// The longest identity of a computer, in bytes.
 const MAX_ID: usize = 255;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_SERVERS in "servers": "Servers in a roll-up" => "the request is refused: InvalidParameters",
+    MAX_UPDATES in "updates": "Updates of one summary or computer in a roll-up" => "the request is refused: InvalidParameters",
+    MAX_GROUPS in "groups": "Groups of a computer in a roll-up" => "the request is refused: InvalidParameters",
+    MAX_ID in "bytes": "The identity of a computer in a roll-up" => "the request is refused: InvalidParameters",
+];
 
 type Outcome<T> = Result<T, XmlError>;
 

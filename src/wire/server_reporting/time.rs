@@ -13,6 +13,8 @@ const NEVER: &str = "1753-01-01T00:00:00";
 /// 1753-01-02: everything before is never, whatever zone it was written in.
 const NEVER_BEFORE: i64 = -6_847_718_400;
 
+// not a limit: NEVER_BEFORE: a date that means never
+
 /// A time for the wire, to the second: finer says nothing and costs eight bytes each.
 pub(super) fn written(time: Option<Timestamp>) -> String {
     match time.and_then(|time| Timestamp::from_second(time.as_second()).ok()) {

@@ -7,6 +7,7 @@ use std::io::BufRead;
 use jiff::Timestamp;
 
 use super::{AUTH_NAMESPACE, NAMESPACE, PROTOCOL_VERSION, Request};
+use crate::domain::{Limit, limits};
 use crate::wire::soap::{SoapError, open_answer};
 use crate::wire::xml::{Decoder, Encoder, Limits, XmlError, once};
 
@@ -70,6 +71,13 @@ impl Cookie {
     }
 }
 
+/// Ways to authorize that are read; real servers offer one.
+const MOST_PLUG_INS: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_PLUG_INS in "plug-ins": "Ways to authorize that an upstream offers" => "the answer is refused",
+];
+
 /// Asks how to authorize.
 pub fn get_auth_config() -> Request {
     Request::new(NAMESPACE, "GetAuthConfig", "")
@@ -113,8 +121,6 @@ pub(in crate::wire) fn result<R: BufRead>(
 /// # Errors
 /// When it is a fault or no such answer.
 pub fn read_auth_config<R: BufRead>(input: R) -> Result<AuthConfig, SoapError> {
-    /// Real servers offer one.
-    const MOST: usize = 16;
     let mut decoder = result(input, "GetAuthConfig", "GetAuthConfigResult")?;
     let mut config = AuthConfig::default();
     while let Some(name) = decoder.child()? {
@@ -127,8 +133,8 @@ pub fn read_auth_config<R: BufRead>(input: R) -> Result<AuthConfig, SoapError> {
                 decoder.skip()?;
                 continue;
             }
-            if config.plug_ins.len() == MOST {
-                return Err(XmlError::TooManyElements { limit: MOST }.into());
+            if config.plug_ins.len() == MOST_PLUG_INS {
+                return Err(XmlError::TooManyElements { limit: MOST_PLUG_INS }.into());
             }
             config.plug_ins.push(read_plug_in(&mut decoder)?);
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authorization::{Cookie, result};
 use super::{NAMESPACE, Request};
+use crate::domain::{Limit, limits};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
 
@@ -45,6 +46,10 @@ pub struct ConfigData {
 
 /// Real servers know 39.
 const MOST_LANGUAGES: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_LANGUAGES in "languages": "Languages that an upstream knows" => "the answer is refused",
+];
 
 /// Asks how the upstream works; with an anchor, only what changed.
 pub fn get_config_data(cookie: &Cookie, anchor: Option<&str>) -> Request {

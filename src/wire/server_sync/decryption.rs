@@ -10,7 +10,7 @@ use super::Request;
 use super::authorization::{Cookie, result};
 use super::revision_ids::read_identity;
 use super::update_data::about_revisions;
-use crate::domain::{DecryptionKey, Sha1Digest, UpdateIdentity};
+use crate::domain::{DecryptionKey, Limit, Sha1Digest, UpdateIdentity, limits};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, XmlError, once};
 
@@ -18,6 +18,11 @@ use crate::wire::xml::{Decoder, XmlError, once};
 const MOST_UPDATES: usize = 10_000;
 /// Payloads of one update; the largest known has some hundreds.
 const MOST_FILES: usize = 100_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_UPDATES in "updates": "Updates in an answer with keys" => "the answer is refused",
+    MOST_FILES in "files": "Files of one update in an answer with keys" => "the answer is refused",
+];
 
 /// A payload, with its key where there is one (`ServerSyncFileDecryption`).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,15 @@
 
 use super::authorization::Cookie;
 use super::{NAMESPACE, Request};
-use crate::domain::Sha1Digest;
+use crate::domain::{Limit, Sha1Digest, limits};
 use crate::wire::xml::Encoder;
 
 /// The most digests of one request.
 pub(super) const MOST_DIGESTS: usize = 100;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_DIGESTS in "digests": "Digests in a request to fetch files" => "they go into the next one",
+];
 
 /// Asks the upstream to fetch payloads; digests past the hundredth are left out.
 pub fn download_files(cookie: &Cookie, digests: &[Sha1Digest]) -> Request {

@@ -29,6 +29,16 @@ pub use revision_ids::{
 pub use update_data::{DocumentError, FileUrl, Received, UpdateData, get_update_data, read_update_data};
 
 use super::soap;
+use crate::domain::{Limit, joined_limits};
+
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    authorization::LIMITS,
+    config_data::LIMITS,
+    decryption::LIMITS,
+    files::LIMITS,
+    served::LIMITS,
+    update_data::LIMITS,
+];
 
 /// Namespace of the synchronisation service; with a slash and the operation, its `SOAPAction`.
 pub const NAMESPACE: &str = "http://www.microsoft.com/SoftwareDistribution";

@@ -10,7 +10,7 @@ use tempfile::SpooledTempFile;
 use super::authorization::{Cookie, result};
 use super::revision_ids::read_identity;
 use super::{NAMESPACE, Request};
-use crate::domain::{Sha1Digest, UpdateIdentity};
+use crate::domain::{Limit, Sha1Digest, UpdateIdentity, limits};
 use crate::wire::cabinet::{self, CabinetError};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
@@ -21,6 +21,12 @@ const CABINET_IN_MEMORY: usize = 1 << 20;
 const WINDOW: usize = 32 * 1024;
 /// Updates and addresses in one answer; the largest real batch is 100 updates.
 const MOST_ENTRIES: usize = 100_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_ENTRIES in "entries": "Updates, and addresses, in an answer of the upstream" => "the answer is refused",
+];
+
+// not a limit: WINDOW: how much is read at once
 
 /// Why the document of one update could not be had, though the answer around it is whole.
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,16 @@
 //! megabyte.
 
 use super::error::MetadataError;
+use crate::domain::{Limit, limits};
 
 /// Stands before a text to tell its encoding.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// White space in a row outside the root.
 const MAX_BETWEEN: usize = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_BETWEEN in "bytes": "White space outside the root of a document" => "that document is refused",
+];
 
 /// White space outside the root, until it is known whether something follows.
 #[derive(Debug, Default)]

@@ -17,11 +17,17 @@ use super::place::Place;
 use super::properties;
 use super::spool::Spool;
 use super::tag::{Places, Scope, Space, Tag};
+use crate::domain::{Limit, limits};
 
 /// Elements open at once; applicability rules of real documents nest about thirty deep.
 pub const MAX_DEPTH: usize = 200;
 /// The longest text that becomes a fact (a title, a digest).
 const MAX_FACT: usize = 64 << 10;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DEPTH in "elements": "Elements within elements of a document" => "that document is refused",
+    MAX_FACT in "bytes": "A text of a document that becomes a fact" => "that document is refused",
+];
 
 /// Sections in the order of the fragments; what a section's number is in [`Cutter::sections`].
 const IDENTITY: usize = 0;

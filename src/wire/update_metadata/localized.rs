@@ -6,10 +6,14 @@
 
 use super::error::MetadataError;
 use super::language::Languages;
-use crate::domain::{Counted, FileDeclaration};
+use crate::domain::{Counted, FileDeclaration, Limit, limits};
 
 /// Text held while entries are undecided; forty languages of a talkative update take 0.3 MB.
 const MAX_HELD: usize = 16 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_HELD in "bytes": "Titles and descriptions held until their language is known" => "that document is refused",
+];
 
 /// A child of the collection, or the text between two.
 #[derive(Debug, Default)]

@@ -23,6 +23,8 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::{Limit, joined_limits};
+
 pub use around::Trim;
 pub use cut::{Cut, Localized, cut, drivers_of};
 pub use cutter::MAX_DEPTH;
@@ -30,3 +32,12 @@ pub use error::MetadataError;
 pub use language::Languages;
 pub use source::MAX_DOCUMENT;
 pub use spool::{MEMORY_LIMIT, Spool, SpoolReader};
+
+pub(super) const LIMITS: &[Limit] = joined_limits![
+    around::LIMITS,
+    cutter::LIMITS,
+    localized::LIMITS,
+    source::LIMITS,
+    spool::LIMITS,
+    tag::LIMITS,
+];

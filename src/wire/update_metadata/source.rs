@@ -5,11 +5,17 @@
 use std::io::{self, BufRead};
 
 use super::error::MetadataError;
+use crate::domain::{Limit, limits};
 
 /// The largest document that is read: twice the 94 MB (in UTF-16) of the largest known.
 pub const MAX_DOCUMENT: u64 = 256 << 20;
 /// The longest tag or run of text.
 const MAX_TOKEN: usize = 8 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_DOCUMENT in "bytes": "A document" => "that document is refused",
+    MAX_TOKEN in "bytes": "A tag or run of text of a document" => "that document is refused",
+];
 
 /// Remembers the bytes of the token being read and refuses to read without end.
 pub(super) struct Tee<R> {
@@ -25,16 +31,16 @@ impl<R> Tee<R> {
     }
 }
 
-/// Carries a limit through the reader's error type.
+/// Carries a limit that was exceeded through the reader's error type.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("more than {limit} {what}")]
-struct Limit {
+struct Exceeded {
     what: &'static str,
     limit: u64,
 }
 
 pub(super) fn limit_or(error: &std::sync::Arc<io::Error>) -> MetadataError {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Limit>()) {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Exceeded>()) {
         Some(limit) => MetadataError::TooMuch { what: limit.what, limit: limit.limit },
         None => MetadataError::Spool(io::Error::new(error.kind(), std::sync::Arc::clone(error))),
     }
@@ -53,10 +59,10 @@ impl<R: BufRead> io::Read for Tee<R> {
 impl<R: BufRead> BufRead for Tee<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.left == 0 {
-            return Err(io::Error::other(Limit { what: "bytes", limit: MAX_DOCUMENT }));
+            return Err(io::Error::other(Exceeded { what: "bytes", limit: MAX_DOCUMENT }));
         }
         if self.seen.len() > MAX_TOKEN {
-            return Err(io::Error::other(Limit {
+            return Err(io::Error::other(Exceeded {
                 what: "bytes in one tag or text",
                 limit: MAX_TOKEN as u64,
             }));

@@ -7,8 +7,14 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use crate::domain::{Limit, limits};
+
 /// A fragment of the usual size (p99 of real Core fragments is 413 kB) stays in memory.
 pub const MEMORY_LIMIT: usize = 1 << 20;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MEMORY_LIMIT in "bytes": "A fragment in memory" => "it goes into a temporary file",
+];
 
 /// A growing text. Written first, then turned into a reader with [`Spool::into_reader`].
 #[derive(Debug, Default)]

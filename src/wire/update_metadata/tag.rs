@@ -5,11 +5,17 @@
 
 use super::error::MetadataError;
 use super::escape;
+use crate::domain::{Limit, limits};
 
 /// No element of a real document has more than twenty.
 const MAX_ATTRIBUTES: usize = 128;
 /// Namespace declarations in scope at once.
 const MAX_BINDINGS: usize = 1_024;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_ATTRIBUTES in "attributes": "Attributes of an element" => "that document is refused",
+    MAX_BINDINGS in "declarations": "Namespace declarations in scope" => "that document is refused",
+];
 
 const MSUS: &str = "http://schemas.microsoft.com/msus/2002/12/";
 

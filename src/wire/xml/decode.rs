@@ -21,6 +21,8 @@ struct Declared {
 /// their local name alone.
 const NAMESPACE_DEPTH: usize = 3;
 
+// not a limit: NAMESPACE_DEPTH: deeper elements are known by their local name
+
 /// Where in the document the decoder stands.
 struct Place {
     limits: Limits,

@@ -10,10 +10,14 @@ mod encode;
 mod limits;
 mod text;
 
+use crate::domain::{Limit, joined_limits};
+
 pub use decode::{Decoder, once};
 pub use encode::{Encoder, escape, escape_into, escape_text_into};
 pub use limits::{Limits, XmlError};
 pub use text::TextReader;
+
+pub(super) const LIMITS: &[Limit] = joined_limits![text::LIMITS,];
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,14 @@ use memchr::memchr2;
 
 use super::decode::{Decoder, Token, entity};
 use super::limits::XmlError;
+use crate::domain::{Limit, limits};
 
 /// Longest reference that can mean something: `&#x10FFFF;` with room for leading zeros.
 const REFERENCE_BYTES: usize = 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    REFERENCE_BYTES in "bytes": "A character reference" => "the message is refused",
+];
 
 /// The text of one element, unescaped, as a reader. Dropping it early leaves the rest of the element to
 /// [`TextReader::finish`]'s caller: call `finish` always.

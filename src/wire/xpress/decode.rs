@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::MAX_BLOCK;
+use crate::domain::{Limit, limits};
 
 /// Why a coded text cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +33,10 @@ pub enum XpressError {
 
 /// The most bytes a compressed block can take: one flag a byte and nothing saved.
 const MAX_COMPRESSED: usize = MAX_BLOCK + MAX_BLOCK / 8 + 16;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_COMPRESSED in "bytes": "A compressed block" => "the message is refused",
+];
 
 fn lengths(header: [u8; 8]) -> Result<(usize, usize), XpressError> {
     let both = u64::from_le_bytes(header);

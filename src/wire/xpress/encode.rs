@@ -13,6 +13,9 @@ const PROBES: usize = 8;
 /// A match this long is taken without looking for a better one.
 const GOOD_ENOUGH: usize = 64;
 const HASH_BITS: u32 = 12;
+
+// not a limit: WINDOW, MIN_MATCH, GOOD_ENOUGH, HASH_BITS: how hard is compressed
+
 /// Positions are counted from 1 in the tables, so that 0 means none.
 const NONE: u16 = 0;
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Service;
 use super::request::{Cookie, Request, RevisionIdentity};
+use crate::domain::{Limit, joined_limits, limits};
 use crate::wire::xml::{Decoder, XmlError};
 
 /// Revision ids in one list; the largest real catalogs have 25,000 revisions.
@@ -27,6 +28,15 @@ const MAX_ROWS: usize = 20_000;
 const MAX_TEXTS: usize = 1_000;
 /// Authorization cookies; one is right.
 const MAX_COOKIES: usize = 8;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_IDS in "ids": "Revision ids in one list of an agent" => "the request is refused: InvalidParameters",
+    MAX_ROWS in "rows": "Identities, digests, devices or events in one list of an agent" => "the request is refused: InvalidParameters",
+    MAX_TEXTS in "texts": "Texts in one row of an agent's list" => "the request is refused: InvalidParameters",
+    MAX_COOKIES in "cookies": "Authorization cookies in a request" => "the request is refused: InvalidParameters",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS,];
 
 type Outcome<T> = Result<T, XmlError>;
 

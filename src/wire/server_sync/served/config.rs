@@ -4,11 +4,16 @@
 use std::io::BufRead;
 
 use super::{cookie, response};
+use crate::domain::{Limit, limits};
 use crate::wire::server_sync::{NAMESPACE, PROTOCOL_VERSION};
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
 
 /// Revisions of one `GetUpdateData` and of one `GetUpdateDecryptionData`, as WSUS has it.
 pub const MOST_UPDATES: usize = 100;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_UPDATES in "revisions": "Revisions in one GetUpdateData and GetUpdateDecryptionData" => "the request is refused: InvalidParameters",
+];
 
 /// What is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

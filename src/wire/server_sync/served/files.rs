@@ -4,11 +4,16 @@
 use std::io::BufRead;
 
 use super::{cookie, response, rows};
+use crate::domain::{Limit, limits};
 use crate::wire::server_sync::NAMESPACE;
 use crate::wire::xml::{Decoder, XmlError, once};
 
 /// The most digests of one request.
 pub const MOST_DIGESTS: usize = 100;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_DIGESTS in "digests": "Digests in one DownloadFiles" => "the request is refused: InvalidParameters",
+];
 
 /// What is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -37,6 +37,7 @@ pub use revisions::{
 };
 
 use super::NAMESPACE;
+use crate::domain::{Limit, joined_limits, limits};
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};
 
 /// Namespace of the operation that every service has and nobody uses.
@@ -44,6 +45,12 @@ pub const MONITOR_NAMESPACE: &str = "http://www.microsoft.com/SoftwareDistributi
 
 /// Entries of one list in a request; a real server's filter names a few hundred categories.
 const MAX_LIST: usize = 50_000;
+
+const OWN_LIMITS: &[Limit] = limits![
+    MAX_LIST in "entries": "Entries of one list in a request of a downstream server" => "the request is refused: InvalidParameters",
+];
+
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, config::LIMITS, files::LIMITS,];
 
 /// Which of the two services between servers ([MS-WSUSSS] 2.1); reporting is shared with agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
