@@ -86,7 +86,7 @@ impl Claims {
         sealer.seal(kind, &says)
     }
 
-    fn open(sealer: &Sealer, kind: Kind, cookie: &[u8]) -> Result<Self, CookieError> {
+    pub(super) fn open(sealer: &Sealer, kind: Kind, cookie: &[u8]) -> Result<Self, CookieError> {
         sealer.open(kind, cookie, |mut says| {
             let (issued, expires) = (says.time()?, says.time()?);
             let given = says.place(0)?;
