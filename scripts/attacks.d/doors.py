@@ -79,7 +79,7 @@ def work(one, count, workers, seconds):
         thread.join(seconds + 70)
 
 
-@attack("endless-scans", "scans that name 100,000 ids which the catalog does not know, each time others")
+@attack("endless-scans", "scans that name 100,000 ids which the catalog does not know, each time others", long=True)
 def endless_scans(field):
     caller = Agent(field.server.port, "127.66.0.1", name="endless.example", timeout=60).handshake()
     def one(n):
@@ -91,7 +91,7 @@ def endless_scans(field):
     work(one, size(120, 12), 2, size(60, 12))
 
 
-@attack("long-polls", "5,000 connections that wait for changes, of one server")
+@attack("long-polls", "5,000 connections that wait for changes, of one server", long=True)
 def long_polls(field):
     child = Child(field.server.port, "127.66.0.1").handshake()
     number = field.numbers(child)

@@ -34,14 +34,14 @@ def bodies_held(field):
         crowd.add(size(320, 120), data).run(size(15, 6))
 
 
-@attack("bodies-held-wide", "the same, each connection from another address and 40 of each subnet")
+@attack("bodies-held-wide", "the same, each connection from another address and 40 of each subnet", long=True)
 def bodies_held_wide(field):
     data = almost(CLIENT, "SyncUpdates", 4 * MIB - 1)
     with Crowd(field.server.port, wide=True) as crowd:
         crowd.add(size(400, 120), data).run(size(15, 6))
 
 
-@attack("bodies-of-every-kind", "bodies of almost the limit for every operation and service, small ones too")
+@attack("bodies-of-every-kind", "bodies of almost the limit for every operation and service, small ones too", long=True)
 def bodies_of_every_kind(field):
     kinds = [(CLIENT, "GetConfig"), (CLIENT, "GetCookie"), (CLIENT, "RegisterComputer"), (CLIENT, "GetExtendedUpdateInfo"), (CLIENT, "RefreshCache"),
              (agent.AUTH, "GetAuthorizationCookie"), (REPORT, "ReportEventBatch"), (REPORT, "RollupComputers"), (REPORT, "RollupComputerStatus"), (SYNC, "GetUpdateData"), (agent.DSS, "GetAuthorizationCookie")]
@@ -96,7 +96,7 @@ def slow_headers(field):
             field.check("a first head has 15 seconds", crowd.open() == 0, f"{crowd.open()} still open after 25 s")
 
 
-@attack("slow-bodies", "bodies of 4 KB that come one byte in half a second")
+@attack("slow-bodies", "bodies of 4 KB that come one byte in half a second", long=True)
 def slow_bodies(field):
     start = post(CLIENT[0], CLIENT[1] + "/GetCookie", 4096)
     with Crowd(field.server.port) as crowd:
@@ -135,7 +135,7 @@ def stalled_files(field):
     stalled(field, request, size(200, 64), 4, "payloads", lambda: ask(field.server.port, "GET", path, timeout=10)[2])
 
 
-@attack("stalled-details", "agents that ask for details and lists and read nothing", patience=80)
+@attack("stalled-details", "agents that ask for details and lists and read nothing", long=True, patience=80)
 def stalled_details(field):
     caller = agent.Agent(field.server.port, "127.66.0.1", name="stalled.example").handshake().learn()
     ids = "".join(f"<int>{i}</int>" for i in (caller.installed + caller.other)[:50])
@@ -161,7 +161,7 @@ def stalled_downstream(field):
     stalled(field, order, size(80, 70), 60, "documents", probe)
 
 
-@attack("stalled-peers", "tailwaters that ask for payloads and lists and read nothing", patience=80)
+@attack("stalled-peers", "tailwaters that ask for payloads and lists and read nothing", long=True, patience=80)
 def stalled_peers(field):
     child = Child(field.server.port, "127.66.0.1").handshake()
     path = field.payload_path()
@@ -175,7 +175,7 @@ def stalled_peers(field):
     stalled(field, request, size(40, 24), 6, "payloads in turn", probe)
 
 
-@attack("stalled-rollups", "two servers that begin roll-ups and never end them", patience=80)
+@attack("stalled-rollups", "two servers that begin roll-ups and never end them", long=True, patience=80)
 def stalled_rollups(field):
     child = Child(field.server.port, "127.66.0.1").handshake()
     data = post(REPORT[0], REPORT[1] + "/RollupComputers", 60 * MIB) + agent.envelope(REPORT, "RollupComputers", child.cookie)[:-80] + b" " * 100_000
@@ -191,7 +191,7 @@ def stalled_rollups(field):
         crowd.run(size(8, 2))
 
 
-@attack("stalled-admin", "console clients that ask for everything and read nothing", patience=80)
+@attack("stalled-admin", "console clients that ask for everything and read nothing", long=True, patience=80)
 def stalled_admin(field):
     request = f"GET /api/v1/updates?limit=1000 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {field.server.token()}\r\n\r\n".encode()
     server, field_port = field.server, field.server.admin_port
@@ -206,7 +206,7 @@ def stalled_admin(field):
         crowd.run(size(8, 2))
 
 
-@attack("idle-connections", "3,000 connections of one address that say nothing")
+@attack("idle-connections", "3,000 connections of one address that say nothing", long=True)
 def idle_connections(field):
     with Crowd(field.server.port) as crowd:
         crowd.add(size(3000, 600), b"").run(size(20, 5))
@@ -244,7 +244,7 @@ def with_tls(home):
     return f'[server.tls]\nlisten = "127.0.0.1:{free_port()}"\ncertificate = "{home}/cert.pem"\nkey = "{home}/key.pem"\n'
 
 
-@attack("tls-handshakes", "TLS handshakes that are never begun, begun and never ended, and done in a flood", extra=with_tls)
+@attack("tls-handshakes", "TLS handshakes that are never begun, begun and never ended, and done in a flood", long=True, extra=with_tls)
 def tls_handshakes(field):
     port = int(field.server.config.read_text().split("[server.tls]")[1].split(":", 1)[1].split('"', 1)[0])
     context = ssl.create_default_context()

@@ -285,7 +285,7 @@ def documents(kind, text):
 @attack("poisonous-documents", "documents with 30,000 titles, 60,000 prerequisites, 40,000 files, 20,000 levels, 9 MB titles, entities, damaged cabinets")
 def poisonous_documents(field):
     kinds = ["titles", "prerequisites", "files", "deep", "long", "broken", "entities", "cabinets"]
-    for kind in (kinds if not flood.SHORT else ["prerequisites", "cabinets", "deep"]):
+    for kind in (kinds if not flood.SHORT else ["prerequisites", "cabinets"]):
         hostile = Hostile(field.upstream, lambda operation, text: documents(kind, text) if operation == "GetUpdateData" else text)
         poisoned = Poisoned(field, hostile)
         try:
@@ -306,7 +306,7 @@ def poisonous_documents(field):
             poisoned.close(), hostile.shutdown()
 
 
-@attack("endless-answers", "answers of an upstream that never end, or unpack to gigabytes")
+@attack("endless-answers", "answers of an upstream that never end, or unpack to gigabytes", long=True)
 def endless_answers(field):
     for kind in ("endless", "gzip", "xpress", "head"):
         def soap(handler, operation):

@@ -121,7 +121,7 @@ def main():
     given = parser.parse_args()
     if given.list:
         for attack in ATTACKS:
-            print(f"{attack['name']:22} {attack['what']}")
+            print(f"{attack['name']:22} {attack['what']}{' (not in the short form)' if attack.get('long') else ''}")
         return 0
     names = {attack["name"] for attack in ATTACKS}
     if unknown := [name for name in given.only or [] if name not in names]:
@@ -135,7 +135,7 @@ def main():
     try:
         template = base(upstream)
         for attack in ATTACKS:
-            if given.only and attack["name"] not in given.only:
+            if attack["name"] not in given.only if given.only else SHORT and attack.get("long"):
                 continue
             result = one(attack, template, upstream)
             results.append(result)
