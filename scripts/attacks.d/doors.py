@@ -213,7 +213,7 @@ def browsers(field):
 
 @attack("log-flood", "20,000 requests of every kind that is refused")
 def log_flood(field):
-    lines, count = field.server.lines(), size(20_000, 3_000)
+    lines, count = field.server.lines(), size(24_000, 3_000)
     kinds = [
         b"GET /nothing/%d HTTP/1.1\r\nHost: u\r\n\r\n",
         agent.raw(CLIENT, "SyncUpdates", "<cookie><Expiration>x</Expiration><EncryptedData>AAAA</EncryptedData></cookie><parameters/>").replace(b"%", b"%%"),
@@ -224,8 +224,13 @@ def log_flood(field):
         b"GET /Content/AA/%040d.cab HTTP/1.1\r\nHost: u\r\n\r\n",
         b"GET /tailwater/v1/content/%040d HTTP/1.1\r\nHost: u\r\nTailwater-Cookie: AAAA\r\n\r\n",
     ]
-    data = [b"".join((kind % n if b"%d" in kind or b"%040d" in kind else kind.replace(b"%%", b"%")) for n in range(count // len(kinds))) for kind in kinds]
+    lines_each = size(60, 25)
+    each = count // len(kinds) // lines_each
+    def data(n):
+        kind = kinds[n % len(kinds)]
+        return b"".join((kind % (n * each + m) if b"%d" in kind or b"%040d" in kind else kind.replace(b"%%", b"%")) for m in range(each))
     with Crowd(field.server.port) as crowd:
-        crowd.add(len(kinds), lambda n: data[n]).finish(size(20, 8))
+        crowd.add(len(kinds) * lines_each, data).finish(size(30, 10))
+        field.note(f"{sum(line['heads'] for line in crowd.lines)} of {count} answered")
     grew = field.server.lines() - lines
     field.check("refusals are about one line a minute with a count", grew <= 40, f"{grew} lines")

@@ -149,18 +149,23 @@ def forged_addresses(field):
         forms += [f"http://[::1]:{six.port}/x", f"http://[0:0:0:0:0:0:0:1]:{six.port}/x"]
     place = [0]
     def rewrite(operation, text):
-        def one(match):
+        if operation != "GetUpdateData":
+            return text
+        rows = ""
+        for digest in dict.fromkeys(re.findall(r'<?Digest=(?:&quot;|")([A-Za-z0-9+/]{27}=)(?:&quot;|")', text)):
             place[0] += 1
-            return f"<MUUrl>{forms[place[0] % len(forms)]}</MUUrl>"
-        return re.sub(r"<MUUrl>[^<]*</MUUrl>", one, text)
+            rows += f"<ServerSyncUrlData><FileDigest>{digest}</FileDigest><MUUrl>{forms[place[0] % len(forms)]}</MUUrl><UssUrl/></ServerSyncUrlData>"
+        text = re.sub(r"<fileUrls\s*/>|<fileUrls>.*?</fileUrls>", "", text, flags=re.S)
+        return text.replace("</GetUpdateDataResult>", f"<fileUrls>{rows}</fileUrls></GetUpdateDataResult>")
     hostile = Hostile(field.upstream, rewrite, lambda handler: handler.reply(404, [], b""))
     poisoned = Poisoned(field, hostile, 'content_from = "microsoft"\n')
     try:
         code, _, error = poisoned.sync()
-        field.note(f"sync {code}")
+        field.note(f"sync {code}, {place[0]} addresses forged")
+        field.check("the metadata is taken", code == 0 and place[0] > 0, error.strip()[-200:])
         got = [takes(poisoned.server, path, 8) for path, _ in files_of(poisoned.server, size(len(forms), 6))]
         field.check("nobody was reached", canary.hits == 0 and (not six or six.hits == 0), f"{canary.hits} and {six.hits if six else 0} times")
-        field.check("no client read what lies there", not any(b"secret" in data for _, data in got))
+        field.check("no client read what lies there", not any(b"secret" in data or status == 200 for status, data in got), str([status for status, _ in got]))
     finally:
         poisoned.close(), hostile.shutdown(), canary.close()
 

@@ -137,7 +137,10 @@ def main():
         for attack in ATTACKS:
             if attack["name"] not in given.only if given.only else SHORT and attack.get("long"):
                 continue
-            result = one(attack, template, upstream)
+            try:
+                result = one(attack, template, upstream)
+            except Exception as error:  # the next attacks are run all the same
+                result = {"name": attack["name"], "checks": [("the attack could be begun", False, f"{type(error).__name__}: {error}"[:300])], "notes": [], "seconds": 0}
             results.append(result)
             if "skipped" in result:
                 print(f"SKIP {attack['name']}: {result['skipped']}", flush=True)
