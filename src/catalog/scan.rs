@@ -97,6 +97,8 @@ pub struct ScanAnswer {
     /// Differs between any two different questions and any two snapshots of one process: a key for whoever
     /// keeps encoded answers.
     pub fingerprint: u128,
+    /// Whether the catalog knows everything that the question named. Only then it is worth remembering.
+    pub is_known: bool,
     /// `NewUpdates`, those that others need first.
     pub new: Vec<Offer>,
     /// `OutOfScopeRevisionIDs`.
@@ -109,6 +111,19 @@ pub struct ScanAnswer {
     pub truncated: bool,
     /// For the new cookie.
     pub change_number: u64,
+}
+
+impl ScanAnswer {
+    /// Memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let text = |offer: &Offer| {
+            let ids = offer.hardware_ids.iter().map(|id| size_of::<String>() + id.capacity());
+            size_of::<Offer>() + ids.sum::<usize>()
+        };
+        let ids = self.out_of_scope.capacity() + self.deployed_out_of_scope.capacity();
+        let offers = self.new.iter().chain(&self.changed).map(text).sum::<usize>();
+        size_of::<Self>() + ids * size_of::<u32>() + offers
+    }
 }
 
 /// A driver as a machine reports it (`InstalledDriver`).

@@ -44,10 +44,14 @@ use view::Reach;
 
 /// Memory for the sets of needed updates that are remembered: at 1,000,000 revisions one takes 125 KB.
 const NEEDS_BYTES: u64 = 16 << 20;
+/// Memory for answers that are remembered: of ids and references, not of texts. One of 200 updates takes 30 KB.
+const ANSWERS_BYTES: u64 = 16 << 20;
 /// For how many sets of groups the approvals in force are remembered; more are worked out again.
 const MAX_REACHES: usize = 256;
 
 const OWN_LIMITS: &[Limit] = limits![
+    NEEDS_BYTES in "bytes": "Sets of needed updates that are remembered between scans" => "they are worked out again",
+    ANSWERS_BYTES in "bytes": "Answers to scans that are remembered, without their texts" => "they are worked out again",
     MAX_REACHES in "sets": "Sets of groups whose approvals are remembered" => "they are worked out again",
 ];
 
@@ -59,7 +63,7 @@ pub struct Snapshot {
     view: View,
     sequence: u64,
     needs: Cache<u128, Arc<Needed>, ByBytes>,
-    answers: Cache<u128, Arc<ScanAnswer>>,
+    answers: Cache<u128, Arc<ScanAnswer>, ByBytes>,
     reaches: Mutex<HashMap<Vec<GroupId>, Arc<Reach>>>,
 }
 
@@ -69,6 +73,12 @@ struct ByBytes;
 impl Weighter<u128, Arc<Needed>> for ByBytes {
     fn weight(&self, _key: &u128, needed: &Arc<Needed>) -> u64 {
         needed.bytes() as u64 + 64
+    }
+}
+
+impl Weighter<u128, Arc<ScanAnswer>> for ByBytes {
+    fn weight(&self, _key: &u128, answer: &Arc<ScanAnswer>) -> u64 {
+        answer.bytes() as u64 + 64
     }
 }
 
@@ -102,7 +112,7 @@ impl Snapshot {
             view,
             sequence,
             needs: Cache::with_weighter(256, NEEDS_BYTES, ByBytes),
-            answers: Cache::new(remembered_answers.max(1)),
+            answers: Cache::with_weighter(remembered_answers.max(1), ANSWERS_BYTES, ByBytes),
             reaches: Mutex::default(),
         }
     }
@@ -173,7 +183,14 @@ impl Snapshot {
         u64::try_from(question.fingerprint() >> 64).unwrap_or_default()
     }
 
-    /// A software scan ([MS-WUSP] 3.1.5.7). The same question again is answered from memory.
+    /// Bytes of the answers and sets that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered_bytes(&self) -> u64 {
+        self.answers.weight() + self.needs.weight()
+    }
+
+    /// A software scan ([MS-WUSP] 3.1.5.7). The same question again is answered from memory, unless it names what the
+    /// catalog does not know: whoever makes identities up asks no question twice.
     pub fn scan(&self, query: &ScanQuery<'_>) -> Arc<ScanAnswer> {
         let mut question = Question::new(b's', self.sequence);
         question
@@ -190,8 +207,13 @@ impl Snapshot {
         if let Some(known) = self.answers.get(&fingerprint) {
             return known;
         }
-        let answer = Arc::new(self.answer(query, fingerprint));
-        self.answers.insert(fingerprint, Arc::clone(&answer));
+        let world = &self.view.world;
+        let is_known = query.installed.iter().chain(query.other).all(|id| world.rev(*id).is_some())
+            && query.categories.iter().all(|id| world.update(id).is_some());
+        let answer = Arc::new(ScanAnswer { is_known, ..self.answer(query, fingerprint) });
+        if is_known {
+            self.answers.insert(fingerprint, Arc::clone(&answer));
+        }
         answer
     }
 

@@ -176,7 +176,14 @@ impl View {
 impl Snapshot {
     pub(super) fn needed(&self, reach: &Reach, query: &ScanQuery<'_>) -> Arc<Needed> {
         let mut question = Question::new(b'n', self.sequence);
-        question.numbers(query.installed).ids(query.categories.iter().map(|id| &id.0));
+        let world = &self.view.world;
+        // what is not known changes nothing
+        let installed: Vec<u32> =
+            query.installed.iter().copied().filter(|id| world.rev(*id).is_some()).collect();
+        let categories: Vec<UpdateId> =
+            query.categories.iter().copied().filter(|id| world.update(id).is_some()).collect();
+        question.numbers(&installed).number(u64::from(query.categories.is_empty()));
+        question.ids(categories.iter().map(|id| &id.0));
         if reach.offered.is_some() {
             question.ids(query.groups.iter().map(|id| &id.0));
         }

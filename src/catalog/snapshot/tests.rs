@@ -651,3 +651,42 @@ mod drivers {
         assert!(best(&world(vec![offered]), device(Some(printer)), &[]).is_empty());
     }
 }
+
+/// Made-up identities, other orders, subsets: whatever is asked, what is remembered stays in its bounds, and an honest
+/// question is remembered all the same.
+#[test]
+fn questions_cost_bounded_memory_and_nonsense_costs_none() {
+    let all: Vec<Facts> = (1..=400).map(|number| facts(number, 1, UpdateType::Software)).collect();
+    let snapshot = snapshot(&all, decisions(&[]), OfferPolicy::AllNotDeclined);
+    let made_up: Vec<UpdateId> =
+        (0..50).map(|number| UpdateId(uuid::Uuid::from_u128(77_000 + number))).collect();
+    let empty = snapshot.remembered_bytes();
+    for number in 0..300_u32 {
+        let ids: Vec<u32> = (0..20_000).map(|id| 1_000_000 + number + id).collect();
+        let mixed: Vec<u32> = (1..=50).chain([900_000 + number]).collect();
+        let category = &made_up[number as usize % 50..][..1];
+        for question in [
+            query(&[], &ids, &[]),
+            query(&[], &[], &ids),
+            query(&[], &[1, 2], &mixed),
+            ScanQuery { categories: category, ..query(&[], &[], &[1]) },
+        ] {
+            let answer = snapshot.scan(&question);
+            assert!(!answer.is_known);
+            assert!(!Arc::ptr_eq(&answer, &snapshot.scan(&question)), "nobody asks so twice");
+        }
+    }
+    // the sets of what is needed depend on what is known alone: none installed, two installed, a filter of nothing
+    assert!(snapshot.remembered_bytes() <= empty + 3 * 400, "{} bytes", snapshot.remembered_bytes());
+    let mut numbers = Numbers(7);
+    for _ in 0..3_000 {
+        let installed: Vec<u32> = (1..=400).filter(|_| numbers.below(2) == 0).collect();
+        assert!(snapshot.scan(&query(&[], &installed, &[])).is_known);
+        assert!(snapshot.remembered_bytes() <= ANSWERS_BYTES + NEEDS_BYTES);
+    }
+    let honest = snapshot.scan(&query(&[], &[1, 2, 3], &[4]));
+    assert!(Arc::ptr_eq(&honest, &snapshot.scan(&query(&[], &[1, 2, 3], &[4]))));
+    // what is weighed is what it takes: 400 offers of some hundred bytes
+    let large = snapshot.scan(&query(&[], &[], &[]));
+    assert!((400 * 100..400 * 400).contains(&large.bytes()), "{} bytes", large.bytes());
+}

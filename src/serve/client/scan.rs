@@ -102,7 +102,7 @@ impl Service {
         let end = self.end(heard.told(claims, &answer), &answer, !categories.is_empty(), UPDATES);
         let large = answer.new.iter().any(|offer| offer.core.is_large());
         // an answer without updates is made faster than it is found
-        let remember = !large && !answer.new.is_empty();
+        let remember = !large && !answer.new.is_empty() && answer.is_known;
         let key =
             remember.then(|| PageKey { fingerprint: answer.fingerprint, shape: shape(exchange, version) });
         self.page_answer(exchange, key, || sync_pieces(&answer, version, UPDATES), &end).await
