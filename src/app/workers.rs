@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::config::Fetch;
 use crate::domain::{Limit, Sha1Digest, limits};
 use crate::needs;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{self, Clock, Tasks};
 use crate::transfer;
 
 /// The longest wait between two looks at what is due: the time of day may be set forward.
@@ -29,6 +29,24 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Between two writes of what downstream servers took.
 const COUNTS: Duration = Duration::from_secs(2);
+
+/// Between two times that free memory is given back: RSS is as before within ten seconds of a burst.
+const GIVE_BACK: Duration = Duration::from_secs(4);
+
+/// Gives free memory back to the system, again and again.
+pub(super) fn give_memory_back(tasks: &Tasks, clock: Clock) {
+    let stopping = tasks.stopping();
+    tasks.spawn("give free memory back", async move {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = clock.sleep(GIVE_BACK) => {}
+            }
+            // nothing to be told of: the next round tries again
+            let _ = tokio::task::spawn_blocking(runtime::give_memory_back).await;
+        }
+    });
+}
 
 /// Ends holds and begins approvals when their time has come.
 pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions: Arc<Notify>) {

@@ -3,6 +3,7 @@
 //! **Invariant:** every other room asks [`Clock`] for the time and spawns through [`Tasks`], so that tests
 //! own the time and shutdown waits for all work. It never knows what the work is.
 
+mod allocator;
 mod clock;
 mod panics;
 mod patience;
@@ -14,6 +15,7 @@ mod wanted;
 
 use crate::domain::{Limit, joined_limits};
 
+pub use allocator::give_memory_back;
 pub use clock::Clock;
 pub use panics::{Panicked, guarded, guarded_future};
 pub use patience::patiently;
