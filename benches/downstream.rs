@@ -195,6 +195,7 @@ fn main() {
         config: Config::default(),
         server: ServerId(Uuid::from_u128(1)),
         catalog: catalog.clone(),
+        intake: tailwater::serve::Intake::new(tailwater::domain::ByteCount(64_000_000), &clock),
         clock,
         gate: Gate::new(Policy::Open, catalog),
         files: Arc::new(NoFiles),

@@ -382,7 +382,8 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::system();
     let catalog = filled(dir.path(), &clock);
-    let service = Service::new(Config::default(), catalog, clock.clone(), Arc::new(())).unwrap();
+    let intake = tailwater::serve::Intake::new(tailwater::domain::ByteCount(64_000_000), &clock);
+    let service = Service::new(Config::default(), catalog, clock.clone(), Arc::new(()), intake).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         if wants("pages") {

@@ -141,7 +141,7 @@ impl App {
 
     /// The admin site for the process itself: nobody else can reach it, so it asks for no token.
     pub fn local_site(&self) -> admin::Site {
-        admin::Site::new(self.services.clone(), None, admin::Names::default())
+        admin::Site::new(self.services.clone(), None, admin::Names::default(), None)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded};
 use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
-use crate::serve::{Listener, ListenerConfig, Site, admin, client, downstream, files, peer};
+use crate::serve::{Intake, Listener, ListenerConfig, Site, admin, client, downstream, files, peer};
 
 /// How long running answers and workers may take to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -65,12 +65,15 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
     let gate = gate(&app);
-    let (downstream, files) = (downstream_service(&app, &clock, gate.clone())?, files_service(&app));
+    let intake = Intake::new(settings.server.request_memory, &clock);
+    let downstream = downstream_service(&app, &clock, gate.clone(), intake.clone())?;
+    let files = files_service(&app);
     let site = Site {
-        client: client_service(&app, &clock)?,
-        peer: peer_service(&app, &clock, downstream.clone(), files.clone())?,
+        client: client_service(&app, &clock, intake.clone())?,
+        peer: peer_service(&app, &clock, downstream.clone(), files.clone(), intake.clone())?,
         downstream,
         files,
+        intake: intake.clone(),
     };
     let site =
         Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate, ledger: app.ledger.clone() });
@@ -78,7 +81,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
         let run = listener.with_legs(app.legs.clone()).run(Arc::clone(&site), clock.clone(), tasks.clone());
         tasks.spawn("agents' listener", run);
     }
-    let console = admin::Site::new(app.services.clone(), Some(token), own_names(loaded));
+    let console = admin::Site::new(app.services.clone(), Some(token), own_names(loaded), Some(intake));
     tasks.spawn("admin listener", sockets.admin.run(Arc::new(console), clock.clone(), tasks.clone()));
     if !admin_address.ip().is_loopback() {
         tracing::warn!(%admin_address, "administrators' tokens cross the network unprotected; put TLS in front");
@@ -91,6 +94,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     app.upstream.start_rollups();
     workers::bring_due(&tasks, app.catalog.clone(), clock.clone(), Arc::clone(&app.decisions));
     workers::write_server_counts(&tasks, app.catalog.clone(), clock.clone());
+    workers::give_memory_back(&tasks, clock.clone());
     app.upstream.start_following();
     workers::hold_ahead(
         &tasks,
@@ -175,8 +179,8 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
     let bind = async |key: &'static str, config: ListenerConfig| {
         Listener::bind(config).await.map_err(|source| AppError::Listen { key, source })
     };
-    let max_connections = server.max_connections;
-    let plain = ListenerConfig { max_connections, ..ListenerConfig::new(server.listen) };
+    let (max_connections, stalled_after) = (server.max_connections, server.stalled_after);
+    let plain = ListenerConfig { max_connections, stalled_after, ..ListenerConfig::new(server.listen) };
     let mut agents = vec![bind("server.listen", plain).await?];
     if let Some(tls) = &server.tls {
         let files = TlsFiles {
@@ -184,17 +188,23 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
             key: tls.key.clone(),
             client_roots: tls.client_roots.clone(),
         };
-        let config = ListenerConfig { max_connections, tls: Some(files), ..ListenerConfig::new(tls.listen) };
+        let config = ListenerConfig {
+            max_connections,
+            stalled_after,
+            tls: Some(files),
+            ..ListenerConfig::new(tls.listen)
+        };
         agents.push(bind("server.tls.listen", config).await?);
     }
     let config = ListenerConfig {
         max_connections: ADMIN_CONNECTIONS,
+        stalled_after,
         ..ListenerConfig::new(loaded.settings.admin_listen)
     };
     Ok(Sockets { agents, admin: bind("admin.listen", config).await? })
 }
 
-fn client_service(app: &App, clock: &Clock) -> Result<client::Service, AppError> {
+fn client_service(app: &App, clock: &Clock, intake: Intake) -> Result<client::Service, AppError> {
     let locations = match app.settings.content.fetch {
         Fetch::None => client::Locations::Origin,
         Fetch::Demand | Fetch::Approved | Fetch::Learned | Fetch::All => client::Locations::Here,
@@ -202,13 +212,15 @@ fn client_service(app: &App, clock: &Clock) -> Result<client::Service, AppError>
     let public_url = app.settings.server.public_url.clone();
     let config = client::Config { public_url, locations, ..client::Config::default() };
     let callers = Arc::new(glue::Learner(app.needs.clone()));
-    client::Service::new(config, app.catalog.clone(), clock.clone(), callers).map_err(AppError::Catalog)
+    client::Service::new(config, app.catalog.clone(), clock.clone(), callers, intake)
+        .map_err(AppError::Catalog)
 }
 
 fn downstream_service(
     app: &App,
     clock: &Clock,
     gate: downstream::Gate,
+    intake: Intake,
 ) -> Result<downstream::Service, AppError> {
     let files = glue::ForDownstream { transfers: app.transfers.clone(), upstream: app.upstream.clone() };
     let config = downstream::Config {
@@ -223,6 +235,7 @@ fn downstream_service(
         clock: clock.clone(),
         gate,
         files: Arc::new(files),
+        intake,
     };
     downstream::Service::new(parts).map_err(AppError::Catalog)
 }
@@ -232,6 +245,7 @@ fn peer_service(
     clock: &Clock,
     downstream: downstream::Service,
     files: files::Service,
+    intake: Intake,
 ) -> Result<peer::Service, AppError> {
     Ok(peer::Service::new(peer::Parts {
         server: app.upstream.identity().map_err(AppError::Upstream)?,
@@ -243,6 +257,7 @@ fn peer_service(
         long_polls: app.settings.downstream.max_long_polls as u64,
         clock: clock.clone(),
         tasks: app.tasks.clone(),
+        intake,
     }))
 }
 

@@ -87,6 +87,8 @@ pub(super) const KEYS: &[Key] = &[
     number("server.max_connections_per_address", "0"),
     number("server.max_connections_per_subnet", "0"),
     list("server.hosts", "[]"),
+    text("server.request_memory", "\"64 MB\""),
+    text("server.stalled_after", "\"60s\""),
     unset("server.selfupdate_dir"),
     unset("server.tls.listen"),
     unset("server.tls.certificate"),

@@ -87,6 +87,10 @@ pub struct ServerSettings {
     pub max_connections_per_subnet: usize,
     /// Names besides addresses and `localhost` under which this server answers; empty for any.
     pub hosts: Vec<String>,
+    /// Memory for all requests together.
+    pub request_memory: ByteCount,
+    /// How long a client may take no byte of its answer.
+    pub stalled_after: Duration,
     /// What `/selfupdate/` serves.
     pub selfupdate_dir: Option<PathBuf>,
     /// Second listener.

@@ -49,11 +49,18 @@ pub(super) const LIMITS: &[Limit] = limits![
     MOST_COST in "": "The cost of a source" => "the configuration is refused",
     MAX_TOKEN in "bytes": "A token" => "the configuration is refused",
     LONGEST: "The interval and the jitter of synchronisations" => "the configuration is refused",
+    LEAST_MEMORY in "bytes": "The memory for requests, at least" => "less is refused",
     LEAST_BUDGET in "bytes": "A budget, at least" => "less is refused",
 ];
 
 /// Shortest wait between two synchronisations: an upstream is shared.
 const SHORTEST: Duration = Duration::from_mins(1);
+
+/// The shortest time in which a client must take a byte: a link may be gone for a moment.
+const SHORTEST_STALL: Duration = Duration::from_secs(5);
+
+/// The least memory for requests.
+const LEAST_MEMORY: ByteCount = ByteCount(16_000_000);
 
 /// Reads checked values out of the texts.
 pub(super) struct Checked<'a> {
@@ -255,9 +262,23 @@ impl<'a> Checked<'a> {
             max_connections_per_address: self.number("server.max_connections_per_address", 0, 1_000_000)?,
             max_connections_per_subnet: self.number("server.max_connections_per_subnet", 0, 1_000_000)?,
             hosts: self.list("server.hosts")?.to_vec(),
+            request_memory: self.request_memory()?,
+            stalled_after: self
+                .duration("server.stalled_after", SHORTEST_STALL)?
+                .ok_or_else(|| self.refuse("server.stalled_after", "expected a time such as \"60s\""))?,
             selfupdate_dir,
             tls: self.tls()?,
         })
+    }
+
+    fn request_memory(&self) -> Result<ByteCount, ConfigError> {
+        let bytes = self.parsed::<ByteCount>("server.request_memory")?;
+        if bytes < LEAST_MEMORY {
+            let reason =
+                format!("expected at least {LEAST_MEMORY}: a report of a busy computer takes as much");
+            return Err(self.refuse("server.request_memory", reason));
+        }
+        Ok(bytes)
     }
 
     fn tls(&self) -> Result<Option<TlsSettings>, ConfigError> {

@@ -92,6 +92,7 @@ impl Refusal {
     /// `ErrorCode` of [MS-WUSP] 2.2.2.4 and [MS-WSUSSS] 2.2.9.3.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Misdirected(Misdirected::Busy) => "ServerBusy",
             Self::Parameter(_)
             | Self::Unreadable(_)
             | Self::Misdirected(_)
@@ -134,6 +135,7 @@ impl Refusal {
             }
             Self::Unreadable(error) => error.to_string(),
             Self::Malformed(error) => error.to_string(),
+            Self::Misdirected(Misdirected::Busy) => String::new(),
             Self::Misdirected(error) => error.to_string().trim_end().to_owned(),
             Self::UnknownOperation(_) | Self::OtherAction(_) => self.to_string(),
             Self::IncompatibleProtocolVersion(text) | Self::FileDigestsMissing(text) => text.clone(),
@@ -150,6 +152,10 @@ impl Refusal {
             _ => Blame::Client,
         };
         match blame {
+            // told by the counts of what is in use; one line a request would fill the disk
+            Blame::Server if matches!(self, Self::Misdirected(_) | Self::Busy) => {
+                tracing::debug!(fault = %id, code, method, error = %self, "a request was refused");
+            }
             Blame::Server if matches!(self, Self::UnknownRevision(_)) => {
                 tracing::info!(fault = %id, code, method, error = %self, "a request was refused");
             }
@@ -190,6 +196,9 @@ pub enum Misdirected {
     /// The body broke off.
     #[error("The request broke off.\n")]
     Incomplete,
+    /// There is no memory for the body now.
+    #[error("Server busy; retry later.\n")]
+    Busy,
 }
 
 impl Misdirected {
@@ -202,6 +211,7 @@ impl Misdirected {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -209,7 +219,7 @@ impl Misdirected {
     /// its status alone.
     pub fn fault_status(self) -> StatusCode {
         match self {
-            Self::TooLarge(_) | Self::Incomplete => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Incomplete => StatusCode::INTERNAL_SERVER_ERROR,
             other => other.status(),
         }
     }
@@ -223,8 +233,11 @@ impl Misdirected {
             Self::Method => {
                 headers.insert(http::header::ALLOW, http::HeaderValue::from_static("GET, HEAD, POST"));
             }
-            _ => {
+            other => {
                 headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+                if other == Self::Busy {
+                    headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("30"));
+                }
             }
         }
         answer

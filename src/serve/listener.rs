@@ -43,9 +43,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Requests whose headers are longer are refused with 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
+/// How long a client may take no byte, where nothing else is configured.
+const STALLED_AFTER: Duration = Duration::from_mins(1);
+
+/// What a connection buffers of what it reads, and of small parts of what it writes: many that send large bodies hold
+/// little beside the memory that is set apart for requests.
+const MAX_BUFFER: usize = 128 * 1024;
+
 pub(super) const LIMITS: &[Limit] = limits![
     HANDSHAKE: "A TLS handshake" => "the connection is closed",
     MAX_HEADER_BYTES in "bytes": "The head of a request" => "431",
+    STALLED_AFTER key "server.stalled_after": "Time in which a client takes no byte of its answer" => "the connection is closed",
+    MAX_BUFFER in "bytes": "What a connection buffers" => "it is not read, or written, further",
 ];
 
 /// How a listener treats its connections.
@@ -60,6 +69,8 @@ pub struct ListenerConfig {
     /// A connection on which no request begins or completes its headers for so long is closed. Agents keep
     /// connections for 27-30 s themselves; at least 60 s here, so that they are the ones who close.
     pub idle: Duration,
+    /// How long a client may take no byte of its answer (`server.stalled_after`).
+    pub stalled_after: Duration,
     /// How long running answers may take to end at shutdown.
     pub drain: Duration,
 }
@@ -72,6 +83,7 @@ impl ListenerConfig {
             tls: None,
             max_connections: 16_384,
             idle: Duration::from_secs(75),
+            stalled_after: STALLED_AFTER,
             drain: Duration::from_secs(10),
         }
     }
@@ -209,7 +221,8 @@ impl Listener {
                 idle: self.config.idle,
                 watcher: graceful.watcher(),
             };
-            let stream = Paced::new(stream, self.legs.as_ref().map(|legs| legs.leg(address.ip())));
+            let leg = self.legs.as_ref().map(|legs| legs.leg(address.ip()));
+            let stream = Paced::new(stream, leg, clock.clone(), self.config.stalled_after);
             // two futures, so that a plain connection has no room for a handshake
             match self.tls.clone() {
                 None => tasks.spawn("http connection", async move {
@@ -256,6 +269,7 @@ impl<A: Answer> Connection<A> {
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_header_size(MAX_HEADER_BYTES)
+            .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let connection: Pin<Box<_>> = Box::pin(watcher.watch(connection));
         if let Err(error) = connection.await {

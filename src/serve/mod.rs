@@ -11,8 +11,12 @@ mod cookie;
 pub mod downstream;
 pub mod fault;
 pub mod files;
+mod intake;
 pub mod listener;
+mod memory;
 mod monitoring;
+mod operations;
+mod outgoing;
 mod paced;
 mod path;
 pub mod peer;
@@ -29,13 +33,20 @@ pub const LIMITS: &[Limit] = joined_limits![
     cookie::LIMITS,
     downstream::LIMITS,
     files::LIMITS,
+    intake::LIMITS,
     listener::LIMITS,
+    memory::LIMITS,
+    operations::LIMITS,
+    operations::AGENT_LIMITS,
+    operations::SERVER_LIMITS,
+    operations::ROLLUP_LIMITS,
+    outgoing::LIMITS,
     paced::LIMITS,
     peer::LIMITS,
     site::LIMITS,
-    soap::LIMITS,
 ];
 
 pub use body::{Body, empty, full, text};
+pub use intake::Intake;
 pub use listener::{Listener, ListenerConfig, ListenerError};
 pub use site::{Answer, Peer, Request, Response, Site};

@@ -11,7 +11,8 @@ use http::{StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
-use super::{client, downstream, files, monitoring, path, peer, soap};
+use super::intake::{self, Intake};
+use super::{client, downstream, files, monitoring, operations, path, peer, soap};
 use crate::bandwidth::Requester;
 use crate::domain::{Limit, limits};
 
@@ -79,6 +80,8 @@ pub struct Site {
     pub files: files::Service,
     /// `tailwater`.
     pub peer: peer::Service,
+    /// Takes in requests that do not say whom they are for.
+    pub intake: Intake,
 }
 
 impl Site {
@@ -94,16 +97,21 @@ impl Site {
             Some(_) => self.client.answer(request, from).await,
             None => {
                 let (parts, body) = request.into_parts();
-                let body = match soap::read_body(&parts.headers, body).await {
+                let limit = operations::of_agents(None).unwrap_or_default();
+                let body = match intake::is_plain(&parts.headers) {
+                    Ok(()) => self.intake.take(from.address.ip(), body, limit).await,
+                    Err(misdirected) => Err(misdirected),
+                };
+                let body = match body {
                     Ok(body) => body,
                     Err(misdirected) => return self.client.misdirected(&parts, from, misdirected),
                 };
-                let asked = crate::wire::soap::glimpse(&body);
+                let asked = crate::wire::soap::glimpse(body.bytes());
                 match asked.operation {
                     Some((_, operation)) if downstream::is_rollup(&operation) => {
                         self.downstream.report_message(&parts, body, from).await
                     }
-                    _ => self.client.answer_message(&parts, body, from).await,
+                    _ => self.client.answer_taken(&parts, body, from).await,
                 }
             }
         }

@@ -1,51 +1,26 @@
 //! SOAP over HTTP: a request's body in, an answer in the coding that was asked for out.
 //!
-//! **Invariant:** no more than the named limit of a request is read, and every answer has a known length (chunked
-//! answers are refused by agents). It never knows what an operation means.
+//! **Invariant:** every answer has a known length (chunked answers are refused by agents). It never reads a request's
+//! body, and never knows what an operation means.
 
-use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::body::{self, Body};
-use super::fault::{Misdirected, Refusal};
-use crate::domain::{Limit, limits};
+use super::fault::Refusal;
 use crate::wire::soap::{self, Style, Version};
 use crate::wire::xpress;
 
-/// The largest request; a driver pass with 75 devices takes 50 kB, a scan with 25,000 ids 0.5 MB.
-pub const MAX_REQUEST: usize = 4 << 20;
-/// How long a request's body may take to arrive.
-const BODY_TIME: Duration = Duration::from_mins(1);
-/// How long the body of a roll-up may take: 10 MB over 128 kbit/s.
-const SLOW_BODY_TIME: Duration = Duration::from_mins(10);
-/// zstd windows larger than 8 MiB are refused: they cost memory before a byte is unpacked.
-const MAX_WINDOW_LOG: u32 = 23;
 /// Shorter answers gain nothing from compression.
 pub const MIN_COMPRESSED: usize = 256;
-
-/// Bytes of a request that is too large which are read all the same and thrown away, so that its sender gets to read
-/// the answer instead of a reset connection.
-const MAX_DRAINED: usize = 64 << 20;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MAX_REQUEST in "bytes": "The body of a SOAP request, packed and unpacked" => "413",
-    BODY_TIME: "The time for a request's body to arrive" => "408",
-    SLOW_BODY_TIME: "The time for the body of a roll-up to arrive" => "408",
-    MAX_WINDOW_LOG in "(power of two, in bytes)": "The window of a body packed with zstd" => "400",
-    MAX_DRAINED in "bytes": "Bytes of a body that is too large which are read and thrown away" => "the connection is closed",
-];
-
-// not a limit: MIN_COMPRESSED: shorter answers are sent unpacked
+/// What a client is told to wait when the server has too much to do, in seconds.
+const RETRY_AFTER: &str = "30";
 
 /// The action of a request, as it came: `SOAPAction`, or without it the parameter of SOAP 1.2's media type.
 pub fn action(headers: &HeaderMap) -> Option<&str> {
@@ -155,9 +130,11 @@ impl Exchange {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut answer = self.coded(status, text);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
         if matches!(refusal, Refusal::Misdirected(_)) {
-            // what was not read of the request makes the connection useless
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            close(&mut answer);
         }
         answer
     }
@@ -189,105 +166,9 @@ impl Exchange {
     }
 }
 
-/// Reads a request's body, at most [`MAX_REQUEST`] bytes of it, as UTF-8.
-pub async fn read_body(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Misdirected> {
-    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
-        return Err(Misdirected::MediaType);
-    }
-    as_utf8(collect(headers, body, MAX_REQUEST, BODY_TIME).await?)
-}
-
-/// A request's body as it came, perhaps packed.
-pub struct Packed {
-    bytes: Bytes,
-    packed: bool,
-}
-
-impl From<Bytes> for Packed {
-    fn from(bytes: Bytes) -> Self {
-        Self { bytes, packed: false }
-    }
-}
-
-impl Packed {
-    /// Reads at most `limit` bytes, plain or packed with zstd. Slow links may take a while for it.
-    pub async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Self, Misdirected> {
-        let coding = headers.get(header::CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
-        let packed = coding.eq_ignore_ascii_case(b"zstd");
-        if !packed && !coding.eq_ignore_ascii_case(b"identity") {
-            return Err(Misdirected::MediaType);
-        }
-        Ok(Self { bytes: collect(headers, body, limit, SLOW_BODY_TIME).await?, packed })
-    }
-
-    /// Unpacks at most `limit` bytes of UTF-8. Takes a while.
-    pub fn unpacked(self, limit: usize) -> Result<Bytes, Misdirected> {
-        as_utf8(if self.packed { unpack(&self.bytes, limit)? } else { self.bytes })
-    }
-}
-
-/// Unpacks at most `limit` bytes.
-fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Misdirected> {
-    let mut reader = zstd::stream::read::Decoder::new(packed).map_err(|_e| Misdirected::Incomplete)?;
-    reader.window_log_max(MAX_WINDOW_LOG).map_err(|_e| Misdirected::Incomplete)?;
-    let mut unpacked = Vec::new();
-    let read = reader.take(limit as u64 + 1).read_to_end(&mut unpacked);
-    match read {
-        Ok(_) if unpacked.len() > limit => Err(Misdirected::TooLarge(limit)),
-        Ok(_) => Ok(unpacked.into()),
-        Err(_broken) => Err(Misdirected::Incomplete),
-    }
-}
-
-/// Reads at most `limit` bytes. What is longer is read on for a while and forgotten, unless its sender waits to be
-/// told whether to send it (RFC 9110 10.1.1).
-async fn collect(
-    headers: &HeaderMap,
-    mut body: Incoming,
-    limit: usize,
-    time: Duration,
-) -> Result<Bytes, Misdirected> {
-    let too_large = Misdirected::TooLarge(limit);
-    let declared = body.size_hint().lower() > limit as u64;
-    if declared && headers.contains_key(header::EXPECT) {
-        return Err(too_large);
-    }
-    let reading = async {
-        let (mut kept, mut read) = (Vec::new(), 0_usize);
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_broken| Misdirected::Incomplete)?.into_data() else { continue };
-            read = read.saturating_add(data.len());
-            if declared || read > limit {
-                kept.clear();
-                if read > limit.saturating_add(MAX_DRAINED) {
-                    break;
-                }
-            } else {
-                kept.push(data);
-            }
-        }
-        if declared || read > limit { Err(too_large) } else { Ok(kept) }
-    };
-    let kept = match tokio::time::timeout(time, reading).await {
-        // what was thrown away would have been too much in any case
-        Err(_elapsed) if declared => return Err(too_large),
-        Err(_elapsed) => return Err(Misdirected::Timeout),
-        Ok(kept) => kept?,
-    };
-    Ok(if kept.len() == 1 { kept.into_iter().next().unwrap_or_default() } else { kept.concat().into() })
-}
-
-/// UTF-16 with a byte order mark becomes UTF-8; everything else is left for the XML reader to judge.
-fn as_utf8(bytes: Bytes) -> Result<Bytes, Misdirected> {
-    let unit: fn([u8; 2]) -> u16 = match bytes.get(..2) {
-        Some([0xff, 0xfe]) => u16::from_le_bytes,
-        Some([0xfe, 0xff]) => u16::from_be_bytes,
-        _ => return Ok(bytes),
-    };
-    let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    let text: Result<String, _> = char::decode_utf16(units).collect();
-    text.map(Bytes::from).map_err(|_unpaired| Misdirected::MediaType)
+/// What was not read of a request makes its connection useless.
+pub fn close(answer: &mut Response<Body>) {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// A body of a few parts that are in memory.
@@ -325,21 +206,6 @@ impl http_body::Body for Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn utf16_requests_are_read() {
-        let text = "<\u{e9}\u{1f600}/>";
-        let mut little = vec![0xff, 0xfe];
-        let mut big = vec![0xfe, 0xff];
-        for unit in text.encode_utf16() {
-            little.extend(unit.to_le_bytes());
-            big.extend(unit.to_be_bytes());
-        }
-        for bytes in [little, big, text.as_bytes().to_vec()] {
-            assert_eq!(as_utf8(Bytes::from(bytes)), Ok(Bytes::from(text)));
-        }
-        assert!(as_utf8(Bytes::from_static(&[0xff, 0xfe, 0x00, 0xd8])).is_err());
-    }
 
     #[test]
     fn version_and_action_are_those_of_the_sender() {

@@ -11,10 +11,10 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use tailwater::catalog::{Activation, Catalog, NewPart, NewRevision, PartKind};
-use tailwater::domain::{Action, GroupId, UpdateId};
+use tailwater::domain::{Action, ByteCount, GroupId, UpdateId};
 use tailwater::runtime::Clock;
-use tailwater::serve::Peer;
 use tailwater::serve::client::{self, Config};
+use tailwater::serve::{Intake, Peer};
 use tailwater::wire::client_update as wusp;
 use tailwater::wire::update_metadata::{Languages, Spool, cut};
 use tailwater::wire::{soap, xpress};
@@ -100,6 +100,11 @@ pub(crate) fn ingest<D: AsRef<[u8]>>(catalog: &Catalog, documents: impl IntoIter
     staging.activate(Activation { force: true, ..Activation::default() }).unwrap();
 }
 
+/// The memory for requests, as an installation has it.
+pub(crate) fn intake(clock: &Clock) -> Intake {
+    Intake::new(ByteCount(64_000_000), clock)
+}
+
 impl Server {
     pub(crate) fn over<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> Self {
         Self::configured(Config::default(), documents)
@@ -110,8 +115,14 @@ impl Server {
         let clock = Clock::manual(Timestamp::from_second(1_791_126_000).unwrap());
         let catalog = Catalog::open(tailwater::catalog::Config::new(dir.path()), clock.clone()).unwrap();
         ingest(&catalog, documents);
-        let service =
-            client::Service::new(config.clone(), catalog.clone(), clock.clone(), Arc::new(())).unwrap();
+        let service = client::Service::new(
+            config.clone(),
+            catalog.clone(),
+            clock.clone(),
+            Arc::new(()),
+            intake(&clock),
+        )
+        .unwrap();
         Self { service, catalog, clock, config, dir }
     }
 
@@ -120,8 +131,14 @@ impl Server {
         let Self { service, catalog, clock, config, dir } = self;
         drop((service, catalog));
         let catalog = Catalog::open(tailwater::catalog::Config::new(dir.path()), clock.clone()).unwrap();
-        let service =
-            client::Service::new(config.clone(), catalog.clone(), clock.clone(), Arc::new(())).unwrap();
+        let service = client::Service::new(
+            config.clone(),
+            catalog.clone(),
+            clock.clone(),
+            Arc::new(()),
+            intake(&clock),
+        )
+        .unwrap();
         Self { service, catalog, clock, config, dir }
     }
 

@@ -90,6 +90,7 @@ impl Upper {
             clock: clock.clone(),
             gate: Gate::new(Policy::Open, catalog.clone()),
             files: fetches.clone(),
+            intake: crate::agents::intake(&clock),
         })
         .unwrap();
         Self { service, catalog, clock, fetches, dir, id }

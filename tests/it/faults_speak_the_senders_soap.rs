@@ -72,8 +72,19 @@ fn send(
 }
 
 fn assert_fault(answer: &Answer, version: Version, path: &str, method: Option<&str>, what: &str) {
+    assert_fault_with(500, answer, version, path, method, what);
+}
+
+fn assert_fault_with(
+    status: u16,
+    answer: &Answer,
+    version: Version,
+    path: &str,
+    method: Option<&str>,
+    what: &str,
+) {
     let text = answer.text();
-    assert_eq!(answer.status, 500, "{what}: {text}");
+    assert_eq!(answer.status, status, "{what}: {text}");
     let media = version.content_type();
     assert!(answer.headers.contains(&format!("content-type: {media}")), "{what}: {}", answer.headers);
     assert!(text.contains(&format!("=\"{}\"", version.namespace())), "{what}: {text}");
@@ -170,7 +181,7 @@ fn what_is_too_large_gets_its_fault_too() {
         for version in [Version::V11, Version::V12] {
             let action = format!("{namespace}/{operation}");
             let answer = send(&server, path, version, (Headers::Usual, &action), "", &large);
-            assert_fault(&answer, version, path, Some(&action), &format!("{path} {version:?}"));
+            assert_fault_with(413, &answer, version, path, Some(&action), &format!("{path} {version:?}"));
             assert!(answer.headers.contains("connection: close"), "{}", answer.headers);
         }
     }
@@ -179,7 +190,7 @@ fn what_is_too_large_gets_its_fault_too() {
     let (path, namespace, operation) = SERVICES[0];
     let action = format!("{namespace}/{operation}");
     let answer = send(&server, path, Version::V11, (Headers::Usual, &action), expects, &large);
-    assert_fault(&answer, Version::V11, path, Some(&action), "expecting");
+    assert_fault_with(413, &answer, Version::V11, path, Some(&action), "expecting");
 }
 
 #[test]

@@ -203,3 +203,33 @@ async fn a_connection_serves_many_requests() {
     }
     assert_eq!(world.origin.sent(&file).bytes, 2_000_000);
 }
+
+/// The largest real one has a hundred megabytes; whatever it has, a step of it is in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn selfupdate_files_of_any_size_are_streamed() {
+    const LARGE: u64 = 160 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(folder.path().join("large.cab")).unwrap();
+    file.set_len(LARGE).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"the end", LARGE - 7).unwrap();
+    let setup = Setup { selfupdate: Some(folder.path().to_owned()), ..Setup::default() };
+    let world = World::with(setup).await;
+    let mut client = world.client().await;
+    let head = client.ask(Method::HEAD, "/selfupdate/large.cab", &[]).await.unwrap();
+    assert_eq!((head.status.as_u16(), head.header("content-length")), (200, LARGE.to_string().as_str()));
+    let end = client.range("/selfupdate/large.cab", LARGE - 1_000_000, LARGE).await;
+    assert_eq!(
+        (end.status.as_u16(), end.body.len(), &end.body[999_993..]),
+        (206, 1_000_000, &b"the end"[..])
+    );
+    let mut whole = client.begin(Method::GET, "/selfupdate/large.cab", &[]).await.unwrap().into_body();
+    let mut came = 0;
+    while let Some(frame) = http_body_util::BodyExt::frame(&mut whole).await {
+        came += frame.unwrap().into_data().unwrap().len() as u64;
+    }
+    assert_eq!(came, LARGE);
+    // one that becomes shorter while it is sent breaks off instead of being made up
+    let cut = client.begin(Method::GET, "/selfupdate/large.cab", &[]).await.unwrap().into_body();
+    file.set_len(1_000).unwrap();
+    assert!(http_body_util::BodyExt::collect(cut).await.is_err());
+}

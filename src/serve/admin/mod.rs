@@ -34,9 +34,9 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
-use super::{Answer, Peer, Request, Response};
+use super::{Answer, Intake, Peer, Request, Response, operations};
 
-use crate::domain::{Limit, joined_limits, limits};
+use crate::domain::{Limit, joined_limits};
 pub use api::{About, InForce, Parts, Services};
 pub use bandwidth::EXCEPTION_KEY;
 pub use error::ApiError;
@@ -45,15 +45,7 @@ pub use reload::{Reload, Reloaded};
 pub use sync::Control;
 pub use token::{TOKEN_FILE, Token, TokenError};
 
-/// The largest request: twenty thousand GUIDs are 800 KB.
-const MAX_BODY: usize = 960 * 1024;
-
-const OWN_LIMITS: &[Limit] = limits![
-    MAX_BODY in "bytes": "The body of a request to the API" => "413",
-];
-
 pub(super) const LIMITS: &[Limit] = joined_limits![
-    OWN_LIMITS,
     content::LIMITS,
     groups::LIMITS,
     names::LIMITS,
@@ -123,7 +115,9 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
 
 impl Site {
     /// The whole site. Without a token (a command that opened the store itself) nothing is asked for.
-    pub fn new(services: Services, token: Option<Token>, names: Names) -> Self {
+    ///
+    /// Bodies are charged to the intake's memory; what comes from the process itself needs none.
+    pub fn new(services: Services, token: Option<Token>, names: Names, intake: Option<Intake>) -> Self {
         let mut api = Router::new();
         for operation in openapi::OPERATIONS {
             if let Some(handler) = handler(operation.method, operation.path) {
@@ -132,7 +126,8 @@ impl Site {
         }
         let api = api
             .fallback(|| async { nothing_here() })
-            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(intake, take_body))
             .layer(middleware::map_response(readable_refusal))
             .layer(middleware::from_fn_with_state(token, ask_for_token));
         let router = Router::new()
@@ -159,7 +154,8 @@ impl Site {
 }
 
 impl Answer for Site {
-    async fn answer(&self, request: Request, _from: Peer) -> Response {
+    async fn answer(&self, mut request: Request, from: Peer) -> Response {
+        request.extensions_mut().insert(from);
         let answer = self.call(request.map(AxumBody::new)).await;
         answer.map(|body| body.map_err(std::io::Error::other).boxed_unsync())
     }
@@ -171,6 +167,34 @@ async fn ask_for_token(State(token): State<Option<Token>>, request: AxumRequest,
             ApiError::Unauthorized.into_response()
         }
         _ => next.run(request).await,
+    }
+}
+
+/// Takes a request's body in, by the limit of its operation; who has no token was refused before.
+async fn take_body(State(intake): State<Option<Intake>>, request: AxumRequest, next: Next) -> AxumResponse {
+    let (Some(intake), Some(from)) = (intake, request.extensions().get::<Peer>().copied()) else {
+        return next.run(request).await;
+    };
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let limit = operations::of_api(path.strip_prefix("/api/v1").unwrap_or(path));
+    match intake.take(from.address.ip(), body, limit).await {
+        Ok(taken) => {
+            // held until the answer is made
+            let (bytes, _held) = taken.into_parts();
+            next.run(AxumRequest::from_parts(parts, AxumBody::from(bytes))).await
+        }
+        Err(misdirected) => {
+            let answer = misdirected.answer();
+            let (parts, _text) = answer.into_parts();
+            let mut refused =
+                ApiError::Invalid { field: "request", reason: misdirected.to_string() }.into_response();
+            *refused.status_mut() = parts.status;
+            refused.headers_mut().extend(parts.headers.into_iter().filter(|(name, _)| {
+                name.as_ref().is_some_and(|name| name == header::CONNECTION || name == header::RETRY_AFTER)
+            }));
+            refused
+        }
     }
 }
 

@@ -19,7 +19,6 @@ mod session;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
@@ -29,9 +28,11 @@ use self::address::Address;
 use self::page::Pages;
 use self::session::Session;
 use super::fault::{Misdirected, Refusal};
-use super::path;
+use super::intake::{Intake, Taken, is_plain};
+use super::memory::Held;
 use super::site::{Peer, Request, Response};
-use super::soap::{self, Exchange};
+use super::soap::Exchange;
+use super::{operations, path};
 use crate::catalog::{Catalog, CatalogError, Computer};
 use crate::domain::{Limit, joined_limits};
 use crate::runtime::Clock;
@@ -71,6 +72,7 @@ struct Inner {
     session: Session,
     pages: Pages,
     callers: Arc<dyn Callers>,
+    intake: Intake,
 }
 
 impl Service {
@@ -84,21 +86,35 @@ impl Service {
         catalog: Catalog,
         clock: Clock,
         callers: Arc<dyn Callers>,
+        intake: Intake,
     ) -> Result<Self, CatalogError> {
         let session = Session::open(&config, &catalog, &clock)?;
         let pages = Pages::new(&config, &clock);
-        Ok(Self(Arc::new(Inner { config, catalog, clock, session, pages, callers })))
+        Ok(Self(Arc::new(Inner { config, catalog, clock, session, pages, callers, intake })))
     }
 
     /// Answers one request below `/ClientWebService`, `/SimpleAuthWebService` or `/ReportingWebService`.
     pub async fn answer(&self, request: Request, from: Peer) -> Response {
         let (parts, body) = request.into_parts();
-        if let Err(misdirected) = service_of(&parts) {
-            return misdirected.answer();
-        }
-        match soap::read_body(&parts.headers, body).await {
-            Ok(body) => self.answer_message(&parts, body, from).await,
-            Err(misdirected) => self.misdirected(&parts, from, misdirected),
+        let service = match service_of(&parts) {
+            Ok(service) => service,
+            Err(misdirected) => return misdirected.answer(),
+        };
+        // what the headers tell is looked at before the body is
+        let (exchange, _) = self.exchange(service, &parts, from);
+        let Some(limit) = operations::of_agents(exchange.named_operation()) else {
+            let unknown = exchange.named_operation().unwrap_or_default().to_owned();
+            let mut answer = exchange.refuse(&Refusal::UnknownOperation(unknown));
+            super::soap::close(&mut answer);
+            return answer;
+        };
+        let taken = match is_plain(&parts.headers) {
+            Ok(()) => self.0.intake.take(from.address.ip(), body, limit).await,
+            Err(misdirected) => Err(misdirected),
+        };
+        match taken {
+            Ok(body) => self.answer_taken(&parts, body, from).await,
+            Err(misdirected) => exchange.refuse(&Refusal::Misdirected(misdirected)),
         }
     }
 
@@ -117,14 +133,25 @@ impl Service {
     }
 
     /// Answers a request whose body is in memory: everything but reading it.
-    pub async fn answer_message(&self, parts: &Parts, body: Bytes, from: Peer) -> Response {
+    pub async fn answer_message(&self, parts: &Parts, body: bytes::Bytes, from: Peer) -> Response {
+        match self.0.intake.whole(from.address.ip(), body).await {
+            Ok(body) => self.answer_taken(parts, body, from).await,
+            Err(misdirected) => misdirected.answer(),
+        }
+    }
+
+    /// The same for a body that was taken in.
+    pub(in crate::serve) async fn answer_taken(&self, parts: &Parts, body: Taken, from: Peer) -> Response {
         let service = match service_of(parts) {
             Ok(service) => service,
             Err(misdirected) => return misdirected.answer(),
         };
         let (mut exchange, address) = self.exchange(service, parts, from);
-        exchange.heard(&body);
-        let answered = match read(service, &exchange, &body) {
+        let (asked, _held) = match made_of(service, &mut exchange, body).await {
+            Ok(made) => made,
+            Err(misdirected) => return exchange.refuse(&Refusal::Misdirected(misdirected)),
+        };
+        let answered = match asked {
             Ok(Asked::Ping) => Ok(exchange.answer(&ping_answer(self.0.clock.now(), from.tls))),
             Ok(Asked::Of(request)) => self.dispatch(&exchange, &address, *request, from.address.ip()).await,
             Err(refusal) => Err(refusal),
@@ -178,9 +205,23 @@ enum Asked {
     Of(Box<wusp::Request>),
 }
 
+/// Reads the request; its body goes, and its memory stays with what was made of it.
+async fn made_of(
+    service: wusp::Service,
+    exchange: &mut Exchange,
+    body: Taken,
+) -> Result<(Result<Asked, Refusal>, Held), Misdirected> {
+    let body = body.into_utf8().await?;
+    exchange.heard(body.bytes());
+    let asked = read(service, exchange, body.bytes());
+    let (bytes, mut held) = body.into_parts();
+    held.shrink(bytes.capacity());
+    Ok((asked, held))
+}
+
 /// Reads the request and checks that header, namespace and body agree on what it is.
-fn read(service: wusp::Service, exchange: &Exchange, body: &Bytes) -> Result<Asked, Refusal> {
-    let mut message = wire::soap::open(&body[..], Limits::REQUEST)?;
+fn read(service: wusp::Service, exchange: &Exchange, body: &[u8]) -> Result<Asked, Refusal> {
+    let mut message = wire::soap::open(body, Limits::REQUEST)?;
     let operation = message.operation;
     let is_ping = operation == "Ping";
     if message.namespace != service.namespace() && !(is_ping && message.namespace == MONITOR_NAMESPACE) {

@@ -3,8 +3,9 @@
 //! Agents of one image ask the same question, so the part of an answer before its cookie is remembered as it goes out,
 //! compressed blocks included.
 //!
-//! **Invariant:** what is remembered is bounded in bytes and asked for under the scan's fingerprint only. At most
-//! [`LARGE_AT_ONCE`] large answers are compressed at once, and [`IN_MEMORY`] bytes of them wait for readers; further ones go out uncompressed, as a stream.
+//! **Invariant:** what is remembered is bounded in bytes and asked for under the scan's fingerprint only. Whatever is in
+//! memory of an answer is charged ([`AnswerMemory`]) before it is made; an answer for which there is no memory, or
+//! while [`LARGE_AT_ONCE`] others are compressed, goes out uncompressed, as a stream.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,21 +24,21 @@ use tokio::task::JoinHandle;
 use super::{Config, Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Chunks, PartRef};
 use crate::domain::{Limit, limits};
-use crate::runtime::{Clock, Limits as ShareLimits, Share, Shares, TurnLimits, Turns};
+use crate::runtime::{Clock, Share, TurnLimits, Turns};
 use crate::serve::Response;
+use crate::serve::outgoing::{AnswerMemory, charged};
 use crate::serve::soap::{Exchange, Joined};
 use crate::wire::client_update::Piece;
 use crate::wire::xpress;
 
-/// Large answers that are compressed at once.
+/// Large answers that are compressed at once: each takes a processor for a second.
 const LARGE_AT_ONCE: usize = 2;
-/// Memory for large compressed answers until they are sent, shared by address; they are counted as long as they were
-/// before.
-const IN_MEMORY: u64 = 128 << 20;
+/// Answers up to this size are gathered in memory; larger ones are large.
+const MAX_GATHERED: u64 = 2 << 20;
 
 pub(super) const LIMITS: &[Limit] = limits![
     LARGE_AT_ONCE in "answers": "Large answers to agents that are compressed at once" => "it goes out uncompressed, as a stream",
-    IN_MEMORY in "bytes": "Memory for such answers on their way, shared by address" => "it goes out uncompressed, as a stream",
+    MAX_GATHERED in "bytes": "Answers to agents that are gathered in memory" => "compressed as they are read, or streamed",
 ];
 
 /// What tells one remembered page from another.
@@ -62,7 +63,7 @@ impl Weighter<PageKey, Bytes> for ByBytes {
 pub(super) struct Pages {
     finished: Cache<PageKey, Bytes, ByBytes>,
     making: Turns,
-    in_memory: Shares,
+    memory: AnswerMemory,
 }
 
 impl Pages {
@@ -72,7 +73,7 @@ impl Pages {
         Self {
             finished: Cache::with_weighter(pages, bytes, ByBytes),
             making: Turns::new(TurnLimits::of(LARGE_AT_ONCE, Duration::ZERO), clock.clone()),
-            in_memory: Shares::new(ShareLimits { least: IN_MEMORY / 16, ..ShareLimits::of(IN_MEMORY) }),
+            memory: AnswerMemory::new(),
         }
     }
 }
@@ -97,8 +98,17 @@ fn len_of(piece: &Piece<PartRef>) -> u64 {
     }
 }
 
-/// Compresses pieces as they are read.
-fn compress(catalog: &Catalog, pieces: Vec<Piece<PartRef>>) -> Result<Bytes, CatalogError> {
+/// Bytes of these, as text.
+fn len_of_all(pieces: &[Piece<PartRef>]) -> u64 {
+    pieces.iter().map(len_of).sum()
+}
+
+/// Compresses pieces as they are read; `None` when there is no memory for all of it.
+fn compress(
+    catalog: &Catalog,
+    pieces: &[Piece<PartRef>],
+    share: &mut Share,
+) -> Result<Option<Bytes>, CatalogError> {
     let mut coded = Vec::new();
     // small pieces share blocks
     let mut waiting = Vec::with_capacity(4 * xpress::BLOCK);
@@ -108,18 +118,39 @@ fn compress(catalog: &Catalog, pieces: Vec<Piece<PartRef>>) -> Result<Bytes, Cat
         xpress::encode_into(coded, &waiting[..whole]);
         waiting.drain(..whole);
     };
+    // room is made before it is needed, so that what is charged is what it takes
+    let mut has_room = |coded: &mut Vec<u8>, more: usize| {
+        let wanted = coded.len() + 2 * more;
+        if wanted <= coded.capacity() {
+            return true;
+        }
+        let larger = wanted.max(2 * coded.capacity()) as u64;
+        // old and new are there while one is copied into the other
+        if share.grow(larger).is_err() {
+            return false;
+        }
+        let before = coded.capacity() as u64;
+        coded.reserve_exact(usize::try_from(larger).unwrap_or(wanted) - coded.len());
+        share.shrink(before);
+        true
+    };
     for piece in pieces {
         match piece {
+            Piece::Text(text) if !has_room(&mut coded, text.len()) => return Ok(None),
             Piece::Text(text) => push(text.as_bytes(), &mut coded),
             Piece::Fragment(part) => {
-                for chunk in catalog.chunks(&part) {
-                    push(&chunk?, &mut coded);
+                for chunk in catalog.chunks(part) {
+                    let chunk = chunk?;
+                    if !has_room(&mut coded, chunk.len()) {
+                        return Ok(None);
+                    }
+                    push(&chunk, &mut coded);
                 }
             }
         }
     }
     xpress::encode_into(&mut coded, &waiting);
-    Ok(coded.into())
+    Ok(Some(coded.into()))
 }
 
 impl Service {
@@ -142,8 +173,14 @@ impl Service {
         let page = match self.0.pages.finished.get_value_or_guard_async(&key).await {
             Ok(page) => page,
             Err(place) => {
-                let pieces = opened(exchange, pieces());
+                let mut pieces = opened(exchange, pieces());
+                let Some(share) = self.room_for(exchange, &pieces) else {
+                    drop(place);
+                    pieces.push(Piece::Text(end));
+                    return self.stream(exchange, pieces);
+                };
                 let page = self.blocking(move |service| gather(&service.0.catalog, pieces, coded)).await?;
+                let page = charged(page, share);
                 // a page that outlived its snapshot is simply not remembered
                 let _ = place.insert(page.clone());
                 page
@@ -171,16 +208,26 @@ impl Service {
         pieces: Vec<Piece<PartRef>>,
     ) -> Result<Response, Refusal> {
         let large = |piece: &Piece<PartRef>| matches!(piece, Piece::Fragment(part) if part.is_large());
-        if pieces.iter().any(large) {
+        if pieces.iter().any(large) || len_of_all(&pieces) > MAX_GATHERED {
             return self.large_answer(exchange, pieces).await;
         }
+        let Some(share) = self.room_for(exchange, &pieces) else {
+            return self.stream(exchange, pieces);
+        };
         let coded = exchange.xpress;
         let body = if pieces.iter().any(|piece| matches!(piece, Piece::Fragment(_))) {
             self.blocking(move |service| gather(&service.0.catalog, pieces, coded)).await?
         } else {
             gather(&self.0.catalog, pieces, coded)?
         };
-        Ok(exchange.with_body(StatusCode::OK, Joined::new([body]).boxed_unsync(), coded))
+        let body = Joined::new([charged(body, share)]).boxed_unsync();
+        Ok(exchange.with_body(StatusCode::OK, body, coded))
+    }
+
+    /// Memory for an answer that is gathered, and for both forms while it is compressed.
+    fn room_for(&self, exchange: &Exchange, pieces: &[Piece<PartRef>]) -> Option<Share> {
+        let forms = if exchange.xpress { 2 } else { 1 };
+        self.0.pages.memory.take(exchange.from, forms * len_of_all(pieces)).ok()
     }
 
     async fn large_answer(
@@ -189,28 +236,41 @@ impl Service {
         pieces: Vec<Piece<PartRef>>,
     ) -> Result<Response, Refusal> {
         let turn = if exchange.xpress { self.0.pages.making.try_take() } else { None };
-        // compressed it is no longer than this, and its reader may take its time
-        let length = pieces.iter().map(len_of).sum();
-        let share = turn.as_ref().and_then(|_| self.0.pages.in_memory.try_take(exchange.from, length).ok());
-        let (parts, coded) = match (turn, &share) {
-            (Some(turn), Some(_)) => {
-                let make = move |service: &Service| {
-                    // over when the answer is made, whether or not anybody reads it
-                    let _turn = turn;
-                    compress(&service.0.catalog, pieces)
-                };
-                (vec![Part::Ready(self.blocking(make).await?)], true)
+        let Some(turn) = turn else { return self.stream(exchange, pieces) };
+        let mut share = self.0.pages.memory.take(exchange.from, 0)?;
+        let (body, pieces, share) = self
+            .blocking(move |service| {
+                let body = compress(&service.0.catalog, &pieces, &mut share)?;
+                // over when the answer is made, whether or not anybody reads it
+                drop(turn);
+                Ok::<_, CatalogError>((body, pieces, share))
+            })
+            .await?;
+        match body {
+            Some(body) => {
+                let body = Joined::new([charged(body, share)]).boxed_unsync();
+                Ok(exchange.with_body(StatusCode::OK, body, true))
             }
-            _ => (pieces.into_iter().map(Part::from).collect(), false),
-        };
+            None => {
+                drop(share);
+                self.stream(exchange, pieces)
+            }
+        }
+    }
+
+    /// An answer that is read as it is sent, uncompressed: agents refuse answers of unknown length.
+    fn stream(&self, exchange: &Exchange, pieces: Vec<Piece<PartRef>>) -> Result<Response, Refusal> {
+        let texts = pieces.iter().filter(|piece| matches!(piece, Piece::Text(_))).map(len_of).sum();
+        let share = self.0.pages.memory.take_stream(exchange.from, texts)?;
+        let parts: VecDeque<Part> = pieces.into_iter().map(Part::from).collect();
         let body = Streamed {
             left: parts.iter().map(Part::len).sum(),
-            parts: parts.into(),
+            parts,
             reading: None,
             catalog: self.0.catalog.clone(),
             _share: share,
         };
-        Ok(exchange.with_body(StatusCode::OK, body.boxed_unsync(), coded))
+        Ok(exchange.with_body(StatusCode::OK, body.boxed_unsync(), false))
     }
 }
 
@@ -250,8 +310,7 @@ struct Streamed {
     reading: Option<JoinHandle<Read>>,
     left: u64,
     catalog: Catalog,
-    /// Of the memory for compressed answers.
-    _share: Option<Share>,
+    _share: Share,
 }
 
 fn read_on(mut chunks: Chunks) -> JoinHandle<Read> {

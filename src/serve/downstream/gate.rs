@@ -164,6 +164,11 @@ impl Gate {
         known.ok_or(Denied::Unknown)
     }
 
+    /// Whether any server that was let in comes from an address.
+    pub fn has_come(&self, address: IpAddr) -> bool {
+        self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&address)
+    }
+
     /// The server that comes from an address, when only one does.
     pub fn server_at(&self, address: IpAddr) -> Option<ServerId> {
         let addresses = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,6 @@ mod session;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Method;
 use http::request::Parts as Head;
 
@@ -33,9 +32,10 @@ use self::documents::Documents;
 use self::listing::Lists;
 use self::session::Session;
 use super::fault::{Misdirected, Refusal};
-use super::path;
+use super::intake::{Intake, Taken, is_plain};
 use super::site::{Peer, Request, Response, base_url};
-use super::soap::{self, Exchange};
+use super::soap::Exchange;
+use super::{operations, path};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{Limit, ServerId, joined_limits};
 use crate::runtime::{Asker, Clock};
@@ -58,6 +58,7 @@ struct Inner {
     reporting: reporting::Desk,
     lists: Lists,
     documents: Documents,
+    intake: Intake,
 }
 
 /// What a service is made of.
@@ -74,6 +75,8 @@ pub struct Parts {
     pub gate: Gate,
     /// Fetches payloads that downstream servers ask for.
     pub files: Arc<dyn WantedFiles>,
+    /// Takes in what they send.
+    pub intake: Intake,
 }
 
 /// A request on its way to its operation; the decoder stands inside the operation's element.
@@ -108,28 +111,37 @@ impl Service {
     /// # Errors
     /// When the settings cannot be read or written.
     pub fn new(parts: Parts) -> Result<Self, CatalogError> {
-        let Parts { config, server, catalog, clock, gate, files } = parts;
+        let Parts { config, server, catalog, clock, gate, files, intake } = parts;
         let session = Session::open(&config, server, &catalog, &clock)?;
         let reporting = reporting::Desk::open(server, &catalog, &clock)?;
         let (lists, documents) = (Lists::new(&clock), Documents::new(&clock));
-        let inner = Inner { config, catalog, clock, session, gate, files, reporting, lists, documents };
+        let inner =
+            Inner { config, catalog, clock, session, gate, files, reporting, lists, documents, intake };
         Ok(Self(Arc::new(inner)))
     }
 
     /// Answers one request below `/ServerSyncWebService` or `/DssAuthWebService`.
     pub async fn answer(&self, request: Request, from: Peer) -> Response {
         let (parts, body) = request.into_parts();
-        if let Err(misdirected) = service_of(&parts) {
-            return misdirected.answer();
-        }
-        match soap::read_body(&parts.headers, body).await {
-            Ok(body) => self.answer_message(&parts, body, from).await,
-            Err(misdirected) => match service_of(&parts) {
-                Ok(service) => {
-                    self.exchange(&parts, from, service.path()).refuse(&Refusal::Misdirected(misdirected))
-                }
-                Err(misdirected) => misdirected.answer(),
-            },
+        let service = match service_of(&parts) {
+            Ok(service) => service,
+            Err(misdirected) => return misdirected.answer(),
+        };
+        // what the headers tell is looked at before the body is
+        let exchange = self.exchange(&parts, from, service.path());
+        let Some(limit) = operations::of_servers(exchange.named_operation()) else {
+            let unknown = exchange.named_operation().unwrap_or_default().to_owned();
+            let mut answer = exchange.refuse(&Refusal::UnknownOperation(unknown));
+            super::soap::close(&mut answer);
+            return answer;
+        };
+        let taken = match is_plain(&parts.headers) {
+            Ok(()) => self.0.intake.take(from.address.ip(), body, limit).await,
+            Err(misdirected) => Err(misdirected),
+        };
+        match taken {
+            Ok(body) => self.answer_taken(&parts, body, from).await,
+            Err(misdirected) => exchange.refuse(&Refusal::Misdirected(misdirected)),
         }
     }
 
@@ -140,17 +152,29 @@ impl Service {
     }
 
     /// Answers a request whose body is in memory: everything but reading it.
-    pub async fn answer_message(&self, parts: &Head, body: Bytes, from: Peer) -> Response {
+    pub async fn answer_message(&self, parts: &Head, body: bytes::Bytes, from: Peer) -> Response {
+        match self.0.intake.whole(from.address.ip(), body).await {
+            Ok(body) => self.answer_taken(parts, body, from).await,
+            Err(misdirected) => misdirected.answer(),
+        }
+    }
+
+    /// The same for a body that was taken in.
+    pub(super) async fn answer_taken(&self, parts: &Head, body: Taken, from: Peer) -> Response {
         let service = match service_of(parts) {
             Ok(service) => service,
             Err(misdirected) => return misdirected.answer(),
         };
         let mut exchange = self.exchange(parts, from, service.path());
-        exchange.heard(&body);
+        let body = match body.into_utf8().await {
+            Ok(body) => body,
+            Err(misdirected) => return exchange.refuse(&Refusal::Misdirected(misdirected)),
+        };
+        exchange.heard(body.bytes());
         let proof = Proof::of(parts, from);
         let change = self.0.catalog.snapshot().change_number();
         let mut listed = false;
-        let answered = match open(service, &exchange, &body) {
+        let answered = match open(service, &exchange, body.bytes()) {
             Ok((operation, mut decoder)) => {
                 listed = operation == "GetRevisionIdList";
                 // the decoder borrows the body, so both live until the answer is there

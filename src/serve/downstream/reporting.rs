@@ -9,12 +9,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http::request::Parts as Head;
-use http_body::Body as _;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::gate::{Denied, Proof};
@@ -24,22 +21,17 @@ use crate::domain::{Limit, RolledComputer, ServerId, ServerReport, StatusReport,
 use crate::runtime::{Asker, Clock, TurnLimits, Turns};
 use crate::serve::cookie::lasting;
 use crate::serve::fault::Misdirected;
-use crate::serve::path;
-use crate::serve::soap::Packed;
+use crate::serve::intake::{Blocks, Taken, Unpacked, is_packed};
+use crate::serve::memory::Held;
+use crate::serve::{operations, path};
 use crate::wire::server_reporting::{
     self as reporting, NAMESPACE, OPERATIONS, Report, RollupConfiguration, SERVICE_PATH,
 };
 use crate::wire::soap::{SoapError, open};
 use crate::wire::xml::{Limits, XmlError};
 
-/// The largest roll-up, unpacked: 500 computers with 250 states each are 26 MB.
-const MAX_BODY: usize = 64 << 20;
 /// Roll-ups unpacked and worked on at once.
 const MAX_TURNS: usize = 4;
-/// Memory for bodies that are on their way, in parts of this size: slow links take minutes for theirs.
-const UNIT: usize = 1 << 20;
-/// How many parts there are.
-const MAX_UNITS: usize = 128;
 /// How long one waits for its turn before it is told that the server is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Clocks that differ by less are taken as equal ([MS-WSUSSS] note 50).
@@ -51,8 +43,6 @@ const RESET_KEY: &str = "downstream.rollup_reset";
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_TURNS in "roll-ups": "Roll-ups that are unpacked and worked on at once; addresses take turns" => "a wait, then `ServerBusy`",
-    MAX_BODY in "bytes": "The body of a roll-up, packed and unpacked" => "413",
-    MAX_UNITS in "MiB": "Memory for bodies of roll-ups on their way" => "a wait, then `ServerBusy`",
     PATIENCE: "The wait of a roll-up for its turn" => "`ServerBusy`",
 ];
 
@@ -60,7 +50,6 @@ pub(super) const LIMITS: &[Limit] = limits![
 pub(super) struct Desk {
     configuration: RollupConfiguration,
     turns: Turns,
-    memory: Semaphore,
 }
 
 impl Desk {
@@ -68,7 +57,7 @@ impl Desk {
         let reset = Uuid::from_bytes(lasting(catalog, RESET_KEY)?);
         let configuration = RollupConfiguration::usual(server, reset);
         let turns = Turns::new(TurnLimits::of(MAX_TURNS, PATIENCE), clock.clone());
-        Ok(Self { configuration, turns, memory: Semaphore::new(MAX_UNITS) })
+        Ok(Self { configuration, turns })
     }
 }
 
@@ -88,32 +77,46 @@ impl Service {
             return Misdirected::Method.answer();
         }
         let arrived = self.0.clock.now();
-        let size =
-            body.size_hint().exact().map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(MAX_BODY));
-        let parts_of_memory = u32::try_from(size.min(MAX_BODY) / UNIT + 1).unwrap_or(1);
-        let reading = self.0.reporting.memory.acquire_many(parts_of_memory);
-        let Ok(Ok(_reading)) = tokio::time::timeout(PATIENCE, reading).await else {
-            return self.exchange(&parts, from, SERVICE_PATH).refuse(&Refusal::Busy);
-        };
-        match Packed::read(&parts.headers, body, MAX_BODY).await {
-            Ok(body) => self.report_at(&parts, body, from, arrived).await,
-            Err(misdirected) => {
-                self.exchange(&parts, from, SERVICE_PATH).refuse(&Refusal::Misdirected(misdirected))
+        let exchange = self.exchange(&parts, from, SERVICE_PATH);
+        // what can be asked before the body is: who never synchronised from here has little to tell
+        let known = from.certificate || self.0.gate.has_come(from.address.ip());
+        let limit = operations::of_rollups(exchange.named_operation(), known);
+        let taken = match is_packed(&parts.headers) {
+            Ok(packed) => {
+                let body = self.0.intake.take_large(from.address.ip(), body, limit).await;
+                body.map(|body| Packed { body, packed, limit })
             }
+            Err(misdirected) => Err(misdirected),
+        };
+        match taken {
+            Ok(body) => self.report_at(&parts, body, from, arrived).await,
+            Err(misdirected) => exchange.refuse(&Refusal::Misdirected(misdirected)),
         }
     }
 
     /// Answers one roll-up whose body is in memory.
-    pub async fn report_message(&self, parts: &Head, body: Bytes, from: Peer) -> Response {
+    pub(in crate::serve) async fn report_message(&self, parts: &Head, body: Taken, from: Peer) -> Response {
         let now = self.0.clock.now();
-        self.report_at(parts, body.into(), from, now).await
+        let limit = body.bytes().len();
+        match body.into_utf8().await {
+            Ok(body) => {
+                let body = Packed { body: body.into(), packed: false, limit };
+                self.report_at(parts, body, from, now).await
+            }
+            Err(misdirected) => {
+                self.exchange(parts, from, SERVICE_PATH).refuse(&Refusal::Misdirected(misdirected))
+            }
+        }
     }
 
     async fn report_at(&self, parts: &Head, body: Packed, from: Peer, arrived: Timestamp) -> Response {
         let exchange = self.exchange(parts, from, SERVICE_PATH);
-        let Ok(_turn) = self.0.reporting.turns.take(Asker::at(from.address.ip())).await else {
-            return exchange.refuse(&Refusal::Busy);
+        let turn = tokio::select! {
+            biased;
+            () = body.body.gives_way() => return exchange.refuse(&Refusal::Misdirected(Misdirected::Busy)),
+            turn = self.0.reporting.turns.take(Asker::at(from.address.ip())) => turn,
         };
+        let Ok(_turn) = turn else { return exchange.refuse(&Refusal::Busy) };
         let proof = Proof::of(parts, from);
         let limits = self.0.reporting.configuration;
         let named = exchange.clone();
@@ -121,7 +124,8 @@ impl Service {
         let (exchange, answered) = match unpacked {
             Err(ended) => (exchange, Err(ended.into())),
             Ok((exchange, Err(refusal))) => (exchange, Err(refusal)),
-            Ok((exchange, Ok(report))) => (exchange, self.take(report, proof, arrived).await),
+            // its memory is given back when it was taken
+            Ok((exchange, Ok((report, _held)))) => (exchange, self.take(report, proof, arrived).await),
         };
         match answered {
             Ok(element) => {
@@ -210,23 +214,39 @@ fn refused(error: CatalogError, parameter: &'static str) -> Refusal {
     }
 }
 
+/// A roll-up's body as it came.
+struct Packed {
+    body: Blocks,
+    packed: bool,
+    limit: usize,
+}
+
 /// Unpacks and reads a roll-up. What the answer must know of it comes out whether or not it can be read.
 fn read(
     body: Packed,
     mut exchange: Exchange,
     limits: &RollupConfiguration,
-) -> (Exchange, Result<Report, Refusal>) {
-    let body = match body.unpacked(MAX_BODY) {
-        Ok(body) => body,
+) -> (Exchange, Result<(Report, Held), Refusal>) {
+    let Packed { body, packed, limit } = body;
+    exchange.heard(&body.beginning(packed));
+    let mut text = match body.unpacked(packed, limit) {
+        Ok(text) => text,
         Err(misdirected) => return (exchange, Err(Refusal::Misdirected(misdirected))),
     };
-    exchange.heard(&body);
-    let report = report_of(&body, &exchange, limits);
+    let report = report_of(&mut text, &exchange, limits);
+    let report = match (text.refusal(), report) {
+        (Some(misdirected), _) => Err(Refusal::Misdirected(misdirected)),
+        (None, report) => report.map(|report| (report, text.into_held())),
+    };
     (exchange, report)
 }
 
-fn report_of(body: &[u8], exchange: &Exchange, limits: &RollupConfiguration) -> Result<Report, Refusal> {
-    let mut message = open(body, Limits::ROLLUP).map_err(|error| match error {
+fn report_of(
+    text: &mut Unpacked,
+    exchange: &Exchange,
+    limits: &RollupConfiguration,
+) -> Result<Report, Refusal> {
+    let mut message = open(text, Limits::ROLLUP).map_err(|error| match error {
         SoapError::Xml(error) => Refusal::Malformed(error),
         other => Refusal::Unreadable(other),
     })?;

@@ -10,6 +10,7 @@ mod conditions;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod multipart;
+mod plain;
 mod selfupdate;
 mod stream;
 
@@ -171,7 +172,8 @@ impl Service {
         if let Some(address) = ContentPath::read(&path) {
             return self.content(&head.method, &head.headers, &address, for_whom).await;
         }
-        let found = Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path)).await;
+        let found =
+            Box::pin(self.0.selfupdate.answer(&head.method, &head.headers, &path, &self.0.buffers)).await;
         found.unwrap_or_else(|| {
             self.0.selfupdate.missed(&path, for_whom, self.0.transfer.now());
             not_found()

@@ -7,19 +7,22 @@
 //! path is made of what a client sent.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 
+use super::buffers::Buffers;
 use super::conditions::{self, Wanted};
 use super::insert;
+use super::plain::Plain;
 use crate::bandwidth::Requester;
-use crate::domain::{Limit, limits};
+use crate::domain::{ByteRange, Limit, limits};
 use crate::serve::body::{self, Body};
 
 /// Files that are listed; the real folder has about a hundred.
@@ -28,16 +31,12 @@ const MAX_FILES: usize = 10_000;
 /// Folders within folders.
 const MAX_DEPTH: usize = 8;
 
-/// The largest file that is served; it is read whole.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
-
 /// Between two warnings that something is asked for in vain: one for all agents.
 const WARN_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_FILES in "files": "Files below selfupdate_dir" => "they are not served: 404",
     MAX_DEPTH in "folders": "Folders within folders below selfupdate_dir" => "they are not served: 404",
-    MAX_BYTES in "bytes": "A file below selfupdate_dir" => "it is not served: 404",
     WARN_AGAIN: "Time between two warnings that selfupdate_dir is missing" => "it is not logged",
 ];
 
@@ -52,12 +51,13 @@ pub(super) struct Selfupdate {
 
 /// A file as it is now.
 struct Found {
-    bytes: Bytes,
+    file: File,
+    size: u64,
     modified: SystemTime,
 }
 
 impl Selfupdate {
-    /// Lists the folder; symbolic links and files that are too large are left out.
+    /// Lists the folder; symbolic links are left out.
     pub(super) fn list(folder: &Path) -> Self {
         let mut files = HashMap::new();
         if let Err(error) = add(&mut files, folder, "", 0) {
@@ -83,12 +83,13 @@ impl Selfupdate {
         method: &Method,
         headers: &HeaderMap,
         path: &str,
+        buffers: &Buffers,
     ) -> Option<Response<Body>> {
         let file = self.find(path)?.to_owned();
         let shown = file.clone();
         let found = tokio::task::spawn_blocking(move || read(&file)).await;
         match found.unwrap_or_else(|_join| Err(io::ErrorKind::Interrupted.into())) {
-            Ok(found) => Some(found.answer(method, headers)),
+            Ok(found) => Some(found.answer(method, headers, buffers)),
             // it was there when the folder was listed, and was taken away
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -125,32 +126,36 @@ impl Selfupdate {
 }
 
 fn read(file: &Path) -> io::Result<Found> {
-    let bytes = std::fs::read(file)?.into();
-    Ok(Found { bytes, modified: std::fs::metadata(file)?.modified()? })
+    let file = File::open(file)?;
+    let about = file.metadata()?;
+    Ok(Found { size: about.len(), modified: about.modified()?, file })
 }
 
 impl Found {
-    fn answer(self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+    fn answer(self, method: &Method, headers: &HeaderMap, buffers: &Buffers) -> Response<Body> {
         let since = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        let size = self.bytes.len() as u64;
+        let size = self.size;
+        let none = ByteRange { start: 0, end: 0 };
         let etag = format!("\"{since:x}-{size:x}\"");
-        let (status, bytes, range) = match conditions::decide_for(method, headers, size, (&etag, since)) {
+        let (status, part, range) = match conditions::decide_for(method, headers, size, (&etag, since)) {
             Wanted::Ranges(ranges) if ranges.len() == 1 => {
-                let (start, end) = (ranges[0].start, ranges[0].end);
-                // a range within the file fits the address space as the file does
-                let part = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-                let part = part.map_or_else(Bytes::new, |(start, end)| self.bytes.slice(start..end));
-                (StatusCode::PARTIAL_CONTENT, part, Some(format!("bytes {start}-{}/{size}", end - 1)))
+                let part = ranges[0];
+                let told = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+                (StatusCode::PARTIAL_CONTENT, part, Some(told))
             }
-            Wanted::Whole | Wanted::Ranges(_) => (StatusCode::OK, self.bytes, None),
-            Wanted::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new(), None),
-            Wanted::Failed => (StatusCode::PRECONDITION_FAILED, Bytes::new(), None),
+            Wanted::Whole | Wanted::Ranges(_) => (StatusCode::OK, ByteRange { start: 0, end: size }, None),
+            Wanted::NotModified => (StatusCode::NOT_MODIFIED, none, None),
+            Wanted::Failed => (StatusCode::PRECONDITION_FAILED, none, None),
             Wanted::Unsatisfiable => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{size}")))
+                (StatusCode::RANGE_NOT_SATISFIABLE, none, Some(format!("bytes */{size}")))
             }
         };
-        let length = bytes.len();
-        let body = if method == Method::HEAD { body::empty() } else { body::full(bytes) };
+        let length = part.len();
+        let body = if method == Method::HEAD || length == 0 {
+            body::empty()
+        } else {
+            Plain::new(self.file, part, buffers.clone()).boxed_unsync()
+        };
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
         insert(&mut answer, header::LAST_MODIFIED, &httpdate::fmt_http_date(self.modified));
@@ -174,7 +179,7 @@ fn add(files: &mut HashMap<String, PathBuf>, folder: &Path, prefix: &str, depth:
         let Some(name) = entry.file_name().to_str().map(str::to_ascii_lowercase) else { continue };
         if kind.is_dir() && depth < MAX_DEPTH {
             add(files, &entry.path(), &format!("{prefix}{name}/"), depth + 1)?;
-        } else if kind.is_file() && files.len() < MAX_FILES && entry.metadata()?.len() <= MAX_BYTES {
+        } else if kind.is_file() && files.len() < MAX_FILES {
             files.insert(format!("{prefix}{name}"), entry.path());
         }
     }

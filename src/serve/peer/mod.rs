@@ -18,24 +18,22 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 
 use slots::ComeAgain;
 pub use slots::Slots;
 
-use super::body;
 use super::downstream::{self, Proof};
+use super::fault::Misdirected;
 use super::files;
-use super::path;
+use super::intake::{Intake, Taken};
 use super::site::{Peer, Request, Response};
+use super::{body, operations, path};
 use crate::catalog::{Catalog, CatalogError, Took};
 use crate::content::Store;
 use crate::domain::{Limit, ServerId, joined_limits, limits};
 use crate::runtime::{Asker, Clock, Limits as ShareLimits, NoTurn, Shares, Tasks, TurnLimits, Turns};
-use crate::wire::peer::{BASE, COOKIE_HEADER, Hello, MAX_REQUEST, MEDIA_TYPE, PeerError};
+use crate::wire::peer::{BASE, COOKIE_HEADER, Hello, MEDIA_TYPE, PeerError};
 
-/// How long a request's body may take to arrive.
-const BODY_TIME: std::time::Duration = std::time::Duration::from_mins(1);
 /// Children that wait for a change at once, where the configuration says nothing else; a further one asks again later.
 pub const MAX_LONG_POLLS: u64 = 4_096;
 /// How long a request waits until its pack or list is made.
@@ -52,7 +50,6 @@ const OWN_LIMITS: &[Limit] = limits![
     MOST_MAKING in "packs": "Packs that are made at once" => "a wait, then 503",
     MOST_LISTING in "lists": "Lists that are made at once" => "a wait, then 503",
     PATIENCE: "The wait until a pack or list is made" => "503",
-    BODY_TIME: "The time for the body of a tailwater's request to arrive" => "400",
 ];
 
 pub(super) const LIMITS: &[Limit] =
@@ -78,6 +75,8 @@ pub struct Parts {
     pub clock: Clock,
     /// For knowing when to stop.
     pub tasks: Tasks,
+    /// Takes in what they send.
+    pub intake: Intake,
 }
 
 /// Answers tailwaters. Cheap to clone.
@@ -97,6 +96,7 @@ struct Inner {
     packs: pack::Packs,
     clock: Clock,
     tasks: Tasks,
+    intake: Intake,
 }
 
 /// Why a request is not answered.
@@ -110,8 +110,10 @@ enum Refused {
     Cookie,
     #[error("The request cannot be read: {0}.")]
     Message(#[from] PeerError),
-    #[error("The request is too long or did not arrive.")]
+    #[error("The answer could not be written to a temporary file.")]
     Body,
+    #[error("{0}")]
+    Misdirected(Misdirected),
     #[error("There is too much to do; come again.")]
     Busy { retry_after: &'static str },
     #[error("The catalog could not answer.")]
@@ -122,13 +124,17 @@ enum Refused {
 
 impl Refused {
     fn answer(&self) -> Response {
+        if let Self::Misdirected(misdirected) = self {
+            return misdirected.answer();
+        }
         let status = match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Cookie => StatusCode::FORBIDDEN,
-            Self::Message(_) | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Message(_) => StatusCode::BAD_REQUEST,
+            Self::Misdirected(misdirected) => misdirected.status(),
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Catalog(_) | Self::Worker(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Catalog(_) | Self::Worker(_) | Self::Body => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() && !matches!(self, Self::Busy { .. }) {
             tracing::error!(error = %self, cause = ?std::error::Error::source(self), "a downstream tailwater got no answer");
@@ -136,9 +142,6 @@ impl Refused {
         let mut answer = body::text(status, format!("{self}\n"));
         if let Self::Busy { retry_after } = self {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(retry_after));
-        }
-        if matches!(self, Self::Body) {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
     }
@@ -166,7 +169,8 @@ fn message(bytes: impl Into<Bytes>) -> Response {
 impl Service {
     /// The service over a catalog and a store.
     pub fn new(parts: Parts) -> Self {
-        let Parts { server, catalog, content, files, downstream, slots, long_polls, clock, tasks } = parts;
+        let Parts { server, catalog, content, files, downstream, slots, long_polls, clock, tasks, intake } =
+            parts;
         Self(Arc::new(Inner {
             server,
             catalog,
@@ -180,6 +184,7 @@ impl Service {
             packs: pack::no_packs(),
             clock,
             tasks,
+            intake,
         }))
     }
 
@@ -216,8 +221,8 @@ impl Service {
         let asker = Asker { key: child.0.as_u128(), ..Asker::at(address) };
         let change = self.0.catalog.snapshot().change_number();
         let answer = match what.as_str() {
-            "list" => self.list(asker, &read(incoming).await?).await?,
-            "pack" => self.pack(child, address, &read(incoming).await?).await?,
+            "list" => self.list(asker, self.read(from, incoming).await?.bytes()).await?,
+            "pack" => self.pack(child, address, self.read(from, incoming).await?.bytes()).await?,
             "changes" => self.changes(address, head.uri.query().unwrap_or_default()).await?,
             "pieces" => self.pieces(child, address, &name).await?,
             _ => self.content(child, address, Request::from_parts(head, incoming), &name).await?,
@@ -232,6 +237,12 @@ impl Service {
         Ok(answer)
     }
 
+    /// The body of a request whose sender is known.
+    async fn read(&self, from: Peer, incoming: hyper::body::Incoming) -> Result<Taken, Refused> {
+        let taken = self.0.intake.take(from.address.ip(), incoming, operations::of_tailwaters()).await;
+        taken.map_err(Refused::Misdirected)
+    }
+
     /// Who asks. The one place where the cookie is looked at.
     fn child(&self, head: &Head, from: Peer) -> Result<ServerId, Refused> {
         let cookie = head.headers.get(COOKIE_HEADER).and_then(|cookie| STANDARD.decode(cookie).ok());
@@ -239,9 +250,4 @@ impl Service {
         let admitted = self.0.downstream.admitted(cookie.as_deref(), &proof);
         admitted.map(|claims| claims.server).map_err(|_told| Refused::Cookie)
     }
-}
-
-async fn read(incoming: hyper::body::Incoming) -> Result<Bytes, Refused> {
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(incoming, MAX_REQUEST).collect()).await;
-    Ok(collected.map_err(|_elapsed| Refused::Body)?.map_err(|_broken| Refused::Body)?.to_bytes())
 }

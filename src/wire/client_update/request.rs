@@ -161,7 +161,7 @@ pub struct Device {
     /// `CompatibleIDs`, best first.
     pub compatible_ids: Vec<String>,
     /// `installedDriver`.
-    pub installed: Option<InstalledDriver>,
+    pub installed: Option<Box<InstalledDriver>>,
 }
 
 /// `SyncUpdates`.

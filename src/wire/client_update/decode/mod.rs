@@ -24,6 +24,8 @@ use crate::wire::xml::{Decoder, XmlError};
 const MAX_IDS: usize = 200_000;
 /// Identities, digests, devices, events in one list.
 const MAX_ROWS: usize = 20_000;
+/// Devices that are kept of a scan; no machine has as many.
+const MAX_DEVICES: usize = 2_000;
 /// Texts inside one row: identities of a device, misc data of an event.
 const MAX_TEXTS: usize = 1_000;
 /// Authorization cookies; one is right.
@@ -32,6 +34,7 @@ const MAX_COOKIES: usize = 8;
 const OWN_LIMITS: &[Limit] = limits![
     MAX_IDS in "ids": "Revision ids in one list of an agent" => "the request is refused: InvalidParameters",
     MAX_ROWS in "rows": "Identities, digests, devices or events in one list of an agent" => "the request is refused: InvalidParameters",
+    MAX_DEVICES in "devices": "Devices that are kept of an agent's scan" => "they are passed over",
     MAX_TEXTS in "texts": "Texts in one row of an agent's list" => "the request is refused: InvalidParameters",
     MAX_COOKIES in "cookies": "Authorization cookies in a request" => "the request is refused: InvalidParameters",
 ];
@@ -177,4 +180,29 @@ fn optional_rows<R: BufRead, T>(
     let nil = decoder.is_nil();
     let rows = rows(decoder, item, limit, read)?;
     Ok((!nil).then_some(rows))
+}
+
+/// The children called `item` that are worth keeping, at most `most` of them; `None` when the list itself is nil.
+/// Rows beyond that and rows that say nothing are read and forgotten, so that they take no memory.
+fn worth_keeping<R: BufRead, T>(
+    decoder: &mut Decoder<R>,
+    item: &str,
+    most: usize,
+    read: impl Fn(&mut Decoder<R>) -> Outcome<Option<T>>,
+) -> Outcome<Option<Vec<T>>> {
+    let nil = decoder.is_nil();
+    let (mut kept, mut seen) = (Vec::new(), 0);
+    while let Some(name) = decoder.child()? {
+        if name != item || decoder.is_nil() {
+            decoder.skip()?;
+            continue;
+        }
+        if seen == MAX_ROWS {
+            return Err(XmlError::TooManyElements { limit: MAX_ROWS });
+        }
+        seen += 1;
+        let row = read(decoder)?;
+        kept.extend(row.filter(|_| kept.len() < most));
+    }
+    Ok((!nil).then_some(kept))
 }

@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use uuid::Uuid;
 
-use super::{MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, identity, lenient, optional_rows, present};
+use super::{MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, identity, lenient, present, worth_keeping};
 use crate::wire::client_update::parse_date_time;
 use crate::wire::client_update::request::{Event, ReportEventBatch};
 use crate::wire::xml::Decoder;
@@ -19,8 +19,7 @@ pub(super) fn report<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ReportEven
             "computerId" => request.computer_id = decoder.optional_text()?,
             "clientTime" => request.has_client_time = parse_date_time(&decoder.text()?).is_some(),
             "eventBatch" => {
-                let events = optional_rows(decoder, "ReportingEvent", MAX_ROWS, event)?;
-                request.events = events.map(|events| events.into_iter().flatten().collect());
+                request.events = worth_keeping(decoder, "ReportingEvent", MAX_ROWS, event)?;
             }
             _ => decoder.skip()?,
         }

@@ -6,7 +6,10 @@ use std::io::BufRead;
 
 use uuid::Uuid;
 
-use super::{MAX_IDS, MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, optional_rows, present, rows};
+use super::{
+    MAX_DEVICES, MAX_IDS, MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, optional_rows, present, rows,
+    worth_keeping,
+};
 use crate::wire::client_update::request::{
     CategoryRelationship, Device, InstalledDriver, StartCategoryScan, SyncPrinterCatalog, SyncUpdates,
 };
@@ -61,7 +64,7 @@ fn sync_parameters<R: BufRead>(decoder: &mut Decoder<R>, request: &mut SyncUpdat
             "InstalledNonLeafUpdateIDs" => request.installed = decoder.ints(MAX_IDS)?,
             "OtherCachedUpdateIDs" => request.other = decoder.ints(MAX_IDS)?,
             "CachedDriverIDs" => request.cached_drivers = decoder.ints(MAX_IDS)?,
-            "SystemSpec" => request.devices = optional_rows(decoder, "Device", MAX_ROWS, device)?,
+            "SystemSpec" => request.devices = worth_keeping(decoder, "Device", MAX_DEVICES, device)?,
             "SkipSoftwareSync" => request.skip_software = decoder.boolean()?,
             "FilterCategoryIds" => {
                 request.categories = rows(decoder, "CategoryIdentifier", MAX_ROWS, category_id)?;
@@ -109,17 +112,19 @@ fn device_attributes<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<Option<Str
     Ok(attributes)
 }
 
-fn device<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<Device> {
+/// A device; `None` when it has no identity by which a driver could be found.
+fn device<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<Option<Device>> {
     let mut device = Device::default();
     while let Some(name) = decoder.child()? {
         match name {
             "HardwareIDs" => device.hardware_ids = decoder.texts("string", MAX_TEXTS)?,
             "CompatibleIDs" => device.compatible_ids = decoder.texts("string", MAX_TEXTS)?,
-            "installedDriver" => device.installed = present(decoder, installed_driver)?,
+            "installedDriver" => device.installed = present(decoder, installed_driver)?.map(Box::new),
             _ => decoder.skip()?,
         }
     }
-    Ok(device)
+    let is_named = !device.hardware_ids.is_empty() || !device.compatible_ids.is_empty();
+    Ok(is_named.then_some(device))
 }
 
 fn installed_driver<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<InstalledDriver> {
