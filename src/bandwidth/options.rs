@@ -74,6 +74,8 @@ pub(super) struct Seen {
     pub(super) data_segments: u64,
     /// Bytes that a whole segment carries.
     pub(super) segment: u64,
+    /// Bytes that the other end may still send, as it was told last; `None` where the kernel does not say (before Linux 6.2).
+    pub(super) window: Option<u64>,
 }
 
 /// `TCP_INFO` of Linux 4.6 and later; `None` elsewhere.
@@ -82,15 +84,10 @@ pub(super) struct Seen {
 pub(super) fn seen(socket: BorrowedFd<'_>) -> Option<Seen> {
     use std::os::fd::AsRawFd as _;
     /// The fields that are read end here (`struct tcp_info` of `linux/tcp.h`).
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    // not a limit: LENGTH: the kernel says so
-    const LENGTH: usize = 160;
+    // not a limit: LENGTH, LEAST: the kernel says so
+    const LENGTH: usize = 236;
+    /// The end of those that every kernel since 4.6 fills.
+    const LEAST: usize = 160;
     let mut info = [0_u8; LENGTH];
     let mut length = libc::socklen_t::try_from(LENGTH).ok()?;
     // SAFETY: the socket is open while it is borrowed, and the kernel writes no more bytes than it is told there are
@@ -103,13 +100,14 @@ pub(super) fn seen(socket: BorrowedFd<'_>) -> Option<Seen> {
             &raw mut length,
         )
     };
-    if result != 0 || usize::try_from(length).ok()? < LENGTH {
+    if result != 0 || usize::try_from(length).ok()? < LEAST {
         return None;
     }
     let word = |at: usize| info.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes).map(u64::from);
     let received = info.get(128..136)?.try_into().ok().map(u64::from_ne_bytes)?;
-    // tcpi_rcv_mss, tcpi_bytes_received, tcpi_segs_in, tcpi_data_segs_in
-    Some(Seen { received, segments: word(140)?, data_segments: word(152)?, segment: word(20)? })
+    // tcpi_rcv_mss, tcpi_bytes_received, tcpi_segs_in, tcpi_data_segs_in, tcpi_rcv_wnd
+    let window = word(232).filter(|_| usize::try_from(length).is_ok_and(|length| length >= LENGTH));
+    Some(Seen { received, segments: word(140)?, data_segments: word(152)?, segment: word(20)?, window })
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -19,8 +19,11 @@ use super::shape::{FAR, can_scale};
 use super::{Limiter, options};
 use crate::domain::{Limit, limits};
 
-/// Windows are opened by no less: a few segments.
+/// Windows are opened by no less while they may grow further: a few segments.
 const LEAST_STEP: u64 = 4 * 1024;
+
+/// The last step may be as small as a segment.
+const SEGMENT: u64 = 1460;
 
 /// A receive buffer that holds the largest window of a connection, in bytes as the kernel is told.
 const MOST_BUFFER: u32 = 208 * 1024;
@@ -84,10 +87,21 @@ impl Reach {
         self.paid += bytes;
         self.may = self.may.saturating_sub(bytes);
         if self.paid >= self.told + LEAST_STEP {
-            // a kernel that does not know how keeps the first window
-            if set(stream, self.paid).is_ok() {
-                self.told = self.paid;
-            }
+            self.tell(stream);
+        }
+    }
+
+    /// It does not grow further for now: what is paid for is offered.
+    pub(super) fn settle(&mut self, stream: &TcpStream) {
+        if self.paid >= self.told + SEGMENT {
+            self.tell(stream);
+        }
+    }
+
+    fn tell(&mut self, stream: &TcpStream) {
+        // a kernel that does not know how keeps the first window
+        if set(stream, self.paid).is_ok() {
+            self.told = self.paid;
         }
     }
 

@@ -135,6 +135,17 @@ impl Account {
         }
     }
 
+    /// Bytes of the answer that were not read yet; 0 while nothing is asked for, `u64::MAX` while its length is unknown.
+    pub(super) fn left(&self) -> u64 {
+        if self.deposit.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return 0;
+        }
+        match self.ends_at.load(Ordering::Relaxed) {
+            u64::MAX => u64::MAX,
+            ends_at => ends_at.saturating_sub(self.read.load(Ordering::Relaxed)),
+        }
+    }
+
     /// How much of the rest of the answer is not paid for; 0 while its length is unknown.
     fn unpaid(&self) -> u64 {
         let ends_at = self.ends_at.load(Ordering::Relaxed);
@@ -231,6 +242,7 @@ impl LinkSocket {
             self.reach.grow(&self.stream, bytes);
             lacks = self.reach.lacks(self.account.unpaid());
         }
+        self.reach.settle(&self.stream);
         self.stop_growing();
     }
 

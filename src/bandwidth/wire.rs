@@ -156,9 +156,8 @@ impl Wire {
         let State { open, doubles, outstanding: before, late, .. } = &mut *state;
         let late = std::mem::take(late);
         let arrived = late + open.values_mut().map(|watched| self.look_at(watched, doubles)).sum::<u64>();
-        let to_come = |watched: &Watched| watched.account.deposited().saturating_sub(watched.unread());
-        let outstanding = open.values().map(to_come).sum();
-        let waited_for = open.values().filter(|watched| to_come(watched) > 0);
+        let outstanding = open.values().map(Watched::to_come).sum();
+        let waited_for = open.values().filter(|watched| watched.to_come() > 0);
         let round_trip = waited_for.map(|watched| watched.round_trip).min().unwrap_or_default();
         let outstanding_before = std::mem::replace(before, outstanding);
         drop(state);
@@ -196,6 +195,15 @@ impl Drop for Watch {
 }
 
 impl Watched {
+    /// Bytes that may come without another grant: what is paid for, or what the kernel offered where that is more, up to
+    /// the end of the answer. Kernels forget a bounded window when segments turn out to be of another size.
+    fn to_come(&self) -> u64 {
+        let unread = self.unread();
+        let paid = self.account.deposited().saturating_sub(unread);
+        let offered = self.last.window.unwrap_or(0).min(self.account.left().saturating_sub(unread));
+        paid.max(offered)
+    }
+
     /// Bytes that arrived and nobody read.
     fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)

@@ -273,6 +273,12 @@ impl Flow {
         }
     }
 
+    /// Whether every piece that is wanted and missing was asked for.
+    pub(super) fn is_asked_for(&self) -> bool {
+        let mut state = locked(&self.state);
+        state.plan.under_way() > 0 && !state.has_work()
+    }
+
     /// Stops asking, or goes on.
     pub(super) fn pause(self: &Arc<Self>, paused: bool) {
         {

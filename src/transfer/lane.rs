@@ -269,7 +269,7 @@ impl Flow {
 }
 
 impl State {
-    fn has_work(&mut self) -> bool {
+    pub(super) fn has_work(&mut self) -> bool {
         let Self { file, plan, scraps, .. } = self;
         let Some(file) = file else { return false };
         !file.is_complete() && plan.has_work(&InStore { file, scraps })

@@ -1,7 +1,7 @@
 //! The background queue: whole files, one after the other, until they are held.
 //!
 //! **Invariant:** a file that is wanted always waits or runs, whoever looks; at most [`MAX_QUEUE`] files wait; [`WORKERS`] are fetched at once, and beside them [`SIDE_WORKERS`] small
-//! or more urgent ones and [`MAX_HURRIED`] that an administrator raised. A file that fails comes again after a pause, for
+//! or more urgent ones, [`MAX_ENDING`] of which everything was asked for, and [`MAX_HURRIED`] that an administrator raised. A file that fails comes again after a pause, for
 //! as long as it is wanted. It never competes with a reader: its wishes are of a class below.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -31,6 +31,10 @@ const SIDE_WORKERS: usize = 2;
 
 /// What is small: a minute of 2 Mbit/s.
 const SMALL: u64 = 16 * 1024 * 1024;
+
+/// Files fetched beside them of which every piece was asked for already: on a long way the last answers of a file do not
+/// fill the link.
+const MAX_ENDING: usize = 4;
 
 /// Files fetched beside them because an administrator raised them.
 const MAX_HURRIED: usize = 8;
@@ -78,6 +82,8 @@ pub(super) struct Queue {
     running: Mutex<HashMap<Sha1Digest, Running>>,
     /// Places for what an administrator raised.
     hurried: Arc<Semaphore>,
+    /// Places for files of which every piece was asked for.
+    ending: Arc<Semaphore>,
     changed: Notify,
 }
 
@@ -119,6 +125,7 @@ impl Default for Queue {
             paused: Mutex::default(),
             running: Mutex::default(),
             hurried: Arc::new(Semaphore::new(MAX_HURRIED)),
+            ending: Arc::new(Semaphore::new(MAX_ENDING)),
             changed: Notify::new(),
         }
     }
@@ -363,7 +370,7 @@ async fn work(handle: &Handle, takes: Takes) {
         let changed = queue.changed.notified();
         let may = |class| shared.link.limiter().spent_until(class).is_none();
         match queue.next(takes, shared.clock.instant(), may) {
-            Ok(begun) => carry(handle, begun).await,
+            Ok(begun) => work_on(handle, begun).await,
             Err(due) => {
                 let due = due.unwrap_or_else(|| shared.clock.instant() + IDLE);
                 tokio::select! {
@@ -376,12 +383,34 @@ async fn work(handle: &Handle, takes: Takes) {
     }
 }
 
-/// Fetches one; what fails comes again later.
-async fn carry(handle: &Handle, (wish, withdrawn): Begun) {
+/// Fetches one until it is there, or until all of it was asked for and there is a place for its end.
+async fn work_on(handle: &Handle, begun: Begun) {
+    let asked_for = Arc::new(Notify::new());
+    let mut fetch = Box::pin({
+        let (handle, asked_for) = (handle.clone(), Arc::clone(&asked_for));
+        async move { carry(&handle, begun, &asked_for).await }
+    });
+    let place = async {
+        asked_for.notified().await;
+        Arc::clone(&handle.0.queue.ending).acquire_owned().await
+    };
+    tokio::select! {
+        () = &mut fetch => {}
+        Ok(place) = place => {
+            handle.0.shared.tasks.spawn("end of a transfer", async move {
+                fetch.await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Fetches one; what fails comes again later. Says when all of it was asked for.
+async fn carry(handle: &Handle, (wish, withdrawn): Begun, asked_for: &Notify) {
     let (shared, queue) = (&handle.0.shared, &handle.0.queue);
     let size = ByteCount(wish.file.size);
     let fetched = tokio::select! {
-        fetched = whole(handle, &wish) => fetched,
+        fetched = whole(handle, &wish, asked_for) => fetched,
         () = withdrawn.cancelled() => Ok(()),
     };
     match fetched {
@@ -415,7 +444,7 @@ pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
         Raised::Begins(begun, place) => {
             let worker = handle.clone();
             handle.0.shared.tasks.spawn("raised transfer", async move {
-                carry(&worker, begun).await;
+                carry(&worker, begun, &Notify::new()).await;
                 drop(place);
             });
             true
@@ -426,7 +455,7 @@ pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
 }
 
 /// Fetches a whole file and waits until it is verified.
-async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
+async fn whole(handle: &Handle, wish: &Wish, asked_for: &Notify) -> Result<(), TransferError> {
     let want = handle.register(&wish.file, None, plan::Wish::own(wish.class)).await?;
     // while it was opened there was nothing yet to raise
     if let Some(class) = handle.0.queue.raised(&wish.file.sha1).filter(|class| *class < wish.class) {
@@ -435,6 +464,11 @@ async fn whole(handle: &Handle, wish: &Wish) -> Result<(), TransferError> {
     let mut offset = want.range().start;
     while offset < want.range().end {
         offset = want.ready(offset).await?;
+        handle.with_flow(&wish.file.sha1, |flow| {
+            if flow.is_asked_for() {
+                asked_for.notify_one();
+            }
+        });
     }
     want.settled().await
 }

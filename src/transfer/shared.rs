@@ -72,9 +72,12 @@ impl Shared {
         }
     }
 
-    /// Requests one file may have open: fewer when the link carries few and several files share it.
+    /// Requests one file may have open: fewer when the link carries few and several files share it, more when a long way
+    /// needs more to be filled.
     pub(super) fn lanes(&self, spots: usize) -> usize {
         let files = locked(&self.flows).len().max(1);
-        (self.link.max_transfers() / files).clamp(1, LANES.max(spots.min(MOST_LANES)))
+        let (all, near) = (self.link.max_transfers(), self.link.limiter().max_transfers());
+        let lanes = LANES * (all / near.max(1)).max(1);
+        (all / files).clamp(1, lanes.max(spots).min(MOST_LANES))
     }
 }
