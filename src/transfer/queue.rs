@@ -56,6 +56,7 @@ const SHOWN: usize = 1_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_QUEUE in "files": "Files that wait to be fetched ahead of demand" => "they are given again with the next list",
+    MAX_ENDING in "files": "Files of which everything was asked for, beside those of the queue" => "the next file waits",
     MAX_HURRIED in "files": "Files fetched at once because an administrator raised them" => "they wait",
     LONGEST_AGAIN: "The pause before a file of the queue is tried again" => "it grows no further",
     SHOWN in "files": "Files shown in a list of transfers" => "only their number is shown",

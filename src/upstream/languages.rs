@@ -12,7 +12,7 @@ use super::state::State;
 use super::sync::{Run, batch, blocking};
 use super::{Phase, SyncError};
 use crate::catalog::Catalog;
-use crate::domain::{Limit, UpdateIdentity, limits};
+use crate::domain::{Limit, UpdateIdentity, language_serves, limits};
 use crate::wire::server_sync::Language;
 
 /// The setting that says which languages everything held has, as far as documents have them; empty for all.
@@ -26,14 +26,6 @@ pub(super) const LIMITS: &[Limit] = limits![
     MOST_REFUSED in "revisions": "Revisions remembered that the upstream no longer hands out" => "they are asked for again",
 ];
 
-/// Whether a language of the upstream is one that `tag` stands for: itself, or a region of it.
-fn is_named(language: &Language, tag: &str) -> bool {
-    let name = &language.short_name;
-    let regional = name.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag))
-        && name.as_bytes().get(tag.len()) == Some(&b'-');
-    name.eq_ignore_ascii_case(tag) || regional
-}
-
 /// Of the languages that are wanted those that the upstream keeps, as far as it says; none for all.
 pub(super) fn to_be_had(wanted: &[String], known: &[Language]) -> Option<Vec<String>> {
     let every = known.is_empty() || known.iter().any(|language| language.id == 0 && language.enabled);
@@ -45,7 +37,8 @@ pub(super) fn to_be_had(wanted: &[String], known: &[Language]) -> Option<Vec<Str
         each.into_iter().filter(|it| it.enabled).map(|it| it.short_name.to_lowercase()).collect()
     } else {
         let had = |tag: &&String| {
-            let mut named = known.iter().filter(|language| is_named(language, tag)).peekable();
+            let mut named =
+                known.iter().filter(|language| language_serves(tag, &language.short_name)).peekable();
             every || named.peek().is_none() || named.any(|language| language.enabled)
         };
         wanted.iter().filter(had).map(|tag| tag.to_lowercase()).collect()

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::state::Selection;
-use crate::domain::{CategoryKind, UpdateId};
+use crate::domain::{CategoryKind, UpdateId, language_serves};
 use crate::wire::server_sync::{Filter, IdAndDelta, Language, LanguageAndDelta};
 
 /// A category as far as selecting goes.
@@ -28,14 +28,7 @@ pub(super) fn languages(wanted: &[String], known: &[Language]) -> (Vec<i32>, Vec
     }
     let (mut ids, mut lacking) = (BTreeSet::new(), Vec::new());
     for tag in wanted {
-        let mut found = known.iter().filter(|language| {
-            let name = &language.short_name;
-            let regional = name.len() > tag.len()
-                && name.is_char_boundary(tag.len())
-                && name[..tag.len()].eq_ignore_ascii_case(tag)
-                && name.as_bytes().get(tag.len()) == Some(&b'-');
-            name.eq_ignore_ascii_case(tag) || regional
-        });
+        let mut found = known.iter().filter(|language| language_serves(tag, &language.short_name));
         match found.next() {
             Some(first) => ids.extend(std::iter::once(first).chain(found).map(|language| language.id)),
             None => lacking.push(tag.clone()),

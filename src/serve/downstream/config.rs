@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, CatalogError};
+use crate::domain::language_serves;
 use crate::upstream::LANGUAGES_KEY;
 use crate::wire::server_sync::served;
 
@@ -97,7 +98,8 @@ impl Languages {
             catalog.setting(LANGUAGES_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let complete = complete.unwrap_or_default();
         let change = catalog.snapshot().change_number();
-        let among = |tag: &str, list: &[String]| list.is_empty() || list.iter().any(|it| serves(tag, it));
+        let among =
+            |tag: &str, list: &[String]| list.is_empty() || list.iter().any(|it| language_serves(it, tag));
         let keeps = |tag: &str| among(tag, wanted) && among(tag, &complete);
         let all = [(0, wanted.is_empty() && complete.is_empty())];
         let each = LANGUAGES.iter().map(|(id, tag, _)| (*id, keeps(tag)));
@@ -109,7 +111,9 @@ impl Languages {
                 (id, kept.unwrap_or(Said { enabled, since: now.as_second(), change }))
             })
             .collect();
-        catalog.keep(KEY, &serde_json::to_vec(&said).unwrap_or_default())?;
+        if said != before {
+            catalog.keep(KEY, &serde_json::to_vec(&said).unwrap_or_default())?;
+        }
         Ok(Self(said))
     }
 
@@ -126,13 +130,6 @@ impl Languages {
             })
             .collect()
     }
-}
-
-/// Whether a site that asks for `wanted` keeps what is in `tag`: itself, or a region of it.
-fn serves(tag: &str, wanted: &str) -> bool {
-    tag.eq_ignore_ascii_case(wanted)
-        || tag.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-            && tag.as_bytes().get(wanted.len()) == Some(&b'-')
 }
 
 #[cfg(test)]
