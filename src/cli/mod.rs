@@ -55,6 +55,18 @@ pub fn run() -> ExitCode {
     };
     output::set_wide(arguments.wide);
     let (as_json, result) = (arguments.json, start(arguments));
+    said_all(ended(as_json, result))
+}
+
+/// The status, unless some of the answer is lost.
+fn said_all(code: ExitCode) -> ExitCode {
+    let Some(reason) = output::unwritten() else { return code };
+    output::note(&format!("error: the answer could not be written to standard output: {reason}"));
+    if code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code }
+}
+
+/// The status that a command ends with; what failed is said.
+fn ended(as_json: bool, result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::InPart) => ExitCode::from(3),
@@ -94,9 +106,13 @@ fn mistyped(error: &clap::Error) -> ExitCode {
         let value = serde_json::json!({ "error": { "message": message, "candidates": [], "failed": [] } });
         let _ = output::json(&value);
     }
-    // a stream that was closed is no reason to say more
-    let _ = error.print();
-    ExitCode::from(if is_wrong { 2 } else { 0 })
+    let printed = error.print();
+    if is_wrong {
+        // standard error is best effort
+        return ExitCode::from(2);
+    }
+    output::note_unwritten(printed);
+    said_all(ExitCode::SUCCESS)
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -109,12 +125,13 @@ fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
     // what commands have to say they print; the log is for what goes wrong underneath
     let quiet = telemetry::Config { filter: "error".to_owned(), ..loaded.settings.log.clone() };
     let log = if matches!(arguments.command, Command::Serve) { &loaded.settings.log } else { &quiet };
-    telemetry::start(log)?;
+    telemetry::start(log, matches!(arguments.command, Command::Serve))?;
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, MAX_WORKERS));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let outcome = runtime.block_on(dispatch(&loaded, arguments));
     // blocking work that still runs (a re-hash, say) must not hold the process back
     runtime.shutdown_background();
+    telemetry::flush();
     outcome
 }
 

@@ -1,10 +1,12 @@
 //! What commands print, and how they end.
 //!
 //! **Invariant:** answers go to standard output, everything else to standard error; control characters that
-//! came from documents or computers never reach a terminal. It never asks the server anything.
+//! came from documents or computers never reach a terminal. A reader that went away (`| head`) is no failure, an answer
+//! that could not be written for another reason is one. It never asks the server anything.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
@@ -25,6 +27,9 @@ static WIDE: AtomicBool = AtomicBool::new(false);
 
 /// Whether the one document of `--json` was printed.
 static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Why standard output did not take an answer.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
 /// From now on tables are as wide as they are.
 pub(super) fn set_wide(wide: bool) {
@@ -48,15 +53,33 @@ pub(super) fn clean(text: &str) -> String {
     out
 }
 
-/// A reader that went away (`| head`) is no failure.
+/// Text to people.
 pub(super) fn text(text: &str) {
-    let clean = clean(text);
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(clean.as_bytes());
+    let mut clean = clean(text);
     if !clean.ends_with('\n') {
-        let _ = out.write_all(b"\n");
+        clean.push('\n');
     }
-    let _ = out.flush();
+    answer(clean.as_bytes());
+}
+
+/// Bytes to standard output, as they are.
+pub(super) fn answer(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    note_unwritten(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+/// Remembers why an answer could not be written.
+pub(super) fn note_unwritten(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = UNWRITTEN.set(error.to_string());
+    }
+}
+
+/// Why some of the answer is not where it should be; none where it was written or its reader did not want more.
+pub(super) fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
 }
 
 /// The one document of a command; a second one would be no JSON any more, so it is not printed.
@@ -66,9 +89,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
         debug_assert!(false, "a second document: {text}");
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
-    let _ = out.flush();
+    answer(format!("{text}\n").as_bytes());
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! What the process says of itself: log lines, and how an address may be written into one.
 //!
 //! **Invariant:** nothing secret reaches a log line: addresses lose their query, fragment and credentials in
-//! [`safe_url`] first. It never decides what is worth saying; rooms do, through `tracing`.
+//! [`safe_url`] first; a line that cannot be written ends nothing. It never decides what is worth saying; rooms do,
+//! through `tracing`.
+
+mod lines;
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
@@ -66,10 +69,19 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
         .map_err(|source| TelemetryError::Filter { filter: filter.chars().take(200).collect(), source })
 }
 
-/// Starts logging for the whole process. A second start changes nothing.
-pub fn start(config: &Config) -> Result<(), TelemetryError> {
+/// Starts logging for the whole process. A second start changes nothing. A server (`queued`) does not wait for who
+/// reads its log, and says in it when a task panics.
+pub fn start(config: &Config, queued: bool) -> Result<(), TelemetryError> {
     let filter = parse(&config.filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if queued {
+        lines::queue();
+        std::panic::set_hook(Box::new(log_panic));
+    }
+    // the library would print that it cannot print, and panic over that
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(lines::Lines)
+        .log_internal_errors(false);
     let started = match config.format {
         Format::Text => {
             let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
@@ -86,6 +98,26 @@ pub fn start(config: &Config) -> Result<(), TelemetryError> {
         tracing::debug!("logging had been started before");
     }
     Ok(())
+}
+
+/// A panic as a line of the log, where the process's own message would wait for who reads it.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason");
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = std::backtrace::Backtrace::capture();
+    match backtrace.status() {
+        std::backtrace::BacktraceStatus::Captured => {
+            tracing::error!(at, %backtrace, "a task panicked: {text}; please report this");
+        }
+        _ => tracing::error!(at, "a task panicked: {text}; please report this"),
+    }
+}
+
+/// Waits a moment until what was logged is written; call it before the process ends.
+pub fn flush() {
+    lines::flush();
 }
 
 fn keep<S: 'static>(handle: Handle<EnvFilter, S>) {

@@ -36,6 +36,7 @@ mod large_files_pass_through;
 mod link;
 mod link_rate;
 mod listeners_listen;
+mod logs_end_nothing;
 mod lying_downstreams_gain_nothing;
 mod misses_are_fetched_once;
 mod odd_answers_are_repeated;

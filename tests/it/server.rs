@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Server {
     pub(crate) dir: tempfile::TempDir,
     child: Option<Child>,
+    /// Where its administrators are answered, when that is configured.
+    admin: Option<SocketAddr>,
 }
 
 /// An answer: status, headers in lower case, body.
@@ -53,7 +55,28 @@ impl Server {
             "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{upstream}{more}\n"
         );
         std::fs::write(dir.path().join("tailwater.toml"), text).unwrap();
-        Self { dir, child: None }
+        Self { dir, child: None, admin: None }
+    }
+
+    /// From the next start on administrators are answered at a port that is configured, so that nobody has to read the
+    /// lock file to find it.
+    pub(crate) fn fix_admin_port(&mut self) {
+        let address = SocketAddr::from(([127, 0, 0, 1], dead_port()));
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let (any, fixed) = ("[admin]\nlisten = \"127.0.0.1:0\"", format!("[admin]\nlisten = \"{address}\""));
+        assert!(text.contains(any));
+        std::fs::write(self.config(), text.replace(any, &fixed)).unwrap();
+        self.admin = Some(address);
+    }
+
+    /// Starts it where no file may be longer than so many blocks of 512 bytes.
+    pub(crate) fn start_limited(&mut self, blocks: u64) {
+        let log = std::fs::File::create(self.dir.path().join("server.log")).unwrap();
+        let script = format!("ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_tailwater"), "--config"]).arg(self.config());
+        self.child = Some(shell.arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.wait_until_ready(Instant::now());
     }
 
     /// A server that is ready.
@@ -74,15 +97,29 @@ impl Server {
     /// Starts it and waits until it is ready; says how long that took.
     pub(crate) fn start(&mut self) -> Duration {
         let log = std::fs::File::create(self.dir.path().join("server.log")).unwrap();
+        self.start_with(log.into())
+    }
+
+    /// The same with this under standard error.
+    pub(crate) fn start_with(&mut self, log: Stdio) -> Duration {
         let began = Instant::now();
         let child = command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.child = Some(child);
+        self.wait_until_ready(began);
+        began.elapsed()
+    }
+
+    fn wait_until_ready(&mut self, began: Instant) {
         while !self.is_ready() {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none() && began.elapsed() < PATIENCE, "not ready: {}", self.log());
             std::thread::yield_now();
         }
-        began.elapsed()
+    }
+
+    /// What `/readyz` says.
+    pub(crate) fn readiness(&self) -> String {
+        self.ask("GET", "/readyz", "Host: localhost\r\n", b"").text()
     }
 
     fn is_ready(&self) -> bool {
@@ -99,6 +136,9 @@ impl Server {
 
     /// Where administrators are answered, once the server says so.
     pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        if self.admin.is_some() {
+            return self.admin;
+        }
         let holder: Value =
             serde_json::from_slice(&std::fs::read(self.data().join("tailwater.lock")).ok()?).ok()?;
         let pid = self.child.as_ref()?.id();

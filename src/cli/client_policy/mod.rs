@@ -13,7 +13,7 @@ mod powershell;
 mod reg;
 mod registry_pol;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -96,11 +96,7 @@ pub(super) fn run(settings: &Settings, arguments: &PolicyArguments, json: bool) 
                 "registry-pol is a binary file; name one with --output Registry.pol, or redirect the output",
             ));
         }
-        Document::Wide(_) | Document::Binary(_) => {
-            let mut out = std::io::stdout().lock();
-            // a reader that went away is no failure
-            let _ = out.write_all(&bytes).and_then(|()| out.flush());
-        }
+        Document::Wide(_) | Document::Binary(_) => output::answer(&bytes),
     }
     Ok(Outcome::Done)
 }
