@@ -5,6 +5,8 @@
 
 // floor 0: values and the machine
 pub mod domain;
+pub mod durable;
+pub mod kv;
 pub mod runtime;
 pub mod telemetry;
 

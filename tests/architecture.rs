@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, as ARCHITECTURE.md draws them.
 const FLOORS: [&[&str]; 7] = [
-    &["domain", "runtime", "telemetry"],
+    &["domain", "runtime", "telemetry", "durable", "kv"],
     &["wire", "catalog", "content", "bandwidth", "ledger"],
     &["transfer", "upstream", "needs"],
     &["serve", "simulate"],

@@ -519,6 +519,13 @@ def rollup():
 
 
 @scenario
+def disk():
+    """A disk that is full, mounted read-only, or damaged: served on, said, and outlived."""
+    import disk as bad_disk
+    bad_disk.run(check)
+
+
+@scenario
 def liars():
     """A downstream that lies gets the specified faults and costs nothing."""
     import liars

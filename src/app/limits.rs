@@ -7,12 +7,16 @@ use std::fmt::Write as _;
 
 use crate::config;
 use crate::domain::{Limit, LimitValue};
-use crate::{bandwidth, catalog, content, domain, ledger, needs, runtime, serve, transfer, upstream, wire};
+use crate::{
+    bandwidth, catalog, content, domain, durable, kv, ledger, needs, runtime, serve, transfer, upstream, wire,
+};
 
 /// The rooms that have limits, by floor.
 const ROOMS: &[(&str, &[Limit])] = &[
     ("domain", domain::LIMITS),
     ("runtime", runtime::LIMITS),
+    ("durable", durable::LIMITS),
+    ("kv", kv::LIMITS),
     ("wire", wire::LIMITS),
     ("catalog", catalog::LIMITS),
     ("content", content::LIMITS),

@@ -8,8 +8,10 @@ mod error;
 mod glue;
 mod limits;
 mod lock;
+mod rebuild;
 mod reload;
 mod run;
+mod secrets;
 mod workers;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -22,7 +24,8 @@ use tokio::sync::Notify;
 pub use error::AppError;
 pub use limits::{doubtful_limits, limits, limits_table};
 pub use lock::{DataDir, Holder};
-pub use run::{Running, start, stop_signal};
+pub use rebuild::{Rebuilt, rebuild_store};
+pub use run::{Running, outlive_file_limits, start, stop_signal};
 
 use crate::bandwidth::{
     Budget, Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter, Politeness,
@@ -72,6 +75,7 @@ impl App {
         let settings = loaded.settings.clone();
         let (catalog, content) = open_stores(&settings, &dir, &clock).await?;
         content.start(&tasks);
+        dir.disk().start(&tasks, &clock);
         let budget = budget(&settings, &dir, &clock).await?;
         let limiter = Limiter::with_budget(settings.rate, budget, &clock, &tasks);
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
@@ -99,6 +103,7 @@ impl App {
         let sync = admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), decisions.clone());
         let (slots, legs) = slots_and_legs(&settings, &clock, &tasks);
         let services = admin::Services::new(admin::Parts {
+            disk: dir.disk().clone(),
             catalog: catalog.clone(),
             content: content.clone(),
             transfers: transfers.clone(),
@@ -202,6 +207,7 @@ async fn open_ledger(
     let (folder, zone, clock) = (dir.path().join("ledger"), settings.time_zone.clone(), clock.clone());
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&folder, zone, &clock)).await;
     let ledger = opened.map_err(AppError::Worker)?.map_err(AppError::Ledger)?;
+    ledger.report_to(dir.disk());
     ledger.start(witnesses, tasks);
     Ok(ledger)
 }
@@ -222,7 +228,9 @@ async fn budget(settings: &Settings, dir: &DataDir, clock: &Clock) -> Result<Opt
     let Some(config) = settings.budget.clone() else { return Ok(None) };
     let (path, clock) = (dir.path().join("budget"), clock.clone());
     let opened = tokio::task::spawn_blocking(move || Budget::open(config, &path, &clock)).await;
-    opened.map_err(AppError::Worker)?.map(Some).map_err(AppError::Link)
+    let budget = opened.map_err(AppError::Worker)?.map_err(AppError::Link)?;
+    budget.report_to(dir.disk());
+    Ok(Some(budget))
 }
 
 /// What lets transfers yield to other traffic, where the configuration says so.
@@ -251,12 +259,8 @@ fn timetable(
     )
 }
 
-async fn open_stores(
-    settings: &Settings,
-    dir: &DataDir,
-    clock: &Clock,
-) -> Result<(Catalog, Store), AppError> {
-    let catalog_config = catalog::Config {
+fn catalog_config(settings: &Settings, dir: &DataDir) -> catalog::Config {
+    catalog::Config {
         offer: match settings.agents.offer {
             OfferPolicy::All => catalog::OfferPolicy::AllNotDeclined,
             OfferPolicy::Approved => catalog::OfferPolicy::ApprovedOnly,
@@ -268,16 +272,29 @@ async fn open_stores(
         replica_of: (settings.upstream.mode == Mode::Replica)
             .then(|| telemetry::safe_url(&settings.upstream.url)),
         read_drivers: Some(crate::wire::update_metadata::drivers_of),
+        disk: dir.disk().clone(),
+        keys: Some(dir.path().join("keys")),
         ..catalog::Config::new(dir.path().join("catalog"))
-    };
-    let content_config = content::Config {
+    }
+}
+
+fn content_config(settings: &Settings, dir: &DataDir) -> content::Config {
+    content::Config {
         dir: dir.path().join("content"),
         max_size: Some(settings.content.max_size),
         min_free: settings.content.min_free,
-    };
-    let (for_catalog, for_content) = (clock.clone(), clock.clone());
+    }
+}
+
+async fn open_stores(
+    settings: &Settings,
+    dir: &DataDir,
+    clock: &Clock,
+) -> Result<(Catalog, Store), AppError> {
+    let (catalog_config, content_config) = (catalog_config(settings, dir), content_config(settings, dir));
+    let (for_catalog, for_content, disk) = (clock.clone(), clock.clone(), dir.disk().clone());
     let catalog = tokio::task::spawn_blocking(move || Catalog::open(catalog_config, for_catalog));
-    let content = tokio::task::spawn_blocking(move || Store::open(content_config, for_content));
+    let content = tokio::task::spawn_blocking(move || Store::open_on(content_config, for_content, &disk));
     let catalog = catalog.await.map_err(AppError::Worker)?.map_err(AppError::Catalog)?;
     let content = content.await.map_err(AppError::Worker)?.map_err(AppError::Content)?;
     Ok((catalog, content))
@@ -295,6 +312,7 @@ async fn open_needs(
 ) -> Result<needs::Handle, AppError> {
     let parts = needs::Parts {
         dir: dir.path().join("needs"),
+        disk: dir.disk().clone(),
         fetching: match settings.content.fetch {
             Fetch::Demand | Fetch::Learned => needs::Fetching::Asked,
             Fetch::Approved | Fetch::All => needs::Fetching::Approved,

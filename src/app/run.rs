@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::reload::Reloader;
-use super::{App, AppError, DataDir, close, glue, workers};
+use super::{App, AppError, DataDir, close, glue, secrets, workers};
 use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded};
 use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
@@ -53,10 +53,12 @@ struct Sockets {
 pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Running, AppError> {
     let settings = &loaded.settings;
     raise_file_limit();
-    let mut dir = DataDir::lock(&settings.server.data_dir)?;
+    // what is made below the data directory is nobody else's
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let dir = DataDir::lock(&settings.server.data_dir)?;
     dir.keep_temporary_files()?;
     let sockets = bind(loaded).await?;
-    let token = admin::Token::open(dir.path())?;
+    let token = admin::Token::open(dir.path(), dir.disk())?;
     let token_file = dir.path().join(admin::TOKEN_FILE);
     dir.announce(sockets.admin.address())?;
     let app = App::open(loaded, dir, clock.clone(), tasks.clone()).await?;
@@ -93,6 +95,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     app.upstream.start_schedule();
     app.upstream.start_rollups();
     workers::bring_due(&tasks, app.catalog.clone(), clock.clone(), Arc::clone(&app.decisions));
+    workers::replace_keys(&tasks, app.catalog.clone(), clock.clone(), settings.agents.key_rotation);
     workers::write_server_counts(&tasks, app.catalog.clone(), clock.clone());
     workers::give_memory_back(&tasks, clock.clone());
     app.upstream.start_following();
@@ -132,6 +135,7 @@ impl Running {
 
 /// From here on the API and SIGHUP read the configuration again.
 fn take_reloads(loaded: &Loaded, app: &App) -> Result<(), AppError> {
+    secrets::warn(loaded);
     for doubt in loaded.doubts() {
         tracing::warn!(key = doubt.key, "{} {}", doubt.key, doubt.text);
     }
@@ -160,6 +164,15 @@ fn take_reloads(loaded: &Loaded, app: &App) -> Result<(), AppError> {
         }
     });
     Ok(())
+}
+
+/// A limit of file sizes is an error of the write that meets it, and not the end of the process. For its whole life; call
+/// it within a runtime.
+pub fn outlive_file_limits() {
+    // the handler stays when what it wakes is dropped
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        tracing::debug!(%error, "a limit of file sizes ends the process");
+    }
 }
 
 /// Each client is a file to the system, and many systems allow a process 1,024 of them until it asks for more.

@@ -27,6 +27,9 @@ pub(super) const LIMITS: &[Limit] = limits![
 /// How often it is looked whether something was learned, or the quiet window began or ended.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether keys are to be replaced.
+const KEYS_LOOK: Duration = Duration::from_mins(10);
+
 /// Between two writes of what downstream servers took.
 const COUNTS: Duration = Duration::from_secs(2);
 
@@ -46,6 +49,14 @@ pub(super) fn give_memory_back(tasks: &Tasks, clock: Clock) {
             let _ = tokio::task::spawn_blocking(runtime::give_memory_back).await;
         }
     });
+/// Says once why what is due did not come into force; when it is due again is not known then.
+fn not_brought(error: &dyn std::error::Error, told: &mut Option<String>) -> Option<jiff::Timestamp> {
+    let reason = error.to_string();
+    if told.as_ref() != Some(&reason) {
+        tracing::warn!(error = %reason, "cannot bring into force what is due; it is tried again every minute");
+        *told = Some(reason);
+    }
+    None
 }
 
 /// Ends holds and begins approvals when their time has come.
@@ -53,25 +64,22 @@ pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions
     let stopping = tasks.stopping();
     let mut snapshots = catalog.subscribe();
     tasks.spawn("bring due decisions into force", async move {
+        // said once, and again when the reason changes
+        let mut told = None;
         loop {
             let (work, now) = (catalog.clone(), clock.now());
             let brought = move || work.bring_due().map(|count| (count, work.next_due()));
             let due = match tokio::task::spawn_blocking(brought).await {
                 Ok(Ok((count, due))) => {
+                    told = None;
                     if count > 0 {
                         tracing::info!(updates = count, "what was held or meant for later came into force");
                         decisions.notify_one();
                     }
                     due
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "cannot bring into force what is due");
-                    None
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot bring into force what is due");
-                    None
-                }
+                Ok(Err(error)) => not_brought(&error, &mut told),
+                Err(error) => not_brought(&error, &mut told),
             };
             let wait = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
             let wait = wait.map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT));
@@ -83,6 +91,31 @@ pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions
                     }
                 }
                 () = clock.sleep(wait) => {}
+            }
+        }
+    });
+}
+
+/// Replaces the keys of cookies when they sealed for so long.
+pub(super) fn replace_keys(tasks: &Tasks, catalog: Catalog, clock: Clock, period: Duration) {
+    let stopping = tasks.stopping();
+    tasks.spawn("keys of cookies", async move {
+        let mut failed = false;
+        loop {
+            let catalog = catalog.clone();
+            let replaced = tokio::task::spawn_blocking(move || catalog.rotate_keys(Some(period))).await;
+            let error = match replaced {
+                Ok(Ok(_rings)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = error.as_ref().filter(|_| !failed) {
+                tracing::warn!(%error, "the keys of cookies cannot be replaced; those there are go on, and it is tried again");
+            }
+            failed = error.is_some();
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = clock.sleep(KEYS_LOOK) => {}
             }
         }
     });

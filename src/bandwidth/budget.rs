@@ -18,6 +18,7 @@ use super::passbook::Passbook;
 use super::standing::{BudgetStatus, Standing};
 use super::{Class, LinkError};
 use crate::domain::{Limit, limits};
+use crate::durable::Disk;
 use crate::runtime::{Clock, Tasks};
 
 /// What is booked ahead: so many parts of the smallest budget, within these bounds. The smallest costs 50 writes a
@@ -94,6 +95,8 @@ struct State {
     told: Standing,
     /// Why nothing is booked, once told.
     trouble: Option<String>,
+    /// Who is told that it cannot be written.
+    disk: Option<Disk>,
 }
 
 impl Budget {
@@ -132,6 +135,7 @@ impl Budget {
             last_move: (0, instant),
             told: Standing::Open,
             trouble: None,
+            disk: None,
         };
         let inner = Inner {
             config,
@@ -277,12 +281,24 @@ impl Budget {
         }
     }
 
+    /// Says to whoever asks about the disk when it cannot be written.
+    pub fn report_to(&self, disk: &Disk) {
+        self.0.state().disk = Some(disk.clone());
+    }
+
     /// Writes what is to be booked, if anything.
     async fn book(&self, last: bool) {
         let Some((wanted, date)) = self.0.wanted(last) else { return };
         let (inner, written) = (Arc::clone(&self.0), wanted.clone());
         let write = move || inner.passbook.lock().unwrap_or_else(PoisonError::into_inner).write(&written);
-        let result = match tokio::task::spawn_blocking(write).await {
+        let written_down = tokio::task::spawn_blocking(write).await;
+        if let (Some(disk), Ok(written)) = (self.0.state().disk.clone(), &written_down) {
+            match written {
+                Err(LinkError::Passbook { source, .. }) => disk.failed("budget", source),
+                _ => disk.works("budget"),
+            }
+        }
+        let result = match written_down {
             Ok(result) => result.map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error))),
             Err(error) => Err(error.to_string()),
         };

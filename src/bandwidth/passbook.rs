@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::LinkError;
 use super::allowance::Spent;
 use crate::domain::{Limit, limits};
+use crate::durable::{Trouble, sync_folder};
 
 /// A slot is a page: 64 days take less than half of it.
 const SLOT: usize = 4096;
@@ -26,7 +27,8 @@ const HEAD: usize = 8;
 
 /// The file. Two slots are 8 KiB.
 pub(super) struct Passbook {
-    file: File,
+    /// None while it could not be opened for writing.
+    file: Option<File>,
     path: PathBuf,
     sequence: u64,
 }
@@ -41,15 +43,25 @@ impl Passbook {
     /// Opens or makes the file; with what it says, `None` when both slots are damaged.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Spent>), LinkError> {
         let failed = |source| LinkError::Passbook { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(failed)?;
-        let is_new = file.metadata().map_err(failed)?.len() == 0;
+        let (file, can_write) = match open(path) {
+            Ok(file) => (Some(file), true),
+            // on a disk that takes nothing what was spent is read, and nothing is booked
+            Err(error) if Trouble::of(&error).is_some() => match File::open(path) {
+                Ok(file) => (Some(file), false),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (None, false),
+                Err(_unreadable) => return Err(failed(error)),
+            },
+            Err(error) => return Err(failed(error)),
+        };
+        let length = file.as_ref().map(File::metadata).transpose().map_err(failed)?.map(|found| found.len());
+        let is_new = length.unwrap_or_default() == 0;
         let mut newest: Option<Entry> = None;
         for slot in 0..2 {
             let mut bytes = vec![0; SLOT];
             // a file that ends early has a slot of zeros there, which no checksum fits
             let mut filled = 0;
             while filled < SLOT {
+                let Some(file) = &file else { break };
                 match file
                     .read_at(&mut bytes[filled..], slot * SLOT as u64 + filled as u64)
                     .map_err(failed)?
@@ -66,11 +78,14 @@ impl Passbook {
         }
         let sequence = newest.as_ref().map_or(0, |entry| entry.sequence);
         let spent = if is_new { Some(Spent::default()) } else { newest.map(|entry| entry.spent) };
-        if is_new && let Some(folder) = path.parent() {
+        if is_new
+            && can_write
+            && let Some(folder) = path.parent()
+        {
             // the name of the file must be durable too
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+            sync_folder(folder).map_err(failed)?;
         }
-        Ok((Self { file, path: path.to_owned(), sequence }, spent))
+        Ok((Self { file: file.filter(|_| can_write), path: path.to_owned(), sequence }, spent))
     }
 
     /// Durable when it returns.
@@ -78,11 +93,21 @@ impl Passbook {
         let failed = |source| LinkError::Passbook { path: self.path.clone(), source };
         let sequence = self.sequence + 1;
         let bytes = pack(&Entry { sequence, spent: spent.clone() }).map_err(failed)?;
-        self.file.write_all_at(&bytes, sequence % 2 * SLOT as u64).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open(&self.path).map_err(failed)?,
+        };
+        let file = self.file.insert(file);
+        file.write_all_at(&bytes, sequence % 2 * SLOT as u64).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
         self.sequence = sequence;
         Ok(())
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn pack(entry: &Entry) -> io::Result<Vec<u8>> {

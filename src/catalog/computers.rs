@@ -189,14 +189,14 @@ impl Store {
         self.succeed(self.computers.keep(computer))
     }
 
-    /// Writes without waiting for the disk.
+    /// Writes without waiting for the disk; into memory while it takes nothing.
     pub(super) fn put(&self, (key, value): Op) -> Result<(), CatalogError> {
         let mut batch = Batch::default();
         match value {
             Some(value) => batch.put(key, value),
             None => batch.remove(key),
         }
-        Ok(self.kv.apply(&batch)?)
+        Ok(self.kv.note(&batch)?)
     }
 
     fn new_computer(&self, id: &ComputerId, now: Timestamp) -> Result<Computer, CatalogError> {

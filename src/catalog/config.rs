@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::{ByteCount, DriverFacts};
+use crate::durable::Disk;
 
 /// Which updates agents are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -30,6 +31,10 @@ pub type DriverReader = fn(&[u8]) -> Option<Vec<DriverFacts>>;
 pub struct Config {
     /// The folder that holds index and segments. Made when absent.
     pub dir: PathBuf,
+    /// The disk that it lies on. Default one that nobody looks at.
+    pub disk: Disk,
+    /// The folder of the keys that cookies are sealed with. Default `keys` in `dir`.
+    pub keys: Option<PathBuf>,
     /// What agents are told of.
     pub offer: OfferPolicy,
     /// Memory that sled may use for pages. Default 16 MiB; its real use is several times that.
@@ -67,6 +72,8 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            disk: Disk::unwatched(),
+            keys: None,
             offer: OfferPolicy::default(),
             index_cache: ByteCount(16 << 20),
             fragment_cache: ByteCount(32 << 20),

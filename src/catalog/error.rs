@@ -69,7 +69,9 @@ pub enum CatalogError {
         offset: u64,
     },
     /// A record of the index cannot be understood.
-    #[error("an index record of kind {kind:?} is damaged; rebuild the index from the segments")]
+    #[error(
+        "an index record of kind {kind:?} is damaged; stop the server, and run `tailwater store rebuild`"
+    )]
     Record {
         /// The key's first letter.
         kind: char,
@@ -234,6 +236,26 @@ pub enum CatalogError {
     /// A worker thread of the store panicked.
     #[error("a worker of the store failed; see the log")]
     Worker,
+}
+
+impl CatalogError {
+    /// Whether it failed only because the disk takes nothing now.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Index(error) => error.is_read_only(),
+            Self::File { source, .. } => crate::durable::Trouble::of(source).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether the index is not what was written: it can be made again.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Index(error) => error.is_damage(),
+            Self::Record { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// The first reasons of a refusal.

@@ -148,7 +148,7 @@ impl Store {
                     None => batch.remove(key.as_slice()),
                 }
             }
-            self.kv.apply(&batch)?;
+            self.kv.note(&batch)?;
         }
         self.news.note(id);
         Ok(())

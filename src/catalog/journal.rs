@@ -41,11 +41,18 @@ impl Store {
         }
         let (records, ops) = self.journal_records(ops)?;
         let mut log = self.log();
-        log.writer.make_room(&self.segments, records.iter().map(|record| record.len() as u64).sum())?;
+        let bytes = records.iter().map(|record| record.len() as u64).sum();
+        log.writer.make_room(&self.segments, bytes).inspect_err(|error| self.tell_disk(error))?;
+        let (start, first) = (log.writer.end(), log.ticket() + 1);
         let mut places = Vec::new();
         for record in &records {
-            places.push(log.writer.append(&self.segments, record)?);
+            let appended = log.writer.append(&self.segments, record);
+            places.push(appended.inspect_err(|error| {
+                self.tell_disk(error);
+                log.writer.take_back(start);
+            })?);
         }
+        let end = log.writer.end();
         // the committed end takes one place in each batch, and the note one in the first and in the last
         let room = MAX_BATCH - 2;
         if ops.len() + also.len() <= room {
@@ -61,7 +68,14 @@ impl Store {
         }
         let ticket = log.ticket();
         drop(log);
-        self.settle(ticket)
+        self.settle(ticket).inspect_err(|_error| {
+            // whoever asked is told that nothing was changed: it must not happen later
+            let mut log = self.log();
+            log.forget(first, ticket);
+            if log.writer.end() == end {
+                log.writer.take_back(start);
+            }
+        })
     }
 
     /// Operations as records of the journal, and the operations again.
@@ -107,13 +121,13 @@ pub(super) fn finish_begun(kv: &Kv, segments: &Segments, codec: &Codec) -> Resul
                     None => batch.remove(key.as_slice()),
                 }
             }
-            kv.apply(&batch)?;
+            kv.note(&batch)?;
         }
     }
     let mut done = Batch::default();
     done.remove(key::BEGUN);
-    kv.apply(&done)?;
-    kv.flush()?;
+    kv.note(&done)?;
+    super::rebuild::flush(kv)?;
     tracing::info!("finished a change of many entries that was interrupted");
     Ok(())
 }

@@ -13,14 +13,14 @@
 //!
 //! [`RevisionId`]: crate::domain::RevisionId
 
-pub mod kv;
-
 mod approvals;
 #[cfg(test)]
 mod bundle_tests;
 mod computer;
 mod computers;
 mod config;
+#[cfg(test)]
+mod damage_tests;
 mod decision;
 mod decisions;
 mod deployments;
@@ -40,6 +40,9 @@ mod facts_tests;
 pub mod fuzzing;
 mod ingest;
 mod journal;
+mod keyring;
+#[cfg(test)]
+mod keyring_tests;
 mod keys;
 mod languages;
 mod lineage;
@@ -75,6 +78,7 @@ mod storing_tests;
 mod succession;
 #[cfg(test)]
 mod succession_tests;
+mod tail;
 mod terms;
 #[cfg(test)]
 mod terms_tests;
@@ -101,6 +105,7 @@ pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
 pub use descendant::Descendant;
 pub use downstream::Epoch;
 pub use error::CatalogError;
+pub use keyring::{KeyInfo, Keyring, SEAL_KEY};
 pub use keys::WantedKeys;
 pub use lineage::Place;
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
@@ -110,7 +115,7 @@ pub use query::{
     UpdateQuery, UpdateRow, UpdateState, UpdateWord, Whose,
 };
 pub use reading::Chunks;
-pub use rebuild::{load_index, rebuild_index};
+pub use rebuild::{load_index, rebuild, rebuild_index};
 pub use replace::Replaced;
 pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
@@ -128,12 +133,12 @@ use crate::domain::{
     ComputerId, Facts, FileDeclaration, GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity,
     joined_limits,
 };
+use crate::kv;
 use crate::runtime::Clock;
 use store::Store;
 
 /// The limits of this room.
 pub const LIMITS: &[Limit] = joined_limits![
-    kv::LIMITS,
     approvals::LIMITS,
     computers::LIMITS,
     decision::LIMITS,
@@ -143,6 +148,7 @@ pub const LIMITS: &[Limit] = joined_limits![
     events::LIMITS,
     ingest::LIMITS,
     journal::LIMITS,
+    keyring::LIMITS,
     lineage::LIMITS,
     manifest::LIMITS,
     news::LIMITS,
@@ -258,8 +264,7 @@ impl Catalog {
 
     /// Sets a value durably; `None` removes it.
     pub fn set_setting(&self, key: &str, value: Option<&[u8]>) -> Result<(), CatalogError> {
-        self.0.put((record::key::setting(key), value.map(<[u8]>::to_vec)))?;
-        Ok(self.0.kv.flush()?)
+        self.0.apply_durably(&[(record::key::setting(key), value.map(<[u8]>::to_vec))])
     }
 
     // --- what lasts as long as the store -------------------------------------------------------------------
@@ -273,13 +278,18 @@ impl Catalog {
         })
     }
 
-    /// Keeps a value, at most 64 KiB, durably and in the journal. What is kept already is not written again.
+    /// Keeps a value, at most 64 KiB, durably and in the journal; on a disk that takes nothing in memory, and in the index
+    /// once there is room. What is kept already is not written again.
     pub fn keep(&self, name: &str, value: &[u8]) -> Result<(), CatalogError> {
         let key = record::key::kept(name);
         if self.0.kv.get(&key)?.as_deref() == Some(value) {
             return Ok(());
         }
-        self.0.journal(vec![(key, Some(value.to_vec()))])
+        match self.0.journal(vec![(key.clone(), Some(value.to_vec()))]) {
+            // until there is room it lasts as long as the process
+            Err(error) if error.is_read_only() => self.0.put((key, Some(value.to_vec()))),
+            other => other,
+        }
     }
 
     /// The place in this store's history of a change number that its snapshots gave.

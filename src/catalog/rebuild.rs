@@ -11,15 +11,18 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::kv::{Batch, Kv, MAX_BATCH};
+use super::kv::{Batch, Kv, MAX_BATCH, Setup};
 use super::manifest::decode_block;
 use super::record::{self, ActivationRecord, Committed, Generation, Journal, Meta, key};
 use super::segment::Segments;
 use super::segment::codec::Codec;
 use super::segment::frame::Kind;
-use super::store::Op;
-use super::{CatalogError, Config};
+use super::store::{Op, Store};
+use super::{Catalog, CatalogError, Config};
+use crate::durable::set_aside;
+use crate::runtime::Clock;
 
 /// An index being made.
 struct Index<'a> {
@@ -38,7 +41,7 @@ impl Index<'_> {
             None => self.batch.remove(key),
         }
         if self.batch.len() == MAX_BATCH {
-            self.kv.apply(&std::mem::take(&mut self.batch))?;
+            self.kv.note(&std::mem::take(&mut self.batch))?;
         }
         Ok(())
     }
@@ -96,7 +99,11 @@ impl Index<'_> {
 }
 
 /// Fills an empty index from whatever segments there are.
-pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
+pub(super) fn begin(
+    kv: &Kv,
+    segments: &Segments,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), CatalogError> {
     let numbers = segments.numbers()?;
     if !numbers.is_empty() {
         tracing::warn!(segments = numbers.len(), "the index is empty: rebuilding it from the segments");
@@ -104,6 +111,7 @@ pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
     let committed = Committed { segment: 0, len: 0, next_id: 1 };
     let mut index = Index { kv, batch: Batch::default(), block: 0, committed, unfinished: Vec::new() };
     let codec = Codec::default();
+    let (total, mut before) = (segments.bytes(), 0);
     for segment in numbers {
         let mut offset = 0;
         while let Some((kind, place)) = segments.next_good(segment, offset)? {
@@ -111,7 +119,9 @@ pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
                 if kind == Kind::Text { Vec::new() } else { segments.record(kind, place, &codec)? };
             index.record(kind, place, &content, &codec)?;
             offset = u64::from(place.offset) + u64::from(place.stored);
+            progress(before + offset, total);
         }
+        before += segments.len(segment)?;
         index.committed = Committed { segment, len: segments.len(segment)?, ..index.committed };
         if offset < index.committed.len && !segments.numbers()?.contains(&(segment + 1)) {
             // what cannot be read stays as it is; new records go into a file that can
@@ -123,31 +133,60 @@ pub(super) fn begin(kv: &Kv, segments: &Segments) -> Result<(), CatalogError> {
         index.put(key::COMMITTED.to_vec(), Some(record::encode(&index.committed)?))?;
     }
     // last: an index without it is begun again
-    kv.apply(&index.batch)?;
-    kv.flush()?;
+    kv.note(&index.batch)?;
+    flush(kv)?;
     let mut meta = Batch::default();
     meta.put(key::META, record::encode(&Meta { format: record::FORMAT })?);
-    kv.apply(&meta)?;
-    Ok(kv.flush()?)
+    kv.note(&meta)?;
+    flush(kv)
 }
 
-/// Sets the index of a store that nobody has open aside (as `index.old`), so that the next opening makes a
-/// new one from the segments. Returns where the old one went.
+/// Makes the index durable; on a disk that takes nothing it waits in memory for that.
+pub(super) fn flush(kv: &Kv) -> Result<(), CatalogError> {
+    match kv.flush() {
+        Err(error) if error.is_read_only() => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Where the index of a catalog lies.
+pub(super) fn index_setup(config: &Config) -> Setup {
+    let (dir, cache) = (config.dir.join("index"), config.index_cache.0);
+    Setup { name: "index of the catalog", dir, cache, trees: &[] }
+}
+
+/// Gives an index that nobody has open another name.
+pub(super) fn set_index_aside(config: &Config) -> Result<PathBuf, CatalogError> {
+    let path = index_setup(config).dir;
+    match set_aside(&path) {
+        // there was none: the next opening makes one
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(path),
+        Err(source) => Err(CatalogError::File { path, action: "set aside", source }),
+        Ok(aside) => Ok(aside),
+    }
+}
+
+/// Sets the index of a store that nobody has open aside (as `damaged-index-…` beside it), so that the next opening makes
+/// a new one from the segments. Returns where the old one went.
 pub fn rebuild_index(config: &Config) -> Result<PathBuf, CatalogError> {
     let _lock = super::store::take(config)?;
-    let (index, old) = (config.dir.join("index"), config.dir.join("index.old"));
-    let fail = |action| {
-        let path = old.clone();
-        move |source| CatalogError::File { path, action, source }
-    };
-    match std::fs::remove_dir_all(&old) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail("removed")(error)),
-        _ => {}
-    }
-    match std::fs::rename(&index, &old) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fail("made")(error)),
-        _ => Ok(old),
-    }
+    set_index_aside(config)
+}
+
+/// Sets the index of a store that nobody has open aside and makes it again from the segments at once. `progress` is told
+/// how many bytes were read, of how many. Says where the former index is, where there was one. Blocks.
+///
+/// # Errors
+/// When another process has the store, or the segments cannot be read.
+pub fn rebuild(
+    config: Config,
+    clock: Clock,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(Option<PathBuf>, Catalog), CatalogError> {
+    let lock = super::store::take(&config)?;
+    let former = index_setup(&config).dir.exists().then(|| set_index_aside(&config)).transpose()?;
+    let store = Store::open_locked(&config, &clock, &lock, progress)?;
+    Ok((former, Catalog(Arc::new(store))))
 }
 
 /// Makes the index of a store that nobody has open from a dump ([`super::Catalog::dump_index`]), setting what
@@ -156,6 +195,6 @@ pub fn rebuild_index(config: &Config) -> Result<PathBuf, CatalogError> {
 pub fn load_index(config: &Config, dump: &mut impl Read) -> Result<u64, CatalogError> {
     rebuild_index(config)?;
     let _lock = super::store::take(config)?;
-    let kv = Kv::sled(&config.dir.join("index"), config.index_cache.0)?;
+    let (kv, _opened) = Kv::open(index_setup(config), &config.disk)?;
     Ok(kv.load(dump)?)
 }

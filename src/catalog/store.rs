@@ -24,20 +24,23 @@ use super::computers::Computers;
 use super::decisions::Decisions;
 use super::descendants::Descendants;
 use super::journal::finish_begun;
+use super::keyring::Rings;
 use super::keys::Secured;
 use super::kv::{Batch, Kv, MAX_BATCH};
 use super::lineage::Lineage;
 use super::load::{load, load_dictionaries};
 use super::news::News;
 use super::record::{self, Committed, key};
+use super::segment::Segments;
 use super::segment::codec::{Codec, plain_record};
 use super::segment::frame::Kind;
-use super::segment::{Segments, Writer};
 use super::servers::Servers;
 use super::snapshot::{Snapshot, View, World};
+use super::tail::Tail;
 use super::terms::Remembered;
 use super::{CatalogError, Config, PartRef, StoredFacts};
 use crate::domain::UpdateIdentity;
+use crate::durable::Trouble;
 use crate::runtime::Clock;
 
 /// How many decoded facts are remembered.
@@ -60,12 +63,12 @@ pub(super) struct Staged {
 
 /// The end of the log and what waits to be settled.
 pub(super) struct Log {
-    pub writer: Writer,
+    pub writer: Tail,
     pub next_id: u32,
     pub next_block: u64,
     ticket: u64,
-    /// Groups of operations; each group goes into one batch.
-    pending: Vec<Vec<Op>>,
+    /// Groups of operations by their tickets; each group goes into one batch.
+    pending: Vec<(u64, Vec<Op>)>,
 }
 
 impl Log {
@@ -76,9 +79,14 @@ impl Log {
 
     /// Adds index operations that belong to what was just appended; at most 99 stay together.
     pub(super) fn push(&mut self, ops: Vec<Op>) -> u64 {
-        self.pending.push(ops);
         self.ticket += 1;
+        self.pending.push((self.ticket, ops));
         self.ticket
+    }
+
+    /// Gives up operations that could not be settled.
+    pub(super) fn forget(&mut self, first: u64, last: u64) {
+        self.pending.retain(|(ticket, _)| !(first..=last).contains(ticket));
     }
 }
 
@@ -104,6 +112,7 @@ pub(super) struct Store {
     pub descendants: Descendants,
     pub lineage: Lineage,
     pub news: News,
+    pub rings: Rings,
     _lock: File,
 }
 
@@ -126,8 +135,11 @@ pub(super) fn take(config: &Config) -> Result<File, CatalogError> {
     let documents = config.dir.join("documents");
     std::fs::create_dir_all(&documents).map_err(file("made"))?;
     let path = config.dir.join("lock");
-    let options = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let lock = options.map_err(file("locked"))?;
+    let made = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    // a disk that takes nothing has one already, or the folder itself is locked
+    let lock =
+        made.or_else(|error| File::open(&path).or_else(|_| File::open(&config.dir)).map_err(|_| error));
+    let lock = lock.map_err(file("locked"))?;
     match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(CatalogError::Locked { dir: config.dir.clone() }),
@@ -138,8 +150,27 @@ pub(super) fn take(config: &Config) -> Result<File, CatalogError> {
 impl Store {
     pub(super) fn open(config: Config, clock: Clock) -> Result<Self, CatalogError> {
         let lock = take(&config)?;
+        let opened = Self::open_locked(&config, &clock, &lock, &mut |_, _| {});
+        let Err(error) = opened else { return opened };
+        if !error.is_damage() {
+            return Err(error);
+        }
+        // what the engine takes for whole may be damaged all the same: it is made from the segments once
+        let aside = super::rebuild::set_index_aside(&config)?;
+        tracing::error!(%error, aside = %aside.display(),
+            "the index of the catalog is damaged: it was set aside, and is made again from the segments");
+        Self::open_locked(&config, &clock, &lock, &mut |_, _| {})
+    }
+
+    /// Opens a store whose lock is ours; `progress` is told of an index that is made again.
+    pub(super) fn open_locked(
+        config: &Config,
+        clock: &Clock,
+        lock: &File,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, CatalogError> {
         let segments = Segments::new(config.dir.join("documents"));
-        let kv = Kv::sled(&config.dir.join("index"), config.index_cache.0)?;
+        let (kv, _opened) = Kv::open(super::rebuild::index_setup(config), &config.disk)?;
         match kv.get(key::META)? {
             Some(meta) => {
                 let meta: record::Meta = record::decode('v', &meta)?;
@@ -147,9 +178,13 @@ impl Store {
                     return Err(CatalogError::Newer { found: meta.format, known: record::FORMAT });
                 }
             }
-            None => super::rebuild::begin(&kv, &segments)?,
+            None => super::rebuild::begin(&kv, &segments, progress)?,
         }
-        Self::with(config, clock, kv, segments, lock)
+        let lock = lock.try_clone().map_err(|source| {
+            let path = config.dir.clone();
+            CatalogError::File { path, action: "locked", source }
+        })?;
+        Self::with(config.clone(), clock.clone(), kv, segments, lock)
     }
 
     fn with(
@@ -172,7 +207,7 @@ impl Store {
         let mut decisions = Decisions::load(&kv)?;
         decisions.change = computers.all().iter().map(|one| one.moved_at).fold(decisions.change, u64::max);
         let decisions = Arc::new(decisions);
-        let writer = segments.writer(committed, config.segment_size.0)?;
+        let writer = Tail::open(&segments, committed, config.segment_size.0)?;
         let log = Log {
             writer,
             next_id: loaded.next_id.max(committed.next_id),
@@ -204,10 +239,17 @@ impl Store {
             descendants,
             lineage,
             news: News::default(),
+            rings: Rings::default(),
             _lock: lock,
         };
         if !begin.is_empty() {
-            store.journal(begin)?;
+            match store.journal(begin) {
+                // marks begin when there is room; until then they last as long as the process
+                Err(error) if error.is_read_only() => {
+                    tracing::debug!(%error, "the first mark of the store is kept in memory");
+                }
+                other => other?,
+            }
         }
         store.count_descendants()?;
         Ok(store)
@@ -258,6 +300,7 @@ impl Store {
                 Ok(())
             }
             Err(error) => {
+                self.tell_disk(&error);
                 // tried again with whatever comes next: the operations only set and remove keys
                 let later = std::mem::replace(&mut log.pending, groups);
                 log.pending.extend(later);
@@ -266,10 +309,19 @@ impl Store {
         }
     }
 
+    /// Says to whoever asks about the disk that the log could not be written.
+    pub(super) fn tell_disk(&self, error: &CatalogError) {
+        if let CatalogError::File { source, .. } = error
+            && Trouble::of(source).is_some()
+        {
+            self.config.disk.refused("log of the catalog", source);
+        }
+    }
+
     /// Applies groups of operations, as many in one batch as fit, each batch with the committed end.
-    fn index(&self, groups: &[Vec<Op>], committed: Committed) -> Result<(), CatalogError> {
+    fn index(&self, groups: &[(u64, Vec<Op>)], committed: Committed) -> Result<(), CatalogError> {
         let mut batch = Batch::default();
-        for group in groups {
+        for (_, group) in groups {
             if batch.len() + group.len() >= MAX_BATCH {
                 self.apply_with(std::mem::take(&mut batch), committed)?;
             }

@@ -44,6 +44,12 @@ pub(super) struct Refused {
     pub(super) count: Option<u64>,
 }
 
+/// Whether a process is there; what was written down by one that is not is of an earlier start.
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
 /// A way to the store.
 pub(super) struct Connection {
     way: Way,
@@ -74,7 +80,12 @@ impl Connection {
                 Way::Own { site: Box::new(app.local_site()), app: Some(Box::new(app)) }
             }
             Err(AppError::Locked { holder, path }) => {
-                let Some(admin) = holder.admin else { return Err(AppError::Locked { holder, path }.into()) };
+                // a server on a full disk could not write down where it answers
+                let configured = loaded.settings.admin_listen;
+                let configured = (!is_alive(holder.pid) && configured.port() != 0).then_some(configured);
+                let Some(admin) = configured.or(holder.admin) else {
+                    return Err(AppError::Locked { holder, path }.into());
+                };
                 let token = Token::read(&path)?;
                 Way::Server { address: reachable(admin), token: Box::new(token) }
             }

@@ -21,6 +21,7 @@ mod reload;
 mod serve;
 mod simulate;
 mod status;
+mod store;
 mod sync;
 mod table;
 mod transfers;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use crate::app;
 use crate::config::{self, ConfigError, Loaded};
 use crate::telemetry;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, StoreCommand};
 use connection::{Connection, Refused};
 use output::Outcome;
 
@@ -137,12 +138,14 @@ fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
 
 async fn dispatch(loaded: &Loaded, arguments: Arguments) -> anyhow::Result<Outcome> {
     let json = arguments.json;
+    app::outlive_file_limits();
     match arguments.command {
         Command::Serve => serve::run(loaded).await,
         Command::Demo(demo) => demo::run(&demo, json).await,
         Command::CheckConfig(check) => check_config::run(loaded, &check, json).await,
         Command::ClientPolicy(policy) => client_policy::run(&loaded.settings, &policy, json),
         Command::Simulate(command) => simulate::run(&command, json).await,
+        Command::Store(StoreCommand::Rebuild) => store::rebuild(loaded, json).await,
         other => {
             let create = matches!(&other, Command::Sync(sync) if sync.command.is_none());
             let connection = Connection::open(loaded, create).await?;
@@ -158,6 +161,7 @@ async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::R
         Command::Sync(arguments) => sync::run(connection, &arguments, json).await,
         Command::Status => status::run(connection, json).await,
         Command::Reload => reload::run(connection, json).await,
+        Command::Store(_) => store::rotate_keys(connection, json).await,
         Command::Updates(command) => updates::run(connection, command, json).await,
         Command::Categories(command) => categories::run(connection, &command, json).await,
         Command::Groups(command) => groups::run(connection, command, json).await,

@@ -116,6 +116,7 @@ pub(super) const KEYS: &[Key] = &[
     text("agents.offer", "\"all\""),
     text("agents.targeting", "\"server\""),
     text("agents.replace_silent_after", "\"25h\""),
+    text("agents.key_rotation", "\"720h\""),
     number("agents.max_computers", "100000"),
     text("downstream.policy", "\"open\""),
     number("downstream.transfers", "16"),

@@ -211,6 +211,8 @@ pub struct AgentsSettings {
     pub client_side_targeting: bool,
     /// After how long without a call a computer's record may go to a newer identity of the same name.
     pub replace_silent_after: Duration,
+    /// After how long the key that cookies are sealed with is replaced.
+    pub key_rotation: Duration,
     /// How many computers are remembered.
     pub max_computers: usize,
 }

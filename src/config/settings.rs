@@ -219,6 +219,9 @@ impl<'a> Checked<'a> {
                 replace_silent_after: self
                     .duration("agents.replace_silent_after", Duration::from_secs(1))?
                     .unwrap_or(Duration::from_hours(25)),
+                key_rotation: self
+                    .duration("agents.key_rotation", Duration::from_hours(1))?
+                    .unwrap_or(Duration::from_hours(720)),
                 max_computers: self.number("agents.max_computers", 1, 10_000_000)?,
             },
             downstream: DownstreamSettings {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::domain::{ByteCount, Sha1Digest};
+use crate::kv::KvError;
 
 /// What the store could not do.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +22,12 @@ pub enum ContentError {
     },
     /// The index of files cannot be used.
     #[error(
-        "cannot use the index of files in {path}; stop other servers on this folder, or remove the index: it is rebuilt from the files"
+        "cannot use the index of files; stop other servers on this folder, or remove the index: it is made again"
     )]
-    Index {
-        /// The index's folder.
-        path: PathBuf,
-        /// What the database said.
-        #[source]
-        source: sled::Error,
-    },
+    Index(#[from] KvError),
+    /// A record of the index cannot be written.
+    #[error("a record of the index of files cannot be written")]
+    Record(#[source] postcard::Error),
     /// There is no room, even after dropping what may be dropped.
     #[error(
         "no room for {wanted} more; free disk space, or raise content.max_size or lower content.min_free"

@@ -5,28 +5,22 @@
 //! file; flush alone is not). It never holds bytes of payloads.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::ContentError;
 use crate::domain::{FileDeclaration, Sha1Digest, Sha256Digest};
-use crate::runtime::patiently;
-
-/// Operations in one batch; larger ones grow the database's heap without end.
-const BATCH: usize = 100;
+use crate::durable::Disk;
+use crate::kv::{Batch, Kv, KvError, MAX_BATCH, Opened, Setup};
 
 /// Memory for the database's pages: an index of some thousand small records.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A store that was closed lets go of its lock a moment later, when its threads have ended: 2 s.
-const LOCK_ATTEMPTS: u32 = 100;
-
 const RECORD_VERSION: u8 = 1;
-const FILES: &str = "files";
-const WISHES: &str = "wishes";
+/// First byte of the keys of files, and of files that are to be fetched whole.
+const FILE: u8 = b'f';
+const WISH: u8 = b'w';
 const CLEAN: &[u8] = b"stopped cleanly";
 
 /// One file.
@@ -41,110 +35,121 @@ pub(super) struct Record {
 }
 
 pub(super) struct Index {
-    db: sled::Db,
-    files: sled::Tree,
-    wishes: sled::Tree,
-    path: PathBuf,
+    kv: Kv,
+}
+
+fn key(kind: u8, sha1: &Sha1Digest) -> Vec<u8> {
+    [&[kind][..], &sha1.0].concat()
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, ContentError> {
+    postcard::to_extend(value, vec![RECORD_VERSION]).map_err(ContentError::Record)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(value: &[u8]) -> Option<T> {
+    let (version, raw) = value.split_first()?;
+    (*version == RECORD_VERSION).then(|| postcard::from_bytes(raw).ok()).flatten()
 }
 
 impl Index {
     /// Opens or makes it; `true` when it was closed cleanly (a new one was not).
-    pub(super) fn open(path: &Path) -> Result<(Self, bool), ContentError> {
-        let failed = |source| ContentError::Index { path: path.to_owned(), source };
-        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let locked =
-            |error: &sled::Error| matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
-        let db = patiently(LOCK_ATTEMPTS, locked, || config.open()).map_err(failed)?;
-        let files = db.open_tree(FILES).map_err(failed)?;
-        let wishes = db.open_tree(WISHES).map_err(failed)?;
-        let clean = db.remove(CLEAN).map_err(failed)?.is_some();
-        let index = Self { db, files, wishes, path: path.to_owned() };
+    pub(super) fn open(path: &Path, disk: &Disk) -> Result<(Self, bool), ContentError> {
+        let setup = Setup {
+            name: "index of payloads",
+            dir: path.to_owned(),
+            cache: CACHE_BYTES,
+            trees: &[(FILE, "files"), (WISH, "wishes")],
+        };
+        let (kv, opened) = Kv::open(setup, disk)?;
+        let clean = opened == Opened::Whole && kv.get(CLEAN)?.is_some();
+        let index = Self { kv };
+        let mut running = Batch::default();
+        running.remove(CLEAN);
+        index.kv.note(&running)?;
         index.make_durable()?;
         Ok((index, clean))
     }
 
-    fn failed(&self, source: sled::Error) -> ContentError {
-        ContentError::Index { path: self.path.clone(), source }
-    }
-
+    /// On a disk that takes nothing it waits for that: all of it can be lost.
     fn make_durable(&self) -> Result<(), ContentError> {
-        self.db.flush().map_err(|source| self.failed(source))?;
-        let file = self.path.join("db");
-        match File::open(&file).and_then(|file| file.sync_data()) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(ContentError::Io { action: "sync", path: file, source })
-            }
-            _ => Ok(()),
+        match self.kv.flush() {
+            Err(error) if error.is_read_only() => Ok(()),
+            other => Ok(other?),
         }
     }
 
     /// Every readable record; others are left out and found again by their maps.
     pub(super) fn load(&self) -> Result<HashMap<Sha1Digest, Record>, ContentError> {
         let mut records = HashMap::new();
-        for entry in &self.files {
-            let (key, value) = entry.map_err(|source| self.failed(source))?;
-            let record = value
-                .split_first()
-                .filter(|(version, _)| **version == RECORD_VERSION)
-                .and_then(|(_, raw)| postcard::from_bytes(raw).ok());
-            if let (Ok(key), Some(record)) = (<[u8; 20]>::try_from(&key[..]), record) {
-                records.insert(Sha1Digest(key), record);
+        self.kv.scan(&[FILE], |key, value| {
+            if let (Some(Ok(sha1)), Some(record)) = (key.get(1..).map(TryInto::try_into), decode(value)) {
+                records.insert(Sha1Digest(sha1), record);
+            }
+            true
+        })?;
+        Ok(records)
+    }
+
+    fn note(
+        &self,
+        entries: impl Iterator<Item = Result<(Vec<u8>, Option<Vec<u8>>), ContentError>>,
+    ) -> Result<(), ContentError> {
+        let mut batch = Batch::default();
+        for entry in entries {
+            match entry? {
+                (key, Some(value)) => batch.put(key, value),
+                (key, None) => batch.remove(key),
+            }
+            if batch.len() == MAX_BATCH {
+                self.kv.note(&std::mem::take(&mut batch))?;
             }
         }
-        Ok(records)
+        Ok(self.kv.note(&batch)?)
     }
 
     /// Writes records (`None` removes) and makes them durable.
     pub(super) fn write(&self, changes: &[(Sha1Digest, Option<Record>)]) -> Result<(), ContentError> {
-        for part in changes.chunks(BATCH) {
-            let mut batch = sled::Batch::default();
-            for (key, record) in part {
-                match record.as_ref().and_then(|record| postcard::to_stdvec(record).ok()) {
-                    Some(mut raw) => {
-                        raw.insert(0, RECORD_VERSION);
-                        batch.insert(&key.0, raw);
-                    }
-                    None => batch.remove(&key.0),
-                }
-            }
-            self.files.apply_batch(batch).map_err(|source| self.failed(source))?;
-        }
+        self.note(
+            changes
+                .iter()
+                .map(|(sha1, record)| Ok((key(FILE, sha1), record.as_ref().map(encode).transpose()?))),
+        )?;
         if changes.is_empty() { Ok(()) } else { self.make_durable() }
     }
 
     /// Remembers files that are to be fetched whole, durably.
     pub(super) fn wish(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
-        for part in files.chunks(BATCH) {
-            let mut batch = sled::Batch::default();
-            for file in part {
-                if let Ok(mut raw) = postcard::to_stdvec(file) {
-                    raw.insert(0, RECORD_VERSION);
-                    batch.insert(&file.sha1.0, raw);
-                }
-            }
-            self.wishes.apply_batch(batch).map_err(|source| self.failed(source))?;
-        }
-        if files.is_empty() { Ok(()) } else { self.make_durable() }
+        self.note(files.iter().map(|file| Ok((key(WISH, &file.sha1), Some(encode(file)?)))))?;
+        if files.is_empty() { Ok(()) } else { Ok(self.kv.flush()?) }
     }
 
     /// Forgets one of them; durable with the next write.
     pub(super) fn fulfil(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
-        self.wishes.remove(sha1.0).map(drop).map_err(|source| self.failed(source))
+        self.note(std::iter::once(Ok((key(WISH, sha1), None))))
     }
 
     /// Those that are remembered and can be read.
     pub(super) fn wishes(&self) -> Vec<FileDeclaration> {
-        let read = |raw: sled::IVec| {
-            let (version, raw) = raw.split_first()?;
-            (*version == RECORD_VERSION).then(|| postcard::from_bytes(raw).ok()).flatten()
-        };
-        self.wishes.iter().values().filter_map(|raw| raw.ok().and_then(read)).collect()
+        let mut found = Vec::new();
+        let read = self.kv.scan(&[WISH], |_key, value| {
+            found.extend(decode::<FileDeclaration>(value));
+            true
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "files that were to be fetched whole cannot be read");
+        }
+        found
     }
 
     /// Notes that everything is written and synced.
     pub(super) fn close(&self) -> Result<(), ContentError> {
-        self.db.insert(CLEAN, &[1]).map_err(|source| self.failed(source))?;
-        self.make_durable()
+        let mut clean = Batch::default();
+        clean.put(CLEAN, [1]);
+        match self.kv.apply(&clean).and_then(|()| self.kv.flush()) {
+            // the next start counts again
+            Err(KvError::ReadOnly { .. }) => Ok(()),
+            other => Ok(other?),
+        }
     }
 }
 
@@ -172,7 +177,7 @@ mod tests {
         };
         let changes: Vec<_> = (0..250_u8).map(|n| (Sha1Digest([n; 20]), Some(record.clone()))).collect();
         {
-            let (index, clean) = Index::open(dir.path()).unwrap();
+            let (index, clean) = Index::open(dir.path(), &Disk::unwatched()).unwrap();
             assert!(!clean);
             index.write(&changes).unwrap();
             index.write(&[(Sha1Digest([3; 20]), None)]).unwrap();
@@ -180,7 +185,7 @@ mod tests {
             index.fulfil(&Sha1Digest([1; 20])).unwrap();
             index.close().unwrap();
         }
-        let (index, clean) = Index::open(dir.path()).unwrap();
+        let (index, clean) = Index::open(dir.path(), &Disk::unwatched()).unwrap();
         assert!(clean);
         let records = index.load().unwrap();
         assert_eq!(records.len(), 249);

@@ -12,8 +12,9 @@ use super::entry::Entry;
 use super::error::ContentError;
 use super::evict::{self, Candidate};
 use super::sparse::{SparseFile, map_path};
-use super::store::{Store, locked};
+use super::store::{Store, WRITER, locked};
 use crate::domain::{ByteCount, Sha1Digest};
+use crate::durable::Trouble;
 
 /// A store counts as full for so long after there was no room: while something is wanted, it is tried again
 /// sooner than that.
@@ -230,9 +231,10 @@ impl Store {
 
     pub(super) fn note_if_full(&self, error: &ContentError) {
         if let ContentError::Io { source, .. } = error
-            && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            && Trouble::of(source).is_some()
         {
             self.note_full();
+            self.0.disk.refused(WRITER, source);
         }
     }
 

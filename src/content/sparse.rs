@@ -6,9 +6,9 @@
 
 mod release;
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,6 +20,7 @@ use super::error::ContentError;
 use super::map::{self, Header, PIECE};
 use super::verify;
 use crate::domain::{ByteRange, Sha1Digest, Sha256Digest};
+use crate::durable::{Mode, Trouble, set_mode};
 
 /// An open payload. Shared by all who read or write it; one value a digest at a time.
 pub struct SparseFile {
@@ -63,6 +64,19 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Cont
     move |source| ContentError::Io { action, path, source }
 }
 
+/// Opens a file; for reading alone where the disk takes nothing.
+fn open_file(path: &Path, write: bool) -> io::Result<File> {
+    match OpenOptions::new().read(true).write(write).open(path) {
+        Err(error) if write && Trouble::of(&error).is_some() => File::open(path),
+        opened => opened,
+    }
+}
+
+/// Whether a file was opened for reading alone.
+fn is_read_only(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error())
+}
+
 impl SparseFile {
     /// Makes an empty file of the declared length.
     pub(super) fn create(path: &Path, header: Header, live: Arc<Live>) -> Result<Self, ContentError> {
@@ -97,11 +111,11 @@ impl SparseFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("open", path)(error)),
         };
-        let Some(map) = opened(OpenOptions::new().read(true).write(true).open(&map_path), &map_path)? else {
+        let Some(map) = opened(open_file(&map_path, true), &map_path)? else {
             return Ok(None);
         };
         let Some(header) = Header::read(&map).map_err(io_error("read", &map_path))? else { return Ok(None) };
-        let data = opened(OpenOptions::new().read(true).write(!header.verified).open(path), path)?;
+        let data = opened(open_file(path, !header.verified), path)?;
         let Some(data) = data else { return Ok(None) };
         let length = data.metadata().map_err(io_error("read", path))?.len();
         if length != header.size {
@@ -154,8 +168,13 @@ impl SparseFile {
         let mut lost = 0_u64;
         for (index, entry) in held {
             if doubtful && !self.piece_matches(index, entry, &mut buffer)? {
-                map::write_entry(&self.map, index, [0; map::HASH])?;
-                lost += 1;
+                // on a disk that takes nothing it is found again at the next start
+                match map::write_entry(&self.map, index, [0; map::HASH]) {
+                    Err(error) if Trouble::of(&error).is_none() && !is_read_only(&error) => {
+                        return Err(error);
+                    }
+                    _ => lost += 1,
+                }
                 continue;
             }
             self.mark(index);
@@ -367,7 +386,7 @@ impl SparseFile {
         self.sync()?;
         let header = Header { sha1: self.sha1, sha256: Some(sha256), size: self.size, verified: true };
         header.write(&self.map).and_then(|()| self.map.sync_data()).map_err(io_error("write", &self.path))?;
-        self.data.set_permissions(Permissions::from_mode(0o444)).map_err(io_error("protect", &self.path))?;
+        set_mode(&self.path, Mode::Finished);
         self.live.verified.store(true, Ordering::Release);
         Ok(())
     }
@@ -380,7 +399,8 @@ impl SparseFile {
             map::write_entry(&self.map, index, [0; map::HASH]).map_err(io_error("write", &self.path))?;
         }
         header.write(&self.map).and_then(|()| self.map.sync_data()).map_err(io_error("write", &self.path))?;
-        self.data.set_permissions(Permissions::from_mode(0o644)).map_err(io_error("open", &self.path))
+        set_mode(&self.path, Mode::Usual);
+        Ok(())
     }
 
     /// Ends every reader and writer of this value.

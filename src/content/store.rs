@@ -21,6 +21,7 @@ use super::room::Limits;
 use super::sparse::SparseFile;
 use super::{Config, FileState, FileStatus, Usage};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
+use crate::durable::{Disk, Trouble};
 use crate::runtime::{Clock, Tasks};
 
 /// The largest payload that is taken: well above the 15 GB of real ones, and its map stays at 256 MiB.
@@ -36,6 +37,8 @@ pub(super) const LIMITS: &[Limit] = limits![
     MAX_FILE in "bytes": "A payload" => "it is refused",
     MAX_OPEN in "files": "Payloads open at once" => "the one used longest ago is closed",
 ];
+/// What it is called in reports of the disk.
+pub(super) const WRITER: &str = "payloads";
 
 /// Locks by digest, so that opening one file does not wait for another.
 const STRIPES: usize = 64;
@@ -61,6 +64,7 @@ pub(super) struct Inner {
     /// What of it may change.
     pub(super) limits: Limits,
     pub(super) clock: Clock,
+    pub(super) disk: Disk,
     pub(super) index: Index,
     pub(super) entries: Mutex<HashMap<Sha1Digest, Entry>>,
     pub(super) open: Cache<Sha1Digest, Arc<SparseFile>>,
@@ -94,10 +98,23 @@ impl Store {
     /// # Errors
     /// When the folder or the index cannot be used, for example because another server has it.
     pub fn open(config: Config, clock: Clock) -> Result<Self, ContentError> {
+        Self::open_on(config, clock, &Disk::unwatched())
+    }
+
+    /// The same, on a disk that is looked at: while it takes nothing, what is held is served.
+    ///
+    /// # Errors
+    /// When another server has it, or the folder cannot be read.
+    pub fn open_on(config: Config, clock: Clock, disk: &Disk) -> Result<Self, ContentError> {
         let dir = config.dir.clone();
-        let made = std::fs::create_dir_all(&dir);
-        made.map_err(|source| ContentError::Io { action: "make folder", path: dir.clone(), source })?;
-        let (index, clean) = Index::open(&dir.join("index"))?;
+        match std::fs::create_dir_all(&dir) {
+            // nothing is held then, and nothing can be
+            Err(error) if Trouble::of(&error).is_some() => disk.refused(WRITER, &error),
+            made => {
+                made.map_err(|source| ContentError::Io { action: "make folder", path: dir.clone(), source })?
+            }
+        }
+        let (index, clean) = Index::open(&dir.join("index"), disk)?;
         let mut entries: HashMap<_, _> = index
             .load()?
             .into_iter()
@@ -111,6 +128,7 @@ impl Store {
             limits: Limits::new(&config),
             config,
             clock,
+            disk: disk.clone(),
             index,
             entries: Mutex::new(entries),
             open: Cache::new(open_files()),
@@ -123,7 +141,10 @@ impl Store {
             full_ms: AtomicI64::new(i64::MIN / 2),
             making_room: Mutex::default(),
         }));
-        store.look_at_disk()?;
+        if let Err(error) = store.look_at_disk() {
+            // asked again when there is something to be written
+            tracing::warn!(%error, "what the store can hold is not known yet");
+        }
         Ok(store)
     }
 
@@ -131,6 +152,7 @@ impl Store {
     pub fn start(&self, tasks: &Tasks) {
         let (store, stopping) = (self.clone(), tasks.stopping());
         tasks.spawn("content sync", async move {
+            let mut failed = false;
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => break,
@@ -138,9 +160,15 @@ impl Store {
                 }
                 let syncing = store.clone();
                 let done = tokio::task::spawn_blocking(move || syncing.sync()).await;
-                if let Ok(Err(error)) = done {
+                let error = match done {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(error.to_string()),
+                    Err(error) => Some(error.to_string()),
+                };
+                if let Some(error) = error.as_ref().filter(|_| !failed) {
                     tracing::error!(%error, "what was fetched is not durable yet; it is tried again");
                 }
+                failed = error.is_some();
             }
         });
     }
@@ -365,7 +393,7 @@ impl Store {
             changes.extend(entry.unsaved(exact).map(|record| (*sha1, Some(record))));
         }
         for file in open {
-            file.sync()?;
+            file.sync().inspect_err(|error| self.note_if_full(error))?;
         }
         removed.retain(|sha1| !locked(&self.0.entries).contains_key(sha1));
         changes.extend(removed.into_iter().map(|sha1| (sha1, None)));

@@ -15,6 +15,7 @@ use super::journal::Hour;
 use super::rows::{DAY_ROWS, HOUR_ROWS, Rows};
 use super::{LedgerError, record};
 use crate::domain::{Limit, limits};
+use crate::durable::{Mode, Trouble, replace};
 
 /// Days whose hours are kept apart.
 pub(super) const KEEP_HOURS: i32 = 14;
@@ -50,9 +51,20 @@ pub(super) enum Stored {
 
 impl Archive {
     pub(super) fn open(folder: &Path) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| LedgerError::Io { path: folder.to_owned(), source })?;
+        match std::fs::create_dir_all(folder) {
+            // nothing is kept there then, until there is room
+            Err(error) if Trouble::of(&error).is_none() => {
+                return Err(LedgerError::Io { path: folder.to_owned(), source: error });
+            }
+            _ => {}
+        }
         Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Makes the folder that could not be made when it was opened.
+    pub(super) fn make(&self) -> Result<(), LedgerError> {
+        let failed = |source| LedgerError::Io { path: self.folder.clone(), source };
+        std::fs::create_dir_all(&self.folder).map_err(failed)
     }
 
     fn path(&self, date: Date, kind: &str) -> PathBuf {
@@ -70,18 +82,8 @@ impl Archive {
         let mut hour = hour.clone();
         hour.rows.shorten(HOUR_ROWS);
         hours.push(hour);
-        self.replace(&path, |file| hours.iter().try_for_each(|hour| record::write(file, hour).map(drop)))
-            .map_err(failed)
-    }
-
-    /// Puts a new file in the place of another; a kill leaves one of the two.
-    fn replace(&self, path: &Path, write: impl Fn(&mut File) -> io::Result<()>) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        File::open(&self.folder)?.sync_all()
+        let write = |file: &mut File| hours.iter().try_for_each(|hour| record::write(file, hour).map(drop));
+        replace(&path, Mode::Private, write).map_err(failed)
     }
 
     /// Whether an hour is stored already. A file that cannot be read holds nothing.
@@ -141,7 +143,11 @@ impl Archive {
     pub(super) fn dates(&self) -> Result<Vec<Date>, LedgerError> {
         let failed = |source| LedgerError::Io { path: self.folder.clone(), source };
         let mut dates = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(dates),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
             let name = entry.map_err(failed)?.file_name();
             let date: Option<Date> =
                 name.to_str().and_then(|name| name.split_once('.')).and_then(|(date, _)| date.parse().ok());
@@ -181,7 +187,7 @@ impl Archive {
         rows.shorten(DAY_ROWS);
         let path = self.path(date, "day");
         let day = Day { serial, rows };
-        self.replace(&path, |file| record::write(file, &day).map(drop))
+        replace(&path, Mode::Private, |file| record::write(file, &day).map(drop))
             .map_err(|source| LedgerError::Io { path: path.clone(), source })?;
         remove(&self.path(date, "hours"))
     }

@@ -91,6 +91,7 @@ impl Books {
             state.hour.rows = Rows::default();
         }
         let overview = Overview::of(&archive, zone)?;
+        let torn = !journal.is_open();
         Ok(Self {
             state,
             journal,
@@ -98,7 +99,7 @@ impl Books {
             sockets: Sockets::new(),
             since_start: Counts::default(),
             overview,
-            torn: false,
+            torn,
         })
     }
 
@@ -200,6 +201,8 @@ impl Books {
     /// and written with the next whole state.
     pub(super) fn keep(&mut self, delta: &Delta, hour: i64, zone: &TimeZone) -> Result<(), LedgerError> {
         self.since_start.add(&delta.rows.total);
+        // there may have been no room for it at the start
+        let made = if self.journal.is_open() { Ok(()) } else { self.archive.make() };
         let is_over = self.state.hour.start != hour;
         let closed = if is_over { self.close(hour, zone) } else { Ok(()) };
         self.state.hour.rows.merge(&delta.rows);
@@ -212,7 +215,7 @@ impl Books {
         };
         // a record that is cut in its middle would hide those behind it
         self.torn = written.is_err();
-        closed.and(written)
+        closed.and(made).and(written)
     }
 
     /// Puts the hour that is over away and begins another.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::durable::Trouble;
+
 /// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -21,4 +23,14 @@ pub enum LedgerError {
         /// Which.
         path: PathBuf,
     },
+}
+
+impl LedgerError {
+    /// Why the disk takes nothing, where that is it.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Io { source, .. } => Trouble::of(source),
+            Self::Damaged { .. } => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! **Invariant:** a kill loses what was not appended yet, a torn tail only itself. It is written anew when an hour ends
 //! and when it exceeds [`LONGEST`], beside the old one and renamed, so there is always a whole one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use super::ahead::Ahead;
 use super::rows::Rows;
 use super::{LedgerError, record};
 use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
+use crate::durable::{Mode, write_anew};
 
 /// A longer journal is written anew.
 const LONGEST: u64 = 4 * 1024 * 1024;
@@ -67,7 +68,8 @@ pub(super) struct Delta {
 /// The file.
 pub(super) struct Journal {
     path: PathBuf,
-    file: File,
+    /// None while it could not be begun.
+    file: Option<File>,
     length: u64,
 }
 
@@ -80,15 +82,26 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
             Err(source) => return Err(LedgerError::Io { path, source }),
         };
-        let (file, length) = begin(&path, &state)?;
+        let (file, length) = match begin(&path, &state) {
+            Ok((file, length)) => (Some(file), length),
+            // what is there was read; it goes on in memory until there is room
+            Err(error) if error.trouble().is_some() => (None, 0),
+            Err(error) => return Err(error),
+        };
         Ok((Self { path, file, length }, state))
+    }
+
+    /// Whether it can be appended to; else it is to be written anew.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Appends; durable when it returns.
     pub(super) fn append(&mut self, delta: &Delta) -> Result<(), LedgerError> {
         let failed = |source| LedgerError::Io { path: self.path.clone(), source };
-        self.length += record::write(&mut self.file, delta).map_err(failed)?;
-        self.file.sync_data().map_err(failed)
+        let Some(file) = &mut self.file else { return Err(failed(io::ErrorKind::StorageFull.into())) };
+        self.length += record::write(file, delta).map_err(failed)?;
+        file.sync_data().map_err(failed)
     }
 
     pub(super) fn is_long(&self) -> bool {
@@ -97,7 +110,8 @@ impl Journal {
 
     /// Begins anew with a whole state.
     pub(super) fn rewrite(&mut self, state: &State) -> Result<(), LedgerError> {
-        (self.file, self.length) = begin(&self.path, state)?;
+        let (file, length) = begin(&self.path, state)?;
+        (self.file, self.length) = (Some(file), length);
         Ok(())
     }
 }
@@ -127,14 +141,8 @@ fn read_state(input: &mut impl io::Read) -> io::Result<State> {
 /// A file that begins with this state, in the place of the old one; with its length.
 fn begin(path: &Path, state: &State) -> Result<(File, u64), LedgerError> {
     let failed = |source| LedgerError::Io { path: path.to_owned(), source };
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new).map_err(failed)?;
+    let (file, length) =
+        write_anew(path, Mode::Private, |file| record::write(file, state)).map_err(failed)?;
     // a long state of its own must not be written anew with every record
-    let length = record::write(&mut file, state).map_err(failed)?.min(LONGEST / 2);
-    file.sync_all().map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
-    Ok((file, length))
+    Ok((file, length.min(LONGEST / 2)))
 }

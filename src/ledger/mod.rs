@@ -39,6 +39,7 @@ pub use report::{Report, ReportRow};
 pub use rows::{By, Counts, OTHER};
 
 use crate::domain::{ByteRange, Limit, ServerId, Sha1Digest, joined_limits, limits};
+use crate::durable::Disk;
 use crate::runtime::{Clock, Tasks};
 use books::{Books, Came, Left, Notes, hour_of};
 use rows::Rows;
@@ -116,6 +117,8 @@ struct Inner {
     /// Locked by writes and questions only.
     books: Mutex<Books>,
     in_trouble: AtomicBool,
+    /// Who is told that it cannot be written.
+    disk: OnceLock<Disk>,
     /// What was kept when the ledger was opened.
     before: Rows,
     zone: TimeZone,
@@ -140,11 +143,17 @@ impl Ledger {
             witnesses: OnceLock::new(),
             books: Mutex::new(books),
             in_trouble: AtomicBool::new(false),
+            disk: OnceLock::new(),
             before,
             zone,
             clock: clock.clone(),
         };
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Says to whoever asks about the disk when it cannot be written. Only the first call does anything.
+    pub fn report_to(&self, disk: &Disk) {
+        let _ = self.0.disk.set(disk.clone());
     }
 
     /// Writes until shutdown. Only the first call does anything.
@@ -220,7 +229,15 @@ impl Ledger {
         if look {
             books.look_for_dropped(&witnesses.holds, &mut delta);
         }
-        match books.keep(&delta, hour_of(now, &self.0.zone), &self.0.zone) {
+        let kept = books.keep(&delta, hour_of(now, &self.0.zone), &self.0.zone);
+        if let Some(disk) = self.0.disk.get() {
+            match &kept {
+                Err(LedgerError::Io { source, .. }) => disk.failed("ledger", source),
+                Err(LedgerError::Damaged { .. }) => {}
+                Ok(()) => disk.works("ledger"),
+            }
+        }
+        match kept {
             Err(error) if !self.0.in_trouble.swap(true, Ordering::Relaxed) => {
                 tracing::error!(%error, "the ledger cannot be written; it goes on in memory");
             }

@@ -1,6 +1,7 @@
 //! Why needs could not be kept or told. Invariant: each says what to do next. It never carries an address.
 
-use crate::catalog::{CatalogError, kv};
+use crate::catalog::CatalogError;
+use crate::kv;
 
 /// Why needs could not be kept or told.
 #[derive(Debug, thiserror::Error)]

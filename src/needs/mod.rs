@@ -43,6 +43,7 @@ use crate::bandwidth::{Requester, Timetable};
 use crate::catalog::{Catalog, Computer};
 use crate::content;
 use crate::domain::{ByteRange, Limit, Sha1Digest, UpdateId, joined_limits, limits};
+use crate::durable::Disk;
 use crate::runtime::{Clock, Tasks};
 use callers::Callers;
 use kept::AllKept;
@@ -96,6 +97,8 @@ pub enum Fetching {
 pub struct Parts {
     /// Its own folder.
     pub dir: PathBuf,
+    /// The disk that it lies on.
+    pub disk: Disk,
     /// What the policy fetches.
     pub fetching: Fetching,
     /// When it is quiet; by default the calendar tells.
@@ -145,7 +148,7 @@ impl Handle {
     /// # Errors
     /// When the memory's folder cannot be used.
     pub fn open(parts: Parts) -> Result<Self, NeedsError> {
-        let (disk, memory, callers, kept) = store::Store::open(&parts.dir)?;
+        let (disk, memory, callers, kept) = store::Store::open(&parts.dir, &parts.disk)?;
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let handle = Self(Arc::new(Inner {
             quiet: QuietHours::new(parts.quiet.as_ref(), parts.timetable.clone()),

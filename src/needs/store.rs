@@ -13,8 +13,9 @@ use super::callers::Callers;
 use super::kept::AllKept;
 use super::layout::Key;
 use super::memory::{Memory, Row, Uses};
-use crate::catalog::kv::{Batch, Kv, MAX_BATCH};
 use crate::domain::UpdateId;
+use crate::durable::Disk;
+use crate::kv::{Batch, Kv, MAX_BATCH, Setup};
 
 /// Version of every row: another shape gets another number, and rows of an older one are learned again.
 const VERSION: u8 = 1;
@@ -89,8 +90,10 @@ fn lineage_of(key: &[u8]) -> Option<Key> {
 
 impl Store {
     /// Opens the index in this folder and reads it whole.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Memory, Callers, AllKept), NeedsError> {
-        let kv = Kv::sled(dir, CACHE)?;
+    pub(super) fn open(dir: &Path, disk: &Disk) -> Result<(Self, Memory, Callers, AllKept), NeedsError> {
+        let setup = Setup { name: "index of needs", dir: dir.to_owned(), cache: CACHE, trees: &[] };
+        // what could not be read is learned again
+        let (kv, _opened) = Kv::open(setup, disk)?;
         let (mut memory, mut callers, mut unreadable) = (Memory::default(), Callers::default(), 0_usize);
         let mut kept = AllKept::new();
         kv.scan(b"", |key, value| {
@@ -148,15 +151,18 @@ impl Store {
                 None => batch.remove(key),
             }
             if batch.len() == MAX_BATCH {
-                self.0.apply(&std::mem::take(&mut batch))?;
+                self.0.note(&std::mem::take(&mut batch))?;
             }
         }
-        Ok(self.0.apply(&batch)?)
+        Ok(self.0.note(&batch)?)
     }
 
-    /// Makes everything written durable.
+    /// Makes everything written durable; on a disk that takes nothing it waits for that.
     pub(super) fn flush(&self) -> Result<(), NeedsError> {
-        Ok(self.0.flush()?)
+        match self.0.flush() {
+            Err(error) if error.is_read_only() => Ok(()),
+            other => Ok(other?),
+        }
     }
 }
 

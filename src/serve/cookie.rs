@@ -3,6 +3,8 @@
 //! A cookie is bytes of a fixed layout and an HMAC-SHA256 over them. What it says is no secret (the other side sent
 //! most of it), but nobody else can make or change one.
 //!
+//! The newest key of a ring seals; those before it open what they sealed.
+//!
 //! **Invariant:** nothing of a cookie is interpreted before its seal was checked; a cookie of one kind never passes
 //! for another. The clear-text expiration beside a cookie is never read.
 
@@ -11,11 +13,9 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::catalog::{Catalog, CatalogError, Place};
+use crate::catalog::{Catalog, CatalogError, Keyring, Place, SEAL_KEY};
 use crate::domain::{Limit, limits};
 
-/// Bytes of the key: a block of SHA-256.
-pub(super) const KEY_LEN: usize = 64;
 const SEAL_LEN: usize = 32;
 const MAGIC: &[u8; 3] = b"twk";
 /// Layout version: the second says up to where its bearer was given numbers. Older ones are read for ever.
@@ -61,16 +61,27 @@ pub(super) enum CookieError {
 /// Seals cookies and opens them.
 #[derive(Clone)]
 pub(super) struct Sealer {
-    keyed: Hmac<Sha256>,
+    ring: Keyring,
+    /// Of numbers that outlive every cookie, such as those in anchors.
+    lasting: Hmac<Sha256>,
     server: Uuid,
 }
 
+/// A fixed-size key cannot have a wrong length.
+fn keyed(key: &[u8; SEAL_KEY]) -> Hmac<Sha256> {
+    Hmac::new(key.into())
+}
+
 impl Sealer {
-    /// Seals with a key, as a server.
-    pub(super) fn new(key: &[u8; KEY_LEN], server: Uuid) -> Self {
-        // a fixed-size key cannot have a wrong length
-        let keyed = Hmac::new(key.into());
-        Self { keyed, server }
+    /// Seals with the keys of a ring, as a server; `lasting` is for what is checked after years.
+    pub(super) fn new(ring: Keyring, lasting: &[u8; SEAL_KEY], server: Uuid) -> Self {
+        Self { ring, lasting: keyed(lasting), server }
+    }
+
+    /// Seals with one key that is never replaced.
+    #[cfg(test)]
+    pub(super) fn fixed(key: [u8; SEAL_KEY], server: Uuid) -> Self {
+        Self::new(Keyring::fixed(key), &key, server)
     }
 
     /// The sealed cookie.
@@ -85,7 +96,7 @@ impl Sealer {
         bytes.extend_from_slice(&[version, kind as u8]);
         bytes.extend_from_slice(self.server.as_bytes());
         bytes.extend_from_slice(says);
-        let seal = self.keyed.clone().chain_update(&bytes).finalize().into_bytes();
+        let seal = keyed(&self.ring.newest()).chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&seal);
         bytes
     }
@@ -103,7 +114,10 @@ impl Sealer {
     ) -> Result<T, CookieError> {
         let split = sealed.len().checked_sub(SEAL_LEN).ok_or(CookieError::Forged)?;
         let (bytes, seal) = sealed.split_at(split);
-        self.keyed.clone().chain_update(bytes).verify_slice(seal).map_err(|_mismatch| CookieError::Forged)?;
+        let opens = |key: &[u8; SEAL_KEY]| keyed(key).chain_update(bytes).verify_slice(seal).is_ok();
+        if !self.ring.all().iter().any(opens) {
+            return Err(CookieError::Forged);
+        }
         let (version, says) =
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_first()).ok_or(CookieError::Forged)?;
         if !(1..=VERSION).contains(version) {
@@ -118,9 +132,9 @@ impl Sealer {
         if server == self.server { Ok(claims) } else { Err(CookieError::OtherServer) }
     }
 
-    /// A number below `limit` that only this server can tell for `text`.
+    /// A number below `limit` that only this server can tell for `text`, the same whatever keys are replaced.
     pub(super) fn check_number(&self, text: &[u8], limit: u32) -> u32 {
-        let keyed = self.keyed.clone().chain_update(self.server.as_bytes()).chain_update(text);
+        let keyed = self.lasting.clone().chain_update(self.server.as_bytes()).chain_update(text);
         let bytes = keyed.finalize().into_bytes();
         bytes.first_chunk().map_or(0, |first| u32::from_le_bytes(*first)) % limit.max(1)
     }

@@ -114,6 +114,8 @@ impl Refusal {
             Self::Busy | Self::Spool(_) | Self::Catalog(CatalogError::TooManyComputers { .. }) => {
                 "ServerBusy"
             }
+            // what must be durable and cannot be: it works again when there is room
+            Self::Catalog(error) if error.is_read_only() => "ServerBusy",
             Self::UnknownParent(_)
             | Self::UnknownRevision(_)
             | Self::Document { .. }

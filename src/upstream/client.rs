@@ -265,7 +265,7 @@ impl SoapClient {
         let written = tokio::task::spawn_blocking(move || {
             let mut file = match file {
                 Some(file) => file,
-                None => tempfile::tempfile_in(&dir)?,
+                None => std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir))?,
             };
             file.write_all(&memory)?;
             memory.clear();

@@ -53,6 +53,7 @@ pub use standing::{Failing, Reason, Standing};
 use crate::bandwidth::{Class, LinkClient, LinkConfig};
 use crate::catalog::{self, Catalog};
 use crate::domain::{Limit, ServerId, joined_limits};
+use crate::durable::Trouble;
 use crate::runtime::{Clock, Tasks};
 use client::SoapClient;
 use peer::{Acquaintance, Line, Mark};
@@ -145,11 +146,20 @@ impl Upstream {
         tasks: Tasks,
     ) -> Result<Self, SyncError> {
         config.url.truncate(config.url.trim_end_matches('/').len());
-        std::fs::create_dir_all(&config.dir)
-            .map_err(|source| SyncError::File { path: config.dir.clone(), source })?;
+        match std::fs::create_dir_all(&config.dir) {
+            // a synchronisation that needs it says so
+            Err(source) if Trouble::of(&source).is_none() => {
+                return Err(SyncError::File { path: config.dir.clone(), source });
+            }
+            _ => {}
+        }
         let mut state = State::load(&catalog, &config.url)?;
         if config.mode == Mode::Autonomous {
-            deployments::forget(&catalog, &mut state)?;
+            match deployments::forget(&catalog, &mut state) {
+                // forgotten with the next start
+                Err(SyncError::Catalog(error)) if error.is_read_only() => {}
+                other => other?,
+            }
         }
         let acquaintance = Acquaintance::load(&catalog, &config.url)?;
         let choice = Choice::load(&catalog, &config.products, &config.classifications);

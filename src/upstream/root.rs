@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::SyncError;
 use crate::bandwidth::{Class, LinkClient};
 use crate::domain::{Limit, Sha256Digest, limits};
+use crate::durable::{Mode, Trouble, replace};
 
 /// Where Microsoft publishes it.
 pub(super) const PUBLISHED_AT: &str = "http://www.microsoft.com/pki/certs/MicRooCerAut2011_2011_03_22.crt";
@@ -49,7 +50,15 @@ pub(super) async fn certificate(link: &LinkClient, dir: &Path) -> Result<Vec<u8>
     }
     let fetched = fetch(link, PUBLISHED_AT).await?;
     check(&fetched)?;
-    tokio::fs::write(&path, &fetched).await.map_err(|source| SyncError::File { path, source })?;
+    let (kept, place) = (fetched.clone(), path.clone());
+    let write = move || replace(&place, Mode::Usual, |file| std::io::Write::write_all(file, &kept));
+    match tokio::task::spawn_blocking(write).await.map_err(|_e| SyncError::Worker)? {
+        // fetched again the next time
+        Err(error) if Trouble::of(&error).is_some() => {
+            tracing::warn!(%error, path = %path.display(), "the trust root cannot be kept");
+        }
+        other => other.map_err(|source| SyncError::File { path, source })?,
+    }
     tracing::info!(from = PUBLISHED_AT, "fetched the trust root of Microsoft's service");
     Ok(fetched)
 }

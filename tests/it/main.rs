@@ -25,6 +25,7 @@ mod downstream_lists_follow_the_filter;
 mod downstream_requests_are_validated;
 mod faults_speak_the_senders_soap;
 mod fragments_equal_captures;
+mod full_disks_are_outlived;
 mod head_offices_see_every_computer;
 mod held_pieces_survive;
 mod hop;

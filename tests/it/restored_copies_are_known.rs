@@ -25,7 +25,7 @@ const SCAN: &str = "<parameters><SkipSoftwareSync>false</SkipSoftwareSync></para
 
 const INFO: &str = "<computerInfo><DnsName>pc</DnsName><OSMajorVersion>10</OSMajorVersion></computerInfo>";
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -63,7 +63,7 @@ fn client(server: &Server, operation: &str, content: &str) -> Reply {
 }
 
 /// The whole handshake; `old` is the cookie of before.
-fn handshake(server: &Server, id: &str, old: &str) -> Result<Agent, String> {
+pub(crate) fn handshake(server: &Server, id: &str, old: &str) -> Result<Agent, String> {
     let config = client(server, "GetConfig", "<protocolVersion>2.90</protocolVersion>").ok();
     let who = format!("<clientId>{id}</clientId><dnsName>pc-{id}.example</dnsName>");
     let authorization = ask(server, wusp::Service::SimpleAuth, "GetAuthorizationCookie", &who).ok();
@@ -82,7 +82,7 @@ fn handshake(server: &Server, id: &str, old: &str) -> Result<Agent, String> {
 }
 
 /// One scan; the cookie becomes the one that came back.
-fn scan(server: &Server, agent: &mut Agent) -> Result<(), String> {
+pub(crate) fn scan(server: &Server, agent: &mut Agent) -> Result<(), String> {
     let mut reply = client(server, "SyncUpdates", &agent.with(SCAN));
     if reply.status != StatusCode::OK && reply.code() == "RegistrationRequired" {
         // a kill may cost the last second's registrations: agents then say again what they are
@@ -102,15 +102,15 @@ fn sync(server: &Server) {
 }
 
 /// A server below a generated upstream.
-struct Site {
-    runtime: tokio::runtime::Runtime,
-    tasks: Tasks,
+pub(crate) struct Site {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) tasks: Tasks,
     office: upstream::Running,
-    server: Server,
+    pub(crate) server: Server,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let tasks = Tasks::new();

@@ -243,6 +243,13 @@ impl Writer {
         Ok(Location { segment: self.number, offset, stored })
     }
 
+    /// Gives up what was appended behind a place of the present segment: the next record overwrites it.
+    pub(super) fn take_back(&mut self, end: (u32, u64)) {
+        if self.number == end.0 && self.len > end.1 {
+            self.len = end.1.max(FIRST);
+        }
+    }
+
     /// Number and length of the present segment.
     pub(super) fn end(&self) -> (u32, u64) {
         (self.number, self.len)

@@ -75,6 +75,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "tailwater downstreams revoke branch1.example --forget",
         ],
     ),
+    ("store", &["tailwater store rebuild", "tailwater store rotate-keys"]),
+    ("store rotate-keys", &["tailwater store rotate-keys", "tailwater store rotate-keys --json"]),
     ("content", &["tailwater content status", "tailwater content fetch KB5031356"]),
     ("content status", &["tailwater content status", "tailwater content status --json"]),
     ("content verify", &["tailwater content verify"]),

@@ -94,6 +94,9 @@ pub(super) enum Command {
     /// Payloads: held, partial, wanted
     #[command(subcommand)]
     Content(ContentCommand),
+    /// The data directory: make its indexes again, replace keys
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The link: rate and what is crossing it now
     #[command(subcommand)]
     Bandwidth(BandwidthCommand),
@@ -102,6 +105,19 @@ pub(super) enum Command {
     /// Stand-ins for the two ends: an upstream server, or any number of agents
     #[command(subcommand)]
     Simulate(SimulateCommand),
+}
+
+/// `store`.
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Make the indexes again from what they stand on, when they are damaged; the former ones are set aside
+    #[command(after_help = "Examples:\n  systemctl stop tailwater && tailwater store rebuild\n  \
+        tailwater store rebuild --json\n\nNot while a server runs. Updates, decisions, groups and keys come back; what \
+        computers reported comes with their next reports. A server does the same by itself when it finds damage at its \
+        start.")]
+    Rebuild,
+    /// Replace the keys that cookies are sealed with; what the old ones sealed stays good until it ends
+    RotateKeys,
 }
 
 /// `demo`.

@@ -5,14 +5,26 @@
 //! piece goes that was just written. It never decides what goes.
 
 use std::io;
+use std::path::Path;
 use std::sync::PoisonError;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::fs::FallocateFlags;
 
 use super::{SparseFile, io_error};
 use crate::content::error::ContentError;
 use crate::content::map::{self, PIECE};
+
+/// Whether it was said that parts of files keep their room.
+static NO_HOLES: AtomicBool = AtomicBool::new(false);
+
+fn tell_once(path: &Path, error: &io::Error) {
+    if !NO_HOLES.swap(true, Ordering::Relaxed) {
+        tracing::warn!(path = %path.display(), %error,
+            "this file system cannot give back parts of files: one that is passed through takes its whole size on the disk; \
+             put the data directory on ext4, XFS or btrfs where that is too much");
+    }
+}
 
 impl SparseFile {
     /// Reads, and returns nothing when pieces left in the meantime.
@@ -64,8 +76,16 @@ impl SparseFile {
             }
             let (start, end) = (first * PIECE, ((last + 1) * PIECE).min(self.size));
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            rustix::fs::fallocate(&self.data, flags, start, end - start)
-                .map_err(|error| io_error("give back a part of", &self.path)(error.into()))?;
+            let punch = || Ok(rustix::fs::fallocate(&self.data, flags, start, end - start)?);
+            #[cfg(test)]
+            let punched = crate::durable::holes().and_then(|()| punch());
+            #[cfg(not(test))]
+            let punched: io::Result<()> = punch();
+            match punched {
+                // the pieces are released all the same; their room comes back with the whole file
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => tell_once(&self.path, &error),
+                punched => punched.map_err(io_error("give back a part of", &self.path))?,
+            }
         }
         Ok(())
     }

@@ -51,6 +51,24 @@ fn what_is_released_is_missing_and_its_room_is_given_back() {
 }
 
 #[test]
+fn a_file_system_that_gives_nothing_back_releases_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let lacks = crate::durable::Lacks { holes: true, modes: true, folder_sync: true, ..Default::default() };
+    crate::durable::with_lacks(lacks, || {
+        let file = file(dir.path());
+        for index in 0..PIECES - 1 {
+            assert!(file.write_piece(index, &piece(index)).unwrap());
+        }
+        let (gone, given_back) = file.release(&[3, 4]);
+        given_back.unwrap();
+        assert_eq!((gone, file.held()), (2 * PIECE, (PIECES - 3) * PIECE));
+        let mut buffer = vec![0; 65_536];
+        assert_eq!(file.read_waiting(&mut buffer, 3 * PIECE).unwrap(), 0, "what was released is not read");
+        assert!(file.write_piece(3, &piece(3)).unwrap());
+    });
+}
+
+#[test]
 fn a_complete_file_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = file(dir.path());

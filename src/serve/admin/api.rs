@@ -16,6 +16,7 @@ use crate::bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
 use crate::domain::FileDeclaration;
+use crate::durable::Disk;
 use crate::ledger::{By, Ledger};
 use crate::needs;
 use crate::runtime::{Clock, Tasks, while_wanted};
@@ -57,6 +58,8 @@ pub struct InForce {
 
 /// Everything the API may touch.
 pub struct Parts {
+    /// Whether what changes can be written.
+    pub disk: Disk,
     /// What is known.
     pub catalog: Catalog,
     /// What is held.
@@ -221,6 +224,7 @@ impl From<CatalogError> for ApiError {
                 Self::Invalid { field: "request", reason: error.to_string() }
             }
             CatalogError::Unwanted => Self::Unwanted,
+            error if error.is_read_only() => Self::ReadOnly { reason: causes(error) },
             CatalogError::UnknownUpdate(id) => Self::NotFound { kind: "update", name: id.to_string(), next },
             CatalogError::UnknownGroup(id) => Self::NotFound { kind: "group", name: id.to_string(), next },
             CatalogError::UnknownComputer(id) => {

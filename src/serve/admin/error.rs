@@ -90,6 +90,12 @@ pub enum ApiError {
         /// What is missing.
         reason: String,
     },
+    /// Nothing can be written.
+    #[error("nothing was changed, because the data directory cannot be written: {reason}")]
+    ReadOnly {
+        /// What failed, and why.
+        reason: String,
+    },
     /// Whoever asked is gone: nobody reads this.
     #[error("nobody waits for the answer any more")]
     Unwanted,
@@ -151,6 +157,7 @@ impl ApiError {
             Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
             Self::Unwanted => (StatusCode::SERVICE_UNAVAILABLE, "unwanted"),
+            Self::ReadOnly { .. } => (StatusCode::INSUFFICIENT_STORAGE, "read_only"),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

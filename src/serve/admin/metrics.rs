@@ -267,6 +267,11 @@ fn catalog(services: &Services, registry: &mut Registry) {
         "1 when agents can be answered",
         ConstGauge::new(u64::from(services.is_ready())),
     );
+    registry.register(
+        "data_directory_writable",
+        "0 while nothing can be written: no room, read-only or no rights",
+        ConstGauge::new(u64::from(services.disk.report().is_none())),
+    );
     let running = services.tasks.status().iter().map(|task| task.running).sum();
     registry.register("tasks", "Tasks that run", count(running));
 }

@@ -18,6 +18,7 @@ mod names;
 mod openapi;
 mod overview;
 mod reload;
+mod store;
 mod sync;
 mod token;
 mod tree;
@@ -70,6 +71,8 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
         ("get", "/status") => get(overview::status),
         ("get", "/configuration") => get(overview::configuration),
         ("post", "/reload") => post(reload::reload),
+        ("get", "/store") => get(store::show),
+        ("post", "/store/rotate-keys") => post(store::rotate_keys),
         ("get", "/sync") => get(sync::show),
         ("post", "/sync") => post(sync::start),
         ("delete", "/sync") => delete(sync::cancel),
@@ -228,7 +231,11 @@ fn asset(text: &'static str, kind: &'static str) -> AxumResponse {
 
 async fn ready(State(services): State<Services>) -> AxumResponse {
     if services.is_ready() {
-        "ready\n".into_response()
+        // agents are served, whatever the disk takes
+        match services.disk.report() {
+            None => "ready\n".into_response(),
+            Some(report) => format!("{}; agents are served\n", report.line()).into_response(),
+        }
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
     }

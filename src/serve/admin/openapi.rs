@@ -41,6 +41,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     reading("/status", "One screen of everything", &[]),
     reading("/configuration", "What is in force and where each value came from", &[]),
     operation("post", "/reload", "Read the configuration again; names what needs a restart"),
+    reading(
+        "/store",
+        "Whether the data directory can be written, and the keys of cookies, without the secrets",
+        &[],
+    ),
+    operation(
+        "post",
+        "/store/rotate-keys",
+        "Replace the keys that cookies are sealed with; what the old ones sealed stays good until it ends",
+    ),
     reading("/sync", "The synchronisation that runs, and the last one", &[]),
     writing("post", "/sync", "Start a synchronisation", &["metadata_only", "accept_removals"]),
     operation("delete", "/sync", "Cancel the synchronisation that runs"),

@@ -21,7 +21,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             services.transfers.list().iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
         Ok(Json(json!({
             "version": env!("CARGO_PKG_VERSION"), "started_at": about.started_at, "ready": services.is_ready(),
-            "listen": services.listen(), "upstream": about.upstream,
+            "listen": services.listen(), "disk": super::store::disk(&services), "upstream": about.upstream,
             "mode": if about.replica { "replica" } else { "autonomous" },
             "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
             "next_sync": services.sync.next(), "sync": services.sync.standing(),
@@ -42,6 +42,12 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
 /// What an administrator should look at.
 fn warnings(services: &Services) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(report) = services.disk.report() {
+        warnings.push(format!(
+            "read only: {}; agents are served, what changes is lost at a restart, decisions are refused. Next step: {}",
+            report.reason, report.cure
+        ));
+    }
     warnings.extend(services.sync.standing().failing.as_ref().map(failed));
     if services.content.usage().full {
         let next = "free disk space, raise content.max_size or lower content.min_free";

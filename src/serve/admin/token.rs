@@ -3,20 +3,27 @@
 //! **Invariant:** the token is compared in constant time and never logged, shown or sent. It never expires by
 //! itself: removing the file and starting again makes a new one.
 
-use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 use crate::domain::{Limit, limits};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::durable::{Disk, Mode, Resume, Trouble, open_private, replace, set_aside};
 
 /// The file's name below the data directory.
 pub const TOKEN_FILE: &str = "admin-token";
 
 /// Bytes of randomness.
 const TOKEN_BYTES: usize = 32;
+
+/// A shorter text is no token.
+const LEAST_TOKEN: usize = 16;
+
+/// What it is called in reports of the disk.
+const WRITER: &str = "admin token";
 
 /// A token file is one short line.
 const MAX_TOKEN_FILE: u64 = 1024;
@@ -27,7 +34,37 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// The secret that the admin API asks for.
 #[derive(Clone)]
-pub struct Token(blake3::Hash, String);
+pub struct Token {
+    hash: blake3::Hash,
+    text: String,
+    /// Kept until there is room for it.
+    _unwritten: Option<Arc<Unwritten>>,
+}
+
+/// A token that could not be written yet.
+struct Unwritten {
+    path: PathBuf,
+    text: String,
+    disk: Disk,
+}
+
+impl Unwritten {
+    fn write(&self) -> io::Result<()> {
+        replace(&self.path, Mode::Private, |file| writeln!(file, "{}", self.text))
+    }
+}
+
+impl Resume for Unwritten {
+    fn resume(&self) {
+        if self.path.exists() {
+            return;
+        }
+        match self.write() {
+            Ok(()) => self.disk.works(WRITER),
+            Err(error) => self.disk.failed(WRITER, &error),
+        }
+    }
+}
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -63,39 +100,61 @@ impl Token {
         let file = std::fs::File::open(&path).map_err(failed)?;
         file.take(MAX_TOKEN_FILE).read_to_string(&mut text).map_err(failed)?;
         let text = text.trim();
-        if text.len() < 16 {
+        if text.len() < LEAST_TOKEN {
             return Err(TokenError::Empty { path });
         }
-        Ok(Self(blake3::hash(text.as_bytes()), text.to_owned()))
+        Ok(Self::of(text.to_owned(), None))
     }
 
-    /// Reads the token, or makes one with mode 0600; a file that others can read is closed to them.
-    pub fn open(data_dir: &Path) -> Result<Self, TokenError> {
+    /// Reads the token, or makes one with mode 0600; a file that others can read is closed to them, half a one is set
+    /// aside. On a disk that takes nothing a new one lasts as long as the process, and is written when there is room.
+    pub fn open(data_dir: &Path, disk: &Disk) -> Result<Self, TokenError> {
         let path = data_dir.join(TOKEN_FILE);
         let failed = |source| TokenError::File { path: path.clone(), action: "made", source };
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(mut file) => {
-                let mut secret = [0; TOKEN_BYTES];
-                getrandom::fill(&mut secret).map_err(TokenError::Random)?;
-                writeln!(file, "{}", URL_SAFE_NO_PAD.encode(secret)).map_err(failed)?;
-                file.sync_all().map_err(failed)?;
+        let found = open_private(&path, MAX_TOKEN_FILE);
+        if let Some((text, was_open)) = found.map_err(failed)? {
+            if was_open {
+                tracing::warn!(path = %path.display(),
+                    "the token file was readable by others and is closed to them now; remove it and start again to have \
+                     another token");
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let mode = std::fs::metadata(&path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    tracing::warn!(path = %path.display(), "the token file was readable by others; closing it");
-                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-                        .map_err(failed)?;
+            let text = String::from_utf8_lossy(&text);
+            if text.trim().len() >= LEAST_TOKEN {
+                return Ok(Self::of(text.trim().to_owned(), None));
+            }
+            // what a full disk left of one
+            match set_aside(&path) {
+                Ok(aside) => {
+                    tracing::warn!(aside = %aside.display(), "half a token was set aside; there is a new one")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "half a token cannot be set aside")
                 }
             }
-            Err(error) => return Err(failed(error)),
         }
-        Self::read(data_dir)
+        let mut secret = [0; TOKEN_BYTES];
+        getrandom::fill(&mut secret).map_err(TokenError::Random)?;
+        let text = URL_SAFE_NO_PAD.encode(secret);
+        let unwritten = Arc::new(Unwritten { path: path.clone(), text: text.clone(), disk: disk.clone() });
+        match unwritten.write() {
+            Ok(()) => Ok(Self::of(text, None)),
+            Err(error) if Trouble::of(&error).is_some() => {
+                disk.failed(WRITER, &error);
+                let waits: Weak<Unwritten> = Arc::downgrade(&unwritten);
+                disk.wait_for_room(waits);
+                Ok(Self::of(text, Some(unwritten)))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn of(text: String, unwritten: Option<Arc<Unwritten>>) -> Self {
+        Self { hash: blake3::hash(text.as_bytes()), text, _unwritten: unwritten }
     }
 
     /// The secret itself, for a command's own request.
     pub fn secret(&self) -> &str {
-        &self.1
+        &self.text
     }
 
     /// Whether an `Authorization` header carries it.
@@ -105,12 +164,14 @@ impl Token {
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             // blake3's comparison takes the same time wherever the two differ
-            .is_some_and(|(_, given)| blake3::hash(given.trim().as_bytes()) == self.0)
+            .is_some_and(|(_, given)| blake3::hash(given.trim().as_bytes()) == self.hash)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use http::HeaderValue;
 
     use super::*;
@@ -118,19 +179,29 @@ mod tests {
     #[test]
     fn the_token_is_made_once_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Token::open(dir.path()).unwrap();
+        let first = Token::open(dir.path(), &Disk::unwatched()).unwrap();
         let path = dir.path().join(TOKEN_FILE);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let second = Token::open(dir.path()).unwrap();
+        let second = Token::open(dir.path(), &Disk::unwatched()).unwrap();
         assert_eq!(first.secret(), second.secret());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(first.secret().len() >= 43);
     }
 
     #[test]
+    fn half_a_token_is_no_reason_not_to_start() {
+        let dir = tempfile::tempdir().unwrap();
+        for half in ["", "abc", "\n"] {
+            std::fs::write(dir.path().join(TOKEN_FILE), half).unwrap();
+            assert!(Token::open(dir.path(), &Disk::unwatched()).unwrap().secret().len() >= 43, "{half:?}");
+        }
+        assert!(dir.path().join("damaged-admin-token-3").exists(), "nothing is lost");
+    }
+
+    #[test]
     fn only_the_whole_token_opens() {
         let dir = tempfile::tempdir().unwrap();
-        let token = Token::open(dir.path()).unwrap();
+        let token = Token::open(dir.path(), &Disk::unwatched()).unwrap();
         let header = |text: &str| HeaderValue::from_str(text).unwrap();
         assert!(token.allows(Some(&header(&format!("Bearer {}", token.secret())))));
         assert!(token.allows(Some(&header(&format!("bearer {}", token.secret())))));

@@ -70,7 +70,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::serve::cookie::KEY_LEN;
+    use crate::catalog::SEAL_KEY;
 
     fn claims() -> Claims {
         Claims {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn sealer(key: u8, server: u128) -> Sealer {
-        Sealer::new(&[key; KEY_LEN], Uuid::from_u128(server))
+        Sealer::fixed([key; SEAL_KEY], Uuid::from_u128(server))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo, Place};
 use crate::domain::{ComputerId, ComputerName, Limit, limits};
 use crate::runtime::Clock;
-use crate::serve::cookie::{CookieError, KEY_LEN, Kind, Sealer, lasting};
+use crate::serve::cookie::{CookieError, Kind, Sealer, lasting};
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
 
 /// An authorization cookie is used within the same handshake.
@@ -24,6 +24,11 @@ const MAX_NAME: usize = 255;
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_NAME in "bytes": "A name that an agent sends" => "the request is refused: InvalidParameters",
 ];
+/// How long a key opens cookies after it was replaced. Agents show the cookie of their last scan when they ask for a new
+/// one, which says what they were told; they call at least every 22 hours, and not over a weekend.
+const KEYS_OPEN: std::time::Duration = std::time::Duration::from_hours(7 * 24);
+/// The value of earlier versions that held the only key.
+const FORMER_KEY: &str = "client.cookie_key";
 
 /// What all handshakes share.
 pub(super) struct Session {
@@ -33,10 +38,11 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(config: &Config, catalog: &Catalog, clock: &Clock) -> Result<Self, CatalogError> {
-        let key = lasting::<KEY_LEN>(catalog, "client.cookie_key")?;
+        let ring = catalog.keyring("client", KEYS_OPEN, Some(FORMER_KEY))?;
+        let lasting_key = ring.newest();
         let server = Uuid::from_bytes(lasting(catalog, "client.server_id")?);
         let last_change = config.last_change(catalog, clock)?;
-        Ok(Self { sealer: Sealer::new(&key, server), last_change })
+        Ok(Self { sealer: Sealer::new(ring, &lasting_key, server), last_change })
     }
 }
 

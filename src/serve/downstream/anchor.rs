@@ -129,12 +129,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::serve::cookie::KEY_LEN;
+    use crate::catalog::SEAL_KEY;
 
     const NOW: i64 = 1_791_131_606;
 
     fn sealer(server: u128) -> Sealer {
-        Sealer::new(&[7; KEY_LEN], Uuid::from_u128(server))
+        Sealer::fixed([7; SEAL_KEY], Uuid::from_u128(server))
     }
 
     fn at(second: i64) -> Timestamp {

@@ -12,9 +12,7 @@ use super::{Asked, Config, Service};
 use crate::catalog::{Catalog, CatalogError, Place};
 use crate::domain::{Limit, ServerId, limits};
 use crate::runtime::Clock;
-use crate::serve::cookie::{
-    CookieError, KEY_LEN, Kind, MAX_NAME, PLACE_LEN, Sealer, lasting, push_name, push_place,
-};
+use crate::serve::cookie::{CookieError, Kind, MAX_NAME, PLACE_LEN, Sealer, push_name, push_place};
 use crate::serve::fault::Refusal;
 use crate::serve::since::since;
 use crate::wire::server_sync::served;
@@ -31,6 +29,10 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 // not a limit: FIXED_LEN: the layout of a cookie
+/// How long a key opens cookies after it was replaced: longer than any is good.
+const KEYS_OPEN: std::time::Duration = std::time::Duration::from_hours(24);
+/// The value of earlier versions that held the only key.
+const FORMER_KEY: &str = "downstream.cookie_key";
 
 /// What all handshakes share.
 pub(super) struct Session {
@@ -46,12 +48,14 @@ impl Session {
         catalog: &Catalog,
         clock: &Clock,
     ) -> Result<Self, CatalogError> {
-        let key = lasting::<KEY_LEN>(catalog, "downstream.cookie_key")?;
+        // anchors are shown again after months: their checks outlive the keys of cookies
+        let lasting = catalog.lasting_secret("anchors", Some(FORMER_KEY))?;
+        let ring = catalog.keyring("downstream", KEYS_OPEN, Some(FORMER_KEY))?;
         // what the configuration says counts from now on
         Languages::open(&config.languages, catalog, clock.now())?;
         let told = served::auth_config_answer(Timestamp::UNIX_EPOCH);
         let authorization_since = since(catalog, "downstream.auth_config", &told, clock.now())?;
-        Ok(Self { sealer: Sealer::new(&key, server.0), authorization_since })
+        Ok(Self { sealer: Sealer::new(ring, &lasting, server.0), authorization_since })
     }
 }
 
@@ -252,10 +256,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::catalog::SEAL_KEY;
 
     #[test]
     fn cookies_of_servers_are_no_cookies_of_agents_and_kinds_stay_apart() {
-        let ours = Sealer::new(&[3; KEY_LEN], Uuid::from_u128(1));
+        let ours = Sealer::fixed([3; SEAL_KEY], Uuid::from_u128(1));
         let claims = Claims {
             issued: Timestamp::from_second(10).unwrap(),
             expires: Timestamp::from_second(20).unwrap(),

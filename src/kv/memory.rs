@@ -1,4 +1,4 @@
-//! The engine of tests and dumps: a sorted map.
+//! The engine of tests, dumps and disks that take nothing: a sorted map.
 //!
 //! **Invariant:** behaves as [`super::sled`] does, as far as the shared suite can tell. It never writes.
 
@@ -10,6 +10,22 @@ use super::{Backend, Batch, KvError};
 
 #[derive(Default)]
 pub(super) struct Memory(RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+impl Memory {
+    /// Whether nothing is in it.
+    pub(in crate::kv) fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Takes over everything of another engine.
+    pub(super) fn fill(&self, other: &dyn Backend) -> Result<(), KvError> {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        other.scan(b"", &mut |key, value| {
+            map.insert(key.to_vec(), value.to_vec());
+            true
+        })
+    }
+}
 
 impl Backend for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
