@@ -62,7 +62,7 @@ pub enum KvError {
         reason: String,
     },
     /// Nothing can be written, and this must be.
-    #[error("the {name} cannot be written: {reason}; nothing was changed")]
+    #[error("the {name} cannot be written: {reason}")]
     ReadOnly {
         /// Which index.
         name: &'static str,
