@@ -30,6 +30,7 @@ mod head_offices_see_every_computer;
 mod held_pieces_survive;
 mod hop;
 mod huge_fragments_are_streamed;
+mod keys_are_private_and_replaced;
 mod keys_reach_every_level;
 mod known_waits_are_told;
 mod languages_added_later;
