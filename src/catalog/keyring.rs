@@ -34,6 +34,7 @@ const MAX_KEYS: usize = 16;
 /// What is limited here.
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_KEYS in "keys": "Keys of a ring, the one that seals and those that still open" => "the oldest is given up",
+    MAX_KEY_FILE in "bytes": "The file of a key" => "it is set aside",
 ];
 
 /// One key.
@@ -137,19 +138,21 @@ impl Inner {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(keys),
             Err(source) => return Err(CatalogError::File { path: self.dir.clone(), action: "read", source }),
         };
+        if let Err(source) = make_private_folder(&self.dir) {
+            return Err(CatalogError::File { path: self.dir.clone(), action: "trusted", source });
+        }
         for path in names.flatten().map(|entry| entry.path()) {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let rest = name.strip_prefix(self.purpose).and_then(|rest| rest.strip_prefix('-'));
             if rest.is_none_or(|rest| !rest.ends_with(".key")) {
                 continue;
             }
-            let opened = open_private(&path, MAX_KEY_FILE);
-            let found = opened.map_err(|source| CatalogError::File {
-                path: path.clone(),
-                action: "trusted",
-                source,
-            })?;
-            let Some((bytes, was_open)) = found else { continue };
+            let (bytes, was_open) = match open_private(&path, MAX_KEY_FILE) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => (Vec::new(), false),
+                Err(source) => return Err(CatalogError::File { path, action: "trusted", source }),
+            };
             if was_open {
                 tracing::warn!(path = %path.display(),
                     "a key was readable by others and is closed to them now; `tailwater store rotate-keys` replaces it");

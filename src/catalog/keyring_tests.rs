@@ -146,4 +146,11 @@ fn key_files_that_cannot_be_trusted_are_closed_set_aside_or_refused() {
     assert_ne!(open(dir.path(), &clock).keyring("client", LIFE, None).unwrap().newest(), first);
     let names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["client-000001.key", "damaged-client-000001.key-1"]);
+    // one that is no key at all, in a folder that somebody opened
+    std::fs::write(&path, vec![b'x'; 100_000]).unwrap();
+    std::fs::set_permissions(dir.path().join("keys"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    open(dir.path(), &clock).keyring("client", LIFE, None).unwrap();
+    assert_eq!(files(dir.path()).len(), 3);
+    let folder = std::fs::metadata(dir.path().join("keys")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(folder, 0o700);
 }

@@ -195,7 +195,7 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
 /// them, and `true` says that it was open.
 ///
 /// # Errors
-/// When it cannot be read, is longer than `limit` bytes, or belongs to another user.
+/// When it cannot be read or belongs to another user; `InvalidData` when it is longer than `limit` bytes.
 pub fn open_private(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, bool)>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -217,7 +217,7 @@ pub fn open_private(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, bool
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than such a file can be"));
     }
     Ok(Some((bytes, was_open)))
 }

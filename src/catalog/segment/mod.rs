@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::CatalogError;
 use super::record::{Committed, Location};
 use crate::domain::{Limit, joined_limits, limits};
+use crate::durable::sync_folder;
 use frame::{HEADER, Header, Kind};
 
 /// First bytes of a segment file.
@@ -207,7 +208,7 @@ impl Segments {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let file = Arc::new(options.map_err(file_error(&path, "made"))?);
         file.write_all_at(MAGIC, 0).map_err(file_error(&path, "written"))?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(file_error(&self.dir, "synced"))?;
+        sync_folder(&self.dir).map_err(file_error(&self.dir, "synced"))?;
         self.remember(number, &file);
         Ok(Writer { file, number, len: FIRST, limit, unsynced: Vec::new() })
     }

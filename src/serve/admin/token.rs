@@ -111,8 +111,11 @@ impl Token {
     pub fn open(data_dir: &Path, disk: &Disk) -> Result<Self, TokenError> {
         let path = data_dir.join(TOKEN_FILE);
         let failed = |source| TokenError::File { path: path.clone(), action: "made", source };
-        let found = open_private(&path, MAX_TOKEN_FILE);
-        if let Some((text, was_open)) = found.map_err(failed)? {
+        let found = match open_private(&path, MAX_TOKEN_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Some((Vec::new(), false)),
+            found => found.map_err(failed)?,
+        };
+        if let Some((text, was_open)) = found {
             if was_open {
                 tracing::warn!(path = %path.display(),
                     "the token file was readable by others and is closed to them now; remove it and start again to have \
