@@ -23,6 +23,8 @@ const ROOMS: [&str; 15] = [
     "cli",
     "config",
     "content",
+    "durable",
+    "kv",
     "ledger",
     "needs",
     "runtime",
