@@ -16,7 +16,7 @@ const LANGUAGES: [&str; 39] = [
 ];
 
 /// The parts of this program that write to the log.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 17] = [
     "app",
     "bandwidth",
     "catalog",
