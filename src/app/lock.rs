@@ -59,7 +59,7 @@ impl DataDir {
         let lock = match options.open(&file) {
             // a disk that takes nothing: the file of an earlier start is locked, else the directory itself
             Err(error) if Trouble::of(&error).is_some() => {
-                File::open(&file).or_else(|_| File::open(&path)).map_err(|_| error)
+                File::open(&file).or_else(|_none| File::open(&path)).map_err(|_none| error)
             }
             opened => opened,
         };

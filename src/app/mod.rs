@@ -73,9 +73,7 @@ impl App {
     /// Opens every room below a data directory that is ours.
     pub async fn open(loaded: &Loaded, dir: DataDir, clock: Clock, tasks: Tasks) -> Result<Self, AppError> {
         let settings = loaded.settings.clone();
-        let (catalog, content) = open_stores(&settings, &dir, &clock).await?;
-        content.start(&tasks);
-        dir.disk().start(&tasks, &clock);
+        let (catalog, content) = start_stores(&settings, &dir, &clock, &tasks).await?;
         let budget = budget(&settings, &dir, &clock).await?;
         let limiter = Limiter::with_budget(settings.rate, budget, &clock, &tasks);
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
@@ -284,6 +282,19 @@ fn content_config(settings: &Settings, dir: &DataDir) -> content::Config {
         max_size: Some(settings.content.max_size),
         min_free: settings.content.min_free,
     }
+}
+
+/// Opens the stores, and has them and their disk looked after.
+async fn start_stores(
+    settings: &Settings,
+    dir: &DataDir,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Result<(Catalog, Store), AppError> {
+    let (catalog, content) = open_stores(settings, dir, clock).await?;
+    content.start(tasks);
+    dir.disk().start(tasks, clock);
+    Ok((catalog, content))
 }
 
 async fn open_stores(

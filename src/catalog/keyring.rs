@@ -144,7 +144,7 @@ impl Inner {
         for path in names.flatten().map(|entry| entry.path()) {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let rest = name.strip_prefix(self.purpose).and_then(|rest| rest.strip_prefix('-'));
-            if rest.is_none_or(|rest| !rest.ends_with(".key")) {
+            if rest.is_none() || path.extension().is_none_or(|extension| extension != "key") {
                 continue;
             }
             let (bytes, was_open) = match open_private(&path, MAX_KEY_FILE) {
@@ -157,13 +157,12 @@ impl Inner {
                 tracing::warn!(path = %path.display(),
                     "a key was readable by others and is closed to them now; `tailwater store rotate-keys` replaces it");
             }
-            match SealKey::parse(&bytes, self.purpose) {
-                Some(key) => keys.push(key),
-                None => {
-                    let aside = set_aside(&path).unwrap_or_else(|_in_place| path.clone());
-                    tracing::error!(aside = %aside.display(),
-                        "a key file cannot be read and was set aside; what it sealed is not accepted any more");
-                }
+            if let Some(key) = SealKey::parse(&bytes, self.purpose) {
+                keys.push(key);
+            } else {
+                let aside = set_aside(&path).unwrap_or_else(|_in_place| path.clone());
+                tracing::error!(aside = %aside.display(),
+                    "a key file cannot be read and was set aside; what it sealed is not accepted any more");
             }
         }
         keys.sort_unstable_by_key(|key| key.number);

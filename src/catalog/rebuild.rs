@@ -185,7 +185,7 @@ pub fn rebuild(
 ) -> Result<(Option<PathBuf>, Catalog), CatalogError> {
     let lock = super::store::take(&config)?;
     let former = index_setup(&config).dir.exists().then(|| set_index_aside(&config)).transpose()?;
-    let store = Store::open_locked(&config, &clock, &lock, progress)?;
+    let store = Store::open_locked(config, clock, &lock, progress)?;
     Ok((former, Catalog(Arc::new(store))))
 }
 

@@ -137,8 +137,8 @@ pub(super) fn take(config: &Config) -> Result<File, CatalogError> {
     let path = config.dir.join("lock");
     let made = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     // a disk that takes nothing has one already, or the folder itself is locked
-    let lock =
-        made.or_else(|error| File::open(&path).or_else(|_| File::open(&config.dir)).map_err(|_| error));
+    let lock = made
+        .or_else(|error| File::open(&path).or_else(|_none| File::open(&config.dir)).map_err(|_none| error));
     let lock = lock.map_err(file("locked"))?;
     match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
@@ -150,7 +150,7 @@ pub(super) fn take(config: &Config) -> Result<File, CatalogError> {
 impl Store {
     pub(super) fn open(config: Config, clock: Clock) -> Result<Self, CatalogError> {
         let lock = take(&config)?;
-        let opened = Self::open_locked(&config, &clock, &lock, &mut |_, _| {});
+        let opened = Self::open_locked(config.clone(), clock.clone(), &lock, &mut |_, _| {});
         let Err(error) = opened else { return opened };
         if !error.is_damage() {
             return Err(error);
@@ -159,18 +159,18 @@ impl Store {
         let aside = super::rebuild::set_index_aside(&config)?;
         tracing::error!(%error, aside = %aside.display(),
             "the index of the catalog is damaged: it was set aside, and is made again from the segments");
-        Self::open_locked(&config, &clock, &lock, &mut |_, _| {})
+        Self::open_locked(config, clock, &lock, &mut |_, _| {})
     }
 
     /// Opens a store whose lock is ours; `progress` is told of an index that is made again.
     pub(super) fn open_locked(
-        config: &Config,
-        clock: &Clock,
+        config: Config,
+        clock: Clock,
         lock: &File,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, CatalogError> {
         let segments = Segments::new(config.dir.join("documents"));
-        let (kv, _opened) = Kv::open(super::rebuild::index_setup(config), &config.disk)?;
+        let (kv, _opened) = Kv::open(super::rebuild::index_setup(&config), &config.disk)?;
         match kv.get(key::META)? {
             Some(meta) => {
                 let meta: record::Meta = record::decode('v', &meta)?;
@@ -184,7 +184,7 @@ impl Store {
             let path = config.dir.clone();
             CatalogError::File { path, action: "locked", source }
         })?;
-        Self::with(config.clone(), clock.clone(), kv, segments, lock)
+        Self::with(config, clock, kv, segments, lock)
     }
 
     fn with(

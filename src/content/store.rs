@@ -111,7 +111,7 @@ impl Store {
             // nothing is held then, and nothing can be
             Err(error) if Trouble::of(&error).is_some() => disk.refused(WRITER, &error),
             made => {
-                made.map_err(|source| ContentError::Io { action: "make folder", path: dir.clone(), source })?
+                made.map_err(|source| ContentError::Io { action: "make folder", path: dir.clone(), source })?;
             }
         }
         let (index, clean) = Index::open(&dir.join("index"), disk)?;

@@ -128,7 +128,9 @@ impl Disk {
     #[cfg(test)]
     pub(crate) fn resume_all(&self) {
         let waiting: Vec<_> = locked(&self.0.waiting).iter().filter_map(Weak::upgrade).collect();
-        waiting.iter().for_each(|who| who.resume());
+        for who in waiting {
+            who.resume();
+        }
     }
 
     /// What cannot be written now; none when everything can.
@@ -199,7 +201,9 @@ impl Disk {
             waiting.retain(|who| who.strong_count() > 0);
             waiting.iter().filter_map(Weak::upgrade).collect()
         };
-        waiting.iter().for_each(|who| who.resume());
+        for who in waiting {
+            who.resume();
+        }
         let mut state = locked(&self.0.state);
         let passing = std::mem::take(&mut state.passing);
         state.writers.retain(|writer, _| !passing.contains(writer));
@@ -234,13 +238,14 @@ impl Disk {
         }
         state.told = said;
         drop(state);
-        match now {
-            Some(report) => tracing::error!(
+        if let Some(report) = now {
+            tracing::error!(
                 reason = %report.reason, cure = report.cure,
                 "the data directory cannot be written: agents are served, what changes is kept in memory and lost at a \
                  restart, decisions are refused"
-            ),
-            None => tracing::info!("the data directory can be written again"),
+            );
+        } else {
+            tracing::info!("the data directory can be written again");
         }
     }
 }

@@ -66,22 +66,22 @@ pub fn write_anew<T>(
     unfinished.push(".");
     unfinished.push(UNFINISHED);
     let unfinished = path.with_file_name(unfinished);
-    let made = begin(&unfinished, mode).and_then(|mut file| {
+    let written = begin(&unfinished, mode).and_then(|mut file| {
         #[cfg(test)]
         faults::write()?;
         let said = write(&mut file)?;
         file.sync_all()?;
         Ok((file, said))
     });
-    let moved = made.and_then(|made| rename_over(&unfinished, path).map(|()| made));
-    let made = moved.inspect_err(|_error| {
+    let moved = written.and_then(|new| rename_over(&unfinished, path).map(|()| new));
+    let new = moved.inspect_err(|_error| {
         // half a file is of no use, and its room may be what is missing
         let _ = std::fs::remove_file(&unfinished);
     })?;
     if let Some(folder) = path.parent() {
         sync_folder(folder)?;
     }
-    Ok(made)
+    Ok(new)
 }
 
 fn begin(path: &Path, mode: Mode) -> io::Result<File> {

@@ -159,12 +159,11 @@ impl Guarded {
         // whoever applied these is told that they are not durable, and must not find them later
         waiting.retain(|entry| !entry.lasts);
         self.waits.store(true, Ordering::Release);
-        match error.io() {
-            Some(error) => self.disk.failed(self.setup.name, &error),
-            None => {
-                let cure = "restart the server: an index that is damaged is made again";
-                self.disk.failed_for(self.setup.name, format!("the {} is damaged", self.setup.name), cure);
-            }
+        if let Some(error) = error.io() {
+            self.disk.failed(self.setup.name, &error);
+        } else {
+            let cure = "restart the server: an index that is damaged is made again";
+            self.disk.failed_for(self.setup.name, format!("the {} is damaged", self.setup.name), cure);
         }
     }
 

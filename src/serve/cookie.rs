@@ -79,7 +79,7 @@ impl Sealer {
     }
 
     /// Seals with one key that is never replaced.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn fixed(key: [u8; SEAL_KEY], server: Uuid) -> Self {
         Self::new(Keyring::fixed(key), &key, server)
     }

@@ -107,11 +107,10 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason");
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = std::backtrace::Backtrace::capture();
-    match backtrace.status() {
-        std::backtrace::BacktraceStatus::Captured => {
-            tracing::error!(at, %backtrace, "a task panicked: {text}; please report this");
-        }
-        _ => tracing::error!(at, "a task panicked: {text}; please report this"),
+    if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+        tracing::error!(at, %backtrace, "a task panicked: {text}; please report this");
+    } else {
+        tracing::error!(at, "a task panicked: {text}; please report this");
     }
 }
 

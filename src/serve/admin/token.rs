@@ -128,10 +128,10 @@ impl Token {
             // what a full disk left of one
             match set_aside(&path) {
                 Ok(aside) => {
-                    tracing::warn!(aside = %aside.display(), "half a token was set aside; there is a new one")
+                    tracing::warn!(aside = %aside.display(), "half a token was set aside; there is a new one");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, path = %path.display(), "half a token cannot be set aside")
+                    tracing::warn!(%error, path = %path.display(), "half a token cannot be set aside");
                 }
             }
         }

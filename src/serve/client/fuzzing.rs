@@ -3,11 +3,12 @@
 use uuid::Uuid;
 
 use super::cookie::Claims;
-use crate::serve::cookie::{KEY_LEN, Kind, Sealer};
+use crate::catalog::SEAL_KEY;
+use crate::serve::cookie::{Kind, Sealer};
 
 /// Opens bytes as a cookie, and as what a right seal could hold.
 pub fn cookies(data: &[u8]) {
-    let sealer = Sealer::new(&[7; KEY_LEN], Uuid::nil());
+    let sealer = Sealer::fixed([7; SEAL_KEY], Uuid::nil());
     let _ = Claims::open(&sealer, Kind::Service, data);
     for version in 1..=2 {
         let _ = Claims::open(&sealer, Kind::Service, &sealer.seal_as(version, Kind::Service, data));

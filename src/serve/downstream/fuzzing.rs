@@ -6,11 +6,12 @@ use uuid::Uuid;
 use super::anchor::Shown;
 use super::session::Claims;
 use crate::catalog::Place;
-use crate::serve::cookie::{KEY_LEN, Kind, Sealer};
+use crate::catalog::SEAL_KEY;
+use crate::serve::cookie::{Kind, Sealer};
 
 /// Opens bytes as a cookie or an anchor, and as what a right seal could hold.
 pub fn cookies(data: &[u8]) {
-    let sealer = Sealer::new(&[7; KEY_LEN], Uuid::nil());
+    let sealer = Sealer::fixed([7; SEAL_KEY], Uuid::nil());
     let _ = Claims::open(&sealer, Kind::ServerService, data);
     for version in 1..=2 {
         let _ =
