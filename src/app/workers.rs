@@ -49,6 +49,8 @@ pub(super) fn give_memory_back(tasks: &Tasks, clock: Clock) {
             let _ = tokio::task::spawn_blocking(runtime::give_memory_back).await;
         }
     });
+}
+
 /// Says once why what is due did not come into force; when it is due again is not known then.
 fn not_brought(error: &dyn std::error::Error, told: &mut Option<String>) -> Option<jiff::Timestamp> {
     let reason = error.to_string();
