@@ -31,6 +31,7 @@ pub use room::Room;
 pub use scrub::{CollectReport, Damage, VerifyReport};
 pub use sparse::SparseFile;
 pub use store::{Store, Verdict};
+pub use verify::{Digests, Hasher};
 
 /// The limits of this room.
 pub const LIMITS: &[Limit] = joined_limits![entry::LIMITS, map::LIMITS, store::LIMITS,];

@@ -94,7 +94,11 @@ impl Store {
     fn check(&self, file: &Arc<SparseFile>) -> Result<bool, ContentError> {
         if file.is_verified() {
             match file.digests() {
-                Ok((sha1, sha256)) if sha1 == *file.sha1() && file.sha256().is_none_or(|d| *d == sha256) => {
+                Ok(found)
+                    if !found.collides
+                        && found.sha1 == *file.sha1()
+                        && file.sha256().is_none_or(|declared| *declared == found.sha256) =>
+                {
                     return Ok(false);
                 }
                 Ok(_) => {}

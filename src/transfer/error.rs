@@ -62,6 +62,15 @@ pub enum TransferError {
         /// The file.
         sha1: Sha1Digest,
     },
+    /// The bytes were made to share their SHA-1 with others, and metadata declares nothing else.
+    #[error(
+        "{sha1} was made to collide: other bytes have the same SHA-1, and no SHA-256 is declared; decline the update and ask who \
+         published it"
+    )]
+    Collision {
+        /// The file.
+        sha1: Sha1Digest,
+    },
     /// The file changed under its reader; asking again continues.
     #[error("{sha1} was dropped while it was read; ask again")]
     Dropped {

@@ -50,6 +50,10 @@ impl Flow {
             let verdict = tokio::task::spawn_blocking(move || store.finish(&hashed)).await;
             match verdict {
                 Ok(Ok(Verdict::Verified)) => flow.verified(),
+                // from whatever source: the digest is that of these bytes
+                Ok(Ok(Verdict::Collision)) => {
+                    flow.give_up(TransferError::Collision { sha1: flow.sha1() }, REST_MISMATCH);
+                }
                 Ok(Ok(Verdict::Mismatch { found })) => flow.mismatched(&found).await,
                 Ok(Err(error)) => flow.give_up(error.into(), REST_STORE),
                 Err(_) => flow.give_up(TransferError::Stopping, REST_STORE),
