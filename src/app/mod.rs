@@ -14,6 +14,7 @@ mod run;
 mod secrets;
 mod workers;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub use run::{Running, outlive_file_limits, start, stop_signal};
 
 use crate::bandwidth::{
     Budget, Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter, Politeness,
-    ProxySetting, Timetable,
+    ProxySetting, Reachable, Timetable,
 };
 use crate::catalog::{self, Catalog};
 use crate::config::{
@@ -71,14 +72,22 @@ pub struct App {
 
 impl App {
     /// Opens every room below a data directory that is ours.
-    pub async fn open(loaded: &Loaded, dir: DataDir, clock: Clock, tasks: Tasks) -> Result<Self, AppError> {
+    ///
+    /// `own` is where this server listens: nothing is fetched from there.
+    pub async fn open(
+        loaded: &Loaded,
+        dir: DataDir,
+        own: &[SocketAddr],
+        clock: Clock,
+        tasks: Tasks,
+    ) -> Result<Self, AppError> {
         let settings = loaded.settings.clone();
         let (catalog, content) = start_stores(&settings, &dir, &clock, &tasks).await?;
         let budget = budget(&settings, &dir, &clock).await?;
         let limiter = Limiter::with_budget(settings.rate, budget, &clock, &tasks);
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
         let meter = Meter::new(&clock);
-        let link_config = link_config(&settings);
+        let link_config = link_config(&settings, own);
         let link =
             LinkClient::new(link_config.clone(), &limiter, &meter, &clock, &tasks).map_err(AppError::Link)?;
         let politeness = politeness(&settings, &link, &clock, &tasks);
@@ -163,9 +172,10 @@ pub async fn examine(
     let dir = DataDir::lock(folder.path())?;
     let (catalog, _content) = open_stores(&settings, &dir, &clock).await?;
     let limiter = Limiter::with_budget(settings.rate, None, &clock, tasks);
-    let link = LinkClient::new(link_config(&settings), &limiter, &Meter::new(&clock), &clock, tasks)
+    let link_config = link_config(&settings, &[]);
+    let link = LinkClient::new(link_config.clone(), &limiter, &Meter::new(&clock), &clock, tasks)
         .map_err(AppError::Link)?;
-    let config = upstream_config(&settings, &dir, link_config(&settings));
+    let config = upstream_config(&settings, &dir, link_config);
     let upstream = Upstream::new(config, catalog, link, clock, tasks.clone()).map_err(AppError::Upstream)?;
     Ok(upstream.examine().await)
 }
@@ -246,7 +256,14 @@ fn timetable(
     tasks: &Tasks,
 ) -> Timetable {
     let kept = catalog.setting(admin::EXCEPTION_KEY).ok().flatten();
-    let exception: Option<Exception> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let kept: Option<Exception> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let exception = kept.map(|kept| kept.begun_by(clock.now()));
+    if exception != kept
+        && let Some(text) = exception.and_then(|exception| serde_json::to_vec(&exception).ok())
+        && let Err(error) = catalog.set_setting(admin::EXCEPTION_KEY, Some(&text))
+    {
+        tracing::warn!(%error, "when the exception from the calendar ends cannot be written down");
+    }
     let calendar = Calendar::new(settings.rate, settings.windows.clone());
     Timetable::start(
         calendar,
@@ -340,7 +357,7 @@ async fn open_needs(
     opened.map_err(AppError::Worker)?.map_err(AppError::Needs)
 }
 
-fn link_config(settings: &Settings) -> LinkConfig {
+fn link_config(settings: &Settings, own: &[SocketAddr]) -> LinkConfig {
     let upstream = &settings.upstream;
     let proxy = match &upstream.proxy {
         Proxy::System => ProxySetting::System,
@@ -355,9 +372,20 @@ fn link_config(settings: &Settings) -> LinkConfig {
         proxy,
         ca_file: upstream.ca_file.clone(),
         client_certificate,
+        reachable: reachable(settings, own),
         counted: settings.counted,
         ..LinkConfig::default()
     }
+}
+
+/// Configured servers are reached wherever they are, others on the public internet and where the configuration says so.
+fn reachable(settings: &Settings, own: &[SocketAddr]) -> Reachable {
+    let upstream = &settings.upstream;
+    let sources = upstream.sources.iter().filter_map(|source| source.url.as_deref());
+    Reachable::configured(sources.chain([&*upstream.url]))
+        .with_private(settings.content.allowed_private.clone())
+        .with_redirects(settings.content.redirect_hosts.clone())
+        .without_own(own.iter().copied())
 }
 
 fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConfig) -> upstream::Config {

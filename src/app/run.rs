@@ -61,15 +61,16 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let token = admin::Token::open(dir.path(), dir.disk())?;
     let token_file = dir.path().join(admin::TOKEN_FILE);
     dir.announce(sockets.admin.address())?;
-    let app = App::open(loaded, dir, clock.clone(), tasks.clone()).await?;
     let admin_address = sockets.admin.address();
     let agents: Vec<SocketAddr> = sockets.agents.iter().map(Listener::address).collect();
+    let own: Vec<SocketAddr> = agents.iter().copied().chain([admin_address]).collect();
+    let app = App::open(loaded, dir, &own, clock.clone(), tasks.clone()).await?;
     app.services.set_listen(agents.iter().map(ToString::to_string).collect());
 
     let gate = gate(&app);
     let intake = Intake::new(settings.server.request_memory, &clock);
     let downstream = downstream_service(&app, &clock, gate.clone(), intake.clone())?;
-    let files = files_service(&app);
+    let files = files_service(&app, gate.clone());
     let site = Site {
         client: client_service(&app, &clock, intake.clone())?,
         peer: peer_service(&app, &clock, downstream.clone(), files.clone(), intake.clone())?,
@@ -283,9 +284,14 @@ fn gate(app: &App) -> downstream::Gate {
     downstream::Gate::new(policy, app.catalog.clone())
 }
 
-fn files_service(app: &App) -> files::Service {
+fn files_service(app: &App, gate: downstream::Gate) -> files::Service {
     let config = files::Config { selfupdate: app.settings.server.selfupdate_dir.clone() };
-    let known = Arc::new(glue::Known(app.catalog.clone()));
+    let known = Arc::new(glue::Known {
+        catalog: app.catalog.clone(),
+        gate,
+        transfers: app.transfers.clone(),
+        demand: app.settings.content.demand,
+    });
     files::Service::new(
         &config,
         app.content.clone(),

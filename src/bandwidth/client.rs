@@ -23,6 +23,7 @@ use super::places::{Place, Places};
 use super::pool::Pool;
 use super::proxy::{Proxies, Proxy};
 use super::redirect::{keep_secrets, redirect};
+use super::resolver::Resolver;
 use super::wire::Wire;
 use super::{Class, LinkConfig, LinkError, Purpose, tls};
 use crate::domain::{Limit, limits};
@@ -67,12 +68,26 @@ impl LinkClient {
         clock: &Clock,
         tasks: &Tasks,
     ) -> Result<Self, LinkError> {
+        Self::resolving(config, Resolver::default(), limiter, meter, clock, tasks)
+    }
+
+    /// A client that asks this for what names stand for.
+    pub(super) fn resolving(
+        config: LinkConfig,
+        resolver: Resolver,
+        limiter: &Limiter,
+        meter: &Meter,
+        clock: &Clock,
+        tasks: &Tasks,
+    ) -> Result<Self, LinkError> {
         let connector = Connector {
             limiter: limiter.clone(),
             meter: meter.clone(),
             tasks: tasks.clone(),
             tls: tls::client_config(&config)?,
             limit: config.connect_timeout,
+            reachable: config.reachable.clone(),
+            resolver,
             distances: Mutex::default(),
             places: Places::default(),
             dial: Dial::default(),
@@ -127,7 +142,8 @@ impl LinkClient {
     }
 
     /// Waits for a place, sends a request to an absolute `http` or `https` address and waits for the head of the
-    /// answer. GET and HEAD follow up to 3 redirects, never from https to http. Statuses are not errors.
+    /// answer. GET and HEAD follow up to 3 redirects, never from https to http, and only to where
+    /// [`LinkConfig::reachable`] lets them; nothing else follows any. Statuses are not errors.
     ///
     /// # Errors
     /// [`LinkError`] tells whose fault it is and whether a retry may help.
@@ -164,6 +180,13 @@ impl LinkClient {
             let (response, connection) =
                 exchanged.or_else(|error| self.may_spend(purpose.class).and(Err(error)))?;
             let target = if follows { redirect(&parts.uri, &response)? } else { None };
+            if let Some(target) = &target {
+                let to = Origin::of(target)?;
+                if !self.0.connector.reachable.may_redirect(&origin, &to) {
+                    let (origin, target) = (origin.to_string(), to.to_string());
+                    return Err(LinkError::RedirectHost { origin, target });
+                }
+            }
             let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), place: place.take() };
             let Some(target) = target else {
                 if purpose.file.is_some() {

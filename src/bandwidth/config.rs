@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Counted;
+use super::{Counted, Reachable};
 
 /// Which proxy requests go through.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,7 +27,8 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
-/// How [`super::LinkClient`] behaves. The rate is the [`super::Limiter`]'s.
+/// How [`super::LinkClient`] behaves. The rate is the [`super::Limiter`]'s. By default every server may be reached: what a site
+/// lets metadata name is said where its configuration is known.
 #[derive(Debug, Clone)]
 pub struct LinkConfig {
     /// Which proxy.
@@ -38,6 +39,8 @@ pub struct LinkConfig {
     pub extra_roots: Vec<Vec<u8>>,
     /// Shown to upstreams that ask.
     pub client_certificate: Option<ClientCertificate>,
+    /// Which servers may be reached, and where redirects may lead.
+    pub reachable: Reachable,
     /// What of a packet counts.
     pub counted: Counted,
     /// `User-Agent`, unless a request has one.
@@ -62,6 +65,7 @@ impl Default for LinkConfig {
             ca_file: None,
             extra_roots: Vec::new(),
             client_certificate: None,
+            reachable: Reachable::anywhere(),
             counted: Counted::Payload,
             user_agent: concat!("Tailwater/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(20),

@@ -26,6 +26,8 @@ use super::meter::Meter;
 use super::places::Places;
 use super::proxy::Proxy;
 use super::reach::{self, Reach};
+use super::reachable::Reachable;
+use super::resolver::Resolver;
 use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
 use super::wire::Wire;
@@ -74,6 +76,12 @@ impl Origin {
         Self { https: !self.https, ..self.clone() }
     }
 
+    /// Whether both are the same scheme, host and port, however the host is written.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let host = |origin: &Self| origin.host.trim_end_matches('.').to_ascii_lowercase();
+        (self.https, self.port) == (other.https, other.port) && host(self) == host(other)
+    }
+
     /// What is said when the server speaks the other scheme at this port.
     pub(super) fn speaks_other_scheme(&self) -> LinkError {
         LinkError::OtherScheme { origin: self.to_string(), instead: self.other_scheme().to_string() }
@@ -112,6 +120,10 @@ pub(super) struct Connector {
     pub(super) tasks: Tasks,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) limit: Duration,
+    /// Which servers may be connected to.
+    pub(super) reachable: Reachable,
+    /// What names stand for.
+    pub(super) resolver: Resolver,
     /// How long connecting to an origin took lately: about one round trip.
     pub(super) distances: Mutex<HashMap<Origin, Duration>>,
     /// Who shares the link.
@@ -148,7 +160,7 @@ impl Connector {
             "connection"
         };
         let timed_out = || LinkError::Timeout { origin: origin.to_string(), stage, limit: self.limit };
-        tokio::time::timeout(self.limit, self.steps(origin, proxy, purpose))
+        tokio::time::timeout(self.limit, self.steps(origin, origin, proxy, purpose))
             .await
             .map_err(|_late| timed_out())?
     }
@@ -162,8 +174,8 @@ impl Connector {
         // a server of plain HTTP may wait for the end of what it takes for a line: whoever waits for the exchange waits for
         // this too
         let other = origin.other_scheme();
-        let asked = tokio::time::timeout(TLS_ANSWERS_IN.min(self.limit), self.connect(&other, None, purpose));
-        match asked.await {
+        let asking = self.steps(&other, origin, None, purpose);
+        match tokio::time::timeout(TLS_ANSWERS_IN.min(self.limit), asking).await {
             Ok(Ok(connection)) => {
                 connection.task.abort();
                 true
@@ -194,9 +206,11 @@ impl Connector {
         *known = took.min(*known + *known / 8);
     }
 
+    /// Connects to an origin where `named`, which is the same server, may be reached.
     async fn steps(
         &self,
         origin: &Origin,
+        named: &Origin,
         proxy: Option<&Proxy>,
         purpose: Purpose,
     ) -> Result<Connection, LinkError> {
@@ -204,8 +218,14 @@ impl Connector {
         let window = self.shape().window(distance);
         let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
-        let resolve = |source| LinkError::Resolve { host: host.clone(), source };
-        let addresses = tokio::net::lookup_host((host.as_str(), port)).await.map_err(resolve)?;
+        let addresses = match proxy {
+            None => self.admitted(named, self.resolve(host, port).await?)?,
+            Some(_) => {
+                let judged = self.reachable.admits_by_name(named);
+                judged.map_err(|(forbidden, address)| forbidden.error(named, address))?;
+                self.resolve(host, port).await?
+            }
+        };
         let refuse = |source| LinkError::Connect { origin: origin.to_string(), source };
         let bounds = window.map(|window| (window, distance));
         let connected = self.dial.connect(addresses, |address| open(address, bounds)).await;
@@ -226,6 +246,28 @@ impl Connector {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let task = self.drive(connection);
         Ok(Connection { sender, account, window, took, task })
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, LinkError> {
+        let resolved = self.resolver.resolve(host, port).await;
+        resolved.map_err(|source| LinkError::Resolve { host: host.to_owned(), source })
+    }
+
+    /// Those of an origin's addresses that may be connected to; an error when there are some, and none may.
+    fn admitted(&self, origin: &Origin, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, LinkError> {
+        let mut refused = None;
+        let judged = addresses.into_iter().filter(|address| match self.reachable.admits(origin, *address) {
+            Ok(()) => true,
+            Err(forbidden) => {
+                refused.get_or_insert((forbidden, address.ip()));
+                false
+            }
+        });
+        let admitted: Vec<SocketAddr> = judged.collect();
+        match refused {
+            Some((forbidden, address)) if admitted.is_empty() => Err(forbidden.error(origin, Some(address))),
+            _ => Ok(admitted),
+        }
     }
 
     /// Drives a connection until it closes or the server stops.

@@ -1,10 +1,13 @@
 //! What can go wrong on the link, whose fault it is, and whether trying again may help.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+use super::AddressKind;
 
 /// Who has to act when an exchange fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +113,39 @@ pub enum LinkError {
         /// `more than 3 times`, `to an address that is not http(s)`, ….
         why: &'static str,
     },
+    /// A redirect to another site.
+    #[error(
+        "{origin} redirects to {target}, which is another site; if payloads may come from there, add its host to \
+         content.redirect_hosts"
+    )]
+    RedirectHost {
+        /// Who redirects.
+        origin: String,
+        /// Where to: `scheme://host:port`.
+        target: String,
+    },
+    /// An address that nobody configured leads to no public server.
+    #[error(
+        "{origin} leads to {}{kind}, which only the configuration may name; if payloads come from there, add its host or \
+         network to content.allowed_private",
+        address.map(|address| format!("{address}, ")).unwrap_or_default()
+    )]
+    NotPublic {
+        /// Towards whom.
+        origin: String,
+        /// What it leads to.
+        kind: AddressKind,
+        /// Where its name led; `None` for a name that a proxy would resolve.
+        address: Option<IpAddr>,
+    },
+    /// This server itself.
+    #[error(
+        "{origin} is where this server itself listens, and never a source; set the address of another one"
+    )]
+    OwnListener {
+        /// Towards whom.
+        origin: String,
+    },
     /// A certificate or key file of the configuration cannot be used.
     #[error("cannot use {}: {what}", path.display())]
     CertificateFile {
@@ -162,7 +198,10 @@ impl LinkError {
             | Self::Tls { .. }
             | Self::OtherScheme { .. }
             | Self::Broken { .. }
-            | Self::Redirect { .. } => Blame::Upstream,
+            | Self::Redirect { .. }
+            | Self::RedirectHost { .. }
+            | Self::NotPublic { .. }
+            | Self::OwnListener { .. } => Blame::Upstream,
             Self::ProxyRefused { .. } => Blame::Proxy,
             Self::Address { .. }
             | Self::CertificateFile { .. }
@@ -188,6 +227,9 @@ impl LinkError {
             Self::ProxyRefused { status, .. } => *status != 407,
             Self::Address { .. }
             | Self::Redirect { .. }
+            | Self::RedirectHost { .. }
+            | Self::NotPublic { .. }
+            | Self::OwnListener { .. }
             | Self::CertificateFile { .. }
             | Self::TlsSetup(_)
             | Self::ProxySetting { .. }

@@ -22,14 +22,16 @@ pub(super) const LIMITS: &[Limit] = limits![
 #[derive(Debug, Clone, Default)]
 pub(super) struct Exempt(Vec<Entry>);
 
+/// A host or several, at one port or at all.
 #[derive(Debug, Clone)]
-struct Entry {
-    who: Who,
-    port: Option<u16>,
+pub(super) struct Entry {
+    pub(super) who: Who,
+    pub(super) port: Option<u16>,
 }
 
+/// Whom an entry names.
 #[derive(Debug, Clone)]
-enum Who {
+pub(super) enum Who {
     Network(IpNet),
     /// The name and what lies below it.
     Domain(String),
@@ -40,7 +42,7 @@ enum Who {
 impl Exempt {
     pub(super) fn parse(list: &str) -> Self {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
-        Self(entries.take(MOST).filter_map(Entry::parse).collect())
+        Self(entries.take(MOST).filter_map(|text| Entry::parse(text).or_else(|| misread(text))).collect())
     }
 
     /// Whether this host, without brackets, needs no proxy at this port.
@@ -54,20 +56,18 @@ impl Exempt {
 }
 
 impl Entry {
-    fn parse(text: &str) -> Option<Self> {
+    /// `None` when it is not understood.
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim_end_matches('.').to_ascii_lowercase();
         if let Some(who) = Who::address(&text) {
             return Some(Self { who, port: None });
         }
         let (name, port) = match text.rsplit_once(':') {
-            Some((name, port)) => match port.parse() {
-                Ok(port) => (name, Some(port)),
-                Err(_no_port) => return misread(&text),
-            },
+            Some((name, port)) => (name, Some(port.parse().ok()?)),
             None => (text.as_str(), None),
         };
-        let who = Who::address(name).or_else(|| Who::name(name));
-        who.map_or_else(|| misread(&text), |who| Some(Self { who, port }))
+        let who = Who::address(name).or_else(|| Who::name(name))?;
+        Some(Self { who, port })
     }
 }
 
@@ -94,7 +94,7 @@ impl Who {
         Some(if bare.contains('*') { Self::Pattern(bare) } else { Self::Domain(bare) })
     }
 
-    fn is(&self, host: &str, address: Option<IpAddr>) -> bool {
+    pub(super) fn is(&self, host: &str, address: Option<IpAddr>) -> bool {
         match self {
             Self::Network(network) => address.is_some_and(|address| network.contains(&address)),
             Self::Domain(name) => {

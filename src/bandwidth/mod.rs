@@ -4,6 +4,7 @@
 //! **Invariant:** every byte received from an upstream, metadata and headers included, passes [`Limiter`]
 //! and is counted by [`Meter`] at the socket, below TLS. It never decides what is worth fetching.
 
+mod address_kind;
 mod allowance;
 mod arrivals;
 mod body;
@@ -24,6 +25,7 @@ mod exempt;
 /// What `fuzz/` reaches.
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod host_list;
 mod leg_turns;
 mod legs;
 mod limiter;
@@ -37,8 +39,10 @@ mod pool;
 mod proxy;
 mod quota;
 mod reach;
+mod reachable;
 mod redirect;
 mod requester;
+mod resolver;
 mod rings;
 mod shape;
 mod socket;
@@ -50,6 +54,7 @@ mod wire;
 
 use crate::domain::{Limit, joined_limits};
 
+pub use address_kind::AddressKind;
 pub use allowance::{BudgetConfig, BudgetLine, BudgetPace, Forecast, WhenSpent};
 pub use body::LinkBody;
 pub use budget::Budget;
@@ -59,12 +64,14 @@ pub use client::LinkClient;
 pub use config::{ClientCertificate, LinkConfig, ProxySetting};
 pub use control::Pace;
 pub use error::{Blame, LinkError};
+pub use host_list::{HostList, HostListError};
 pub use legs::{Leg, LegRates, Legs, LegsStatus};
 pub use limiter::{Lane, Limiter, LimiterStatus};
 pub use meter::{Meter, MeterReading};
 pub use outlook::Through;
 pub use places::Place;
 pub use politeness::{Politeness, Yielding};
+pub use reachable::Reachable;
 pub use requester::{Purpose, Requester};
 pub use standing::{BudgetStatus, Standing};
 pub use timetable::Timetable;

@@ -76,7 +76,7 @@ impl Connection {
         let way = match DataDir::lock(dir) {
             Ok(dir) => {
                 dir.keep_temporary_files()?;
-                let app = App::open(loaded, dir, Clock::system(), tasks.clone()).await?;
+                let app = App::open(loaded, dir, &[], Clock::system(), tasks.clone()).await?;
                 Way::Own { site: Box::new(app.local_site()), app: Some(Box::new(app)) }
             }
             Err(AppError::Locked { holder, path }) => {

@@ -33,6 +33,8 @@ async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> any
         encrypted: arguments.encrypted,
         rate: arguments.rate,
         seed: arguments.seed,
+        payload_url: arguments.payload_url.clone(),
+        payload_redirect: arguments.payload_redirect.clone(),
         ..upstream::Config::default()
     };
     let running = upstream::start(config, &Clock::system(), &tasks).await?;

@@ -25,7 +25,7 @@ pub use error::ConfigError;
 pub use keys::default_of;
 pub use source::{Origin, Raw};
 
-use crate::bandwidth::{BudgetConfig, Class, Counted, LegRates, Window};
+use crate::bandwidth::{BudgetConfig, Class, Counted, HostList, LegRates, Window};
 use crate::domain::{ByteCount, Limit, Rate, joined_limits};
 use crate::telemetry;
 
@@ -257,6 +257,21 @@ pub struct ContentSettings {
     pub max_size: ByteCount,
     /// What stays free on the disk.
     pub min_free: ByteCount,
+    /// Which files are fetched when a client asks for one that is not held.
+    pub demand: Demand,
+    /// Hosts and networks that metadata may name though they are not public.
+    pub allowed_private: HostList,
+    /// Hosts of other sites to which sources may redirect.
+    pub redirect_hosts: HostList,
+}
+
+/// `content.demand`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Files of updates that are approved or offered to somebody, here or at a downstream server.
+    Approved,
+    /// Every file that metadata declares.
+    Anything,
 }
 
 /// `content.fetch`.

@@ -12,9 +12,9 @@ use jiff::tz::TimeZone;
 
 use super::source::{Origin, Raw, Values};
 use super::{ConfigError, Settings, UpstreamSettings};
-use crate::bandwidth::{BudgetConfig, Class, Counted, Days, LegRates, WhenSpent, Window};
+use crate::bandwidth::{BudgetConfig, Class, Counted, Days, HostList, LegRates, WhenSpent, Window};
 use crate::config::{
-    AgentsSettings, ContentFrom, ContentSettings, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
+    AgentsSettings, ContentFrom, ContentSettings, Demand, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
     OfferPolicy, Proxy, ServerSettings, SourceSettings, Tailwater, TlsSettings,
 };
 use crate::domain::{ByteCount, Limit, Rate, limits};
@@ -452,7 +452,15 @@ impl<'a> Checked<'a> {
             quiet: self.quiet()?,
             max_size,
             min_free: self.parsed("content.min_free")?,
+            demand: self
+                .word("content.demand", &[("approved", Demand::Approved), ("anything", Demand::Anything)])?,
+            allowed_private: self.hosts("content.allowed_private")?,
+            redirect_hosts: self.hosts("content.redirect_hosts")?,
         })
+    }
+
+    fn hosts(&self, key: &str) -> Result<HostList, ConfigError> {
+        HostList::parse(self.list(key)?).map_err(|error| self.refuse(key, error.to_string()))
     }
 
     /// A rate towards clients.

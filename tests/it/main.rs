@@ -4,6 +4,7 @@
 #[path = "../office/mod.rs"]
 mod office;
 
+mod addresses_stay_outside;
 mod admin_needs_the_token;
 mod agent_cookies_are_sealed;
 mod agent_requests_are_validated;
@@ -15,6 +16,7 @@ mod budgets_hold;
 mod bundles_are_offered_whole;
 mod changes_wake_the_chain;
 mod children_take_turns;
+mod clocks_may_be_set;
 mod commands_with_and_without_a_server;
 mod configuration_is_read_again;
 mod decisions_are_meant;
@@ -41,6 +43,7 @@ mod listeners_listen;
 mod logs_end_nothing;
 mod lying_downstreams_gain_nothing;
 mod misses_are_fetched_once;
+mod misses_follow_approvals;
 mod odd_answers_are_repeated;
 mod only_what_is_needed_crosses;
 mod paths_mean_what_iis_takes;

@@ -298,7 +298,10 @@ impl Upstream {
         let add = |&index: &usize| {
             let payload = &catalog.payloads[index];
             let sha1 = payload.digests().0;
-            served::file_url(urls, &sha1, None);
+            let folder = sha1.hex().get(38..).unwrap_or_default().to_owned();
+            let address =
+                |base: &String| format!("{base}/Content/{folder}/{}{}", sha1.hex(), payload.extension());
+            served::file_url(urls, &sha1, self.config.payload_url.as_ref().map(address).as_deref());
             let mut known = self.by_digest.write().unwrap_or_else(PoisonError::into_inner);
             known.entry(sha1).or_insert_with(|| Arc::clone(payload));
             sha1

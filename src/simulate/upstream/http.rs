@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -181,6 +181,13 @@ fn answer_content(request: &Request<Incoming>, path: &str, upstream: &Arc<Upstre
     let Some(payload) = found.filter(|payload| payload.extension().eq_ignore_ascii_case(extension)) else {
         return not_found(upstream);
     };
+    if let Some(location) = upstream.config.payload_redirect.as_ref().map(|base| format!("{base}{path}"))
+        && let Ok(location) = location.parse()
+    {
+        let mut elsewhere = response(StatusCode::FOUND, "text/plain", Answer::whole(""));
+        elsewhere.headers_mut().insert(LOCATION, location);
+        return elsewhere;
+    }
     let whole = ByteRange { start: 0, end: payload.size };
     let asked = request.headers().get(RANGE).and_then(|value| value.to_str().ok());
     let (status, range) = match asked.map(|text| range_of(text, payload.size)) {

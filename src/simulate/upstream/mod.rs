@@ -55,6 +55,10 @@ pub struct Config {
     pub cabinets: bool,
     /// How fast payloads are sent, all connections together.
     pub rate: Rate,
+    /// Where metadata says that payloads can be had as well (`MUUrl`): `http://host:port`, before `/Content/…`.
+    pub payload_url: Option<String>,
+    /// Where requests for payloads are redirected to: `http://host:port`, before `/Content/…`.
+    pub payload_redirect: Option<String>,
 }
 
 impl Default for Config {
@@ -72,6 +76,8 @@ impl Default for Config {
             max_updates_per_request: 100,
             cabinets: true,
             rate: Rate::Unlimited,
+            payload_url: None,
+            payload_redirect: None,
         }
     }
 }
