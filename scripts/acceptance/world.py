@@ -119,6 +119,7 @@ classifications = {json.dumps(list(classifications))}
 languages = {json.dumps(list(languages))}
 schedule = []
 [content]
+demand = "anything"
 {content}
 [bandwidth]
 rate = "{rate}"

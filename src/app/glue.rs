@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 
 use crate::bandwidth::{Class, Requester};
 use crate::catalog::{Catalog, Computer};
+use crate::config::Demand;
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest};
 use crate::ledger::{self, Ledger};
 use crate::needs;
@@ -25,11 +26,29 @@ use crate::transfer::{self, Came, Source, Sources, SourcesFuture};
 use crate::upstream::{Address, Upstream};
 
 /// The catalog's side of a miss.
-pub(super) struct Known(pub Catalog);
+pub(super) struct Known {
+    pub(super) catalog: Catalog,
+    pub(super) gate: Gate,
+    pub(super) transfers: transfer::Handle,
+    pub(super) demand: Demand,
+}
 
 impl KnownFiles for Known {
+    /// What is approved here, or on its way anyway. A downstream server has approvals of its own, and gets whatever it can know
+    /// of: one that says who it is, and whoever comes from an address from which one synchronises.
+    fn may_fetch(&self, sha1: &Sha1Digest, by: Requester) -> bool {
+        let is_server = match by {
+            Requester::Server(_) | Requester::Own => true,
+            Requester::Agent(address) => self.gate.is_servers(address),
+        };
+        self.demand == Demand::Anything
+            || is_server
+            || self.catalog.is_deployed(sha1)
+            || self.transfers.is_queued(sha1)
+    }
+
     fn declaration(&self, sha1: &Sha1Digest) -> Option<FileDeclaration> {
-        match self.0.file(sha1) {
+        match self.catalog.file(sha1) {
             Ok(known) => known.map(|known| known.declaration),
             Err(error) => {
                 tracing::warn!(%sha1, %error, "the catalog cannot be asked for a file");

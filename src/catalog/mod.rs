@@ -16,6 +16,8 @@
 mod approvals;
 #[cfg(test)]
 mod bundle_tests;
+#[cfg(test)]
+mod clock_tests;
 mod computer;
 mod computers;
 mod config;
@@ -484,6 +486,12 @@ impl Catalog {
     /// What computers of some group are to install, and is neither held back nor withheld. Sorted.
     pub fn approved_installs(&self) -> Vec<ApprovedInstall> {
         self.0.approved_installs()
+    }
+
+    /// Whether an approval asks some computer to act on an update that has this payload, itself or in what it bundles, in any
+    /// revision that is here. What is held back or declined does not count.
+    pub fn is_deployed(&self, sha1: &Sha1Digest) -> bool {
+        self.0.snapshot().is_deployed(sha1)
     }
 
     /// The payloads that agents can still ask for: of everything offered. Sorted.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tokio::time::Instant;
+
 use super::flow::{Flow, Waiter};
 use super::plan::Wish;
 use super::queue::Queue;
@@ -14,7 +16,7 @@ use super::shared::{Shared, locked};
 use super::{Ahead, Config, Policy, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
 use crate::content::{ContentError, FileState, SparseFile, Store};
-use crate::domain::{ByteCount, ByteRange, FileDeclaration, Limit, Sha1Digest, limits};
+use crate::domain::{ByteCount, ByteRange, FileDeclaration, Limit, Rate, Sha1Digest, limits};
 use crate::runtime::{Clock, Tasks};
 
 /// Ranges that are waited for at once, over all clients.
@@ -256,6 +258,21 @@ impl Handle {
             trouble: None,
         }));
         list
+    }
+
+    /// What the link may carry now.
+    pub fn rate(&self) -> Rate {
+        self.0.shared.link.limiter().rate()
+    }
+
+    /// The steady time, as transfers see it.
+    pub fn instant(&self) -> Instant {
+        self.0.shared.clock.instant()
+    }
+
+    /// Whether a file is to be fetched whole, whoever asks for it meanwhile.
+    pub fn is_queued(&self, sha1: &Sha1Digest) -> bool {
+        self.0.queue.holds(sha1)
     }
 
     /// The time of day, as transfers see it.

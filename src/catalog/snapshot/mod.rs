@@ -7,6 +7,7 @@ mod belonging;
 mod bits;
 mod build;
 mod bundles;
+mod deployed;
 #[cfg(test)]
 mod driver_tests;
 mod drivers;
@@ -20,7 +21,7 @@ mod withheld;
 mod world;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -65,6 +66,8 @@ pub struct Snapshot {
     needs: Cache<u128, Arc<Needed>, ByBytes>,
     answers: Cache<u128, Arc<ScanAnswer>, ByBytes>,
     reaches: Mutex<HashMap<Vec<GroupId>, Arc<Reach>>>,
+    /// Payloads of what is approved, sorted; gathered when somebody first asks.
+    deployed: OnceLock<Vec<Sha1Digest>>,
 }
 
 #[derive(Clone)]
@@ -114,6 +117,7 @@ impl Snapshot {
             needs: Cache::with_weighter(256, NEEDS_BYTES, ByBytes),
             answers: Cache::with_weighter(remembered_answers.max(1), ANSWERS_BYTES, ByBytes),
             reaches: Mutex::default(),
+            deployed: OnceLock::new(),
         }
     }
 

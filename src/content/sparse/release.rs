@@ -14,6 +14,7 @@ use rustix::fs::FallocateFlags;
 use super::{SparseFile, io_error};
 use crate::content::error::ContentError;
 use crate::content::map::{self, PIECE};
+use crate::domain::ByteRange;
 
 /// Whether it was said that parts of files keep their room.
 static NO_HOLES: AtomicBool = AtomicBool::new(false);
@@ -101,6 +102,13 @@ impl SparseFile {
             self.live.held.fetch_sub(map::piece_len(self.size, index), Ordering::Relaxed);
         }
         was
+    }
+
+    /// Bytes of a range whose pieces are not held.
+    pub fn missing_of(&self, range: ByteRange) -> u64 {
+        let pieces = range.start / PIECE..range.end.min(self.size()).div_ceil(PIECE);
+        let missing = pieces.filter(|piece| !self.holds_piece(*piece));
+        missing.map(|piece| ((piece + 1) * PIECE).min(range.end) - (piece * PIECE).max(range.start)).sum()
     }
 
     /// The pieces that are held, in order.

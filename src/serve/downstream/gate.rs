@@ -175,6 +175,12 @@ impl Gate {
         addresses.get(&address).copied().flatten()
     }
 
+    /// Whether some server comes from this address, perhaps several.
+    pub fn is_servers(&self, address: IpAddr) -> bool {
+        let addresses = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.contains_key(&address.to_canonical()) || addresses.contains_key(&address)
+    }
+
     fn judge(&self, known: Option<&Server>, proof: &Proof) -> Result<(), Denied> {
         let standing = known.map_or(Standing::Open, |server| server.standing);
         match standing {

@@ -13,6 +13,7 @@ mod multipart;
 mod plain;
 mod selfupdate;
 mod stream;
+mod urgent;
 
 use std::io;
 use std::path::PathBuf;
@@ -26,10 +27,11 @@ use self::conditions::Wanted;
 use self::multipart::Multipart;
 use self::selfupdate::Selfupdate;
 use self::stream::Stream;
+use self::urgent::{Charge, Urgent};
 use super::body::{self, Body};
 use super::path;
 use super::site::{Request, Response};
-use crate::bandwidth::{Class, Requester};
+use crate::bandwidth::Requester;
 use crate::content::{SparseFile, Store};
 use crate::domain::{ByteRange, ContentPath, FileDeclaration, Limit, Sha1Digest, joined_limits, limits};
 use crate::transfer::{self, TransferError, Want};
@@ -55,6 +57,7 @@ pub(super) const LIMITS: &[Limit] = joined_limits![
     multipart::LIMITS,
     selfupdate::LIMITS,
     stream::LIMITS,
+    urgent::LIMITS,
 ];
 
 // not a limit: RETRY_AFTER: what a client is told to wait
@@ -63,6 +66,10 @@ pub(super) const LIMITS: &[Limit] = joined_limits![
 pub trait KnownFiles: Send + Sync + 'static {
     /// The declaration of a digest, if any revision has it. Called on a miss; must not block for long.
     fn declaration(&self, sha1: &Sha1Digest) -> Option<FileDeclaration>;
+
+    /// Whether what is missing of a declared file may be fetched because this client asks (`content.demand`). Called on a miss;
+    /// must not block for long.
+    fn may_fetch(&self, sha1: &Sha1Digest, by: Requester) -> bool;
 }
 
 /// Is told what was asked for; who learns from it.
@@ -107,6 +114,7 @@ struct Inner {
     known: Arc<dyn KnownFiles>,
     witness: Arc<dyn Asked>,
     buffers: Buffers,
+    urgent: Urgent,
 }
 
 /// A payload that was asked for.
@@ -157,7 +165,8 @@ impl Service {
         witness: Arc<dyn Asked>,
     ) -> Self {
         let selfupdate = config.selfupdate.as_deref().map(Selfupdate::list).unwrap_or_default();
-        Self(Arc::new(Inner { selfupdate, store, transfer, known, witness, buffers: Buffers::default() }))
+        let (buffers, urgent) = (Buffers::default(), Urgent::default());
+        Self(Arc::new(Inner { selfupdate, store, transfer, known, witness, buffers, urgent }))
     }
 
     /// Answers one request below `/Content` or `/selfupdate`; what is missing is fetched for `for_whom`.
@@ -193,6 +202,11 @@ impl Service {
             Err(error) => return self.refusal(&address.sha1, &error),
         };
         let wanted = conditions::decide(method, headers, asked.size, &asked.etag);
+        if self.lacks(&asked, &wanted) && !self.0.known.may_fetch(&asked.sha1, for_whom) {
+            // as an upstream that holds approved files only: a downstream server then asks for it by DownloadFiles
+            tracing::debug!(sha1 = %asked.sha1, by = %for_whom, "not held, and not approved: not fetched (content.demand)");
+            return not_found();
+        }
         if method == Method::GET {
             self.tell(&asked, &wanted);
         }
@@ -218,6 +232,17 @@ impl Service {
         };
         answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         answer
+    }
+
+    /// Whether something would have to be fetched for an answer.
+    fn lacks(&self, asked: &Found, wanted: &Wanted) -> bool {
+        let whole = ByteRange::new(0, asked.size);
+        let ranges = match wanted {
+            Wanted::Whole => whole.as_slice(),
+            Wanted::Ranges(ranges) => ranges,
+            Wanted::NotModified | Wanted::Failed | Wanted::Unsatisfiable => return asked.file.is_none(),
+        };
+        ranges.iter().any(|range| self.held(asked, *range).is_none())
     }
 
     fn tell(&self, asked: &Found, wanted: &Wanted) {
@@ -319,23 +344,27 @@ impl Service {
             Some(file) => Ok(Stream::held(Arc::clone(file), range, self.0.buffers.clone())),
             None if is_first => self.fetch(asked, range).await,
             None => {
-                let want = self.want(asked, range).await?.in_answer();
-                Ok(Stream::wanted(want, range.start, self.0.buffers.clone()))
+                let (want, charge) = self.want(asked, range).await?;
+                let stream = Stream::wanted(want.in_answer(), range.start, self.0.buffers.clone());
+                Ok(stream.charged(charge))
             }
         }
     }
 
     /// A range of which something is missing. Waits for its first byte, so that a failure is still a status.
     async fn fetch(&self, asked: &Found, range: ByteRange) -> Result<Stream, TransferError> {
-        let want = self.want(asked, range).await?;
+        let (want, charge) = self.want(asked, range).await?;
         let readable = want.ready(range.start).await?;
-        Ok(Stream::wanted(want, readable, self.0.buffers.clone()))
+        Ok(Stream::wanted(want, readable, self.0.buffers.clone()).charged(charge))
     }
 
-    async fn want(&self, asked: &Found, range: ByteRange) -> Result<Want, TransferError> {
+    async fn want(&self, asked: &Found, range: ByteRange) -> Result<(Want, Charge), TransferError> {
         let known = self.0.known.declaration(&asked.sha1);
         let declaration = known.ok_or(TransferError::Gone { sha1: asked.sha1 })?;
-        self.0.transfer.want(&declaration, range, Class::Interactive, asked.for_whom).await
+        let missing = asked.file.as_ref().map_or(range.len(), |file| file.missing_of(range));
+        let (rate, now) = (self.0.transfer.rate(), self.0.transfer.instant());
+        let (class, charge) = self.0.urgent.charge(asked.for_whom, missing, rate, now);
+        Ok((self.0.transfer.want(&declaration, range, class, asked.for_whom).await?, charge))
     }
 }
 
@@ -403,7 +432,9 @@ fn refusal(sha1: &Sha1Digest, error: &TransferError, wait: i64) -> Response {
         }
         TransferError::Elsewhere { url: None, .. } | TransferError::Gone { .. } => return not_found(),
         TransferError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
-        TransferError::Mismatch { .. } | TransferError::Refused { .. } => StatusCode::BAD_GATEWAY,
+        TransferError::Mismatch { .. } | TransferError::Refused { .. } | TransferError::Collision { .. } => {
+            StatusCode::BAD_GATEWAY
+        }
         TransferError::Dropped { .. }
         | TransferError::Stopped { .. }
         | TransferError::Unreachable { .. }

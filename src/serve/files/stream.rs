@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::buffers::{BUFFER, Borrower, Buffer, Buffers};
+use super::urgent::Charge;
 use crate::content::SparseFile;
 use crate::domain::{ByteRange, Limit, limits};
 use crate::transfer::{TransferError, Want};
@@ -44,6 +45,8 @@ pub(super) struct Stream {
     end: u64,
     /// Brings what is missing; `None` when all was held from the start.
     want: Option<Arc<Want>>,
+    /// What its client owes for it, until that has come.
+    charge: Option<Charge>,
     /// Reads in a row that found nothing where something is held: it was dropped meanwhile.
     missed: u32,
     doing: Doing,
@@ -67,6 +70,7 @@ impl Stream {
             readable: end,
             end,
             want: None,
+            charge: None,
             missed: 0,
             doing: Doing::Nothing,
         }
@@ -84,9 +88,15 @@ impl Stream {
             readable,
             end,
             want: Some(Arc::new(want)),
+            charge: None,
             missed: 0,
             doing: Doing::Nothing,
         }
+    }
+
+    /// The same, paid for by its client.
+    pub(super) fn charged(self, charge: Charge) -> Self {
+        Self { charge: Some(charge), ..self }
     }
 
     /// Everything at once, when it is short and the page cache has it.
@@ -134,6 +144,9 @@ impl Stream {
         }
         self.missed = 0;
         self.at += read as u64;
+        if let Some(charge) = &mut self.charge {
+            charge.came(read as u64);
+        }
         Ok(Some(buffer.filled(read)))
     }
 
