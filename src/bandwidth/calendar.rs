@@ -5,7 +5,7 @@
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 
 use crate::domain::{Limit, Rate, limits};
 
@@ -146,9 +146,30 @@ pub struct Exception {
     pub rate: Rate,
     /// Until when; `None` until it is taken back.
     pub until: Option<Timestamp>,
+    /// When it was made; unknown of those made by earlier versions.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
+/// By how much a clock may have been set back before the end of an exception is reckoned anew; less keeps the time that the
+/// administrator read on the clock.
+const SET_BACK: SignedDuration = SignedDuration::from_hours(12);
+
+// not a limit: SET_BACK: what counts as a clock that was set back
+
 impl Exception {
+    /// The same where it was made by a clock that was ahead: it began now, and lasts as long as it was meant to.
+    #[must_use]
+    pub fn begun_by(self, now: Timestamp) -> Self {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since.duration_since(now) > SET_BACK => {
+                let until = now.saturating_add(until.duration_since(since)).unwrap_or(until);
+                Self { until: Some(until), since: Some(now), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Whether it still holds.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
@@ -315,7 +336,7 @@ mod tests {
             Calendar::new("20 Mbit/s".parse().unwrap(), vec![window("daily", "08:00", "18:00", "2 Mbit/s")]);
         let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
         let until: Timestamp = "2026-11-25T13:00:00Z".parse().unwrap();
-        let exception = Exception { rate: Rate::Unlimited, until: Some(until) };
+        let exception = Exception { rate: Rate::Unlimited, until: Some(until), since: None };
         let found = calendar.at(now, Some(exception));
         assert_eq!(
             (found.rate, found.because, found.until),

@@ -129,9 +129,10 @@ mod tests {
         // 60 MB until eight, 100 kB/s from twelve to one, the rest from six on
         assert_eq!(through(61_000_000), Through::At(time("2026-11-25T12:00:10Z")));
         assert_eq!(through(60_000_000 + 360_000_000 + 5_000_000), Through::At(time("2026-11-25T18:00:05Z")));
-        let exception = Exception { rate: Rate::Unlimited, until: Some(time("2026-11-25T09:00:00Z")) };
+        let exception =
+            Exception { rate: Rate::Unlimited, until: Some(time("2026-11-25T09:00:00Z")), since: None };
         assert_eq!(calendar.through(now, Some(exception), 1), Through::AsFastAsItGoes);
-        let closed = Exception { rate: Rate::Closed, until: Some(time("2026-11-25T18:00:00Z")) };
+        let closed = Exception { rate: Rate::Closed, until: Some(time("2026-11-25T18:00:00Z")), since: None };
         assert_eq!(calendar.through(now, Some(closed), 1_000_000), Through::At(time("2026-11-25T18:00:01Z")));
         assert_eq!(Calendar::new(Rate::Closed, Vec::new()).through(now, None, 1), Through::NotInSight);
         let rising = Calendar::new("8 kbit/s".parse().unwrap(), vec![window("20:00", "21:00", "unlimited")]);

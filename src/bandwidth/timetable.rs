@@ -100,7 +100,10 @@ impl Inner {
     }
 
     fn exception(&self) -> Option<Exception> {
-        *self.exception.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = self.clock.now();
+        let mut exception = self.exception.lock().unwrap_or_else(PoisonError::into_inner);
+        *exception = exception.map(|exception| exception.begun_by(now));
+        *exception
     }
 
     fn in_force(&self) -> InForce {
@@ -159,23 +162,58 @@ mod tests {
         let nothing = tokio::time::timeout(Duration::from_mins(10), lane.take(1)).await;
         assert!(nothing.is_err(), "a closed link carries nothing");
         let until = clock.now() + jiff::SignedDuration::from_secs(60);
-        timetable.set_exception(Some(Exception { rate: Rate::Unlimited, until: Some(until) }));
+        timetable.set_exception(Some(Exception { rate: Rate::Unlimited, until: Some(until), since: None }));
         assert_eq!(limiter.rate(), Rate::Unlimited);
         assert_eq!(lane.take(7).await.unwrap(), 7);
         clock.advance(Duration::from_secs(61));
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         assert_eq!(limiter.rate(), Rate::Closed);
-        timetable.set_exception(Some(Exception { rate: base, until: None }));
+        timetable.set_exception(Some(Exception { rate: base, until: None, since: None }));
         timetable.set_exception(None);
         assert_eq!(limiter.rate(), Rate::Closed);
         // another calendar holds at once, and an exception over it
         let slow: Rate = "2 Mbit/s".parse().unwrap();
         timetable.set_calendar(Calendar::new(slow, Vec::new()));
         assert_eq!((limiter.rate(), timetable.windows().len()), (slow, 0));
-        timetable.set_exception(Some(Exception { rate: base, until: None }));
+        timetable.set_exception(Some(Exception { rate: base, until: None, since: None }));
         timetable.set_calendar(Calendar::new(Rate::Closed, Vec::new()));
         assert_eq!(limiter.rate(), base);
         drop(lane);
         assert!(tasks.shut_down(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exception_lasts_as_long_as_it_was_meant_to() {
+        const DAY: i64 = 86_400;
+        for jump in [-3_650 * DAY, -DAY, -3_600, 3_600, DAY, 3_650 * DAY] {
+            for at_start in [true, false] {
+                let clock = Clock::manual("2026-11-25T22:00:00Z".parse::<Timestamp>().unwrap());
+                let tasks = Tasks::new();
+                let limiter = Limiter::new(Rate::Unlimited, &clock, &tasks);
+                let (since, jump) = (clock.now(), jiff::SignedDuration::from_secs(jump));
+                let until = since + jiff::SignedDuration::from_hours(8);
+                let exception =
+                    Some(Exception { rate: Rate::Unlimited, until: Some(until), since: Some(since) });
+                let start = |exception| {
+                    let calendar = Calendar::new(Rate::Closed, Vec::new());
+                    Timetable::start(calendar, exception, &limiter, &clock, &tasks)
+                };
+                let timetable = if at_start {
+                    clock.set(since + jump);
+                    start(exception)
+                } else {
+                    let timetable = start(exception);
+                    assert_eq!(limiter.rate(), Rate::Unlimited);
+                    clock.set(since + jump);
+                    timetable
+                };
+                let mut hours = 0;
+                while timetable.in_force().rate == Rate::Unlimited {
+                    clock.advance(Duration::from_hours(1));
+                    hours += 1;
+                    assert!(hours <= 9, "{jump:?}, at start {at_start}");
+                }
+            }
+        }
     }
 }

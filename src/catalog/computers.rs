@@ -19,6 +19,7 @@ use super::store::{Op, Store, lock};
 use super::succession::Names;
 use super::{CatalogError, Computer, ComputerInfo, Status};
 use crate::domain::{ComputerId, GroupId, Limit, UpdateId, limits};
+use crate::runtime::is_recent;
 
 /// How exact the time of last contact is kept.
 pub(super) const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -257,7 +258,7 @@ impl Store {
     pub(super) fn contacted(&self, id: &ComputerId, attributes: Option<&str>) -> Result<(), CatalogError> {
         let Some(known) = self.computers.get(id) else { return Ok(()) };
         let now = self.clock.now();
-        if now.duration_since(known.last_contact) < CONTACT_GRAIN
+        if is_recent(known.last_contact, CONTACT_GRAIN, now)
             && (attributes.is_none() || known.device_attributes.is_some())
         {
             return Ok(());
@@ -351,7 +352,7 @@ impl Store {
 
 /// Notes a contact, no more exactly than is written down.
 fn touch(computer: &mut Computer, now: Timestamp) {
-    if now.duration_since(computer.last_contact) >= CONTACT_GRAIN {
+    if !is_recent(computer.last_contact, CONTACT_GRAIN, now) {
         computer.last_contact = now;
     }
 }

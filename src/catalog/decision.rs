@@ -22,6 +22,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 // not a limit: VERSION: a version of a record
+// not a limit: CLOCK_ERROR: by how much clocks may differ
 
 /// By how much the clocks of two servers may differ before an approval from the future waits.
 const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(10);
@@ -105,19 +106,33 @@ impl Decision {
         !gone.is_empty()
     }
 
-    /// Sorts approvals into those in force at `now` and those that wait.
+    /// Sorts approvals into those in force at `now` and those that wait. What came into force once does not wait again for
+    /// its time: the clock that it was made by may have been set back.
     pub(super) fn sort_out(&mut self, now: Timestamp) {
-        let mut all = std::mem::take(&mut self.approvals);
-        all.append(&mut self.waiting);
-        all.sort_by_key(|(group, approval)| {
+        let in_force = std::mem::take(&mut self.approvals).into_iter().map(|one| (one, true));
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|one| (one, false));
+        let mut all: Vec<_> = in_force.chain(waiting).collect();
+        all.sort_by_key(|((group, approval), _)| {
             (*group, std::cmp::Reverse(approval.revision), std::cmp::Reverse(approval.made_at), approval.id)
         });
-        for (group, approval) in all {
-            let later = due_at(&approval) > now;
+        for ((group, approval), was_in_force) in all {
+            let later = !was_in_force && due_at(&approval) > now;
             let taken = self.approvals.last().is_some_and(|(other, _)| *other == group);
             let list = if later || taken { &mut self.waiting } else { &mut self.approvals };
             list.push((group, approval));
         }
+    }
+
+    /// Lets a hold for a time that a clock noted which was ahead begin now, as long as it was meant to be. Whether it did.
+    pub(super) fn begin_hold_by(&mut self, now: Timestamp) -> bool {
+        let Some(hold) = self.hold.as_mut().filter(|hold| hold.at.duration_since(now) > CLOCK_ERROR) else {
+            return false;
+        };
+        if let Some(until) = hold.until {
+            hold.until = Some(now.saturating_add(until.duration_since(hold.at)).unwrap_or(until));
+        }
+        hold.at = now;
+        true
     }
 
     /// When something of it comes into force by itself: a hold that ends, or an approval for later.

@@ -15,7 +15,7 @@ use super::record::{self, key};
 use super::said::{Of, Word};
 use super::store::{Op, Store, lock};
 use super::succession::{Names, replaced};
-use super::{CatalogError, Descendant};
+use super::{CatalogError, Computer, Descendant};
 use crate::domain::{
     ComputerChange, ComputerId, Limit, RolledComputer, ServerId, StatusReport, UpdateId, limits,
 };
@@ -182,10 +182,12 @@ impl Store {
         let deleted: HashSet<ComputerId> = lock(&self.descendants.deleted).iter().cloned().collect();
         let (mut changes, mut kept, mut ops) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        for row in rows {
+        for mut row in rows {
+            // a clock down there that is ahead, or one here that was, would hide what is said from then on
+            row.last_sync = row.last_sync.map(|at| at.min(now));
             let ours = self.computers.get(&row.id);
-            if !seen.insert(row.id.clone()) || ours.is_some_and(|own| row.last_sync <= Some(own.last_contact))
-            {
+            let is_older = |own: &Computer| row.last_sync <= Some(own.last_contact.min(now));
+            if !seen.insert(row.id.clone()) || ours.is_some_and(|own| is_older(&own)) {
                 continue;
             }
             if deleted.contains(&row.id) {
@@ -193,7 +195,7 @@ impl Store {
                 continue;
             }
             let before = self.descendants.get(&row.id);
-            if before.as_ref().is_some_and(|before| before.last_sync > row.last_sync) {
+            if before.as_ref().is_some_and(|before| before.last_sync.map(|at| at.min(now)) > row.last_sync) {
                 continue;
             }
             if before.is_none() {

@@ -14,6 +14,7 @@ const START: i64 = 1_700_000_000;
 
 struct House {
     catalog: Catalog,
+    clock: Clock,
     _dir: tempfile::TempDir,
 }
 
@@ -85,10 +86,11 @@ impl House {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual(at(1_000));
-        let catalog = Catalog::open(Config { max_descendants: 3, ..Config::new(dir.path()) }, clock).unwrap();
+        let catalog =
+            Catalog::open(Config { max_descendants: 3, ..Config::new(dir.path()) }, clock.clone()).unwrap();
         let reports = vec![report(REGION, None), report(BRANCH, Some(REGION))];
         catalog.roll_up_servers(&server(OURS), reports).unwrap();
-        Self { catalog, _dir: dir }
+        Self { catalog, clock, _dir: dir }
     }
 
     fn state(&self, number: u128, of: u128) -> State {
@@ -205,4 +207,27 @@ fn there_are_no_more_than_the_limit_and_what_was_removed_is_told_of() {
     assert!(house.catalog.descendant(&computer(10)).is_none());
     assert_eq!(house.catalog.forget_server(&server(REGION)).unwrap(), (2, 2));
     assert_eq!(house.catalog.totals().computers_below, 0);
+}
+
+#[test]
+fn a_word_from_a_clock_that_was_ahead_hides_none_that_follow() {
+    for ahead in [3_600, 86_400, 3_650 * 86_400] {
+        let house = House::new();
+        let tell = |rows| house.catalog.roll_up_computers(rows).unwrap();
+        tell(vec![row(10, BRANCH, 1_000 + ahead, true)]);
+        let known = || house.catalog.descendant(&computer(10)).unwrap();
+        assert_eq!(known().last_sync, Some(at(1_000)), "counts as now");
+        house.clock.advance(std::time::Duration::from_secs(60));
+        tell(vec![row(10, REGION, 1_050, true)]);
+        assert_eq!((known().parent, known().last_sync), (server(REGION), Some(at(1_050))), "{ahead}");
+        let told = |name: &str, second| {
+            let report =
+                ServerReport { name: name.to_owned(), last_rollup: Some(at(second)), ..report(REGION, None) };
+            house.catalog.roll_up_servers(&server(OURS), vec![report]).unwrap();
+            house.catalog.server(&server(REGION)).unwrap().name.clone()
+        };
+        assert_eq!(told("ahead.example", 1_060 + ahead), "ahead.example");
+        house.clock.advance(std::time::Duration::from_secs(60));
+        assert_eq!(told("right.example", 1_100), "right.example", "{ahead}");
+    }
 }

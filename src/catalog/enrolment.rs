@@ -15,6 +15,7 @@ use super::servers::MAX_NAME;
 use super::store::{Store, lock};
 use super::{CatalogError, Invitation, Permission, Refused, Server, Standing};
 use crate::domain::{Limit, ServerId, limits};
+use crate::runtime::is_recent;
 
 /// How many permissions may wait for somebody to come.
 const MAX_INVITATIONS: usize = 1_000;
@@ -186,7 +187,7 @@ impl Store {
         let before = refused.iter().position(|one| one.id == *id).map(|at| refused.remove(at));
         let (times, told) =
             before.map_or((0, None), |one| (one.times, (one.reason == reason).then_some(one.told)));
-        let recent = |told: Timestamp| now.duration_since(told) < TELL_EVERY;
+        let recent = |told: Timestamp| is_recent(told, TELL_EVERY, now);
         let lines = refused.iter().filter(|one| recent(one.told)).count();
         let tell = told.is_none_or(|told| !recent(told)) && lines < MAX_TOLD;
         if refused.len() >= MAX_REFUSED {

@@ -20,6 +20,7 @@ fn due(old: &Decision, now: Timestamp, number: u64) -> Option<Decision> {
         return None;
     }
     let mut new = old.clone();
+    new.begin_hold_by(now);
     if new.hold.as_ref().and_then(|hold| hold.until).is_some_and(|until| until <= now) {
         new.hold = None;
         new.hold_change = number;

@@ -73,8 +73,10 @@ impl Store {
         ours: &ServerId,
         reports: Vec<ServerReport>,
     ) -> Result<(), CatalogError> {
-        let mut ops = Vec::new();
-        for report in reports {
+        let (mut ops, now) = (Vec::new(), self.clock.now());
+        for mut report in reports {
+            // a clock down there that is ahead, or one here that was, would hide what is said from then on
+            report.last_rollup = report.last_rollup.map(|at| at.min(now));
             let parent = report.parent.filter(|parent| parent != ours);
             let unknown = parent.filter(|parent| self.servers.get(parent).is_none());
             let rings = parent.is_some_and(|parent| self.servers_below(&report.id).contains(&parent));
@@ -82,7 +84,11 @@ impl Store {
                 let named = report.parent.unwrap_or(report.id);
                 return Err(CatalogError::UnknownServer(named.to_string()));
             }
-            if self.servers.get(&report.id).is_some_and(|known| known.last_rollup > report.last_rollup) {
+            if self
+                .servers
+                .get(&report.id)
+                .is_some_and(|known| known.last_rollup.map(|at| at.min(now)) > report.last_rollup)
+            {
                 continue;
             }
             ops.extend(self.add_activity(&report.id, &report.clients)?);

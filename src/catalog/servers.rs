@@ -15,6 +15,7 @@ use super::record::{self, key};
 use super::store::{Store, lock};
 use super::{CatalogError, Invitation, Refused, Server, Standing, Took};
 use crate::domain::{Limit, ServerId, limits};
+use crate::runtime::is_recent;
 
 /// How many servers are remembered: far more than any tree of offices has.
 const MAX_SERVERS: usize = 10_000;
@@ -80,11 +81,13 @@ impl Servers {
     }
 
     /// The one that may go when there is no room: nobody decided about it, it told nothing, longest not seen.
-    fn least_wanted(&self) -> Option<ServerId> {
+    fn least_wanted(&self, now: Timestamp) -> Option<ServerId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let plain = known.values().filter(|one| one.standing == Standing::Open);
-        let wanted =
-            |one: &&Arc<Server>| (one.last_rollup.is_some(), one.last_seen.unwrap_or(one.first_seen));
+        let wanted = |one: &&Arc<Server>| {
+            // what a clock noted that was ahead counts as now
+            (one.last_rollup.is_some(), one.last_seen.unwrap_or(one.first_seen).min(now))
+        };
         plain.min_by_key(wanted).map(|one| one.id)
     }
 
@@ -121,7 +124,7 @@ impl Took {
     fn add(&mut self, more: &Self) {
         self.metadata = self.metadata.saturating_add(more.metadata);
         self.content = self.content.saturating_add(more.content);
-        self.at = self.at.max(more.at);
+        self.at = more.at.or(self.at);
         self.change = self.change.max(more.change);
     }
 }
@@ -162,7 +165,10 @@ impl Store {
         if self.servers.len() < MAX_SERVERS {
             return Ok(());
         }
-        let goes = self.servers.least_wanted().ok_or(CatalogError::TooManyServers { limit: MAX_SERVERS })?;
+        let goes = self
+            .servers
+            .least_wanted(self.clock.now())
+            .ok_or(CatalogError::TooManyServers { limit: MAX_SERVERS })?;
         self.servers.drop_one(&goes);
         self.put((key::server(&goes), None))
     }
@@ -170,7 +176,7 @@ impl Store {
     pub(super) fn introduce_server(&self, id: &ServerId, name: &str) -> Result<Arc<Server>, CatalogError> {
         let now = self.clock.now();
         let name = cut(name, MAX_NAME);
-        let recent = |at: Timestamp| now.duration_since(at) < CONTACT_GRAIN;
+        let recent = |at: Timestamp| is_recent(at, CONTACT_GRAIN, now);
         let known = self.servers.get(id).filter(|known| {
             known.name == name && known.parent.is_none() && known.last_seen.is_some_and(recent)
         });
@@ -202,7 +208,7 @@ impl Store {
             let Some(sum) = taken.get(&id).copied() else { continue };
             let written = self.alter_server(&id, false, false, |server| {
                 server.took.add(&sum);
-                server.last_seen = server.last_seen.max(sum.at);
+                server.last_seen = sum.at.or(server.last_seen);
             });
             match written {
                 // removed meanwhile
@@ -228,7 +234,7 @@ impl Store {
         let Some(sum) = taken.get(&server.id) else { return server };
         let mut counted = (*server).clone();
         counted.took.add(sum);
-        counted.last_seen = counted.last_seen.max(sum.at);
+        counted.last_seen = sum.at.or(counted.last_seen);
         Arc::new(counted)
     }
 

@@ -92,6 +92,8 @@ pub(super) fn replaced(
     now: Timestamp,
     silence: jiff::SignedDuration,
 ) -> bool {
+    // what a clock noted that was ahead counts as now
+    let (last_heard, other_first) = (last_heard.min(now), other_first.min(now));
     // contacts are known to a minute
     other_first.duration_since(last_heard) > CONTACT_GRAIN && now.duration_since(last_heard) >= silence
 }

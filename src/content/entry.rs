@@ -20,7 +20,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 /// A last use is written to the index when it moved by this much: it only orders what is dropped.
-const COARSE_MS: i64 = 10 * 60 * 1000;
+const COARSE_MS: u64 = 10 * 60 * 1000;
 
 /// One file of the list.
 pub(super) struct Entry {
@@ -52,6 +52,11 @@ impl Entry {
         self.live.held.store(held, Ordering::Relaxed);
         self.live.verified.store(verified, Ordering::Relaxed);
         self.doubtful = !verified;
+    }
+
+    /// A last use that a clock noted which was ahead is now: it would keep the file for as long as that clock was wrong.
+    pub(super) fn used_by(&self, now_ms: i64) {
+        self.live.last_use_ms.fetch_min(now_ms, Ordering::Relaxed);
     }
 
     fn record(&self) -> Record {
@@ -113,7 +118,7 @@ impl Entry {
     /// The record to write to the index, unless it has it already. `exact` counts every last use.
     pub(super) fn unsaved(&mut self, exact: bool) -> Option<Record> {
         let unchanged = self.saved.as_ref().is_some_and(|saved| {
-            let used = self.live.last_use_ms.load(Ordering::Relaxed).saturating_sub(saved.last_use_ms);
+            let used = self.live.last_use_ms.load(Ordering::Relaxed).abs_diff(saved.last_use_ms);
             saved.held == self.live.held.load(Ordering::Relaxed)
                 && saved.verified == self.live.verified.load(Ordering::Relaxed)
                 && saved.sha256 == self.sha256

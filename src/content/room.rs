@@ -155,6 +155,7 @@ impl Store {
     }
 
     fn drop_least_worth(&self, bytes: u64) {
+        let now = self.now_ms();
         let mut candidates: Vec<_> = locked(&self.0.entries)
             .iter()
             .map(|(&sha1, entry)| Candidate {
@@ -162,7 +163,8 @@ impl Store {
                 size: entry.size,
                 held: entry.live.held.load(Ordering::Relaxed),
                 verified: entry.live.verified.load(Ordering::Relaxed),
-                last_use_ms: entry.live.last_use_ms.load(Ordering::Relaxed),
+                // what a clock noted that was ahead counts as now, and no more
+                last_use_ms: entry.live.last_use_ms.fetch_min(now, Ordering::Relaxed).min(now),
             })
             .collect();
         evict::order(&mut candidates, self.0.capacity.load(Ordering::Relaxed));
@@ -240,6 +242,7 @@ impl Store {
 
     /// Whether writing stopped because there is no room.
     pub(super) fn is_full(&self) -> bool {
-        self.now_ms() - self.0.full_ms.load(Ordering::Relaxed) < FULL_FOR_MS
+        // noted in the future: by a clock that was ahead
+        (0..FULL_FOR_MS).contains(&(self.now_ms() - self.0.full_ms.load(Ordering::Relaxed)))
     }
 }

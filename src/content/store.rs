@@ -19,6 +19,7 @@ use super::index::Index;
 use super::map::Header;
 use super::room::Limits;
 use super::sparse::SparseFile;
+use super::verify::Digests;
 use super::{Config, FileState, FileStatus, Usage};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::durable::{Disk, Trouble};
@@ -53,6 +54,8 @@ pub enum Verdict {
         /// The SHA-1 of what had arrived.
         found: Sha1Digest,
     },
+    /// The bytes were made to share their SHA-1 with others, and nothing but SHA-1 was declared; the file was dropped.
+    Collision,
 }
 
 /// The store of payloads. Cheap to clone.
@@ -120,6 +123,7 @@ impl Store {
             .into_iter()
             .map(|(sha1, record)| (sha1, Entry::from_record(record, !clean)))
             .collect();
+        entries.values_mut().for_each(|entry| entry.used_by(clock.now().as_millisecond()));
         if !clean {
             super::scrub::recount(&dir, &mut entries)?;
         }
@@ -314,7 +318,11 @@ impl Store {
         if file.is_verified() {
             return Ok(Verdict::Verified);
         }
-        let (sha1, sha256) = file.digests()?;
+        let Digests { sha1, sha256, collides } = file.digests()?;
+        if collides {
+            self.discard(file);
+            return Ok(Verdict::Collision);
+        }
         if sha1 != *file.sha1() || file.sha256().is_some_and(|declared| *declared != sha256) {
             self.discard(file);
             return Ok(Verdict::Mismatch { found: sha1 });
@@ -388,7 +396,9 @@ impl Store {
         let mut removed = std::mem::take(&mut *locked(&self.0.removed));
         let mut open = Vec::new();
         let mut changes = Vec::new();
+        let now = self.now_ms();
         for (sha1, entry) in locked(&self.0.entries).iter_mut() {
+            entry.used_by(now);
             open.extend(entry.open.upgrade());
             changes.extend(entry.unsaved(exact).map(|record| (*sha1, Some(record))));
         }

@@ -179,7 +179,7 @@ mod tests {
                 let dir = tempfile::tempdir().unwrap();
                 let config = Config {
                     dir: dir.path().to_owned(),
-                    max_size: Some(3 * 1024 * 1024),
+                    max_size: Some(ByteCount(3 * 1024 * 1024)),
                     min_free: ByteCount(0),
                 };
                 let clock = Clock::manual("2026-11-30T12:00:00Z".parse().unwrap());
@@ -213,7 +213,10 @@ mod tests {
                 let second = keep(&store, 2);
                 clock.advance(std::time::Duration::from_secs(5));
                 keep(&store, 3);
-                assert!(store.status(&first).is_none(), "{jump} s, at start {at_start}: the first was used first");
+                assert!(
+                    store.status(&first).is_none(),
+                    "{jump} s, at start {at_start}: the first was used first"
+                );
                 assert!(store.status(&second).is_some(), "{jump} s, at start {at_start}");
                 assert!(!store.usage().full);
             }

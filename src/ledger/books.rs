@@ -16,6 +16,7 @@ use super::overview::Overview;
 use super::rows::{Counts, OTHER, Rows, Table};
 use super::{Client, Fate, LedgerError, Sockets};
 use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
+use crate::runtime::{Ageing, Clock};
 
 /// The longest name of a source that is kept.
 const MAX_NAME: usize = 120;
@@ -69,10 +70,12 @@ pub(super) struct Books {
     pub(super) overview: Overview,
     /// The journal could not be written to its end.
     torn: bool,
+    /// Whether days may be thrown away by the clock's time.
+    ageing: Ageing,
 }
 
 /// The first second of the hour, on the clocks of a zone.
-pub(super) fn hour_of(now: Timestamp, zone: &TimeZone) -> i64 {
+fn hour_of(now: Timestamp, zone: &TimeZone) -> i64 {
     let wall = zone.to_datetime(now);
     now.as_second() - i64::from(wall.minute()) * 60 - i64::from(wall.second())
 }
@@ -92,7 +95,10 @@ impl Books {
         }
         let overview = Overview::of(&archive, zone)?;
         let torn = !journal.is_open();
+        let newest = archive.dates()?.into_iter().max();
+        let newest = newest.and_then(|date| Some(date.to_zoned(zone.clone()).ok()?.timestamp()));
         Ok(Self {
+            ageing: Ageing::after(newest),
             state,
             journal,
             archive,
@@ -199,12 +205,13 @@ impl Books {
 
     /// Adds to the hour that runs; closes the one before when it is over. What cannot be written is kept in memory,
     /// and written with the next whole state.
-    pub(super) fn keep(&mut self, delta: &Delta, hour: i64, zone: &TimeZone) -> Result<(), LedgerError> {
+    pub(super) fn keep(&mut self, delta: &Delta, clock: &Clock, zone: &TimeZone) -> Result<(), LedgerError> {
         self.since_start.add(&delta.rows.total);
+        let hour = hour_of(clock.now(), zone);
         // there may have been no room for it at the start
         let made = if self.journal.is_open() { Ok(()) } else { self.archive.make() };
         let is_over = self.state.hour.start != hour;
-        let closed = if is_over { self.close(hour, zone) } else { Ok(()) };
+        let closed = if is_over { self.close(hour, clock, zone) } else { Ok(()) };
         self.state.hour.rows.merge(&delta.rows);
         let written = if is_over || self.torn || self.journal.is_long() {
             self.journal.rewrite(&self.state)
@@ -219,7 +226,7 @@ impl Books {
     }
 
     /// Puts the hour that is over away and begins another.
-    fn close(&mut self, hour: i64, zone: &TimeZone) -> Result<(), LedgerError> {
+    fn close(&mut self, hour: i64, clock: &Clock, zone: &TimeZone) -> Result<(), LedgerError> {
         if !self.state.hour.rows.is_empty() {
             let date = date_of(self.state.hour.start, zone);
             self.archive.close(date, &self.state.hour)?;
@@ -228,7 +235,9 @@ impl Books {
         let next_day = date_of(self.state.hour.start, zone) != date_of(hour, zone);
         let serial = self.state.hour.serial + 1;
         self.state.hour = Hour { serial, start: hour, rows: Rows::default() };
-        self.archive.compact(date_of(hour, zone))?;
+        if self.ageing.is_believed(clock) {
+            self.archive.compact(date_of(hour, zone))?;
+        }
         if next_day {
             // days that are no longer kept leave the sums
             self.overview = Overview::of(&self.archive, zone)?;

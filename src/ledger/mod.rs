@@ -41,7 +41,7 @@ pub use rows::{By, Counts, OTHER};
 use crate::domain::{ByteRange, Limit, ServerId, Sha1Digest, joined_limits, limits};
 use crate::durable::Disk;
 use crate::runtime::{Clock, Tasks};
-use books::{Books, Came, Left, Notes, hour_of};
+use books::{Books, Came, Left, Notes};
 use rows::Rows;
 
 /// Between two writes of what was noted.
@@ -218,7 +218,6 @@ impl Ledger {
 
     /// Puts what was noted into the books, and the books onto the disk.
     fn write(&self, look: bool) {
-        let now = self.0.clock.now();
         let Some(witnesses) = self.0.witnesses.get() else { return };
         let mut books = locked(&self.0.books);
         // who left notes after these finds the others' there: a byte is stored before it leaves
@@ -229,7 +228,7 @@ impl Ledger {
         if look {
             books.look_for_dropped(&witnesses.holds, &mut delta);
         }
-        let kept = books.keep(&delta, hour_of(now, &self.0.zone), &self.0.zone);
+        let kept = books.keep(&delta, &self.0.clock, &self.0.zone);
         if let Some(disk) = self.0.disk.get() {
             match &kept {
                 Err(LedgerError::Io { source, .. }) => disk.failed("ledger", source),

@@ -181,7 +181,10 @@ fn totals_are_kept_over_restarts_and_agree_with_the_report() {
     assert_eq!(pace.bytes, all(&ledger, By::Day).total.received);
     assert!(pace.seconds > 39 * 3600, "{pace:?}");
     // 13 months later the day is no longer kept
-    site.clock.advance(Duration::from_hours(24 * 420));
+    for _ in 0..14 {
+        site.clock.advance(Duration::from_hours(24 * 30));
+        ledger.write(false);
+    }
     serve(&ledger, 0, 10);
     ledger.write(false);
     site.clock.advance(Duration::from_hours(24));
@@ -207,4 +210,40 @@ fn an_hour_that_was_closed_and_not_forgotten_counts_once() {
     assert_eq!((ledger.kept().total.served, all(&ledger, By::Day).total.served), (1000, 1000));
     ledger.write(false);
     assert_eq!((ledger.kept().total.served, all(&ledger, By::Day).total.served), (1000, 1000));
+}
+
+#[test]
+fn a_clock_that_is_set_loses_no_byte_and_no_day() {
+    const DAY: i64 = 86_400;
+    for jump in [-3_650 * DAY, -DAY, -3_600, 3_600, DAY, 3_650 * DAY] {
+        for at_start in [true, false] {
+            let site = Site::new();
+            let mut ledger = site.open();
+            for day in 0..3 {
+                site.fetch(&ledger, day * 1_000, day * 1_000 + 1_000);
+                ledger.write(false);
+                site.clock.advance(Duration::from_hours(24));
+                ledger.write(false);
+            }
+            let right = site.clock.now();
+            if at_start {
+                drop(ledger);
+                site.clock.set(right + jiff::SignedDuration::from_secs(jump));
+                ledger = site.open();
+            } else {
+                site.clock.set(right + jiff::SignedDuration::from_secs(jump));
+            }
+            site.fetch(&ledger, 3_000, 4_000);
+            ledger.write(false);
+            site.clock.advance(Duration::from_hours(1));
+            ledger.write(false);
+            site.clock.set(right);
+            site.fetch(&ledger, 4_000, 5_000);
+            ledger.write(false);
+            site.clock.advance(Duration::from_hours(1));
+            ledger.write(false);
+            assert_eq!(ledger.kept().total.payload, 5_000, "{jump} s, at start {at_start}");
+            assert_eq!(all(&ledger, By::Hour).rows.len().min(4), 4, "{jump} s, at start {at_start}");
+        }
+    }
 }

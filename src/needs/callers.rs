@@ -73,6 +73,8 @@ impl Callers {
             }
         }
         let seen = &mut self.known.entry(from).or_default().0;
+        // days of a clock that was ahead are today
+        seen.iter_mut().for_each(|(_, last)| *last = day.min(*last));
         match seen.iter_mut().find(|(known, _)| known == class) {
             Some((_, last)) if *last == day => return false,
             Some((_, last)) => *last = day,
@@ -101,6 +103,9 @@ impl Callers {
 
     /// Forgets addresses whose leases are over. Which.
     pub(super) fn age(&mut self, day: i32) -> Vec<IpAddr> {
+        for seen in self.known.values_mut() {
+            seen.0.iter_mut().for_each(|(_, last)| *last = day.min(*last));
+        }
         let over = |seen: &Seen| seen.0.iter().all(|(_, last)| day.saturating_sub(*last) > LEASE_DAYS);
         let gone: Vec<IpAddr> =
             self.known.iter().filter(|(_, seen)| over(seen)).map(|(address, _)| *address).collect();
@@ -136,5 +141,16 @@ mod tests {
             callers.called(address, &format!("class {number}"), number);
         }
         assert!(callers.known[&address].0.len() <= MAX_CLASSES);
+    }
+
+    #[test]
+    fn days_of_a_clock_that_was_ahead_end_like_all_others() {
+        let (mut callers, address) = (Callers::default(), IpAddr::from([192, 0, 2, 7]));
+        for ahead in [1, 30, 3_650] {
+            callers.called(address, "A", 100 + ahead);
+            assert!(callers.age(100).is_empty());
+            assert_eq!(callers.classes(address, 100 + LEASE_DAYS), ["A"]);
+            assert_eq!(callers.age(101 + LEASE_DAYS), [address], "{ahead}");
+        }
     }
 }

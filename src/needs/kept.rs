@@ -127,6 +127,10 @@ impl Handle {
     fn forget_old(&self, now: Timestamp) -> Result<(), NeedsError> {
         let oldest = now.as_second() - KEEP_DAYS * SECONDS_A_DAY;
         let mut all = locked(&self.0.kept);
+        for kept in all.values_mut().filter(|kept| kept.at > now) {
+            // noted by a clock that was ahead
+            (kept.at, kept.changed) = (now, true);
+        }
         let mut by_age: Vec<(Timestamp, UpdateId)> = all.iter().map(|(id, kept)| (kept.at, *id)).collect();
         by_age.sort_unstable();
         let surplus = by_age.len().saturating_sub(MAX_KEPT);

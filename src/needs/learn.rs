@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -17,7 +18,7 @@ use super::layout::Layout;
 use super::{Handle, NeedsError, locked, store};
 use crate::bandwidth::Requester;
 use crate::domain::{ByteRange, Limit, Sha1Digest, UpdateId, limits};
-use crate::runtime::Tasks;
+use crate::runtime::{Ageing, Tasks};
 
 /// Requests learned from in one step.
 const BATCH: usize = 2_048;
@@ -62,6 +63,7 @@ struct Desk {
     owners: Owners,
     /// The day of the last ageing.
     aged: i32,
+    ageing: Option<Ageing>,
     /// Savings since it was last looked what crossed for approvals.
     saved: u32,
 }
@@ -189,7 +191,10 @@ impl Handle {
         }
         self.save_kept()?;
         let day = self.day();
-        if desk.aged != day {
+        let newest = || self.memory().uses.values().map(|uses| uses.day).max();
+        let newest = || Timestamp::from_second(i64::from(newest()?) * 86_400).ok();
+        let ageing = desk.ageing.get_or_insert_with(|| Ageing::after(newest()));
+        if desk.aged != day && ageing.is_believed(&self.0.clock) {
             desk.aged = day;
             self.memory().age(day);
             locked(&self.0.callers).age(day);

@@ -280,6 +280,9 @@ impl Memory {
 
     /// Forgets what was not used for long, and what is too much.
     pub(super) fn age(&mut self, day: i32) {
+        // days of a clock that was ahead are today
+        self.uses.values_mut().for_each(|uses| uses.day = day.min(uses.day));
+        self.lineages.values_mut().for_each(|lineage| lineage.day = day.min(lineage.day));
         let old = |last: i32| day.saturating_sub(last) > KEEP_DAYS;
         let mut gone: Vec<(ClassName, Key)> =
             self.uses.iter().filter(|(_, uses)| old(uses.day)).map(|(row, _)| row.clone()).collect();
@@ -463,5 +466,20 @@ mod tests {
         assert_eq!((memory.lineages.len(), memory.uses.len()), (0, 0));
         assert_eq!(memory.take_changed().len(), 2, "both rows are to be removed");
         assert!(foreseen(&memory, &definitions(548, 12, false)).is_empty());
+    }
+
+    #[test]
+    fn days_of_a_clock_that_was_ahead_end_like_all_others() {
+        for ahead in [1, 30, 3_650] {
+            let mut memory = Memory::default();
+            let release = definitions(548, 12, true);
+            memory.asked(CLASS, &release, 0, &[whole(&release, 0)], 100 + ahead);
+            memory.age(100);
+            assert_eq!(memory.uses.len(), 1);
+            memory.age(100 + KEEP_DAYS);
+            assert_eq!(memory.uses.len(), 1, "not before its time");
+            memory.age(101 + KEEP_DAYS);
+            assert!(memory.uses.is_empty(), "{ahead}");
+        }
     }
 }

@@ -16,7 +16,7 @@ mod wanted;
 use crate::domain::{Limit, joined_limits};
 
 pub use allocator::give_memory_back;
-pub use clock::Clock;
+pub use clock::{Ageing, Clock, Waited, is_recent};
 pub use panics::{Panicked, guarded, guarded_future};
 pub use patience::patiently;
 pub use rate_limiter::{Allowance, RateLimiter, RateLimits, TooOften};
@@ -26,4 +26,4 @@ pub use turns::{Asker, NoTurn, Turn, TurnLimits, TurnStatus, Turns};
 pub use wanted::{is_unwanted, while_wanted};
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![panics::LIMITS, turns::LIMITS,];
+pub const LIMITS: &[Limit] = joined_limits![clock::LIMITS, panics::LIMITS, turns::LIMITS,];

@@ -9,7 +9,7 @@
 //! for another. The clear-text expiration beside a cookie is never read.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -222,4 +222,41 @@ pub(super) fn lasting<const N: usize>(catalog: &Catalog, key: &str) -> Result<[u
     }
     catalog.keep(key, &bytes)?;
     Ok(bytes)
+}
+
+/// By how much the clock may have been set back before a cookie looks as if it came from the future.
+const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(5);
+
+// not a limit: CLOCK_ERROR: by how much the clock may have been set back
+
+/// Whether a cookie's time is now. One that a clock issued which was ahead is over: else it would be good for as long as the
+/// clock was wrong.
+pub(super) fn is_in_force(issued: Timestamp, expires: Timestamp, now: Timestamp) -> bool {
+    issued.duration_since(now) <= CLOCK_ERROR && now < expires
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_of_a_clock_that_was_ahead_is_over() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let (issued, expires) = (at(1_000_000_000), at(1_000_003_600));
+        let (day, decade) = (86_400, 10 * 365 * 86_400);
+        for (jump, good) in [
+            (0, true),
+            (3_599, true),
+            (3_600, false),
+            (day, false),
+            (decade, false),
+            (-60, true),
+            (-301, false),
+            (-3_600, false),
+            (-day, false),
+            (-decade, false),
+        ] {
+            assert_eq!(is_in_force(issued, expires, at(1_000_000_000 + jump)), good, "{jump}");
+        }
+    }
 }

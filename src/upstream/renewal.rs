@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::session::SessionError;
 use super::{Address, SyncError, Upstream};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, UpdateIdentity, limits};
+use crate::runtime::is_recent;
 use crate::wire::server_sync::{FileUrl, get_update_data, read_update_data};
 
 /// Between two questions about one payload; doubles with each that brought nothing new.
@@ -56,7 +57,7 @@ impl Renewals {
         let in_vain = match self.asked.get(&sha1) {
             Some((asked, in_vain)) => {
                 let pause = (ASK_AGAIN * 2_u32.saturating_pow((*in_vain).min(16))).min(LONGEST);
-                if now.duration_since(*asked) < SignedDuration::try_from(pause).unwrap_or_default() {
+                if is_recent(*asked, SignedDuration::try_from(pause).unwrap_or_default(), now) {
                     return false;
                 }
                 in_vain.saturating_add(1)

@@ -13,17 +13,15 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use super::client::chance;
 use super::{Outcome, Schedule, SyncError, SyncOptions, Trigger, Upstream};
 use crate::domain::{Limit, limits};
+use crate::runtime::Waited;
 
 /// The wait before a synchronisation that failed, or lacks something, is tried again; doubles with each.
 const FIRST_RETRY: Duration = Duration::from_mins(15);
 /// The longest such wait.
 const LONGEST_RETRY: Duration = Duration::from_hours(4);
-/// How long the worker sleeps at most, so that it notices when the clock was set.
-const LONGEST_NAP: Duration = Duration::from_mins(1);
 
 pub(super) const LIMITS: &[Limit] = limits![
     LONGEST_RETRY: "The pause before a failed synchronisation is tried again" => "it grows no further",
-    LONGEST_NAP: "The sleep between two looks at the clock" => "it looks at the clock",
 ];
 
 /// The first of `times` after `now`.
@@ -41,7 +39,8 @@ fn next_time(times: &[Time], zone: &TimeZone, now: Timestamp) -> Option<Timestam
 pub(super) fn next(schedule: &Schedule, last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     if let Some(every) = schedule.every {
         let every = SignedDuration::try_from(every).ok()?;
-        let due = last.and_then(|last| last.checked_add(every).ok()).unwrap_or(now);
+        // a clock that was ahead then would be waited for
+        let due = last.map(|last| last.min(now)).and_then(|last| last.checked_add(every).ok()).unwrap_or(now);
         return Some(due.max(now));
     }
     next_time(&schedule.times, &schedule.time_zone, now)
@@ -69,10 +68,13 @@ impl Upstream {
         let stopping = inner.tasks.stopping();
         let mut plans = inner.plan.subscribe();
         let mut failures = 0;
-        let mut last = self.history().first().map(|report| report.started_at);
+        // a start in the future is that of a clock which was ahead: nobody knows when it was, and the next one tells
+        let last = self.history().first().map(|report| report.started_at);
+        let mut last = last.filter(|last| *last <= inner.clock.now());
         loop {
             let plan = Arc::clone(&plans.borrow_and_update());
             let now = inner.clock.now();
+            last = last.map(|last| last.min(now));
             let due = next(&plan.schedule, last, now);
             let mut due = due.map(|due| later(due, plan.schedule.jitter.mul_f64(chance())));
             if let Some(scheduled) = due.filter(|_| failures > 0) {
@@ -81,12 +83,14 @@ impl Upstream {
             inner.next_run.send_replace(due);
             let wait = async {
                 match due {
-                    Some(due) => self.sleep_until(due).await,
+                    Some(due) => inner.clock.wait_until(due).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = wait => {}
+                waited = wait => if waited == Waited::SetBack {
+                    continue;
+                },
                 changed = plans.changed() => {
                     if changed.is_err() {
                         return;
@@ -100,16 +104,6 @@ impl Upstream {
                 Ok(report) if report.outcome == Outcome::Partial => failures += 1,
                 Ok(_) | Err(SyncError::Cancelled | SyncError::AlreadyRunning) => failures = 0,
                 Err(_) => failures += 1,
-            }
-        }
-    }
-
-    pub(super) async fn sleep_until(&self, due: Timestamp) {
-        loop {
-            let left = due.duration_since(self.0.clock.now());
-            match Duration::try_from(left) {
-                Ok(left) if !left.is_zero() => self.0.clock.sleep(left.min(LONGEST_NAP)).await,
-                _ => return,
             }
         }
     }
@@ -160,6 +154,10 @@ mod tests {
         assert_eq!(next(&hourly, None, now), Some(now));
         assert_eq!(next(&hourly, Some(at("2026-11-22T11:30:00Z")), now), Some(at("2026-11-22T12:30:00Z")));
         assert_eq!(next(&hourly, Some(at("2026-11-20T11:30:00Z")), now), Some(now));
+        // a clock that was ahead is not waited for
+        for ahead in ["2026-11-22T13:00:00Z", "2026-11-23T12:00:00Z", "2036-11-22T12:00:00Z"] {
+            assert_eq!(next(&hourly, Some(at(ahead)), now), Some(at("2026-11-22T13:00:00Z")), "{ahead}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Invariant: credentials go to the configured origin and nowhere else. It never logs a cookie.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::Uri;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -102,6 +104,8 @@ pub(super) struct Session {
     account_name: String,
     account_id: Uuid,
     cookie: Mutex<Option<Cookie>>,
+    /// By this machine's clock the cookie was over when it was given: the clocks disagree, and the upstream says when it is.
+    disagrees: AtomicBool,
 }
 
 impl Session {
@@ -132,6 +136,7 @@ impl Session {
             account_name,
             account_id,
             cookie: Mutex::new(cookie),
+            disagrees: AtomicBool::new(false),
         })
     }
 
@@ -228,13 +233,16 @@ impl Session {
         let mut current = self.cookie.lock().await;
         let now = self.clock.now().as_second();
         // without a readable expiration the server will say when it is over
-        let lasts =
-            |cookie: &&Cookie| cookie.expires_at().is_none_or(|end| end.as_second() - now > MARGIN_SECONDS);
-        if let Some(cookie) = current.as_ref().filter(lasts) {
+        let lasts = |cookie: &Cookie, now: i64| {
+            cookie.expires_at().is_none_or(|end| end.as_second() - now > MARGIN_SECONDS)
+        };
+        let is_good = |cookie: &&Cookie| self.disagrees.load(Ordering::Relaxed) || lasts(cookie, now);
+        if let Some(cookie) = current.as_ref().filter(is_good) {
             return Ok(cookie.clone());
         }
         *current = None;
         let cookie = self.authorized().await?;
+        self.disagrees.store(!lasts(&cookie, self.clock.now().as_second()), Ordering::Relaxed);
         let kept = KeptCookie {
             url: self.url.clone(),
             expiration: cookie.expiration.clone(),

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::session::SessionError;
 use super::{ContentFrom, Place, PricedSource, SyncError, Upstream};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
+use crate::runtime::is_recent;
 use crate::wire::peer::{BASE, COOKIE_HEADER};
 use crate::wire::server_sync::download_files;
 
@@ -42,7 +43,7 @@ impl Questions {
         }
         let soon = SignedDuration::try_from(SOON).unwrap_or_default();
         match self.0.get_mut(&sha1) {
-            Some((asked_at, told)) if now.duration_since(*asked_at) < soon => !std::mem::replace(told, true),
+            Some((asked_at, told)) if is_recent(*asked_at, soon, now) => !std::mem::replace(told, true),
             _ => {
                 self.0.insert(sha1, (now, false));
                 false

@@ -117,8 +117,8 @@ impl Order {
         let until = self.until.as_deref().map(|text| moment(text, now));
         let wanted = "expected a time to come, such as \"06:00\", \"2026-12-24T18:00\" or RFC 3339";
         match until {
-            None => Ok(Exception { rate, until: None }),
-            Some(Some(until)) if until > now => Ok(Exception { rate, until: Some(until) }),
+            None => Ok(Exception { rate, until: None, since: Some(now) }),
+            Some(Some(until)) if until > now => Ok(Exception { rate, until: Some(until), since: Some(now) }),
             Some(_) => Err(invalid("until", wanted.to_owned())),
         }
     }

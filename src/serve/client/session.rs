@@ -13,7 +13,7 @@ use super::{Refusal, Service};
 use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo, Place};
 use crate::domain::{ComputerId, ComputerName, Limit, limits};
 use crate::runtime::Clock;
-use crate::serve::cookie::{CookieError, Kind, Sealer, lasting};
+use crate::serve::cookie::{CookieError, Kind, Sealer, is_in_force, lasting};
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
 
 /// An authorization cookie is used within the same handshake.
@@ -120,7 +120,7 @@ impl Service {
         let sealed = authorization.sealed.as_deref().unwrap_or_default();
         let authorized = Claims::open(&session.sealer, Kind::Authorization, sealed)
             .ok()
-            .filter(|claims| now < claims.expires)
+            .filter(|claims| is_in_force(claims.issued, claims.expires, now))
             .ok_or(Refusal::InvalidAuthorizationCookie)?;
         // an old cookie with nothing but an expiration is how Windows 11 writes none
         let old = request.old.as_ref().and_then(|old| old.sealed.as_deref());
@@ -194,7 +194,8 @@ impl Service {
     pub(super) fn bearer(&self, cookie: Option<&wusp::Cookie>) -> Result<Claims, Refusal> {
         let sealed = cookie.and_then(|cookie| cookie.sealed.as_deref()).ok_or(Refusal::InvalidCookie)?;
         let claims = Claims::open(&self.0.session.sealer, Kind::Service, sealed).map_err(opened)?;
-        if self.0.clock.now() < claims.expires { Ok(claims) } else { Err(Refusal::CookieExpired) }
+        let good = is_in_force(claims.issued, claims.expires, self.0.clock.now());
+        if good { Ok(claims) } else { Err(Refusal::CookieExpired) }
     }
 
     /// The computer of a cookie that may scan: the configuration it knows is ours, and it has registered where that

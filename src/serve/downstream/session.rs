@@ -12,7 +12,7 @@ use super::{Asked, Config, Service};
 use crate::catalog::{Catalog, CatalogError, Place};
 use crate::domain::{Limit, ServerId, limits};
 use crate::runtime::Clock;
-use crate::serve::cookie::{CookieError, Kind, MAX_NAME, PLACE_LEN, Sealer, push_name, push_place};
+use crate::serve::cookie::{CookieError, Kind, MAX_NAME, PLACE_LEN, Sealer, is_in_force, push_name, push_place};
 use crate::serve::fault::Refusal;
 use crate::serve::since::since;
 use crate::wire::server_sync::served;
@@ -173,7 +173,7 @@ impl Service {
         let shown = authorization.as_deref().unwrap_or_default();
         let authorized = Claims::open(sealer, Kind::ServerAuthorization, shown)
             .ok()
-            .filter(|claims| now < claims.expires)
+            .filter(|claims| is_in_force(claims.issued, claims.expires, now))
             .ok_or(Refusal::InvalidAuthorizationCookie)?;
         self.0.gate.check(&authorized.server, &asked.proof).map_err(Denied::at_cookie)?;
         let expires = now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX).min(authorized.expires);
@@ -198,7 +198,7 @@ impl Service {
                     CookieError::OtherServer => Refusal::ServerChanged,
                 },
             )?;
-        if self.0.clock.now() >= claims.expires {
+        if !is_in_force(claims.issued, claims.expires, self.0.clock.now()) {
             return Err(Refusal::InvalidCookie);
         }
         if !self.0.catalog.gave(&claims.given) {

@@ -23,6 +23,7 @@ use super::insert;
 use super::plain::Plain;
 use crate::bandwidth::Requester;
 use crate::domain::{ByteRange, Limit, limits};
+use crate::runtime::is_recent;
 use crate::serve::body::{self, Body};
 
 /// Files that are listed; the real folder has about a hundred.
@@ -108,7 +109,7 @@ impl Selfupdate {
             return;
         }
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.is_some_and(|last| now.duration_since(last) < WARN_AGAIN) {
+        if warned.is_some_and(|last| is_recent(last, WARN_AGAIN, now)) {
             return;
         }
         *warned = Some(now);

@@ -36,6 +36,16 @@ impl Pace {
         Self { whole, ..Self::default() }
     }
 
+    /// Lets times that a clock noted which was ahead be now; whether there were any.
+    pub(super) fn not_after(&mut self, now: Timestamp) -> bool {
+        let before = self.clone();
+        for time in [&mut self.whole, &mut self.waiting, &mut self.news] {
+            *time = time.map(|time| time.min(now));
+        }
+        self.deaf = self.deaf.map(|deaf| deaf.min(after(now, DEAF)));
+        *self != before
+    }
+
     /// Some computer said something.
     pub(super) fn heard(&mut self, now: Timestamp) {
         self.waiting.get_or_insert(now);
@@ -115,5 +125,23 @@ mod tests {
         pace.nobody_listens(at(600));
         pace.heard(at(700));
         assert_eq!(pace.due(), Some(at(600 + DEAF.as_secs())));
+    }
+
+    #[test]
+    fn times_of_a_clock_that_was_ahead_are_not_waited_for() {
+        let ten_years = 10 * 365 * 86_400;
+        for ahead in [3_600, 86_400, ten_years] {
+            let mut pace = Pace::new(Some(at(1_000 + ahead)));
+            pace.heard(at(1_000 + ahead));
+            pace.told_news(at(1_000 + ahead));
+            pace.heard(at(1_000 + ahead));
+            assert!(pace.not_after(at(1_000)));
+            assert!(!pace.not_after(at(1_000)), "once");
+            assert_eq!(pace.due(), Some(at(1_000 + GAP.as_secs())), "{ahead}");
+            pace.nobody_listens(at(1_000 + ahead));
+            pace.heard(at(2_000));
+            pace.not_after(at(2_000));
+            assert!(pace.due() <= Some(at(2_000 + DEAF.as_secs())), "{ahead}");
+        }
     }
 }

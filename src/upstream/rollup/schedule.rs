@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pace::Pace;
 use super::{Kept, Rollup, RollupReport};
 use crate::domain::ServerId;
+use crate::runtime::{Waited, is_recent};
 use crate::upstream::client::chance;
 use crate::upstream::ingest::chain;
 use crate::upstream::schedule::retry_at;
@@ -75,10 +76,16 @@ impl Upstream {
         let inner = &self.0;
         let (stopping, mut wishes) = (inner.tasks.stopping(), inner.wishes.subscribe());
         let mut news = inner.catalog.computer_news();
-        let mut pace = Pace::new(self.last_rollup().map(|report| report.at));
+        let now = inner.clock.now();
+        // one in the future is that of a clock which was ahead: it is taken to be due
+        let told = |at: Timestamp| if at > now { now.saturating_sub(DAY).unwrap_or(now) } else { at };
+        let mut pace = Pace::new(self.last_rollup().map(|report| told(report.at)));
         // drawn once, so that news which come meanwhile do not put it off
         let mut due = self.next_whole(&pace);
         loop {
+            if pace.not_after(inner.clock.now()) {
+                due = self.next_whole(&pace);
+            }
             let told = tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = news.changed() => match changed {
@@ -89,7 +96,11 @@ impl Upstream {
                     }
                     Err(_gone) => return,
                 },
-                () = self.wait_until(pace.due()) => {
+                waited = self.wait_until(pace.due()) => {
+                    if waited == Waited::SetBack {
+                        due = self.next_whole(&pace);
+                        continue;
+                    }
                     tokio::select! {
                         () = self.roll_up_news(&mut pace) => {}
                         () = stopping.cancelled() => return,
@@ -103,9 +114,15 @@ impl Upstream {
                     Ok(()) => Some(*wishes.borrow_and_update()),
                     Err(_gone) => return,
                 },
-                () = self.wait_until(due) => None,
+                waited = self.wait_until(due) => {
+                    if waited == Waited::SetBack {
+                        due = self.next_whole(&pace);
+                        continue;
+                    }
+                    None
+                }
             };
-            let recent = pace.whole.is_some_and(|last| inner.clock.now().duration_since(last) < PAUSE);
+            let recent = pace.whole.is_some_and(|last| is_recent(last, PAUSE, inner.clock.now()));
             let start = match told {
                 Some(Wish::None) => false,
                 Some(Wish::Scheduled) => !recent && self.has_news(pace.whole).await,
@@ -143,7 +160,8 @@ impl Upstream {
             return Some(retry_at(self.0.clock.now(), pace.failures));
         }
         // nobody knows this server upstream before it synchronised once
-        pace.whole.map(|last| after(last, DAY + JITTER.mul_f64(chance())))
+        let whole = pace.whole.map(|last| self.0.clock.not_after_now(last));
+        whole.map(|last| after(last, DAY + JITTER.mul_f64(chance())))
     }
 
     /// Tells what computers said since the last time.
@@ -173,7 +191,7 @@ impl Upstream {
 
     /// Whether there is something to tell; always when the upstream was told nothing yet, or nothing for a day.
     async fn has_news(&self, last: Option<Timestamp>) -> bool {
-        let old = last.is_none_or(|last| self.0.clock.now().duration_since(last) >= DAY);
+        let old = last.is_none_or(|last| !is_recent(last, DAY, self.0.clock.now()));
         if old {
             return true;
         }
@@ -181,9 +199,9 @@ impl Upstream {
         asked.await.unwrap_or(true)
     }
 
-    async fn wait_until(&self, due: Option<Timestamp>) {
+    async fn wait_until(&self, due: Option<Timestamp>) -> Waited {
         match due {
-            Some(due) => self.sleep_until(due).await,
+            Some(due) => self.0.clock.wait_until(due).await,
             None => std::future::pending().await,
         }
     }
