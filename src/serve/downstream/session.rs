@@ -12,7 +12,9 @@ use super::{Asked, Config, Service};
 use crate::catalog::{Catalog, CatalogError, Place};
 use crate::domain::{Limit, ServerId, limits};
 use crate::runtime::Clock;
-use crate::serve::cookie::{CookieError, Kind, MAX_NAME, PLACE_LEN, Sealer, is_in_force, push_name, push_place};
+use crate::serve::cookie::{
+    CookieError, Kind, MAX_NAME, PLACE_LEN, Sealer, is_in_force, push_name, push_place,
+};
 use crate::serve::fault::Refusal;
 use crate::serve::since::since;
 use crate::wire::server_sync::served;
