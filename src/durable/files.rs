@@ -39,6 +39,8 @@ const UNFINISHED: &str = "new";
 /// The most names tried for what is set aside at one time.
 const MOST_NAMES: u32 = 1_000;
 
+// not a limit: MOST_NAMES: names that are tried; nothing is kept or refused for it
+
 /// Said once a process, however many files it is about.
 static NO_MODES: AtomicBool = AtomicBool::new(false);
 static NO_FOLDER_SYNC: AtomicBool = AtomicBool::new(false);

@@ -22,6 +22,8 @@ const TOKEN_BYTES: usize = 32;
 /// A shorter text is no token.
 const LEAST_TOKEN: usize = 16;
 
+// not a limit: LEAST_TOKEN: what is shorter is half a token
+
 /// What it is called in reports of the disk.
 const WRITER: &str = "admin token";
 
