@@ -115,7 +115,7 @@ fn pack(entry: &Entry) -> io::Result<Vec<u8>> {
     if body.len() > SLOT - HEAD {
         return Err(io::Error::other("more than a slot holds"));
     }
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(SLOT);
     bytes.extend(length.to_le_bytes());
     bytes.extend(crc32fast::hash(&body).to_le_bytes());

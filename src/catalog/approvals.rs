@@ -83,6 +83,7 @@ impl Store {
             change.decisions.change = number;
         }
         let next = decided.then(|| {
+            // only for a hash: an entry that is removed says nothing
             let does =
                 change.ops.iter().flat_map(|(key, value)| [&key[..], value.as_deref().unwrap_or_default()]);
             self.lineage.next(number, self.clock.now(), does)

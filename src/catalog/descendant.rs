@@ -209,7 +209,7 @@ pub(super) fn details_of(computer: &Computer) -> ComputerDetails {
 /// One row of what a computer below says: update, state on the wire, second of its change.
 pub(super) type Row = (Uuid, u8, i64);
 
-/// As it is kept.
+/// As it is kept. States on the wire are one digit; what is none counts as unknown, which is 0.
 pub(super) fn row_of(status: &UpdateStatus) -> Row {
     (status.update.0, u8::try_from(status.state.number()).unwrap_or_default(), status.changed.as_second())
 }

@@ -81,6 +81,9 @@ pub enum CatalogError {
     /// A value could not be made a record; nothing was changed.
     #[error("a record could not be written; nothing was changed. Please report this with the log")]
     Unwritable(#[source] postcard::Error),
+    /// A setting could not be written as JSON; nothing was changed.
+    #[error("a setting could not be written; nothing was changed. Please report this with the log")]
+    Json(#[source] serde_json::Error),
     /// More than a record of the segments holds; nothing was changed.
     #[error("a record of {len} bytes cannot be stored: at most {limit} fit one. Nothing was changed")]
     RecordTooLarge {

@@ -17,7 +17,7 @@ use crate::domain::{Limit, limits};
 /// Bytes of operations in one record of the journal; a change of more takes several.
 const JOURNAL_BYTES: usize = 4 << 20;
 /// The most operations that go with a change and are not journaled.
-const MAX_ALSO: usize = 32;
+pub(super) const MAX_ALSO: usize = 32;
 
 pub(super) const LIMITS: &[Limit] = limits![
     JOURNAL_BYTES in "bytes": "A record of the journal" => "the change takes several",
@@ -107,6 +107,7 @@ pub(super) fn finish_begun(kv: &Kv, segments: &Segments, codec: &Codec) -> Resul
         let content = match segments.record(Kind::Journal, place, codec) {
             Ok(content) => content,
             Err(error @ CatalogError::Damaged { .. }) => {
+                // it came from an upstream, whose place in the list moves with the last batch only
                 tracing::error!(%error, "a change of many entries could not be finished; its source says it again");
                 break;
             }

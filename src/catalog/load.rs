@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use super::CatalogError;
-use super::kv::Kv;
+use super::kv::{Batch, Kv};
+use super::lost::decode_block_entry;
 use super::manifest::{Block, decode_block};
 use super::record::{self, Active, Generation, Location, key};
 use super::segment::Segments;
@@ -23,6 +24,8 @@ pub(super) struct Loaded {
     pub staged: HashMap<UpdateIdentity, Staged>,
     pub next_id: u32,
     pub next_block: u64,
+    /// Blocks that cannot be read, and how many revisions they have, where that is known.
+    pub damaged: Vec<(u64, Option<u32>)>,
     /// Of the active revisions and their numbers.
     pub content: blake3::Hash,
 }
@@ -35,11 +38,12 @@ impl Store {
         let mut builder = Builder::new();
         let mut withdrawn = load_withdrawn(&self.kv)?;
         withdrawn.push((active.watermark, withdraw.to_vec()));
-        blocks(&self.kv, &self.segments, &self.codec, |number, block| {
+        let damaged = blocks(&self.kv, &self.segments, &self.codec, |number, block| {
             if number < active.watermark {
                 feed(&mut builder, number, &block, &generations, &mut withdrawn);
             }
         })?;
+        self.note_damaged(&damaged);
         withdraw_all(&mut builder, &generations, &mut withdrawn);
         Ok(builder.build(active.generation, active.change))
     }
@@ -47,17 +51,54 @@ impl Store {
 
 pub(super) fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<(), CatalogError> {
     let mut places = Vec::new();
-    kv.scan(b"z", |_, value| {
-        places.push(record::decode::<Location>('z', value));
+    kv.scan(b"z", |key, value| {
+        places.push((key.get(1).copied(), record::decode::<Location>('z', value)));
         true
     })?;
-    for place in places {
-        let content = segments.record(Kind::Dictionary, place?, codec)?;
-        if let Some((number, bytes)) = content.split_first() {
-            codec.add(*number, bytes);
+    for (number, place) in places {
+        let Some(number) = number else { continue };
+        // whatever becomes of it: its number is taken
+        codec.reserve(number);
+        let copy = kv.get(&key::dictionary_copy(number))?;
+        match segments.record(Kind::Dictionary, place?, codec) {
+            Ok(content) => {
+                codec.add(number, content.get(1..).unwrap_or_default());
+                if copy.is_none() {
+                    keep_copy(kv, number, &content);
+                }
+            }
+            Err(error @ CatalogError::Damaged { .. }) => match copy.as_deref().and_then(checked_copy) {
+                Some(content) => {
+                    tracing::warn!(number, %error, "a dictionary is damaged; its copy is used");
+                    codec.add(number, content.get(1..).unwrap_or_default());
+                }
+                None => tracing::error!(number, %error, "a dictionary is damaged: what needs it is missing"),
+            },
+            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// A copy of a dictionary for the index: a checksum, and the content of its record.
+pub(super) fn copy_of(content: &[u8]) -> Vec<u8> {
+    let mut copy = crc32fast::hash(content).to_le_bytes().to_vec();
+    copy.extend_from_slice(content);
+    copy
+}
+
+fn checked_copy(copy: &[u8]) -> Option<&[u8]> {
+    let (crc, content) = copy.split_first_chunk()?;
+    (crc32fast::hash(content) == u32::from_le_bytes(*crc)).then_some(content)
+}
+
+/// Earlier versions kept no copy. That there is none yet stops nothing.
+fn keep_copy(kv: &Kv, number: u8, content: &[u8]) {
+    let mut batch = Batch::default();
+    batch.put(key::dictionary_copy(number), copy_of(content));
+    if let Err(error) = kv.apply(&batch) {
+        tracing::warn!(number, %error, "a dictionary could not be copied into the index");
+    }
 }
 
 fn load_generations(kv: &Kv) -> Result<Vec<Generation>, CatalogError> {
@@ -80,32 +121,34 @@ fn load_withdrawn(kv: &Kv) -> Result<Vec<(u64, Vec<u32>)>, CatalogError> {
     found.into_iter().collect()
 }
 
-/// Reads every block of manifests in order. A damaged one is reported and passed over: what it named is
-/// fetched again as if it had never been.
+/// Reads every block of manifests in order. A damaged one is passed over and given back: what it named is missing.
 fn blocks(
     kv: &Kv,
     segments: &Segments,
     codec: &Codec,
     mut visit: impl FnMut(u64, Block),
-) -> Result<(), CatalogError> {
+) -> Result<Vec<(u64, Option<u32>)>, CatalogError> {
     let mut places = Vec::new();
     kv.scan(b"m", |key, value| {
         let number =
             key.get(1..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| u64::from_be_bytes(*it));
-        places.push(record::decode::<Location>('m', value).map(|place| (number, place)));
+        places.push(decode_block_entry(value).map(|(place, count)| (number, place, count)));
         true
     })?;
+    let mut damaged = Vec::new();
     for place in places {
-        let (number, place) = place?;
-        match segments.record(Kind::Manifest, place, codec) {
-            Ok(bytes) => visit(number, decode_block(&bytes)?),
-            Err(error @ CatalogError::Damaged { .. }) => {
+        let (number, place, count) = place?;
+        let block = segments.record(Kind::Manifest, place, codec).and_then(|bytes| decode_block(&bytes));
+        match block {
+            Ok(block) => visit(number, block),
+            Err(error @ (CatalogError::Damaged { .. } | CatalogError::Record { .. })) => {
                 tracing::error!(block = number, %error, "passed over a damaged block of manifests");
+                damaged.push((number, count));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(damaged)
 }
 
 /// Adds a block to a world in the making, after withdrawing what had gone before it was stored.
@@ -158,7 +201,7 @@ pub(super) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded
     let mut builder = Builder::new();
     let mut content = blake3::Hasher::new();
     let (mut staged, mut next_id, mut next_block) = (HashMap::new(), 1, 0);
-    blocks(kv, segments, codec, |number, block| {
+    let damaged = blocks(kv, segments, codec, |number, block| {
         next_block = number + 1;
         next_id = block.iter().map(|manifest| manifest.id + 1).fold(next_id, u32::max);
         if number < active.watermark {
@@ -173,7 +216,9 @@ pub(super) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded
             staged.extend(entries);
         }
     })?;
+    // the number of a damaged block is not given again
+    next_block = damaged.iter().map(|(number, _)| number + 1).fold(next_block, u64::max);
     withdraw_all(&mut builder, &generations, &mut withdrawn);
     let world = builder.build(active.generation, active.change);
-    Ok(Loaded { active, world, staged, next_id, next_block, content: content.finalize() })
+    Ok(Loaded { active, world, staged, next_id, next_block, damaged, content: content.finalize() })
 }

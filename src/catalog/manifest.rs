@@ -284,7 +284,8 @@ impl Manifest {
         let (stored, raw) = self.parts.first().map_or((0, 0), |part| (part.stored, part.raw));
         let facts = PartRef { revision: self.id, segment: self.segment, offset: self.offset, stored, raw };
         let secured = self.secured().map(Arc::new);
-        Staged { id: self.id, block, facts, ticket, secured }
+        let len = self.parts.iter().map(|part| u64::from(part.stored)).sum();
+        Staged { id: self.id, block, facts, len, ticket, secured, damaged: false }
     }
 
     /// What its payloads need so that agents can use them; none when nothing of it is encrypted.

@@ -16,6 +16,7 @@
 mod approvals;
 #[cfg(test)]
 mod bundle_tests;
+mod checking;
 #[cfg(test)]
 mod clock_tests;
 mod computer;
@@ -51,6 +52,9 @@ mod lineage;
 #[cfg(test)]
 mod lineage_tests;
 mod load;
+mod lost;
+#[cfg(test)]
+mod lost_tests;
 mod manifest;
 #[cfg(test)]
 mod member_tests;
@@ -72,6 +76,7 @@ mod scan;
 mod segment;
 mod server;
 mod servers;
+mod settings;
 mod snapshot;
 mod staging;
 mod store;
@@ -110,6 +115,7 @@ pub use error::CatalogError;
 pub use keyring::{KeyInfo, Keyring, SEAL_KEY};
 pub use keys::WantedKeys;
 pub use lineage::Place;
+pub use lost::{Lost, Unnamed};
 pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
 pub use query::{
     ApprovedInstall, CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline,
@@ -123,6 +129,7 @@ pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
 pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
+pub use settings::to_json;
 pub use snapshot::{
     Belonging, DecisionKind, Former, ListQuery, Listed, Reason, Revision, Snapshot, Withheld,
 };
@@ -155,6 +162,7 @@ pub const LIMITS: &[Limit] = joined_limits![
     manifest::LIMITS,
     news::LIMITS,
     query::LIMITS,
+    rebuild::LIMITS,
     replace::LIMITS,
     rollup::LIMITS,
     said::LIMITS,
@@ -257,42 +265,7 @@ impl Catalog {
         }
     }
 
-    // --- settings: small values of other rooms, by key (anchors, cookies, the sealing key) -----------------
-
-    /// A value, at most 1 MiB.
-    pub fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, CatalogError> {
-        Ok(self.0.kv.get(&record::key::setting(key))?)
-    }
-
-    /// Sets a value durably; `None` removes it.
-    pub fn set_setting(&self, key: &str, value: Option<&[u8]>) -> Result<(), CatalogError> {
-        self.0.apply_durably(&[(record::key::setting(key), value.map(<[u8]>::to_vec))])
-    }
-
     // --- what lasts as long as the store -------------------------------------------------------------------
-
-    /// A value that must outlive a rebuilt index, such as an identity or a key. Reads what was a mere setting of the
-    /// same name before.
-    pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, CatalogError> {
-        Ok(match self.0.kv.get(&record::key::kept(name))? {
-            Some(value) => Some(value),
-            None => self.0.kv.get(&record::key::setting(name))?,
-        })
-    }
-
-    /// Keeps a value, at most 64 KiB, durably and in the journal; on a disk that takes nothing in memory, and in the index
-    /// once there is room. What is kept already is not written again.
-    pub fn keep(&self, name: &str, value: &[u8]) -> Result<(), CatalogError> {
-        let key = record::key::kept(name);
-        if self.0.kv.get(&key)?.as_deref() == Some(value) {
-            return Ok(());
-        }
-        match self.0.journal(vec![(key.clone(), Some(value.to_vec()))]) {
-            // until there is room it lasts as long as the process
-            Err(error) if error.is_read_only() => self.0.put((key, Some(value.to_vec()))),
-            other => other,
-        }
-    }
 
     /// The place in this store's history of a change number that its snapshots gave.
     pub fn place(&self, change: u64) -> Place {

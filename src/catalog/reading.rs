@@ -9,9 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::decisions::Damage;
+use super::journal::MAX_ALSO;
+use super::kv::{Batch, MAX_BATCH};
 use super::record::{self, key};
 use super::segment::frame::{self, HEADER};
-use super::store::Store;
+use super::store::{Op, Store};
 use super::{CatalogError, PartRef, StoredFacts};
 use crate::domain::RevisionId;
 use crate::runtime::is_unwanted;
@@ -57,23 +59,45 @@ impl Store {
     fn noticing<T>(&self, part: &PartRef, outcome: Result<T, CatalogError>) -> Result<T, CatalogError> {
         if let Err(error @ CatalogError::Damaged { .. }) = &outcome {
             tracing::error!(revision = part.revision, %error, "a stored text is damaged");
-            self.set_aside(part.revision)?;
+            self.set_aside(&[part.revision])?;
         }
         outcome
     }
 
-    fn set_aside(&self, id: u32) -> Result<(), CatalogError> {
+    /// Sets damaged revisions aside, in one step: nobody is offered any of them from then on.
+    pub(super) fn set_aside(&self, ids: &[u32]) -> Result<(), CatalogError> {
+        let mut later = Vec::new();
         self.change(|snapshot, change| {
             let world = snapshot.world();
-            let known = change.decisions.damaged.contains_key(&id);
-            let Some(rev) = world.rev(id).filter(|_| !known) else { return Ok(()) };
-            // agents hear of it by the number: what else the bundles around it contain is no longer part of them
-            let damage = Damage { identity: world.identity(rev), change: change.number };
-            change.also.push((key::damaged(RevisionId(id)), Some(damage.encode()?)));
-            change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number)?)));
-            change.decisions.damaged.insert(id, damage);
+            let mut new = false;
+            for id in ids {
+                let known = change.decisions.damaged.contains_key(id);
+                let Some(rev) = world.rev(*id).filter(|_| !known) else { continue };
+                // agents hear of it by the number: what else the bundles around it contain is no longer part of them
+                let damage = Damage { identity: world.identity(rev), change: change.number };
+                let list = if change.also.len() < MAX_ALSO { &mut change.also } else { &mut later };
+                list.push((key::damaged(RevisionId(*id)), Some(damage.encode()?)));
+                change.decisions.damaged.insert(*id, damage);
+                new = true;
+            }
+            if new {
+                change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number)?)));
+            }
             Ok(())
-        })
+        })?;
+        // too many for one change; what a kill leaves out is noticed again
+        later.chunks(MAX_BATCH).try_for_each(|some| self.apply_all(some))
+    }
+
+    fn apply_all(&self, ops: &[Op]) -> Result<(), CatalogError> {
+        let mut batch = Batch::default();
+        for (key, value) in ops {
+            match value {
+                Some(value) => batch.put(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        Ok(self.kv.apply(&batch)?)
     }
 
     /// A text, remembered when it is small.

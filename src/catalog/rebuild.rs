@@ -6,23 +6,35 @@
 //! the next synchronisation compares everything and fetches only what is missing), what computers reported,
 //! and their events.
 //!
-//! **Invariant:** segments are never changed or cut here. A damaged record is passed over where its length
-//! is still right, else it ends what is taken from its file; the files after it are still read.
+//! **Invariant:** segments are never changed or cut here. What is damaged is passed over to the next good record, and is
+//! noted as lost.
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::kv::{Batch, Kv, MAX_BATCH, Setup};
+use super::load::copy_of;
+use super::lost::Note;
 use super::manifest::decode_block;
 use super::record::{self, ActivationRecord, Committed, Generation, Journal, Meta, key};
-use super::segment::Segments;
 use super::segment::codec::Codec;
-use super::segment::frame::Kind;
+use super::segment::frame::{Kind, STORED};
+use super::segment::{Segments, Step};
 use super::store::{Op, Store};
 use super::{Catalog, CatalogError, Config};
+use crate::domain::{Limit, limits};
 use crate::durable::set_aside;
 use crate::runtime::Clock;
+
+/// The most numbers that are left out: tables of a snapshot have a place for each number.
+const MAX_LEFT_OUT: u32 = 1_000_000;
+
+/// What is limited here.
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_LEFT_OUT in "numbers": "Numbers of revisions left out for what an index that is made anew cannot read" =>
+        "a number may be given again",
+];
 
 /// An index being made.
 struct Index<'a> {
@@ -32,6 +44,10 @@ struct Index<'a> {
     committed: Committed,
     /// Operations of a change whose last journal record did not come yet.
     unfinished: Vec<Op>,
+    /// What could not be read.
+    lost: Note,
+    /// The highest number of a dictionary that some record needs.
+    dictionary: u8,
 }
 
 impl Index<'_> {
@@ -62,6 +78,7 @@ impl Index<'_> {
             Kind::Dictionary => match content.split_first() {
                 Some((number, bytes)) => {
                     codec.add(*number, bytes);
+                    self.put(key::dictionary_copy(*number), Some(copy_of(content)))?;
                     self.put(key::dictionary(*number), Some(record::encode(&place)?))
                 }
                 None => Ok(()),
@@ -71,7 +88,9 @@ impl Index<'_> {
                 let next = block.iter().map(|manifest| manifest.id + 1);
                 self.committed.next_id = next.fold(self.committed.next_id, u32::max);
                 self.block += 1;
-                self.put(key::block(self.block - 1), Some(record::encode(&place)?))
+                // as many as were stored together: a hundred
+                let entry = (place, u32::try_from(block.len()).unwrap_or(u32::MAX));
+                self.put(key::block(self.block - 1), Some(record::encode(&entry)?))
             }
             Kind::Activation => {
                 let activation: ActivationRecord = record::decode('a', content)?;
@@ -98,10 +117,30 @@ impl Index<'_> {
     }
 }
 
+impl Index<'_> {
+    /// Something cannot be read: what it was is missing from then on.
+    fn passed_over(&mut self, kind: Option<Kind>) {
+        // the records of a change lie in a row
+        self.unfinished.clear();
+        self.lost.stretches += 1;
+        self.lost.decisions += u64::from(kind == Some(Kind::Journal));
+    }
+}
+
+/// Numbers that are left out where the end of a file is gone.
+const BEHIND_AN_END: u64 = 10_000;
+
+/// Numbers of revisions that are left out for each stretch that cannot be read: what it named keeps its numbers for
+/// itself. A stretch of which nothing is known counts by its bytes.
+fn numbers_in(stretch: u64) -> u64 {
+    (100 + stretch / 1_000).min(100_000)
+}
+
 /// Fills an empty index from whatever segments there are.
 pub(super) fn begin(
     kv: &Kv,
     segments: &Segments,
+    now: jiff::Timestamp,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), CatalogError> {
     let numbers = segments.numbers()?;
@@ -109,25 +148,81 @@ pub(super) fn begin(
         tracing::warn!(segments = numbers.len(), "the index is empty: rebuilding it from the segments");
     }
     let committed = Committed { segment: 0, len: 0, next_id: 1 };
-    let mut index = Index { kv, batch: Batch::default(), block: 0, committed, unfinished: Vec::new() };
-    let codec = Codec::default();
+    let lost = Note::default();
+    let (batch, unfinished) = (Batch::default(), Vec::new());
+    let mut index = Index { kv, batch, block: 0, committed, unfinished, lost, dictionary: 0 };
+    let (codec, mut left_out) = (Codec::default(), 0);
     let (total, mut before) = (segments.bytes(), 0);
+    let mut expected = 1;
     for segment in numbers {
-        let mut offset = 0;
-        while let Some((kind, place)) = segments.next_good(segment, offset)? {
-            let content =
-                if kind == Kind::Text { Vec::new() } else { segments.record(kind, place, &codec)? };
-            index.record(kind, place, &content, &codec)?;
-            offset = u64::from(place.offset) + u64::from(place.stored);
+        if segment > expected {
+            tracing::error!(from = expected, to = segment - 1, "segments are gone");
+            index.passed_over(None);
+            left_out += u64::from(MAX_LEFT_OUT);
+        }
+        expected = segment.saturating_add(1);
+        let (mut offset, mut torn) = (0, false);
+        loop {
+            match segments.step(segment, offset)? {
+                Step::End => break,
+                Step::Damaged { kind, to } => {
+                    index.passed_over(kind);
+                    left_out += numbers_in(to - offset);
+                    if to == segments.len(segment)? {
+                        // the end is torn: how much is gone nobody knows
+                        left_out += BEHIND_AN_END;
+                    }
+                    (offset, torn) = (to, true);
+                }
+                Step::Record { kind, at, dictionary } => {
+                    if dictionary != STORED {
+                        index.dictionary = index.dictionary.max(dictionary);
+                    }
+                    let content = match kind {
+                        Kind::Text => Ok(Vec::new()),
+                        _ => segments.record(kind, at, &codec),
+                    };
+                    let read = content.and_then(|content| index.record(kind, at, &content, &codec));
+                    match read {
+                        Ok(()) => {}
+                        Err(error @ (CatalogError::Damaged { .. } | CatalogError::Record { .. })) => {
+                            tracing::error!(%error, ?kind, "passed over a record that cannot be read");
+                            index.passed_over(Some(kind));
+                            left_out += numbers_in(0);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    offset = u64::from(at.offset) + u64::from(at.stored);
+                    torn = false;
+                }
+            }
             progress(before + offset, total);
         }
         before += segments.len(segment)?;
         index.committed = Committed { segment, len: segments.len(segment)?, ..index.committed };
-        if offset < index.committed.len && !segments.numbers()?.contains(&(segment + 1)) {
+        if torn && !segments.numbers()?.contains(&(segment + 1)) {
             // what cannot be read stays as it is; new records go into a file that can
             index.committed =
                 Committed { segment: segment + 1, len: segments.create(segment + 1)?, ..index.committed };
         }
+    }
+    for number in 1..=index.dictionary {
+        if !codec.knows(number) {
+            // it cannot be read, and its number is taken: it lies where nothing is
+            let nowhere = record::Location { segment: 0, offset: 0, stored: 0 };
+            index.put(key::dictionary(number), Some(record::encode(&nowhere)?))?;
+        }
+    }
+    if index.lost != Note::default() {
+        let skipped = u32::try_from(left_out).unwrap_or(u32::MAX).min(MAX_LEFT_OUT);
+        index.committed.next_id = index.committed.next_id.saturating_add(skipped);
+        index.lost.since = now.as_second();
+        tracing::error!(
+            stretches = index.lost.stretches,
+            decisions = index.lost.decisions,
+            "parts of the segments cannot be read: updates in them are fetched again, decisions in them are lost"
+        );
+        index.put(key::LOST.to_vec(), Some(record::encode(&index.lost)?))?;
     }
     if index.committed.segment > 0 {
         index.put(key::COMMITTED.to_vec(), Some(record::encode(&index.committed)?))?;

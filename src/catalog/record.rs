@@ -39,6 +39,8 @@ pub(super) mod key {
     pub(in super::super) const LINEAGE: &[u8] = b"L";
     /// What all identities of computers that were replaced begin with.
     pub(in super::super) const FORMER: &[u8] = b"f";
+    /// What is missing because of damage: [`super::super::lost`].
+    pub(in super::super) const LOST: &[u8] = b"x";
     /// Identities of license terms that were accepted upstream.
     pub(in super::super) const EULAS: &[u8] = b"E";
 
@@ -49,7 +51,7 @@ pub(super) mod key {
         key
     }
 
-    /// A block of manifests: [`super::Location`].
+    /// A block of manifests: [`super::Location`], and how many are in it.
     pub(in super::super) fn block(number: u64) -> Vec<u8> {
         with(b'm', &number.to_be_bytes())
     }
@@ -64,6 +66,10 @@ pub(super) mod key {
     /// A dictionary: [`super::Location`].
     pub(in super::super) fn dictionary(number: u8) -> Vec<u8> {
         vec![b'z', number]
+    }
+    /// The bytes of a dictionary once more: everything that was compressed with it depends on them.
+    pub(in super::super) fn dictionary_copy(number: u8) -> Vec<u8> {
+        vec![b'Z', number]
     }
     /// A revision whose texts are damaged: its identity.
     pub(in super::super) fn damaged(id: RevisionId) -> Vec<u8> {
@@ -91,6 +97,7 @@ pub(super) mod key {
     }
     /// The events of a computer: its name with a length before it, so that no name begins another's keys.
     pub(in super::super) fn events(id: &ComputerId) -> Vec<u8> {
+        // no identity that is let in has more than 255 bytes
         let mut key = vec![b'e', u8::try_from(id.0.len()).unwrap_or(u8::MAX)];
         key.extend_from_slice(id.0.as_bytes());
         key

@@ -185,6 +185,7 @@ impl Work {
     fn run(&mut self, change: &mut Change, now: Timestamp) -> Result<usize, CatalogError> {
         let before = change.ops.len();
         for update in std::mem::take(&mut self.visit) {
+            // of an update of which nothing was decided yet nothing is lost
             let old = change.decisions.updates.get(&update).cloned().unwrap_or_default();
             let new = self.renew(change, &update, &old, now);
             if new != *old {

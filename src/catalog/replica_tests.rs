@@ -252,7 +252,7 @@ fn a_change_of_thousands_that_a_crash_interrupted_is_finished_and_comes_back_wit
     assert_eq!(kv.get(key::BEGUN).unwrap(), None);
     // as if the process had ended after the first two batches: the note is there, most decisions are not
     let (place, mut offset) = (std::cell::Cell::new(None), 0);
-    while let Some((kind, at)) = branch.0.segments.next(1, offset).unwrap() {
+    while let Some((kind, at, _)) = branch.0.segments.next(1, offset).unwrap() {
         if kind == segment::frame::Kind::Journal {
             place.set(Some(at));
         }

@@ -35,9 +35,11 @@ const NAMESPACE: i32 = 1;
 const OURS: ServerId = ServerId(uuid::Uuid::nil());
 
 /// A short name of an operating system, for keys.
-fn digest(os: &OsVersion) -> [u8; 16] {
-    let hash = blake3::hash(&postcard::to_allocvec(os).unwrap_or_default());
-    *hash.as_bytes().first_chunk().unwrap_or(&[0; 16])
+fn digest(os: &OsVersion) -> Result<[u8; 16], CatalogError> {
+    let hash = blake3::hash(&postcard::to_allocvec(os).map_err(CatalogError::Unwritable)?);
+    let mut name = [0; 16];
+    name.copy_from_slice(&hash.as_bytes()[..16]);
+    Ok(name)
 }
 
 /// Adds what was installed.
@@ -113,7 +115,7 @@ impl Store {
         }
         let mut kept = entries(&self.kv, &key::activities(server))?.len();
         for client in clients.iter().take(MAX_SYSTEMS) {
-            let key = key::activity(server, &digest(&client.os));
+            let key = key::activity(server, &digest(&client.os)?);
             let known = self.kv.get(&key)?;
             kept += usize::from(known.is_none());
             if kept > MAX_SYSTEMS {
@@ -168,7 +170,7 @@ impl Store {
         let of = of.unwrap_or(&OURS);
         let mut ops = Vec::new();
         for client in told {
-            let key = key::activity(of, &digest(&client.os));
+            let key = key::activity(of, &digest(&client.os)?);
             let Some(value) = self.kv.get(&key)? else { continue };
             let mut left: ClientSummary = record::decode('A', &value)?;
             for sum in &mut left.activity {

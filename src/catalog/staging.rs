@@ -103,8 +103,10 @@ impl Staging {
 
     /// Whether this revision needs no fetching: active or staged, and not damaged.
     pub fn holds(&self, identity: &UpdateIdentity) -> bool {
-        if self.staged_now(identity).is_some_and(|staged| self.0.is_durable(staged.ticket)) {
-            return true;
+        match self.staged_now(identity) {
+            Some(staged) if staged.damaged => return false,
+            Some(staged) if self.0.is_durable(staged.ticket) => return true,
+            _ => {}
         }
         let snapshot = self.0.snapshot();
         let active = snapshot.world().find(identity);
@@ -129,14 +131,22 @@ impl Staging {
         self.0.staged.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// What a staged or active revision is stored as; for pulling in what bundles and prerequisites name.
+    /// What a staged or active revision is stored as; for pulling in what bundles and prerequisites name. None where it
+    /// is damaged: from then on it is not held.
     pub fn facts(&self, identity: &UpdateIdentity) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
-        if let Some(staged) = self.staged_now(identity) {
-            return self.0.read_facts(&staged.facts).map(Some);
-        }
+        let staged = self.staged_now(identity);
         let snapshot = self.0.snapshot();
-        let part = snapshot.world().find(identity).and_then(|id| snapshot.facts_part(id));
-        part.map(|part| self.0.read_facts(&part)).transpose()
+        let active = || snapshot.world().find(identity).and_then(|id| snapshot.facts_part(id));
+        let Some(part) = staged.as_ref().map(|staged| staged.facts).or_else(active) else { return Ok(None) };
+        match self.0.read_facts(&part) {
+            Err(CatalogError::Damaged { .. }) => {
+                if staged.is_some() {
+                    self.0.doubt_staged(identity);
+                }
+                Ok(None)
+            }
+            facts => facts.map(Some),
+        }
     }
 
     /// Stores revisions durably. A revision that is held already is passed over. Concurrent calls share
@@ -195,7 +205,8 @@ impl Staging {
         for one in prepared {
             let identity = one.manifest.identity;
             // somebody else may have appended it meanwhile
-            if self.staged_now(&identity).is_some()
+            let before = self.staged_now(&identity);
+            if before.as_ref().is_some_and(|staged| !staged.damaged)
                 || block.iter().any(|manifest| manifest.identity == identity)
             {
                 continue;
@@ -214,7 +225,8 @@ impl Staging {
                 Err(error) => return Err(error),
             };
             let world = snapshot.world();
-            let known = world.find(&identity).or_else(|| world.retired.get(&identity).copied());
+            let known = before.map(|staged| staged.id).or_else(|| world.find(&identity));
+            let known = known.or_else(|| world.retired.get(&identity).copied());
             manifest.id = known.unwrap_or(log.next_id);
             if let Some(before) = world.find(&identity).and_then(|id| world.rev(id)).filter(|_| again) {
                 manifest.arrived = i64::from(before.arrived);
@@ -251,7 +263,9 @@ impl Staging {
         log.writer.make_room(&store.segments, bytes.len() as u64)?;
         let place = log.writer.append(&store.segments, &bytes)?;
         let number = log.next_block;
-        let ticket = log.push(vec![(key::block(number), Some(record::encode(&place)?))]);
+        // how many there are (at most a hundred) is for the case that the block cannot be read any more
+        let entry = (place, u32::try_from(block.len()).unwrap_or(u32::MAX));
+        let ticket = log.push(vec![(key::block(number), Some(record::encode(&entry)?))]);
         log.next_block += 1;
         let entries = block.into_iter().map(|manifest| (manifest.identity, manifest.staged(number, ticket)));
         store.staged.write().unwrap_or_else(PoisonError::into_inner).extend(entries);

@@ -28,7 +28,8 @@ use super::keyring::Rings;
 use super::keys::Secured;
 use super::kv::{Batch, Kv, MAX_BATCH};
 use super::lineage::Lineage;
-use super::load::{load, load_dictionaries};
+use super::load::{copy_of, load, load_dictionaries};
+use super::lost::Note;
 use super::news::News;
 use super::record::{self, Committed, key};
 use super::segment::Segments;
@@ -55,10 +56,14 @@ pub(super) struct Staged {
     pub id: u32,
     pub block: u64,
     pub facts: PartRef,
+    /// Bytes of all its texts in the segment.
+    pub len: u64,
     /// Durable when [`Store::durable`] has reached this.
     pub ticket: u64,
     /// The keys that it needs.
     pub secured: Option<Arc<Secured>>,
+    /// Its texts are damaged: it is asked for again.
+    pub damaged: bool,
 }
 
 /// The end of the log and what waits to be settled.
@@ -113,6 +118,10 @@ pub(super) struct Store {
     pub lineage: Lineage,
     pub news: News,
     pub rings: Rings,
+    /// What is missing because of damage.
+    pub lost: Mutex<Note>,
+    /// When all texts were last checked.
+    pub checked: Mutex<Option<jiff::Timestamp>>,
     _lock: File,
 }
 
@@ -178,7 +187,7 @@ impl Store {
                     return Err(CatalogError::Newer { found: meta.format, known: record::FORMAT });
                 }
             }
-            None => super::rebuild::begin(&kv, &segments, progress)?,
+            None => super::rebuild::begin(&kv, &segments, clock.now(), progress)?,
         }
         let lock = lock.try_clone().map_err(|source| {
             let path = config.dir.clone();
@@ -202,6 +211,7 @@ impl Store {
         load_dictionaries(&kv, &segments, &codec)?;
         finish_begun(&kv, &segments, &codec)?;
         let loaded = load(&kv, &segments, &codec)?;
+        let (damaged, lost) = (loaded.damaged, Note::load(&kv)?);
         let computers = Computers::load(&kv)?;
         let (servers, descendants) = (Servers::load(&kv)?, Descendants::load(&kv)?);
         let mut decisions = Decisions::load(&kv)?;
@@ -240,8 +250,11 @@ impl Store {
             lineage,
             news: News::default(),
             rings: Rings::default(),
+            lost: Mutex::new(lost),
+            checked: Mutex::default(),
             _lock: lock,
         };
+        store.note_damaged(&damaged);
         if !begin.is_empty() {
             match store.journal(begin) {
                 // marks begin when there is room; until then they last as long as the process
@@ -350,7 +363,8 @@ impl Store {
         let mut log = self.log();
         log.writer.make_room(&self.segments, bytes.len() as u64)?;
         let place = log.writer.append(&self.segments, &bytes)?;
-        let ticket = log.push(vec![(key::dictionary(number), Some(record::encode(&place)?))]);
+        let copy = (key::dictionary_copy(number), Some(copy_of(&content)));
+        let ticket = log.push(vec![(key::dictionary(number), Some(record::encode(&place)?)), copy]);
         drop(log);
         self.settle(ticket)?;
         self.codec.add(number, dictionary);

@@ -246,6 +246,7 @@ impl Judge<'_> {
     fn decide(&mut self, update: &UpdateId) -> Result<bool, CatalogError> {
         self.is_possible(update)?;
         let known = self.change.decisions.updates.get(update);
+        // nothing was decided of it yet
         let mut decision = known.map(|known| (**known).clone()).unwrap_or_default();
         if !self.apply(&mut decision) {
             return Ok(false);

@@ -35,7 +35,7 @@ fn journals(catalog: &Catalog) -> Vec<Location> {
     let (segments, mut found) = (&catalog.0.segments, Vec::new());
     for segment in segments.numbers().unwrap() {
         let mut offset = 0;
-        while let Some((kind, at)) = segments.next(segment, offset).unwrap() {
+        while let Some((kind, at, _)) = segments.next(segment, offset).unwrap() {
             found.extend((kind == Kind::Journal).then_some(at));
             offset = u64::from(at.offset) + u64::from(at.stored);
         }

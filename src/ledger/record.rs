@@ -18,6 +18,13 @@ pub(super) const LIMITS: &[Limit] = limits![
 /// Writes a record; says how long it is.
 pub(super) fn write(out: &mut impl Write, value: &impl Serialize) -> io::Result<u64> {
     let body = postcard::to_stdvec(value).map_err(io::Error::other)?;
+    // what could not be read again is not written
+    if body.len() > MAX_RECORD {
+        return Err(io::Error::other(format!(
+            "a record of {} bytes is longer than {MAX_RECORD}",
+            body.len()
+        )));
+    }
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut record = Vec::with_capacity(body.len() + 8);
     record.extend(length.to_le_bytes());

@@ -203,6 +203,7 @@ pub(super) fn push_place(says: &mut Vec<u8>, place: &Place) {
 /// Appends a text with its length in a byte before it, cut to [`MAX_NAME`] bytes.
 pub(super) fn push_name(says: &mut Vec<u8>, name: &str) {
     let name = &name[..name.floor_char_boundary(MAX_NAME)];
+    // it was just cut to fewer than 256 bytes
     says.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
     says.extend_from_slice(name.as_bytes());
 }

@@ -10,7 +10,7 @@ use super::session::SessionError;
 use super::state::{STATE_KEY, State};
 use super::sync::{Run, blocking};
 use super::{Mode, Phase, SyncError};
-use crate::catalog::{Catalog, DecisionSet, Group, SharedApproval, SharedDecline};
+use crate::catalog::{Catalog, DecisionSet, Group, SharedApproval, SharedDecline, to_json};
 use crate::domain::{Approval, GroupId};
 use crate::wire::peer::unsqueeze;
 use crate::wire::server_sync::{Deployment, Deployments, TargetGroup, get_deployments, read_deployments};
@@ -31,7 +31,7 @@ pub(super) fn forget(catalog: &Catalog, state: &mut State) -> Result<(), SyncErr
         catalog.set_setting(KEY, None)?;
     }
     if state.peer.as_mut().and_then(|mark| mark.decisions.take()).is_some() {
-        catalog.set_setting(STATE_KEY, Some(&state.encode()))?;
+        catalog.set_setting(STATE_KEY, Some(&state.encode()?))?;
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ impl Run {
             }
         };
         let kept = Kept { url: self.config.url.clone(), anchor: told.anchor.clone() };
-        let settings = vec![(KEY.to_owned(), serde_json::to_vec(&kept).ok())];
+        let settings = vec![(KEY.to_owned(), Some(to_json(&kept).map_err(SyncError::Catalog)?))];
         self.make_so(decisions(told, since.is_none()), settings).await?;
         Ok(())
     }

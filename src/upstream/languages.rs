@@ -11,7 +11,7 @@ use super::session::SessionError;
 use super::state::State;
 use super::sync::{Run, batch, blocking};
 use super::{Phase, SyncError};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, to_json};
 use crate::domain::{Limit, UpdateIdentity, language_serves, limits};
 use crate::wire::server_sync::Language;
 
@@ -118,7 +118,7 @@ impl Run {
     pub(super) async fn languages_are_complete(&self) -> Result<(), SyncError> {
         let (catalog, kept) = (self.catalog.clone(), self.kept_languages().unwrap_or_default());
         let note = move |catalog: &Catalog| {
-            let value = serde_json::to_vec(&kept).unwrap_or_default();
+            let value = to_json(&kept)?;
             match catalog.setting(LANGUAGES_KEY)? {
                 Some(known) if known == value => Ok(()),
                 _ => catalog.set_setting(LANGUAGES_KEY, Some(&value)),

@@ -18,6 +18,7 @@ mod keys;
 mod languages;
 mod names;
 mod peer;
+mod recovery;
 mod related;
 mod renewal;
 mod report;
@@ -502,6 +503,8 @@ impl Inner {
             keys_came: false,
             tally: Tally::default(),
             choice: None,
+            unnamed: None,
+            compared: false,
             workers: TaskTracker::new(),
             renewals: Arc::clone(&self.renewals),
         })

@@ -72,14 +72,13 @@ struct Known {
 impl Remembered {
     /// What is remembered; what cannot be read is looked up anew.
     pub(super) fn load(catalog: &Catalog) -> Result<Self, CatalogError> {
-        let kept = catalog.kept(NAMES)?;
-        Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+        // none at first; what cannot be read is looked up anew, which the log tells
+        Ok(catalog.kept_json(NAMES)?.unwrap_or_default())
     }
 
     /// Remembers it durably, over a rebuilt index too.
     pub(super) fn save(&self, catalog: &Catalog) -> Result<(), CatalogError> {
-        // plain data with string keys: this cannot fail
-        catalog.keep(NAMES, &serde_json::to_vec(self).unwrap_or_default())
+        catalog.keep_json(NAMES, self)
     }
 
     fn of(&self, key: NameKey, name: &str) -> BTreeSet<UpdateId> {
@@ -138,7 +137,7 @@ impl Choice {
     }
 
     pub(super) fn save(&self, catalog: &Catalog) -> Result<(), CatalogError> {
-        catalog.set_setting(CHOICE, Some(&serde_json::to_vec(self).unwrap_or_default()))
+        catalog.set_json(CHOICE, self)
     }
 
     /// Looks names up, and remembers what they stand for.

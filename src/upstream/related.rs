@@ -39,6 +39,7 @@ impl Run {
         let staging = self.staging.clone();
         let staged = blocking(move || stored_relations(&staging)).await?.map_err(SyncError::Catalog)?;
         related.merge(staged);
+        related.merge(self.named().await?);
         for _ in 0..MOST_LEVELS {
             let children: Vec<UpdateIdentity> = related.children.iter().copied().collect();
             let mut next = self.retry(fetcher, children).await?;

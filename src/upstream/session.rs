@@ -248,12 +248,10 @@ impl Session {
             expiration: cookie.expiration.clone(),
             encrypted_data: cookie.encrypted_data.clone(),
         };
-        if let Ok(bytes) = serde_json::to_vec(&kept) {
-            let catalog = self.catalog.clone();
-            let write = move || catalog.set_setting(COOKIE_KEY, Some(&bytes));
-            let written = tokio::task::spawn_blocking(write).await.map_err(|_e| SyncError::Worker)?;
-            written.map_err(SyncError::Catalog)?;
-        }
+        let catalog = self.catalog.clone();
+        let write = move || catalog.set_json(COOKIE_KEY, &kept);
+        let written = tokio::task::spawn_blocking(write).await.map_err(|_e| SyncError::Worker)?;
+        written.map_err(SyncError::Catalog)?;
         *current = Some(cookie.clone());
         Ok(cookie)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peer::Mark;
 use super::{Missing, Outcome, SyncError, SyncReport};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogError, to_json};
 use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 use crate::wire::server_sync::ConfigData;
 
@@ -92,8 +92,8 @@ impl State {
     /// What is remembered of `url`; nothing of another one.
     pub(super) fn load(catalog: &Catalog, url: &str) -> Result<Self, SyncError> {
         let fresh = Self { version: VERSION, url: url.to_owned(), ..Self::default() };
-        let kept: Option<Self> =
-            catalog.setting(STATE_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        // what cannot be read is another version's: everything is compared anew
+        let kept: Option<Self> = catalog.json(STATE_KEY)?;
         Ok(kept.filter(|state| state.version == VERSION && state.url == url).unwrap_or(fresh))
     }
 
@@ -108,16 +108,14 @@ impl State {
     }
 
     /// As the setting's value.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        // plain data with string keys: this cannot fail
-        serde_json::to_vec(self).unwrap_or_default()
+    pub(super) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
+        to_json(self)
     }
 }
 
 /// Past synchronisations, newest first.
 pub(super) fn history(catalog: &Catalog) -> Vec<SyncReport> {
-    let bytes = catalog.setting(HISTORY_KEY).ok().flatten();
-    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    catalog.json(HISTORY_KEY).ok().flatten().unwrap_or_default()
 }
 
 /// When a synchronisation last succeeded, as far as it was stored.
@@ -128,7 +126,8 @@ pub(super) fn last_success(catalog: &Catalog) -> Option<Timestamp> {
 
 /// Adds a report to the history.
 pub(super) fn remember(catalog: &Catalog, report: &SyncReport) -> Result<(), SyncError> {
-    let mut reports = history(catalog);
+    // a history that cannot be read by this version is begun anew, which the log tells
+    let mut reports: Vec<SyncReport> = catalog.json(HISTORY_KEY)?.unwrap_or_default();
     if matches!(report.outcome, Outcome::Complete | Outcome::Partial) {
         catalog.set_setting(SUCCESS_KEY, Some(report.ended_at.to_string().as_bytes()))?;
     }
@@ -136,7 +135,5 @@ pub(super) fn remember(catalog: &Catalog, report: &SyncReport) -> Result<(), Syn
     report.missing.truncate(HISTORY_MISSING);
     reports.insert(0, report);
     reports.truncate(HISTORY_LENGTH);
-    let bytes = serde_json::to_vec(&reports).unwrap_or_default();
-    catalog.set_setting(HISTORY_KEY, Some(&bytes))?;
-    Ok(())
+    Ok(catalog.set_json(HISTORY_KEY, &reports)?)
 }

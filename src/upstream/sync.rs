@@ -20,7 +20,7 @@ use super::select::{self, Category};
 use super::session::{Session, SessionError};
 use super::state::{MOST_MISSING, STATE_KEY, Selection, State};
 use super::{Config, Missing, Phase, SyncError, SyncOptions, SyncProgress};
-use crate::catalog::{Activated, Activation, Catalog, CatalogError, Staging};
+use crate::catalog::{Activated, Activation, Catalog, CatalogError, Staging, Unnamed};
 use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::wire::server_sync::{
@@ -67,6 +67,10 @@ pub(super) struct Run {
     pub(super) tally: Tally,
     /// What the configuration chooses, once it was looked up.
     pub(super) choice: Option<Choice>,
+    /// What is missing here because of damage, and has no name any more.
+    pub(super) unnamed: Option<Unnamed>,
+    /// All that the upstream lists was compared.
+    pub(super) compared: bool,
     pub(super) workers: TaskTracker,
     pub(super) renewals: Arc<Mutex<Renewals>>,
 }
@@ -100,6 +104,7 @@ impl Run {
             self.state.forget_anchors();
         }
         self.note_languages();
+        self.look_for_damage().await?;
         for _ in 0..MOST_ROUNDS {
             let done = match self.round().await {
                 Ok(()) => self.fetch_languages().await,
@@ -173,8 +178,7 @@ impl Run {
         let asked =
             Filter { anchor: self.state.category_anchor.clone(), get_config: true, ..Filter::default() };
         let list = self.list(asked).await?;
-        let retried: Vec<UpdateIdentity> =
-            self.state.missing.iter().map(|missing| missing.identity).chain(self.catalog.damaged()).collect();
+        let retried = self.to_retry();
         let mut related = self.take(fetcher, &list.revisions).await?;
         let category_anchor = list.anchor;
         let selection = self.selection().await?;
@@ -209,6 +213,7 @@ impl Run {
             self.state.update_anchor = Some(list.anchor);
             self.state.selection = selection;
             self.state.missing.clone_from(&self.tally.missing);
+            self.has_compared();
         }
         Ok(())
     }
@@ -366,7 +371,7 @@ impl Run {
     pub(super) async fn activate(&mut self) -> Result<Option<Activated>, SyncError> {
         self.phase(Phase::Activating);
         let (catalog, staging, force) = (self.catalog.clone(), self.staging.clone(), self.options.force);
-        let (state, withdraw) = (self.state.encode(), std::mem::take(&mut self.withdraw));
+        let (state, withdraw) = (self.state.encode()?, std::mem::take(&mut self.withdraw));
         let is_news = !withdraw.is_empty() || self.keys_came;
         let activated = blocking(move || {
             if staging.staged().is_empty() && !is_news {
@@ -378,6 +383,7 @@ impl Run {
         });
         let activated = activated.await?.map_err(SyncError::Catalog)?;
         if !matches!(activated, Some(Activated::Held(_))) {
+            self.is_whole_again().await?;
             self.languages_are_complete().await?;
         }
         Ok(activated)
@@ -402,7 +408,11 @@ fn categories(catalog: &Catalog, staging: &Staging) -> Result<Vec<Category>, Cat
         let revision = snapshot.revision(newest).map_or(0, |known| known.identity.revision);
         let mut category =
             Category { id: row.id, kind: row.kind, titles: vec![row.title], parents: row.parents };
-        let stored = catalog.facts(newest)?;
+        let stored = match catalog.facts(newest) {
+            // set aside by now, and fetched again
+            Err(CatalogError::Damaged { .. }) => None,
+            stored => stored?,
+        };
         let titles = stored.iter().flat_map(|stored| &stored.facts.titles);
         category.titles.extend(titles.map(|title| title.text.clone()));
         found.insert(row.id, (revision, category));

@@ -25,6 +25,13 @@ impl Answer for Echo {
         if request.uri().path() == "/slow" {
             self.0.notified().await;
         }
+        if request.uri().path().starts_with("/fault") {
+            // after a pause or at once
+            if request.uri().path().ends_with("late") {
+                tokio::task::yield_now().await;
+            }
+            std::panic::panic_any("a handler slipped");
+        }
         let over = if from.tls { "tls" } else { "plain" };
         Response::new(full(if from.certificate { "certificate" } else { over }))
     }
@@ -138,6 +145,24 @@ async fn shutdown_lets_a_running_answer_end() {
     assert_eq!(&answer.to_bytes()[..], b"plain");
     assert!(ended, "{:?}", tasks.status());
     assert!(TcpStream::connect(address).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
+async fn a_fault_in_a_handler_costs_its_request_and_nothing_else() {
+    let tasks = Tasks::new();
+    let (address, _) = start(ListenerConfig { max_connections: 2, ..anywhere() }, &tasks).await;
+    let mut client = Client::connect(address).await;
+    for round in 0..5 {
+        for path in ["/fault", "/fault-late"] {
+            let answer = client.begin(Method::GET, path, &[]).await.unwrap();
+            assert_eq!(answer.status(), 500, "{path}, round {round}");
+            answer.into_body().collect().await.unwrap();
+        }
+        // the same connection goes on
+        assert_eq!(client.begin(Method::GET, "/", &[]).await.unwrap().status(), 200);
+        client = Client::connect(address).await;
+    }
+    assert!(tasks.shut_down(Duration::from_secs(5)).await, "{:?}", tasks.status());
 }
 
 #[tokio::test]

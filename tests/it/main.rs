@@ -19,6 +19,7 @@ mod children_take_turns;
 mod clocks_may_be_set;
 mod commands_with_and_without_a_server;
 mod configuration_is_read_again;
+mod damage_is_mended_by_a_synchronisation;
 mod decisions_are_meant;
 mod decisions_travel_down;
 mod downstream;

@@ -108,6 +108,17 @@ impl Codec {
         all.sort_by_key(|dictionary| dictionary.number);
     }
 
+    /// A number that a dictionary has which cannot be read: no other one gets it.
+    pub(in super::super) fn reserve(&self, number: u8) {
+        let mut training = self.training.lock().unwrap_or_else(PoisonError::into_inner);
+        training.trained = training.trained.max(number);
+    }
+
+    /// Whether what was compressed so can be read.
+    pub(in super::super) fn knows(&self, dictionary: u8) -> bool {
+        matches!(dictionary, STORED | PLAIN) || self.get(dictionary).is_some()
+    }
+
     fn newest(&self) -> Option<Arc<Dictionary>> {
         self.dictionaries.read().unwrap_or_else(PoisonError::into_inner).last().cloned()
     }
@@ -126,8 +137,9 @@ impl Codec {
     ) -> Option<(u8, Vec<u8>)> {
         let mut training = self.training.lock().unwrap_or_else(PoisonError::into_inner);
         // another thread may be making the last one durable: its number is taken
-        let number = self.newest().map_or(0, |dictionary| dictionary.number).max(training.trained) + 1;
-        let due = *TRAIN_AT.get(usize::from(number) - 1)?;
+        let last = self.newest().map_or(0, |dictionary| dictionary.number).max(training.trained);
+        let number = last.saturating_add(1);
+        let due = *TRAIN_AT.get(usize::from(number).checked_sub(1)?)?;
         training.seen += revisions;
         let every = if number == 1 { 1 } else { SAMPLE_EVERY };
         for text in texts.filter(|text| !text.is_empty() && text.len() <= LARGEST_SAMPLE).step_by(every) {

@@ -6,6 +6,7 @@
 
 pub(super) mod codec;
 pub(super) mod frame;
+mod walk;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -17,6 +18,7 @@ use super::record::{Committed, Location};
 use crate::domain::{Limit, joined_limits, limits};
 use crate::durable::sync_folder;
 use frame::{HEADER, Header, Kind};
+pub(super) use walk::Step;
 
 /// First bytes of a segment file.
 const MAGIC: &[u8; 8] = b"TWSEG001";
@@ -28,7 +30,7 @@ const OWN_LIMITS: &[Limit] = limits![
     MAX_SEGMENT in "bytes": "A segment file" => "the next one is begun",
 ];
 
-pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, codec::LIMITS, frame::LIMITS,];
+pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, codec::LIMITS, frame::LIMITS, walk::LIMITS,];
 
 // not a limit: FIRST: where records begin
 
@@ -85,7 +87,13 @@ impl Segments {
         }
         drop(open);
         let path = self.path(number);
-        let file = Arc::new(File::open(&path).map_err(file_error(&path, "opened"))?);
+        let file = match File::open(&path) {
+            // one of several that is gone is damage like any other
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(CatalogError::Damaged { segment: number, offset: 0 });
+            }
+            opened => Arc::new(opened.map_err(file_error(&path, "opened"))?),
+        };
         self.remember(number, &file);
         Ok(file)
     }
@@ -105,7 +113,11 @@ impl Segments {
         let mut bytes = vec![0; len];
         match file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            // cut off, or a place that the disk cannot read any more
+            Err(error)
+                if error.kind() == std::io::ErrorKind::UnexpectedEof
+                    || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) =>
+            {
                 Err(CatalogError::Damaged { segment, offset })
             }
             Err(source) => Err(CatalogError::File { path: self.path(segment), action: "read", source }),
@@ -135,31 +147,13 @@ impl Segments {
         Ok(path.metadata().map_err(file_error(&path, "read"))?.len())
     }
 
-    /// As [`Segments::next`], but passes over damaged records as long as their lengths lead to good ones.
-    pub(super) fn next_good(
+    /// Reads the record at an offset whose length is not known. Gives its kind, where it lies and the number of its
+    /// dictionary; `None` at the end of the file.
+    pub(super) fn next(
         &self,
         segment: u32,
         offset: u64,
-    ) -> Result<Option<(Kind, Location)>, CatalogError> {
-        let mut offset = offset;
-        loop {
-            let error = match self.next(segment, offset) {
-                Err(error @ CatalogError::Damaged { .. }) => error,
-                other => return other,
-            };
-            tracing::error!(%error, "passed over a damaged record");
-            let Ok(head) = self.read(segment, offset.max(FIRST), HEADER) else { return Ok(None) };
-            let Some(header) = Header::read(&head) else { return Ok(None) };
-            offset = offset.max(FIRST) + (HEADER + header.stored) as u64;
-            if Kind::of(header.kind).is_none() || self.next(segment, offset).is_err() {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Reads the record at an offset whose length is not known. Gives it and where the next one begins;
-    /// `None` at the end of the file.
-    pub(super) fn next(&self, segment: u32, offset: u64) -> Result<Option<(Kind, Location)>, CatalogError> {
+    ) -> Result<Option<(Kind, Location, u8)>, CatalogError> {
         let offset = offset.max(FIRST);
         if offset >= self.len(segment)? {
             return Ok(None);
@@ -172,7 +166,7 @@ impl Segments {
         let kind = Kind::of(header.kind).ok_or_else(damaged)?;
         let offset = u32::try_from(offset).map_err(|_e| damaged())?;
         let stored = u32::try_from(record.len()).map_err(|_e| damaged())?;
-        Ok(Some((kind, Location { segment, offset, stored })))
+        Ok(Some((kind, Location { segment, offset, stored }, header.dictionary)))
     }
 
     /// Opens the end for appending: cuts what a crash left behind the committed end.
@@ -185,16 +179,27 @@ impl Segments {
             return self.begin(1, limit);
         }
         let path = self.path(end.segment);
-        let file =
-            OpenOptions::new().read(true).write(true).open(&path).map_err(file_error(&path, "opened"))?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            // gone while others are there: new records go into a file of their own
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.numbers()?.is_empty() => {
+                tracing::error!(segment = end.segment, "a segment is gone; what lay there is missing");
+                return self.begin(end.segment + 1, limit);
+            }
+            opened => opened.map_err(file_error(&path, "opened"))?,
+        };
         let len = file.metadata().map_err(file_error(&path, "read"))?.len();
+        if len < end.len {
+            // no place is given twice: the index may still name what lay there
+            tracing::error!(segment = end.segment, bytes = end.len - len, "the end of a segment is missing");
+            return self.begin(end.segment + 1, limit);
+        }
         if len > end.len {
             tracing::info!(segment = end.segment, bytes = len - end.len, "cut an unfinished tail");
             file.set_len(end.len).map_err(file_error(&path, "cut"))?;
         }
         let file = Arc::new(file);
         self.remember(end.segment, &file);
-        let len = end.len.min(len).max(FIRST);
+        let len = end.len.max(FIRST);
         Ok(Writer { file, number: end.segment, len, limit, unsynced: Vec::new() })
     }
 

@@ -221,6 +221,7 @@ impl Builder {
             offset: manifest.offset,
             parts,
             files,
+            // a clock before 1970 or after 2106 gives no second
             arrived: u32::try_from(manifest.arrived).unwrap_or(0),
             appeared,
             position: NONE,

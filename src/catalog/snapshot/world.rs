@@ -235,6 +235,11 @@ impl World {
         UpdateIdentity { update: self.update_of(rev).id, revision: rev.number }
     }
 
+    /// Bytes of all texts of a revision in its segment.
+    pub(in super::super) fn stored_of(&self, rev: &Rev) -> u64 {
+        self.parts_of(rev).iter().map(|part| u64::from(part.stored)).sum()
+    }
+
     pub(super) fn parts_of(&self, rev: &Rev) -> &[Part] {
         let start = rev.parts as usize;
         &self.parts[start..start + usize::from(rev.part_count)]

@@ -38,6 +38,16 @@ pub enum ApiError {
         /// Where to look.
         next: &'static str,
     },
+    /// An update that should be here.
+    #[error(
+        "update {name} is not here: {reason}. The next synchronisation asks for it again (`tailwater sync`)"
+    )]
+    Missing {
+        /// Its identity.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// No such name.
     #[error("there is no {kind} {name:?}; {}{next}", did_you_mean(near.as_deref()))]
     Unknown {
@@ -153,6 +163,7 @@ impl ApiError {
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
             Self::NotFound { .. } | Self::Unknown { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Missing { .. } => (StatusCode::NOT_FOUND, "missing"),
             Self::Ambiguous { .. } | Self::SameName { .. } => (StatusCode::CONFLICT, "ambiguous"),
             Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::api::{Result, Services};
 use super::error::ApiError;
 use crate::bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
+use crate::catalog::Lost;
 use crate::transfer::SourceState;
 use crate::upstream::Reason;
 
@@ -261,6 +262,14 @@ fn catalog(services: &Services, registry: &mut Registry) {
     registry.register("catalog_approved", "Updates approved for some group", count(totals.approved));
     registry.register("catalog_declined", "Updates declined", count(totals.declined));
     registry.register("catalog_damaged", "Revisions damaged on disk", count(totals.damaged));
+    let lost = services.catalog.lost();
+    let lost = |of: fn(&Lost) -> u64| ConstGauge::new(lost.as_ref().map_or(0, of));
+    let help = "Revisions missing because what was stored of them is damaged, at most; fetched again by the next synchronisation";
+    registry.register("catalog_lost_revisions", help, lost(|lost| lost.revisions));
+    let help = "Stretches of segments that could not be read when the index was made anew";
+    registry.register("catalog_lost_stretches", help, lost(|lost| lost.stretches));
+    let help = "Records of decisions that could not be read when the index was made anew, for 30 days";
+    registry.register("catalog_lost_decisions", help, lost(|lost| lost.decisions));
     registry.register("computers", "Computers known", count(totals.computers));
     registry.register(
         "ready",

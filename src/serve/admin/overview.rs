@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::{InForce, Result, Services, blocking};
 use super::bandwidth::reading;
-use crate::catalog::CategoryRow;
+use crate::catalog::{CategoryRow, Lost};
 use crate::domain::{CategoryKind, folded};
 use crate::upstream::{Choice, Failing};
 
@@ -25,7 +25,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             "mode": if about.replica { "replica" } else { "autonomous" },
             "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
             "next_sync": services.sync.next(), "sync": services.sync.standing(),
-            "catalog": totals,
+            "catalog": totals, "lost": services.catalog.lost(),
             "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
                          "wanted": wanted, "fetch": about.fetch, "max_size": services.in_force().max_size, "full": usage.full },
             "ledger": super::ledger::kept(&services),
@@ -68,6 +68,32 @@ fn warnings(services: &Services) -> Vec<String> {
     if damaged > 0 {
         warnings.push(format!(
             "{damaged} revisions are damaged on disk; the next synchronisation fetches them again"
+        ));
+    }
+    warnings.extend(services.catalog.lost().into_iter().flat_map(|lost| missing(&lost)));
+    warnings
+}
+
+/// What was damaged on the disk so that not even its name can be read.
+fn missing(lost: &Lost) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if lost.revisions + lost.stretches > 0 {
+        let stretches = match lost.stretches {
+            0 => String::new(),
+            many => format!(" ({many} stretches of the segments cannot be read)"),
+        };
+        let count = if lost.revisions > 0 { format!("up to {}", lost.revisions) } else { "some".to_owned() };
+        warnings.push(format!(
+            "{count} revisions are missing since {} because what was stored of them is damaged on disk{stretches}; the \
+             next synchronisation compares everything and fetches them again (`tailwater sync`)",
+            lost.since
+        ));
+    }
+    if lost.decisions > 0 {
+        warnings.push(format!(
+            "{} records of decisions could not be read when the index was made anew on {}: look over approvals, declines \
+             and groups",
+            lost.decisions, lost.since
         ));
     }
     warnings

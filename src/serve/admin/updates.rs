@@ -79,6 +79,22 @@ fn license_row(terms: &Terms) -> Value {
             "accepted_at": accepted.map(|accepted| accepted.at), "accepted_by": accepted.map(|accepted| &accepted.by) })
 }
 
+/// Why an update that is named by its identity is not here, where that is known.
+fn missing(services: &Services, name: &str) -> Option<ApiError> {
+    let id: UpdateId = name.trim().parse().ok()?;
+    let reason = services.sync.why_missing().into_iter().find(|(identity, _)| identity.update == id);
+    let damaged = || services.catalog.damaged().iter().any(|identity| identity.update == id);
+    let reason = match reason {
+        Some((_, reason)) => reason,
+        None if damaged() => "what was stored of it is damaged on the disk".to_owned(),
+        None if services.catalog.lost().is_some_and(|lost| lost.revisions + lost.stretches > 0) => {
+            "updates are missing because what was stored of them is damaged on the disk; it may be one of them".to_owned()
+        }
+        None => return None,
+    };
+    Some(ApiError::Missing { name: id.to_string(), reason })
+}
+
 /// Everything about one update.
 pub(super) async fn show(
     State(services): State<Services>,
@@ -87,8 +103,10 @@ pub(super) async fn show(
 ) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
-        let id = *resolve(catalog, &name, false)?.first().ok_or_else(|| unknown(&name))?;
-        let detail = catalog.update(&id, None)?.ok_or_else(|| unknown(&name))?;
+        let found = resolve(catalog, &name, false).map_err(|error| missing(&services, &name).unwrap_or(error))?;
+        let absent = || missing(&services, &name).unwrap_or_else(|| unknown(&name));
+        let id = *found.first().ok_or_else(absent)?;
+        let detail = catalog.update(&id, None)?.ok_or_else(absent)?;
         let names = Names::of(catalog);
         let files: Vec<Value> = detail.files.iter().map(|file| services.file_row(file)).collect();
         let states = catalog.states_of(&id, paging.offset, paging.limit)?;

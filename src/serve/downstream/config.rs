@@ -91,11 +91,10 @@ pub(super) struct Languages(BTreeMap<i32, Said>);
 impl Languages {
     /// What the configuration says now; what differs from what was said before changed now.
     pub(super) fn open(wanted: &[String], catalog: &Catalog, now: Timestamp) -> Result<Self, CatalogError> {
-        let before: BTreeMap<i32, Said> =
-            catalog.kept(KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        // none at first: then everything changed now
+        let before: BTreeMap<i32, Said> = catalog.kept_json(KEY)?.unwrap_or_default();
         // a language that was added is announced once what was held before has it
-        let complete: Option<Vec<String>> =
-            catalog.setting(LANGUAGES_KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let complete: Option<Vec<String>> = catalog.json(LANGUAGES_KEY)?;
         let complete = complete.unwrap_or_default();
         let change = catalog.snapshot().change_number();
         let among =
@@ -112,7 +111,7 @@ impl Languages {
             })
             .collect();
         if said != before {
-            catalog.keep(KEY, &serde_json::to_vec(&said).unwrap_or_default())?;
+            catalog.keep_json(KEY, &said)?;
         }
         Ok(Self(said))
     }

@@ -44,14 +44,14 @@ pub(in crate::upstream) struct Acquaintance {
 impl Acquaintance {
     /// What is remembered of `url`; nothing of another one.
     pub(in crate::upstream) fn load(catalog: &Catalog, url: &str) -> Result<Self, CatalogError> {
-        let kept: Option<Self> = catalog.setting(KEY)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let kept: Option<Self> = catalog.json(KEY)?;
         let fresh = Self { url: url.to_owned(), ..Self::default() };
         Ok(kept.filter(|kept| kept.url == url).unwrap_or(fresh))
     }
 
     /// Remembers it.
     pub(in crate::upstream) fn save(&self, catalog: &Catalog) -> Result<(), CatalogError> {
-        catalog.set_setting(KEY, Some(&serde_json::to_vec(self).unwrap_or_default()))
+        catalog.set_json(KEY, self)
     }
 
     fn rest(&self) -> Duration {

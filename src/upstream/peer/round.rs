@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::exchange::Trouble;
 use super::line::Line;
+use crate::catalog::to_json;
 use crate::domain::{UpdateId, UpdateIdentity};
 use crate::upstream::fetch::Fetcher;
 use crate::upstream::ingest::Related;
@@ -84,8 +85,7 @@ impl Run {
         fetcher: &Fetcher,
     ) -> Result<(), Trouble> {
         let mark = self.state.peer.clone().filter(|mark| mark.server == line.hello.server);
-        let retried: Vec<UpdateIdentity> =
-            self.state.missing.iter().map(|missing| missing.identity).chain(self.catalog.damaged()).collect();
+        let retried = self.to_retry();
         let mut related = Related::default();
         let stand = self.stand(line, mark.as_ref()).await?;
         let before = mark.unwrap_or_default();
@@ -128,6 +128,9 @@ impl Run {
             None => (before.decisions.filter(|_| self.wants_decisions()), before.decisions_branch),
         };
         if self.tally.missing.len() <= MOST_MISSING {
+            if stand == Stand::News && !reached.selection.nothing {
+                self.has_compared();
+            }
             self.state.peer = Some(reached);
             self.state.missing.clone_from(&self.tally.missing);
         }
@@ -218,7 +221,7 @@ impl Run {
 
     async fn keep_page(&self, page: Option<Page>) -> Result<(), SyncError> {
         let catalog = self.catalog.clone();
-        let bytes = page.map(|page| serde_json::to_vec(&page).unwrap_or_default());
+        let bytes = page.map(|page| to_json(&page)).transpose().map_err(SyncError::Catalog)?;
         let kept = blocking(move || match bytes {
             None if catalog.setting(PAGE_KEY)?.is_none() => Ok(()),
             bytes => catalog.set_setting(PAGE_KEY, bytes.as_deref()),

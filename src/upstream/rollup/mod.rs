@@ -67,8 +67,7 @@ pub struct RollupReport {
 
 impl Kept {
     pub(super) fn load(catalog: &Catalog, url: &str) -> Self {
-        let kept: Option<Self> =
-            catalog.setting(STATE_KEY).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let kept: Option<Self> = catalog.json(STATE_KEY).ok().flatten();
         match kept {
             Some(kept) if kept.url == url => kept,
             // another upstream was told nothing
@@ -78,7 +77,7 @@ impl Kept {
     }
 
     fn store(&self, catalog: &Catalog) -> Result<(), CatalogError> {
-        catalog.set_setting(STATE_KEY, Some(&serde_json::to_vec(self).unwrap_or_default()))
+        catalog.set_json(STATE_KEY, self)
     }
 }
 
