@@ -8,10 +8,9 @@
 //! **Invariant:** memory is charged before it is taken, by capacity and not by content; a body that was read whole is
 //! never displaced. It never reads anything itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::domain::{ByteCount, Limit, Subnet, limits};
 use crate::runtime::{Clock, InUse, Limits, Share, Shares};
 
 /// What an address may have when nearly all is in use: real agents' requests have 1 to 50 KB.
-const LEAST: usize = 256 * 1024;
+const LEAST: usize = 512 * 1024;
 /// Requests up to this size, with what is made of them, go before larger ones.
 const SMALL: usize = 512 * 1024;
 /// Addresses that have something in memory at once.
@@ -55,8 +54,6 @@ struct Inner {
     total: usize,
     clock: Clock,
     arriving: Mutex<Arriving>,
-    /// Small bodies that wait for memory: larger ones let them go first.
-    small_waiting: AtomicUsize,
     freed: Notify,
 }
 
@@ -66,6 +63,8 @@ struct Arriving {
     /// When somebody looked for one that could give way.
     looked: Option<Instant>,
     bodies: HashMap<u64, Body>,
+    /// Small requests that wait for memory; the youngest is next, because the others have waited in vain.
+    waiting: BTreeSet<u64>,
 }
 
 /// A body that is on its way.
@@ -88,18 +87,18 @@ pub struct Held {
     memory: RequestMemory,
     share: Share,
     address: IpAddr,
+    number: u64,
     /// Until it is read whole.
-    arriving: Option<(u64, CancellationToken)>,
+    arriving: Option<CancellationToken>,
 }
 
-/// Counts a small body while it waits.
-struct Waiting<'a>(Option<&'a AtomicUsize>);
+/// A small request while it waits.
+struct Waiting<'a>(&'a RequestMemory, u64);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(count) = self.0 {
-            count.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.0.arriving().waiting.remove(&self.1);
+        self.0.0.freed.notify_waiters();
     }
 }
 
@@ -112,7 +111,6 @@ impl RequestMemory {
             total: usize::try_from(bytes.0).unwrap_or(usize::MAX),
             clock: clock.clone(),
             arriving: Mutex::default(),
-            small_waiting: AtomicUsize::new(0),
             freed: Notify::new(),
         }))
     }
@@ -141,7 +139,7 @@ impl RequestMemory {
         arriving.next += 1;
         arriving.bodies.insert(number, body);
         drop(arriving);
-        Ok(Held { memory: self.clone(), share, address, arriving: Some((number, give_way)) })
+        Ok(Held { memory: self.clone(), share, address, number, arriving: Some(give_way) })
     }
 
     fn arriving(&self) -> MutexGuard<'_, Arriving> {
@@ -158,7 +156,7 @@ impl RequestMemory {
             return;
         }
         arriving.looked = Some(now);
-        let own = held.arriving.as_ref().map(|(number, _)| *number);
+        let own = held.arriving.is_some().then_some(held.number);
         let since = own.and_then(|number| arriving.bodies.get(&number)).map_or(now, |body| body.since);
         let occupies = size as u128 * now.saturating_duration_since(since).as_micros();
         // of its own address first, then of its subnet, then of addresses that hold more than its own
@@ -169,7 +167,8 @@ impl RequestMemory {
                 Some(1)
             } else {
                 let theirs = self.0.shares.held_by(body.address);
-                (theirs > self.0.shares.held_by(held.address) + wanted as u64).then_some(0)
+                let ours = self.0.shares.held_by(held.address) + wanted as u64;
+                (size <= SMALL || theirs > ours).then_some(0)
             }
         };
         let (mut leaving, mut others) = (0, Vec::new());
@@ -210,8 +209,7 @@ impl Held {
         if self.has_given_way() {
             return Err(Short);
         }
-        let is_small = self.bytes() + bytes <= SMALL;
-        if !is_small && self.memory.0.small_waiting.load(Ordering::Acquire) > 0 {
+        if self.bytes() + bytes > SMALL && !self.memory.arriving().waiting.is_empty() {
             return Err(Short);
         }
         self.share.grow(bytes as u64).map_err(|_refused| Short)?;
@@ -229,20 +227,22 @@ impl Held {
         }
         let memory = self.memory.clone();
         let is_small = self.bytes() + bytes <= SMALL;
-        let small = is_small.then_some(&memory.0.small_waiting);
-        if let Some(count) = small {
-            count.fetch_add(1, Ordering::AcqRel);
-        }
-        let _waiting = Waiting(small);
+        let _waiting = is_small.then(|| {
+            memory.arriving().waiting.insert(self.number);
+            Waiting(&memory, self.number)
+        });
         let mut over = pin!(memory.0.clock.sleep(patience));
         loop {
             // before it is tried again, so that nothing is missed that is freed meanwhile
             let mut freed = pin!(memory.0.freed.notified());
             freed.as_mut().enable();
-            if self.try_grow(bytes).is_ok() {
-                return Ok(());
+            let is_next = !is_small || memory.arriving().waiting.last() == Some(&self.number);
+            if is_next {
+                if self.try_grow(bytes).is_ok() {
+                    return Ok(());
+                }
+                memory.make_room(self, bytes);
             }
-            memory.make_room(self, bytes);
             let mut look_again = pin!(memory.0.clock.sleep(GRACE));
             tokio::select! {
                 biased;
@@ -265,19 +265,19 @@ impl Held {
     /// Ready when this body must give way: its memory is worth more to others.
     pub async fn gives_way(&self) {
         match &self.arriving {
-            Some((_, give_way)) => give_way.cancelled().await,
+            Some(give_way) => give_way.cancelled().await,
             None => std::future::pending().await,
         }
     }
 
     fn has_given_way(&self) -> bool {
-        self.arriving.as_ref().is_some_and(|(_, give_way)| give_way.is_cancelled())
+        self.arriving.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 
     /// The request is whole: it is worked on and no longer displaced.
     pub fn arrived(&mut self) {
-        if let Some((number, _)) = self.arriving.take() {
-            self.memory.arriving().bodies.remove(&number);
+        if self.arriving.take().is_some() {
+            self.memory.arriving().bodies.remove(&self.number);
         }
     }
 
@@ -287,8 +287,8 @@ impl Held {
     }
 
     fn note(&self) {
-        if let Some((number, _)) = &self.arriving
-            && let Some(body) = self.memory.arriving().bodies.get_mut(number)
+        if self.arriving.is_some()
+            && let Some(body) = self.memory.arriving().bodies.get_mut(&self.number)
         {
             body.held = self.bytes();
         }

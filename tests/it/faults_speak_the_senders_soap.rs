@@ -174,7 +174,7 @@ fn every_mistake_is_told_in_the_senders_version_with_its_method() {
 #[test]
 fn what_is_too_large_gets_its_fault_too() {
     let server = Server::started("");
-    let large = vec![b' '; (4 << 20) + 1];
+    let large = vec![b' '; (7 << 20) + 1];
     for (path, namespace, operation) in
         SERVICES.into_iter().filter(|(.., operation)| *operation != "RollupComputers")
     {
