@@ -4,6 +4,7 @@
 //! **Invariant:** sockets are bound before anything else is done and answer only when the rooms behind them
 //! are open; shutdown is one drain, and the data directory is let go last. Nothing below knows this room.
 
+mod descriptors;
 mod error;
 mod glue;
 mod limits;
@@ -48,7 +49,7 @@ use crate::transfer;
 use crate::upstream::{self, Upstream};
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![lock::LIMITS, run::LIMITS, workers::LIMITS,];
+pub const LIMITS: &[Limit] = joined_limits![lock::LIMITS, descriptors::LIMITS, run::LIMITS, workers::LIMITS,];
 
 /// Every room, open and joined, without a listener.
 pub struct App {
@@ -127,6 +128,7 @@ impl App {
             decisions: Arc::clone(&decisions),
             served: Arc::clone(&served),
             slots: slots.clone(),
+            connections: std::sync::OnceLock::new(),
             legs: legs.clone(),
             ready: Arc::clone(&ready),
             verification: Mutex::default(),
@@ -153,7 +155,7 @@ impl App {
 
     /// The admin site for the process itself: nobody else can reach it, so it asks for no token.
     pub fn local_site(&self) -> admin::Site {
-        admin::Site::new(self.services.clone(), None, admin::Names::default(), None)
+        admin::Site::new(self.services.clone(), None, crate::serve::Hosts::default(), None)
     }
 }
 

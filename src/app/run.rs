@@ -9,29 +9,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::reload::Reloader;
-use super::{App, AppError, DataDir, close, glue, secrets, workers};
-use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded};
+use super::{App, AppError, DataDir, close, descriptors, glue, secrets, workers};
+use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded, Settings};
 use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
-use crate::serve::{Intake, Listener, ListenerConfig, Site, admin, client, downstream, files, peer};
+use crate::serve::{
+    ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, admin, client, downstream, files,
+    peer,
+};
 
 /// How long running answers and workers may take to end.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// Files open at once, where the system allows as many: far more than clients and payloads need.
-const MOST_FILES: u64 = 1 << 20;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MOST_FILES in "descriptors": "Descriptors that are asked of the system" => "no more are used",
-];
-
 /// Administrators' connections at once.
 const ADMIN_CONNECTIONS: usize = 256;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    ADMIN_CONNECTIONS in "connections": "Connections of administrators" => "idle ones give way, else 503",
+];
 
 /// A server that runs.
 pub struct Running {
@@ -52,7 +51,7 @@ struct Sockets {
 /// Binds, opens, answers.
 pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Running, AppError> {
     let settings = &loaded.settings;
-    raise_file_limit();
+    let files_allowed = descriptors::raise_file_limit();
     // what is made below the data directory is nobody else's
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let dir = DataDir::lock(&settings.server.data_dir)?;
@@ -71,7 +70,9 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let intake = Intake::new(settings.server.request_memory, &clock);
     let downstream = downstream_service(&app, &clock, gate.clone(), intake.clone())?;
     let files = files_service(&app, gate.clone());
+    let hosts = agents_hosts(settings);
     let site = Site {
+        hosts,
         client: client_service(&app, &clock, intake.clone())?,
         peer: peer_service(&app, &clock, downstream.clone(), files.clone(), intake.clone())?,
         downstream,
@@ -80,7 +81,10 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     };
     let site =
         Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate, ledger: app.ledger.clone() });
+    let connections = connections(settings, files_allowed, &clock);
+    let _ = app.services.connections.set(connections.clone());
     for listener in sockets.agents {
+        let listener = listener.with_connections(connections.clone());
         let run = listener.with_legs(app.legs.clone()).run(Arc::clone(&site), clock.clone(), tasks.clone());
         tasks.spawn("agents' listener", run);
     }
@@ -176,25 +180,13 @@ pub fn outlive_file_limits() {
     }
 }
 
-/// Each client is a file to the system, and many systems allow a process 1,024 of them until it asks for more.
-fn raise_file_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
-        if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, limit = limit.current, "the limit of open files cannot be raised");
-        }
-    }
-}
-
 async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
     let server = &loaded.settings.server;
     let bind = async |key: &'static str, config: ListenerConfig| {
         Listener::bind(config).await.map_err(|source| AppError::Listen { key, source })
     };
-    let (max_connections, stalled_after) = (server.max_connections, server.stalled_after);
-    let plain = ListenerConfig { max_connections, stalled_after, ..ListenerConfig::new(server.listen) };
+    let stalled_after = server.stalled_after;
+    let plain = ListenerConfig { stalled_after, ..ListenerConfig::new(server.listen) };
     let mut agents = vec![bind("server.listen", plain).await?];
     if let Some(tls) = &server.tls {
         let files = TlsFiles {
@@ -203,7 +195,6 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
             client_roots: tls.client_roots.clone(),
         };
         let config = ListenerConfig {
-            max_connections,
             stalled_after,
             tls: Some(files),
             ..ListenerConfig::new(tls.listen)
@@ -302,10 +293,43 @@ fn files_service(app: &App, gate: downstream::Gate) -> files::Service {
 }
 
 /// What the admin listener may be called: what is configured, and the machine's own name.
-fn own_names(loaded: &Loaded) -> admin::Names {
+fn own_names(loaded: &Loaded) -> Hosts {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let names = loaded.settings.admin_names.iter().cloned().chain([name]);
-    admin::Names(names.collect())
+    Hosts(names.collect())
+}
+
+/// The names of `server.hosts`, and that of `server.public_url` with them; none when none are named.
+fn agents_hosts(settings: &Settings) -> Hosts {
+    let mut names = settings.server.hosts.clone();
+    if !names.is_empty()
+        && let Some(url) = settings.server.public_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok())
+    {
+        names.extend(url.host().map(str::to_owned));
+    }
+    Hosts(names)
+}
+
+/// The connections of agents and downstream servers: as many as are wanted, or as the system has files for.
+fn connections(settings: &Settings, files: u64, clock: &Clock) -> Connections {
+    let server = &settings.server;
+    let wanted = server.max_connections;
+    let total = descriptors::connections_within(files, wanted, ADMIN_CONNECTIONS);
+    if total < wanted {
+        tracing::warn!(
+            max_connections = wanted,
+            connections = total,
+            files,
+            "the system allows fewer open files than server.max_connections needs; raise its limit (ulimit -n, LimitNOFILE)"
+        );
+    }
+    let limits = ConnectionLimits {
+        total,
+        wanted,
+        per_address: server.max_connections_per_address,
+        per_subnet: server.max_connections_per_subnet,
+    };
+    Connections::new(limits, clock.clone())
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -39,6 +39,9 @@ pub struct Limits {
     pub per_subnet: u64,
     /// In use at once by one address, however much is free; [`u64::MAX`] for no bound of its own.
     pub per_address: u64,
+    /// Up to so much in use everybody has what it asks for; half of the total as a rule. All of it where what is in use can
+    /// be taken back from the largest holder, as connections can.
+    pub free: u64,
     /// What an address, and a subnet, may hold when nearly all is in use. An eighth of the total divided by this is
     /// how many addresses, or subnets, are sure of it.
     pub least: u64,
@@ -53,6 +56,7 @@ impl Limits {
             total,
             per_subnet: u64::MAX,
             per_address: u64::MAX,
+            free: total / 2,
             least: (total / 1_024).max(1),
             entries: 65_536,
         }
@@ -183,7 +187,7 @@ impl State {
         // rounded down, so that of two units one is kept
         let kept = |eighths: u64| limits.total / 8 * eighths + (limits.total % 8 * eighths).div_ceil(8);
         let part = |eighths: u64| limits.total - kept(8 - eighths);
-        if total <= part(4) || (total <= part(7) && of_address <= limits.least) {
+        if total <= limits.free || (total <= part(7) && of_address <= limits.least) {
             return Ok(());
         }
         if total <= part(6) {

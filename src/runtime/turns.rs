@@ -353,7 +353,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(turns.status().waiting, 9, "half of the places to wait, and one");
         assert_eq!(greedy.pop().unwrap().await.unwrap(), Err(NoTurn::Full));
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         assert_eq!(greedy.remove(0).await.unwrap(), Err(NoTurn::Patience));
         assert_eq!(began.elapsed(), PATIENCE);
         assert_eq!(honest.await.unwrap(), Err(NoTurn::Patience));

@@ -192,6 +192,9 @@ pub enum Misdirected {
     /// The body is compressed or in an unknown character set.
     #[error("The body must be plain UTF-8 or UTF-16 XML.\n")]
     MediaType,
+    /// The body is no SOAP by its media type.
+    #[error("SOAP is sent as text/xml, or as application/soap+xml.\n")]
+    ContentType,
     /// The body did not arrive in time.
     #[error("The request did not arrive in time.\n")]
     Timeout,
@@ -210,7 +213,7 @@ impl Misdirected {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::MediaType | Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,

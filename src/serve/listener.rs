@@ -1,11 +1,11 @@
 //! The accept loop: connections in, requests to an [`Answer`], graceful end.
 //!
-//! **Invariant:** at most [`ListenerConfig::max_connections`] connections are open; a connection that sends
-//! nothing for [`ListenerConfig::idle`] is closed. It never knows what is answered.
+//! **Invariant:** every connection has a place among [`Connections`]; one that sends nothing for
+//! [`ListenerConfig::idle`] is closed, and what it sends passes [`Strict`]. It never knows what is answered.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,26 +16,42 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::body::{self, Body};
+use super::connections::{Answered, ConnectionLimits, Connections, Place};
 use super::paced::Paced;
 use super::site::{Answer, Peer};
+use super::strict::Strict;
 use crate::bandwidth::Legs;
 use crate::domain::{Limit, limits};
-use crate::runtime::{Clock, Tasks, guarded_future};
+use crate::runtime::{Clock, Refused, Share, Tasks, guarded_future};
 
 /// How long a TLS handshake may take; a client that needs longer is not one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// How long a newcomer waits for a place while all are in use and nobody gives way, and how often it looks.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+const PLACE_LOOK: Duration = Duration::from_millis(50);
+
+/// Connections that wait to be accepted, where the system allows as many (`net.core.somaxconn`).
+const MAX_QUEUE: u32 = 4_096;
+
+/// A refusal, where the client can read it.
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 30\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// How often the log tells that the system refuses to accept.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// How long to wait after the system refused to accept (usually: too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -51,8 +67,10 @@ const STALLED_AFTER: Duration = Duration::from_mins(1);
 const MAX_BUFFER: usize = 128 * 1024;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    HANDSHAKE: "A TLS handshake" => "the connection is closed",
-    MAX_HEADER_BYTES in "bytes": "The head of a request" => "431",
+    HANDSHAKE: "The time for a TLS handshake" => "the connection is closed",
+    MAX_QUEUE in "connections": "Connections that wait to be accepted" => "the client tries again a second later",
+    PLACE_WAIT: "The wait of a new connection while all are in use and none gives way" => "503",
+    MAX_HEADER_BYTES in "bytes": "The header of a request" => "431",
     STALLED_AFTER key "server.stalled_after": "Time in which a client takes no byte of its answer" => "the connection is closed",
     MAX_BUFFER in "bytes": "What a connection buffers" => "it is not read, or written, further",
 ];
@@ -64,7 +82,7 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// Certificate chain and key (PEM); plain HTTP without.
     pub tls: Option<TlsFiles>,
-    /// Connections open at once; further ones wait in the system's backlog.
+    /// Connections open at once, where the listener has them to itself ([`Listener::with_connections`]).
     pub max_connections: usize,
     /// A connection on which no request begins or completes its headers for so long is closed. Agents keep
     /// connections for 27-30 s themselves; at least 60 s here, so that they are the ones who close.
@@ -159,6 +177,7 @@ pub struct Listener {
     config: ListenerConfig,
     address: SocketAddr,
     legs: Option<Legs>,
+    connections: Option<Connections>,
 }
 
 impl Listener {
@@ -172,9 +191,9 @@ impl Listener {
             io::ErrorKind::AddrInUse => ListenerError::InUse { address: config.address },
             _ => ListenerError::Refused { address: config.address, source },
         };
-        let socket = TcpListener::bind(config.address).await.map_err(refused)?;
+        let socket = listen(config.address).map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        Ok(Self { socket, tls, config, address, legs: None })
+        Ok(Self { socket, tls, config, address, legs: None, connections: None })
     }
 
     /// Where it listens, with the port that the system chose.
@@ -189,16 +208,23 @@ impl Listener {
         self
     }
 
+    /// The same, with connections that it shares with other listeners.
+    #[must_use]
+    pub fn with_connections(mut self, connections: Connections) -> Self {
+        self.connections = Some(connections);
+        self
+    }
+
     /// Accepts and answers until shutdown begins, then lets running answers end within the drain limit.
     pub async fn run<A: Answer>(self, answer: Arc<A>, clock: Clock, tasks: Tasks) {
         let stopping = tasks.stopping();
-        let slots = Arc::new(Semaphore::new(self.config.max_connections));
-        let graceful = GracefulShutdown::new();
+        let connections = self.connections.clone().unwrap_or_else(|| {
+            let total = self.config.max_connections;
+            let limits = ConnectionLimits { total, wanted: total, per_address: 0, per_subnet: 0 };
+            Connections::new(limits, clock.clone())
+        });
+        let (open, mut told) = (TaskTracker::new(), None);
         loop {
-            let slot = tokio::select! {
-                () = stopping.cancelled() => break,
-                slot = Arc::clone(&slots).acquire_owned() => slot,
-            };
             let accepted = tokio::select! {
                 () = stopping.cancelled() => break,
                 accepted = self.socket.accept() => accepted,
@@ -206,8 +232,28 @@ impl Listener {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    let now = clock.instant();
+                    if told.is_none_or(|told| now >= told + TELL_EVERY) {
+                        told = Some(now);
+                        tracing::warn!(%error, "cannot accept connections; those that are idle are closed");
+                    }
+                    connections.shed();
                     clock.sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let place = tokio::select! {
+                () = stopping.cancelled() => break,
+                place = place(&connections, address.ip(), &clock) => place,
+            };
+            let place = match place {
+                Ok(place) => place,
+                Err(why) => {
+                    connections.refuse(address.ip(), why);
+                    if self.tls.is_none() {
+                        // whether it can still be read does not matter
+                        let _ = stream.try_write(BUSY);
+                    }
                     continue;
                 }
             };
@@ -219,25 +265,55 @@ impl Listener {
                 answer: Arc::clone(&answer),
                 peer,
                 idle: self.config.idle,
-                watcher: graceful.watcher(),
+                place,
+                clock: clock.clone(),
+                stopping: stopping.clone(),
             };
             let leg = self.legs.as_ref().map(|legs| legs.leg(address.ip()));
             let stream = Paced::new(stream, leg, clock.clone(), self.config.stalled_after);
+            let running = open.token();
             // two futures, so that a plain connection has no room for a handshake
             match self.tls.clone() {
                 None => tasks.spawn("http connection", async move {
-                    let _slot = slot;
+                    let _running = running;
                     connection.serve(stream).await;
                 }),
-                Some(tls) => tasks.spawn("http connection", async move {
-                    let _slot = slot;
-                    Box::pin(connection.secure(stream, tls)).await;
-                }),
+                Some(tls) => {
+                    let Ok(handshake) = connections.handshake(address.ip()) else {
+                        connections.refuse(address.ip(), Refused::Address);
+                        continue;
+                    };
+                    tasks.spawn("http connection", async move {
+                        let _running = running;
+                        Box::pin(connection.secure(stream, tls, handshake)).await;
+                    })
+                }
             };
         }
         drop(self.socket);
-        if tokio::time::timeout(self.config.drain, graceful.shutdown()).await.is_err() {
+        open.close();
+        if tokio::time::timeout(self.config.drain, open.wait()).await.is_err() {
             tracing::warn!(address = %self.address, "some answers did not end in time and are cut off");
+        }
+    }
+}
+
+/// A socket with a queue that outlasts a burst of newcomers.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // connections of the last run that linger do not keep a new one from starting
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MAX_QUEUE)
+}
+
+/// A place for a connection. While all are in use it waits for a moment, and those behind it in the system's queue.
+async fn place(connections: &Connections, address: IpAddr, clock: &Clock) -> Result<Place, Refused> {
+    let until = clock.instant() + PLACE_WAIT;
+    loop {
+        match connections.admit(address) {
+            Err(Refused::Total) if clock.instant() < until => clock.sleep(PLACE_LOOK).await,
+            admitted => return admitted,
         }
     }
 }
@@ -246,12 +322,20 @@ struct Connection<A> {
     answer: Arc<A>,
     peer: Peer,
     idle: Duration,
-    watcher: Watcher,
+    place: Place,
+    clock: Clock,
+    stopping: CancellationToken,
 }
 
 impl<A: Answer> Connection<A> {
-    async fn secure(mut self, stream: Paced, tls: TlsAcceptor) {
-        if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+    async fn secure(mut self, stream: Paced, tls: TlsAcceptor, handshake: Share) {
+        let activity = self.place.activity();
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => accepted,
+            () = activity.must_leave() => return,
+        };
+        drop(handshake);
+        if let Ok(Ok(stream)) = accepted {
             // the handshake fails over a certificate that does not hold
             self.peer.certificate = stream.get_ref().1.peer_certificates().is_some();
             self.serve(stream).await;
@@ -259,10 +343,16 @@ impl<A: Answer> Connection<A> {
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self { answer, peer, idle, watcher } = self;
+        let Self { answer, peer, idle, place, clock, stopping } = self;
+        let activity = place.activity();
+        let stream = Strict::new(stream, Arc::clone(&activity), clock);
+        let answers = Arc::clone(&activity);
         let service = service_fn(move |request| {
-            let answer = Arc::clone(&answer);
-            async move { Ok::<_, Infallible>(answered(&*answer, request, peer).await) }
+            let (answer, answering) = (Arc::clone(&answer), answers.answers());
+            async move {
+                let answer = answered(&*answer, request, peer).await;
+                Ok::<_, Infallible>(answer.map(|body| Answered::new(body, answering)))
+            }
         });
         // pipeline_flush stays off: it would flatten whole bodies into memory
         let connection = http1::Builder::new()
@@ -271,8 +361,20 @@ impl<A: Answer> Connection<A> {
             .max_header_size(MAX_HEADER_BYTES)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
-        let connection: Pin<Box<_>> = Box::pin(watcher.watch(connection));
-        if let Err(error) = connection.await {
+        let mut connection: Pin<Box<_>> = Box::pin(connection);
+        let mut drains = false;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut connection => break ended,
+                // whoever is told to give way holds no place any more
+                () = activity.must_leave() => return,
+                () = stopping.cancelled(), if !drains => {
+                    drains = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, peer = %peer.address, "connection ended early");
         }
     }

@@ -7,10 +7,12 @@
 pub mod admin;
 mod body;
 pub mod client;
+mod connections;
 mod cookie;
 pub mod downstream;
 pub mod fault;
 pub mod files;
+mod hosts;
 mod intake;
 pub mod listener;
 mod memory;
@@ -23,6 +25,7 @@ pub mod peer;
 mod since;
 mod site;
 pub mod soap;
+mod strict;
 
 use crate::domain::{Limit, joined_limits};
 
@@ -30,6 +33,7 @@ use crate::domain::{Limit, joined_limits};
 pub const LIMITS: &[Limit] = joined_limits![
     admin::LIMITS,
     client::LIMITS,
+    connections::LIMITS,
     cookie::LIMITS,
     downstream::LIMITS,
     files::LIMITS,
@@ -44,9 +48,12 @@ pub const LIMITS: &[Limit] = joined_limits![
     paced::LIMITS,
     peer::LIMITS,
     site::LIMITS,
+    strict::LIMITS,
 ];
 
 pub use body::{Body, empty, full, text};
+pub use connections::{ConnectionLimits, ConnectionStatus, Connections};
+pub use hosts::Hosts;
 pub use intake::Intake;
 pub use listener::{Listener, ListenerConfig, ListenerError};
 pub use site::{Answer, Peer, Request, Response, Site};

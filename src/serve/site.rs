@@ -7,10 +7,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::{self, Body};
+use super::fault::Misdirected;
+use super::hosts::{Foreign, Hosts, asked_host, check_request};
 use super::intake::{self, Intake};
 use super::{client, downstream, files, monitoring, operations, path, peer, soap};
 use crate::bandwidth::Requester;
@@ -49,10 +51,7 @@ pub(super) fn base_url(public_url: Option<&str>, parts: &Parts, from: Peer) -> S
         return url.trim_end_matches('/').to_owned();
     }
     let scheme = if from.tls { "https" } else { "http" };
-    // a target with a host of its own comes before the header (RFC 9112 3.2.2)
-    let target = parts.uri.authority().map(http::uri::Authority::as_str);
-    let host = target.or_else(|| parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
-    match host.filter(|host| is_host(host)) {
+    match asked_host(&parts.uri, &parts.headers).filter(|host| is_host(host)) {
         Some(host) => format!("{scheme}://{host}"),
         // an IPv4 peer on a dual-stack listener sees an IPv4 address
         None => format!("{scheme}://{}", SocketAddr::new(from.local.ip().to_canonical(), from.local.port())),
@@ -82,6 +81,8 @@ pub struct Site {
     pub peer: peer::Service,
     /// Takes in requests that do not say whom they are for.
     pub intake: Intake,
+    /// Names that requests may be for; any where there are none.
+    pub hosts: Hosts,
 }
 
 impl Site {
@@ -118,6 +119,17 @@ impl Site {
     }
 }
 
+/// The answer to a request that no agent or server sends. What may come of it is not read.
+fn refuse(foreign: Foreign) -> Response {
+    let status = match foreign {
+        Foreign::Host => StatusCode::MISDIRECTED_REQUEST,
+        Foreign::Page => StatusCode::FORBIDDEN,
+    };
+    let mut answer = body::text(status, foreign.to_string());
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 /// Who answers below a first path segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
@@ -150,6 +162,10 @@ impl Room {
 
 impl Answer for Site {
     async fn answer(&self, request: Request, from: Peer) -> Response {
+        let checked = check_request(&self.hosts, request.method(), request.uri(), request.headers());
+        if let Err(foreign) = checked {
+            return refuse(foreign);
+        }
         let room = match path::of(request.uri()) {
             Some(path) => match monitoring::answer(request.method(), &path, request.uri().query()) {
                 Some(answer) => return answer,
@@ -157,6 +173,10 @@ impl Answer for Site {
             },
             None => None,
         };
+        let is_message = matches!(room, Some(Room::Reports | Room::Agents | Room::Servers));
+        if is_message && request.method() == Method::POST && !soap::is_soap(request.headers()) {
+            return Misdirected::ContentType.answer();
+        }
         // boxed, so that the many small answers for payloads do not carry the others' size along
         match room {
             Some(Room::Payloads) => self.files.answer(request, Requester::at(from.address.ip())).await,

@@ -36,6 +36,15 @@ pub fn action(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
+/// Whether a request says that it is SOAP, once and as agents and servers say it. A page of another site cannot say so
+/// without asking first.
+pub(super) fn is_soap(headers: &HeaderMap) -> bool {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let kind = kinds.next().and_then(|kind| kind.to_str().ok()).filter(|_| kinds.next().is_none());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("text/xml") || kind.eq_ignore_ascii_case("application/soap+xml")
+}
+
 /// The operation that an action names: its last segment.
 pub fn operation_of(action: &str) -> &str {
     action.trim().trim_matches('"').rsplit('/').next().unwrap_or_default()

@@ -40,7 +40,7 @@ enum Headers {
     Usual,
     /// Only the media type.
     Media,
-    /// The body alone.
+    /// The body alone: the media type is the same for both versions.
     None,
 }
 
@@ -57,7 +57,7 @@ fn send(
     body: &[u8],
 ) -> Answer {
     let media = match (headers, version) {
-        (Headers::None, _) => String::new(),
+        (Headers::None, _) => "Content-Type: text/xml\r\n".to_owned(),
         (Headers::Usual, Version::V12) => {
             format!("Content-Type: application/soap+xml; charset=utf-8; action=\"{action}\"\r\n")
         }

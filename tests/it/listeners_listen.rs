@@ -178,18 +178,59 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_wait() {
+async fn more_connections_than_allowed_wait_while_all_are_answered() {
     let tasks = Tasks::new();
-    let (address, _) = start(ListenerConfig { max_connections: 1, ..anywhere() }, &tasks).await;
+    let (address, go) = start(ListenerConfig { max_connections: 1, ..anywhere() }, &tasks).await;
+    let soon = Duration::from_millis(200);
     let mut first = Client::connect(address).await;
-    first.begin(Method::GET, "/", &[]).await.unwrap().into_body().collect().await.unwrap();
+    let slow = async { first.begin(Method::GET, "/slow", &[]).await.unwrap().status() };
+    tokio::pin!(slow);
+    assert!(tokio::time::timeout(soon, &mut slow).await.is_err());
     let mut second = Client::connect(address).await;
-    {
-        let waiting = second.begin(Method::GET, "/", &[]);
-        tokio::pin!(waiting);
-        let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
-        assert!(early.is_err(), "the second must wait for the first");
-        drop(first);
-        assert_eq!(waiting.await.unwrap().status(), 200);
+    let waiting = async { second.begin(Method::GET, "/", &[]).await.unwrap().status() };
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(soon, &mut waiting).await.is_err(), "the second must wait for the first");
+    go.notify_one();
+    assert_eq!(slow.await, 200);
+    assert_eq!(waiting.await, 200, "the first is idle and gives way");
+}
+
+#[tokio::test]
+async fn idle_connections_give_way_to_new_ones() {
+    let tasks = Tasks::new();
+    let (address, _) = start(ListenerConfig { max_connections: 8, ..anywhere() }, &tasks).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    for _ in 0..20 {
+        let mut client = Client::connect(address).await;
+        assert_eq!(client.begin(Method::GET, "/", &[]).await.unwrap().status(), 200);
+    }
+    let mut rest = Vec::new();
+    silent.remove(0).read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "the longest idle was closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_has_fifteen_seconds_and_an_answer_as_long_as_it_takes() {
+    let tasks = Tasks::new();
+    let (address, _) = start(ListenerConfig { idle: Duration::from_secs(75), ..anywhere() }, &tasks).await;
+    let whole = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (sent, seconds) in [
+        (String::new(), 15),
+        ("GET / HTTP/1.1\r\nHo".to_owned(), 15),
+        (format!("{whole}GET / HT"), 15),
+        (whole.to_owned(), 75),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        let answered = String::from_utf8_lossy(&rest).matches("200 OK").count();
+        assert_eq!(answered, usize::from(sent.starts_with(whole)), "{sent:?}");
+        let took = began.elapsed().as_secs();
+        assert!((seconds..seconds + 5).contains(&took), "{sent:?}: {took} s");
     }
 }

@@ -57,6 +57,7 @@ mod recorded_upstreams_answer_alike;
 mod refused_servers_are_told_and_logged;
 mod replica;
 mod requests_share_one_memory;
+mod requests_are_strict;
 mod restored_copies_are_known;
 mod rollups_stay_small;
 mod server;

@@ -90,7 +90,12 @@ fn nothing(path: &str) -> Vec<String> {
 }
 
 fn ask(server: &Server, method: &str, target: &str, body: &str) -> Answer {
-    server.ask_agents_with(method, target, "Host: updates.example:8530\r\n", body.as_bytes())
+    server.ask_agents_with(
+        method,
+        target,
+        "Host: updates.example:8530\r\nContent-Type: text/xml\r\n",
+        body.as_bytes(),
+    )
 }
 
 #[test]

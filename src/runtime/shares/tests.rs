@@ -34,6 +34,7 @@ fn counts_are_those_of_the_shares_and_never_above_a_bound() {
             total: 1 + numbers.below(5_000),
             per_subnet: 1 + numbers.below(4_000),
             per_address: 1 + numbers.below(3_000),
+            free: numbers.below(3_000),
             least: 1 + numbers.below(20),
             entries: 1 + usize::try_from(numbers.below(60)).unwrap(),
         };
@@ -161,7 +162,7 @@ fn the_fair_share_falls_with_those_who_hold_something() {
 
 #[test]
 fn own_bounds_are_named_and_one_subnet_cannot_fill_the_table() {
-    let limits = Limits { per_address: 3, per_subnet: 5, total: 1_000, least: 1, entries: 40 };
+    let limits = Limits { per_address: 3, per_subnet: 5, total: 1_000, free: 500, least: 1, entries: 40 };
     let shares = Shares::new(limits);
     let _one = shares.try_take(client(0, 1), 3).unwrap();
     assert_eq!(shares.try_take(client(0, 1), 1).err(), Some(Refused::Address));

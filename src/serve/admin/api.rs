@@ -92,6 +92,8 @@ pub struct Parts {
     pub served: Arc<std::sync::atomic::AtomicU64>,
     /// Turns of downstream tailwaters.
     pub slots: crate::serve::peer::Slots,
+    /// Connections of agents and downstream servers, once they are listened for.
+    pub connections: std::sync::OnceLock<crate::serve::Connections>,
     /// Rates towards agents and downstream servers, where there are any.
     pub legs: Option<Legs>,
     /// Whether agents can be answered.

@@ -6,45 +6,29 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::ApiError;
+use crate::serve::Hosts;
+use crate::serve::hosts::asked_host;
 
-/// Names besides addresses and `localhost` that the listener answers to.
-#[derive(Debug, Clone, Default)]
-pub struct Names(pub Vec<String>);
-
-impl Names {
-    /// Whether a `Host` is ours. Addresses always are: a browser's rebinding attack needs a name.
-    fn knows(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((address, _)) => return address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-        };
-        name.parse::<std::net::IpAddr>().is_ok()
-            || name.eq_ignore_ascii_case("localhost")
-            || self.0.iter().any(|own| own.eq_ignore_ascii_case(name))
+/// Checks `Host`, `Origin` and what browsers say of where a request was made.
+fn check(names: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    let host = asked_host(uri, headers).unwrap_or_default();
+    if !names.knows(host) {
+        return Err(ApiError::ForeignHost);
     }
-
-    /// Checks `Host`, `Origin` and what browsers say of where a request was made.
-    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = text(header::HOST).unwrap_or_default();
-        if !self.knows(host) {
-            return Err(ApiError::ForeignHost);
+    for origin in headers.get_all(header::ORIGIN) {
+        let own = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
+        if !own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+            return Err(ApiError::ForeignOrigin);
         }
-        if let Some(origin) = headers.get(header::ORIGIN) {
-            let own = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
-            if !own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
-                return Err(ApiError::ForeignOrigin);
-            }
-        }
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        let site = text(HeaderName::from_static("sec-fetch-site"));
-        match site {
-            Some("cross-site" | "same-site") if !reads => Err(ApiError::ForeignOrigin),
-            _ => Ok(()),
-        }
+    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    match site {
+        Some("cross-site" | "same-site") if !reads => Err(ApiError::ForeignOrigin),
+        _ => Ok(()),
     }
 }
 
@@ -53,8 +37,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Checks a request and puts the security headers on its answer.
-pub(super) async fn layer(State(names): State<Names>, request: Request, next: Next) -> Response {
-    let mut answer = match names.check(request.method(), request.headers()) {
+pub(super) async fn layer(State(names): State<Hosts>, request: Request, next: Next) -> Response {
+    let mut answer = match check(&names, request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -79,12 +63,12 @@ mod tests {
     use super::*;
 
     fn outcome(headers: &[(&'static str, &'static str)]) -> bool {
-        let names = Names(vec!["branch1".to_owned()]);
+        let names = Hosts(vec!["branch1".to_owned()]);
         let map = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        names.check(&Method::POST, &map).is_ok()
+        check(&names, &Method::POST, &Uri::from_static("/"), &map).is_ok()
     }
 
     #[test]

@@ -35,13 +35,12 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
-use super::{Answer, Intake, Peer, Request, Response, operations};
+use super::{Answer, Hosts, Intake, Peer, Request, Response, operations};
 
 use crate::domain::{Limit, joined_limits};
 pub use api::{About, InForce, Parts, Services};
 pub use bandwidth::EXCEPTION_KEY;
 pub use error::ApiError;
-pub use guard::Names;
 pub use reload::{Reload, Reloaded};
 pub use sync::Control;
 pub use token::{TOKEN_FILE, Token, TokenError};
@@ -120,7 +119,7 @@ impl Site {
     /// The whole site. Without a token (a command that opened the store itself) nothing is asked for.
     ///
     /// Bodies are charged to the intake's memory; what comes from the process itself needs none.
-    pub fn new(services: Services, token: Option<Token>, names: Names, intake: Option<Intake>) -> Self {
+    pub fn new(services: Services, token: Option<Token>, names: Hosts, intake: Option<Intake>) -> Self {
         let mut api = Router::new();
         for operation in openapi::OPERATIONS {
             if let Some(handler) = handler(operation.method, operation.path) {

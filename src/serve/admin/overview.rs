@@ -33,6 +33,7 @@ pub(super) async fn status(State(services): State<Services>) -> Result<Json<Valu
             "link": reading(&services), "sources": services.sources(),
             "computers": totals.computers, "computers_below": totals.computers_below,
             "servers_below": totals.servers_below, "last_rollup": services.sync.last_rollup(),
+            "connections": services.connections.get().map(crate::serve::Connections::status),
             "workers": services.tasks.status(), "warnings": warnings(&services),
         })))
     })
@@ -58,6 +59,14 @@ fn warnings(services: &Services) -> Vec<String> {
             "the synchronisation of {} would remove {} of {} updates and waits; `tailwater sync --accept-removals` \
              lets it through",
             held.since, held.would_remove, held.offered
+        ));
+    }
+    let connections = services.connections.get().map(crate::serve::Connections::status);
+    if let Some(few) = connections.filter(|status| status.limit < status.configured) {
+        warnings.push(format!(
+            "the system allows files for {} connections, not for the {} of server.max_connections; raise its limit \
+             (ulimit -n, LimitNOFILE)",
+            few.limit, few.configured
         ));
     }
     warnings.extend(services.sync.choice().iter().flat_map(Choice::warnings));
