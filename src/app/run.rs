@@ -18,8 +18,8 @@ use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::serve::listener::TlsFiles;
 use crate::serve::{
-    ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, admin, client, downstream, files,
-    peer,
+    ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, admin, client, downstream,
+    files, peer,
 };
 
 /// How long running answers and workers may take to end.
@@ -194,11 +194,7 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
             key: tls.key.clone(),
             client_roots: tls.client_roots.clone(),
         };
-        let config = ListenerConfig {
-            stalled_after,
-            tls: Some(files),
-            ..ListenerConfig::new(tls.listen)
-        };
+        let config = ListenerConfig { stalled_after, tls: Some(files), ..ListenerConfig::new(tls.listen) };
         agents.push(bind("server.tls.listen", config).await?);
     }
     let config = ListenerConfig {
