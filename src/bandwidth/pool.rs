@@ -14,7 +14,7 @@ use crate::runtime::Clock;
 const MAX_ORIGINS: usize = 64;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_ORIGINS in "servers": "Servers with connections kept open" => "the one used longest ago is closed",
+    MAX_ORIGINS in "servers": "Servers with connections kept open" => "its connection is closed",
 ];
 
 struct Idle {

@@ -24,7 +24,7 @@ use crate::domain::{ComputerId, ComputerName, Limit, limits};
 const MAX_FORMER: usize = 10_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_FORMER in "computers": "Replaced identities remembered" => "the oldest is forgotten",
+    MAX_FORMER in "computers": "Replaced identities remembered" => "it is not remembered, and counts as new",
 ];
 
 /// Identities by name, and identities that were replaced with those that replaced them.

@@ -26,7 +26,7 @@ use crate::domain::{Action, Facts, Limit, RevisionId, UpdateId, limits};
 const MAX_REMEMBERED: usize = 1 << 20;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_REMEMBERED in "revisions": "Revisions whose licence terms are remembered" => "they are looked up again",
+    MAX_REMEMBERED in "revisions": "Revisions whose licence terms are remembered" => "all are looked up again",
 ];
 
 /// Terms without an identity of their own are named after their update in this space.

@@ -27,7 +27,7 @@ const MAX_REASON: usize = 1_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_DECIDED in "updates": "Updates of one decision" => "the request is refused: 400",
-    MAX_REASON in "characters": "The reason of a hold" => "the request is refused: 400",
+    MAX_REASON in "characters": "The reason of a hold" => "it is cut",
 ];
 
 /// What is decided of updates.

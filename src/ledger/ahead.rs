@@ -17,8 +17,8 @@ const MAX_FILES: usize = 65_536;
 const MAX_SPANS: usize = 8_192;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_FILES in "files": "Files with bytes fetched ahead that are told apart" => "they are not told apart",
-    MAX_SPANS in "spans": "Spans of one file fetched ahead" => "they are not told apart",
+    MAX_FILES in "files": "Files with bytes fetched ahead that are told apart" => "what is fetched of it does not count as ahead",
+    MAX_SPANS in "spans": "Spans of one file fetched ahead" => "what is fetched there does not count as ahead",
 ];
 
 /// Bytes ahead of everyone who asked.

@@ -23,7 +23,7 @@ const MAX_CLASSES: usize = 16;
 const LEASE_DAYS: i32 = 8;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_ADDRESSES in "addresses": "Addresses remembered" => "the one seen longest ago is forgotten",
+    MAX_ADDRESSES in "addresses": "Addresses remembered" => "it is not remembered until others are forgotten",
     MAX_CLASSES in "classes": "Classes of computers remembered of one address" => "the one seen longest ago is forgotten",
     LEASE_DAYS in "days": "Days that an address is believed to be the same computers'" => "it is forgotten",
 ];

@@ -21,7 +21,7 @@ use crate::domain::{GroupId, Limit, Sha1Digest, UpdateId, limits};
 pub const MAX_UPDATES: usize = 1_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_UPDATES in "updates": "Updates that are weighed together" => "the request is refused: 400",
+    MAX_UPDATES in "updates": "Updates that are weighed together" => "they are not weighed",
 ];
 
 /// How much is known of what a class takes.

@@ -37,7 +37,7 @@ const MAX_OWNERS: usize = 8_192;
 
 pub(super) const LIMITS: &[Limit] = limits![
     BATCH in "requests": "Requests learned from in one step" => "they wait for the next",
-    MAX_OWNERS in "files": "Files whose releases are remembered" => "they are looked up again",
+    MAX_OWNERS in "files": "Files whose releases are remembered" => "all are looked up again",
 ];
 
 // not a limit: SAVE_EVERY, FOLLOW: how often is written

@@ -37,7 +37,7 @@ const KEEP_DAYS: i32 = 200;
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_LINEAGES in "lineages": "Lineages remembered" => "the one used longest ago is forgotten",
     MAX_USES in "pairs": "Pairs of a class and a lineage remembered" => "the one used longest ago is forgotten",
-    MAX_FILES in "files": "Files remembered of one lineage" => "the one used longest ago is forgotten",
+    MAX_FILES in "files": "Files remembered of one lineage" => "it is not remembered",
     MAX_RELEASES in "releases": "Releases remembered of one lineage" => "the oldest is forgotten",
     KEEP_DAYS in "days": "Days that something unused is remembered" => "it is forgotten",
 ];

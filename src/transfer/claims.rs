@@ -16,7 +16,7 @@ use crate::wire::peer::{PIECES_HEADER, decode_hashes};
 const MOST_REFUSED: usize = 4_096;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MOST_REFUSED in "pieces": "Refused pieces that are remembered" => "it is taken, and the digests decide",
+    MOST_REFUSED in "pieces": "Refused pieces that are remembered" => "it is taken, the memory begins anew, and the digests decide",
 ];
 
 /// The claims of one answer.

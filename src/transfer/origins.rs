@@ -38,7 +38,7 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 const MAX_TROUBLE: usize = 200;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_ORIGINS in "servers": "Servers whose health is remembered" => "the one used longest ago is forgotten",
+    MAX_ORIGINS in "servers": "Servers whose health is remembered" => "those without a cost and without trouble are forgotten",
     LONGEST_PAUSE: "The pause before a server that is down is tried again" => "it grows no further",
     KNOWN_FAILURES in "failures": "Failures in a row of a server" => "it counts as down, and others are used",
     KNOWN_AFTER: "An interruption that is waited out" => "the server counts as down, and clients get 503",

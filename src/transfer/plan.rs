@@ -35,7 +35,7 @@ const SMALL_REST: u64 = 2;
 pub(super) const LIMITS: &[Limit] = limits![
     WINDOW in "pieces": "Pieces in one request" => "they are asked for in further requests",
     AHEAD in "pieces": "Pieces fetched ahead of a reader" => "they wait until it comes nearer",
-    MAX_SERVED in "requesters": "Requesters whose turns are remembered for a file" => "its turn counts as new",
+    MAX_SERVED in "requesters": "Requesters whose turns are remembered for a file" => "all turns count as new",
 ];
 
 // not a limit: SMALL_REST: a run is finished rather than cut

@@ -24,7 +24,7 @@ const LOOK_UP_AGAIN: Duration = Duration::from_hours(7 * 24);
 const MOST_ABSENT: usize = 10_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MOST_LEVELS in "levels": "Bundles within bundles, and prerequisites of what was pulled in" => "the synchronisation ends without what lies deeper",
+    MOST_LEVELS in "levels": "Bundles within bundles, and prerequisites of what was pulled in" => "what lies deeper is not pulled in",
     MOST_ABSENT in "revisions": "Prerequisites remembered that the upstream does not have" => "they are asked for again",
 ];
 

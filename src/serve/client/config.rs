@@ -15,7 +15,7 @@ use crate::serve::since::since;
 pub const MAX_EXTENDED: usize = 50;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_EXTENDED in "revisions": "Revisions of one GetExtendedUpdateInfo" => "they are left out",
+    MAX_EXTENDED in "revisions": "Revisions of one GetExtendedUpdateInfo" => "the request is refused: InvalidParameters",
 ];
 
 const MAX_EXTENDED_TEXT: &str = "50";

@@ -20,7 +20,7 @@ use crate::serve::fault::Refusal;
 const MAX_ADDRESSES: usize = 10_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_ADDRESSES in "addresses": "Addresses remembered of downstream servers" => "the oldest is forgotten",
+    MAX_ADDRESSES in "addresses": "Addresses remembered of downstream servers" => "it is not remembered",
 ];
 
 /// `downstream.policy`.
