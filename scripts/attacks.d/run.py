@@ -25,6 +25,16 @@ class Field:
         self.checks.append((name, bool(held), str(detail)))
         return held
 
+    def attempt(self, name, work, seconds=None):
+        """Checks that something can be done, and within so many seconds."""
+        began = time.monotonic()
+        try:
+            trouble = None if work() is not False else "refused"
+        except Exception as error:  # whatever it is, it was not done
+            trouble = f"{type(error).__name__}: {error}"[:160]
+        took = time.monotonic() - began
+        return self.check(name, trouble is None and (seconds is None or took < seconds), trouble or f"{took:.1f} s")
+
     def note(self, text):
         self.notes.append(text)
 
