@@ -19,6 +19,7 @@ use crate::wire::xpress;
 
 /// Shorter answers gain nothing from compression.
 pub const MIN_COMPRESSED: usize = 256;
+// not a limit: MIN_COMPRESSED: shorter answers are sent unpacked
 /// What a client is told to wait when the server has too much to do, in seconds.
 const RETRY_AFTER: &str = "30";
 
