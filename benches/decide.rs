@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use tailwater::catalog::{
-    Activation, Catalog, ComputerQuery, Config, Event, NewPart, NewRevision, PartKind, ScanQuery, Verdict,
+    Activation, Caller, Catalog, ComputerQuery, Config, Event, NewPart, NewRevision, PartKind, ScanQuery,
+    Verdict,
 };
 use tailwater::domain::{
     Action, ComputerId, Facts, GroupId, PublicationState, Title, UpdateId, UpdateIdentity, UpdateType,
@@ -144,9 +145,22 @@ fn decide(catalog: &Catalog) {
     println!("  {:<52} {one:9.2} ms   each; 1,000 would take {:.1} s", "approvals one by one", one);
 }
 
+/// A computer that says who it is and scans.
+fn enrol(
+    catalog: &Catalog,
+    id: &ComputerId,
+    name: &str,
+    group: Option<&str>,
+) -> std::sync::Arc<tailwater::catalog::Computer> {
+    let caller = Caller::default();
+    let computer = catalog.introduce(&caller, id, name, group).unwrap();
+    catalog.contacted(&caller, id, None).unwrap();
+    computer
+}
+
 /// What a computer asks in a visit: who it is, and two scans of an agent that knows everything.
 fn visit(catalog: &Catalog, number: u32, group: &str, known: &[u32]) {
-    let computer = catalog.introduce(&pc(number), "pc.example", Some(group)).unwrap();
+    let computer = enrol(catalog, &pc(number), "pc.example", Some(group));
     let snapshot = catalog.snapshot();
     std::hint::black_box(snapshot.reach_of(&computer.groups));
     // each a different question, as agents with something of their own ask
@@ -244,8 +258,8 @@ fn main() {
     moves(&catalog, revisions);
     let started = Instant::now();
     for number in 0..computers {
-        catalog.introduce(&pc(number), &format!("pc-{number}.example"), None).unwrap();
-        catalog.report(&pc(number), vec![report(number, revisions, states)]).unwrap();
+        enrol(&catalog, &pc(number), &format!("pc-{number}.example"), None);
+        catalog.report(&Caller::default(), &pc(number), vec![report(number, revisions, states)]).unwrap();
     }
     println!(
         "  {computers} reports in {:.1} s; resident {:.0} MB",

@@ -103,7 +103,7 @@ async fn ask(
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let address = "192.0.2.9:50000".parse().unwrap();
-    let from = Peer { address, local: address, tls: false, certificate: false };
+    let from = Peer { address, local: address, tls: false, certificate: None };
     let body = soap::request(of.namespace(), operation, content);
     let answer = service.answer_message(&parts, body.into(), from).await;
     assert_eq!(answer.status(), http::StatusCode::OK);

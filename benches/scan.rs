@@ -110,7 +110,7 @@ async fn ask(service: &Service, of: wusp::Service, operation: &str, content: &st
     let body = soap::request(of.namespace(), operation, content);
     let request = http::Request::post(of.path()).header("Accept-Encoding", "xpress").body(()).unwrap();
     let local = "127.0.0.1:8530".parse().unwrap();
-    let from = Peer { address: local, local, tls: false, certificate: false };
+    let from = Peer { address: local, local, tls: false, certificate: None };
     let answer = service.answer_message(&request.into_parts().0, body.into(), from).await;
     assert!(answer.status().is_success(), "{operation}: {}", answer.status());
     answer.into_body().collect().await.unwrap().to_bytes()

@@ -286,6 +286,10 @@ fn catalog_config(settings: &Settings, dir: &DataDir) -> catalog::Config {
         client_side_targeting: settings.agents.client_side_targeting,
         replace_silent_after: settings.agents.replace_silent_after,
         max_computers: settings.agents.max_computers,
+        max_state: settings.agents.max_state,
+        max_servers: settings.downstream.max_servers,
+        max_descendants: settings.downstream.max_descendants,
+        max_downstream_state: settings.downstream.max_state,
         replica_of: (settings.upstream.mode == Mode::Replica)
             .then(|| telemetry::safe_url(&settings.upstream.url)),
         read_drivers: Some(crate::wire::update_metadata::drivers_of),

@@ -192,7 +192,8 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
         let files = TlsFiles {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
-            client_roots: tls.client_roots.clone(),
+            client_roots: tls.client_ca.clone(),
+            client_required: tls.client_required,
         };
         let config = ListenerConfig { stalled_after, tls: Some(files), ..ListenerConfig::new(tls.listen) };
         agents.push(bind("server.tls.listen", config).await?);

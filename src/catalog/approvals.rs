@@ -77,7 +77,7 @@ impl Store {
                 change.ops.push((key::DEPLOYMENT.to_vec(), Some(last)));
             }
             for one in &change.computers {
-                change.ops.push((key::computer(&one.id), Some(record::encode(one)?)));
+                change.ops.push((key::computer(&one.id), Some(one.record()?)));
             }
             change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&number)?)));
             change.decisions.change = number;

@@ -1,13 +1,21 @@
 //! Computers as values: what an agent said of itself, the groups it is in, and what it reported.
 //!
 //! **Invariant:** every text is cut to a limit before it is kept. It never holds a password, a user's name
-//! or an address of the network.
+//! or an address of the network; of where a computer called from only the range.
+
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{ComputerId, GroupId, UpdateId, UpdateIdentity};
+use super::CatalogError;
+use super::record::{self, VERSION};
+use crate::domain::{ComputerId, GroupId, Subnet, UpdateId, UpdateIdentity};
+
+/// How long a first visit lasts: handshake, scan, downloads, report.
+const FIRST_VISIT: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+// not a limit: FIRST_VISIT: what counts as one visit
 
 /// `RegisterComputer`'s `ComputerInfo` ([MS-WUSP] 2.2.2.2.3). Absent elements are empty or 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,9 +93,109 @@ pub struct Computer {
     /// The change number at which its groups last changed. Only kept for stores that were written when cookies did not
     /// say yet for which groups an agent was answered; see [`super::Snapshot::reach_of`].
     pub moved_at: u64,
+    /// Whether it scanned. Those that did not are in memory only.
+    pub scanned: bool,
+    /// The range of the address it last called from; none when that was before ranges were kept.
+    pub range: Option<Subnet>,
+    /// The name in the client certificate that it showed last, if it ever did.
+    pub certificate: Option<String>,
+}
+
+/// Who calls, as far as the connection tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Its address; none for what this process does by itself.
+    pub address: Option<IpAddr>,
+    /// The name in its client certificate, where it showed one that holds.
+    pub certificate: Option<String>,
+}
+
+impl Caller {
+    /// A caller without a certificate.
+    pub fn at(address: IpAddr) -> Self {
+        Self { address: Some(address), certificate: None }
+    }
+}
+
+/// Version of a computer's record that says whether it scanned, and from where it called.
+const SCANNED: u8 = VERSION + 1;
+
+/// A computer as records of version 1 hold it.
+#[derive(Serialize, Deserialize)]
+struct First {
+    id: ComputerId,
+    dns_name: String,
+    info: Option<ComputerInfo>,
+    device_attributes: Option<String>,
+    groups: Vec<GroupId>,
+    requested_groups: Vec<String>,
+    first_seen: Timestamp,
+    last_contact: Timestamp,
+    last_report: Option<Timestamp>,
+    moved_at: u64,
 }
 
 impl Computer {
+    /// One that was just heard of for the first time.
+    pub(super) fn new(id: &ComputerId, now: Timestamp) -> Self {
+        Self {
+            id: id.clone(),
+            dns_name: String::new(),
+            info: None,
+            device_attributes: None,
+            groups: Vec::new(),
+            requested_groups: Vec::new(),
+            first_seen: now,
+            last_contact: now,
+            last_report: None,
+            moved_at: 0,
+            scanned: false,
+            range: None,
+            certificate: None,
+        }
+    }
+
+    /// As it is kept in the index.
+    pub(super) fn record(&self) -> Result<Vec<u8>, CatalogError> {
+        record::encode_as(SCANNED, self)
+    }
+
+    /// Reads what is kept in the index. Of a record that does not say whether the computer scanned this is taken from
+    /// what a scan leaves behind: attributes of the device, a later contact, a report, or a group that it was put into.
+    pub(super) fn of_record(bytes: &[u8]) -> Result<Self, CatalogError> {
+        let fail = |source| CatalogError::Record { kind: 'c', source };
+        match bytes.split_first() {
+            Some((&SCANNED, rest)) => postcard::from_bytes(rest).map_err(fail),
+            _ => {
+                let first: First = record::decode('c', bytes)?;
+                let scanned = first.device_attributes.is_some()
+                    || first.last_contact > first.first_seen
+                    || first.last_report.is_some()
+                    || !first.groups.is_empty();
+                Ok(Self {
+                    id: first.id,
+                    dns_name: first.dns_name,
+                    info: first.info,
+                    device_attributes: first.device_attributes,
+                    groups: first.groups,
+                    requested_groups: first.requested_groups,
+                    first_seen: first.first_seen,
+                    last_contact: first.last_contact,
+                    last_report: first.last_report,
+                    moved_at: first.moved_at,
+                    scanned,
+                    range: None,
+                    certificate: None,
+                })
+            }
+        }
+    }
+
+    /// Whether it called again after its first visit: what is made up seldom does.
+    pub fn came_back(&self) -> bool {
+        self.last_contact.duration_since(self.first_seen) >= FIRST_VISIT
+    }
+
     /// Whether it called `RegisterComputer`.
     pub fn is_registered(&self) -> bool {
         self.info.is_some()
@@ -124,6 +232,18 @@ pub struct Status {
 }
 
 impl Status {
+    /// How many states it has.
+    pub(super) fn len(&self) -> usize {
+        self.installed.len() + self.needed.len() + self.failed.len()
+    }
+
+    /// Keeps the states of updates that `is_known`.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&UpdateId) -> bool) {
+        self.installed.retain(&is_known);
+        self.needed.retain(&is_known);
+        self.failed.retain(|failure| is_known(&failure.update));
+    }
+
     /// What the computer says of one update. Anything that the catalog holds and the computer did not list
     /// does not concern it.
     pub fn state_of(&self, update: &UpdateId) -> State {

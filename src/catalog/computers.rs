@@ -1,25 +1,32 @@
 //! Computers in memory and in the index: who called, in which groups they are, what they reported.
 //!
+//! An identity is provisional, and in memory only, until its first scan makes it a member of the fleet; where there is no
+//! room for another member, or too many come from one place, it stays provisional and is answered all the same.
+//!
 //! **Invariant:** what an administrator says of group membership is journaled and durable when a call returns; contact
 //! times, reports, and groups that agents ask for are written without waiting, since agents send them again. A move is
-//! of no concern to other computers: it makes no snapshot and no change number. It never grows beyond its limits.
+//! of no concern to other computers: it makes no snapshot and no change number. It never grows beyond its limits, and no
+//! member that came back ever goes because of newcomers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decisions::{Decisions, entries};
+use super::identity::changes;
 use super::kv::{Batch, Kv};
+use super::provisional::Provisional;
 use super::query::Counts;
 use super::reading::wanted;
 use super::record::{self, key};
 use super::said::{Of, Said, words_of};
 use super::store::{Op, Store, lock};
 use super::succession::Names;
-use super::{CatalogError, Computer, ComputerInfo, Status};
-use crate::domain::{ComputerId, GroupId, Limit, UpdateId, limits};
-use crate::runtime::is_recent;
+use super::{Caller, CatalogError, Computer, ComputerInfo, Status};
+use crate::domain::{ClientText, ComputerId, GroupId, Limit, Subnet, UpdateId, limits};
+use crate::runtime::{Allowance, Clock, LogThrottle, RateLimiter, RateLimits, is_recent};
 
 /// How exact the time of last contact is kept.
 pub(super) const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -27,27 +34,83 @@ pub(super) const CONTACT_GRAIN: SignedDuration = SignedDuration::from_secs(60);
 const MAX_TEXT: usize = 256;
 /// The most of `DeviceAttributes` that is kept, in characters.
 const MAX_ATTRIBUTES: usize = 4_096;
-/// The longest identity, in bytes.
-const MAX_ID: usize = 255;
 /// The most groups that a computer can ask for or be in.
 const MAX_GROUPS: usize = 64;
 /// The most computers that are moved together.
 pub const MAX_MOVED: usize = 20_000;
+/// Where the fleet has so many members, of what it may have, newcomers are held to the slower rate.
+const ROOMY: usize = 2;
+/// Members that are looked for at once when there is no room: one in so many.
+const GO_TOGETHER: usize = 100;
+/// Addresses and subnets whose rates are known apart.
+const RATED: usize = 10_000;
+
+/// New members while there is room: a site of a thousand behind one address gets in at once, one of ten thousand in 90
+/// minutes; whoever waits is answered meanwhile.
+const ROOMY_RATE: RateLimits = RateLimits {
+    total: None,
+    per_subnet: Some(Allowance { burst: 2_000, interval: Duration::from_millis(300) }),
+    per_address: Some(Allowance { burst: 1_000, interval: Duration::from_millis(600) }),
+    entries: RATED,
+};
+/// New members once half of the places are taken.
+const FULLER_RATE: RateLimits = RateLimits {
+    total: Some(Allowance { burst: 5_000, interval: Duration::from_millis(100) }),
+    per_subnet: Some(Allowance { burst: 200, interval: Duration::from_secs(3) }),
+    per_address: Some(Allowance { burst: 100, interval: Duration::from_secs(6) }),
+    entries: RATED,
+};
 
 pub(super) const LIMITS: &[Limit] = limits![
+    key "agents.max_computers" in "computers": "Computers that are kept" => "the longest silent of those that never came back go; else it is answered and not kept",
+    key "agents.max_state" in "bytes": "What is kept of what agents say" => "those that never came back go, then events; then it is not kept",
+    MAX_MOVED in "computers": "Computers moved together" => "none is moved: 400",
+    MAX_GROUPS in "groups": "Groups that a computer asks for or is in" => "the rest is left out",
     MAX_TEXT in "characters": "A text of a registration" => "it is cut",
-    MAX_ATTRIBUTES in "characters": "The attributes of a device" => "they are cut",
-    MAX_ID in "bytes": "The identity of a computer" => "the request is refused",
-    MAX_GROUPS in "groups": "Groups of one computer" => "they are passed over",
-    MAX_MOVED in "computers": "Computers moved together" => "the request is refused: 400",
+    MAX_ATTRIBUTES in "characters": "`DeviceAttributes`" => "they are cut",
+    RATED in "addresses": "Addresses whose rate of new computers is known apart, and as many subnets" => "they share one rate",
 ];
 
-// not a limit: CONTACT_GRAIN: how exact the time of last contact is
+// not a limit: CONTACT_GRAIN: how exact contact is kept
+
+/// How often new members come.
+pub(super) struct Newcomers {
+    roomy: RateLimiter,
+    fuller: RateLimiter,
+    /// Those that had to stay provisional.
+    refused: LogThrottle,
+    /// Reports of computers that are no members.
+    unkept: LogThrottle,
+}
+
+impl Newcomers {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            roomy: RateLimiter::new(ROOMY_RATE, clock.clone()),
+            fuller: RateLimiter::new(FULLER_RATE, clock.clone()),
+            refused: LogThrottle::default(),
+            unkept: LogThrottle::default(),
+        }
+    }
+}
+
+/// What became of computers that asked to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FleetCounts {
+    /// In memory only, until they scan and there is room.
+    pub provisional: usize,
+    /// How often one that scanned had to stay provisional, since this process began.
+    pub not_kept: u64,
+    /// How many reports of provisional computers were passed over, since this process began.
+    pub reports_not_kept: u64,
+}
 
 /// All computers.
 #[derive(Default)]
 pub(super) struct Computers {
     pub known: RwLock<HashMap<ComputerId, Arc<Computer>>>,
+    /// Those that did not scan yet.
+    pub provisional: Provisional,
     /// What all computers say, those of servers below too.
     pub said: RwLock<Said>,
     /// Who has which name.
@@ -56,26 +119,19 @@ pub(super) struct Computers {
     pub changing: Mutex<()>,
 }
 
+/// What of a text is kept: without what cannot be shown, at most so many characters.
 pub(super) fn cut(text: &str, limit: usize) -> String {
-    text.chars().take(limit).collect()
+    ClientText::of(text, limit).into_string()
 }
 
 impl Computers {
     pub(super) fn load(kv: &Kv) -> Result<Self, CatalogError> {
-        let mut known = HashMap::new();
-        for (_, value) in entries(kv, b"c")? {
-            let computer: Computer = record::decode('c', &value)?;
-            known.insert(computer.id.clone(), Arc::new(computer));
-        }
-        let all = known.values().map(|computer| (&computer.id, &computer.dns_name[..]));
-        let names = Names::load(kv, all)?;
-        let mut said = Said::default();
-        // one after the other: all of them can be a gigabyte
-        let mut failed = None;
-        kv.scan(b"t", |key, value| {
-            let id = key.get(1..).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
-            match record::decode('t', value) {
-                Ok(status) => said.change(Of::Us, &ComputerId(id.to_owned()), &[], &words_of(&status)),
+        let (mut known, mut failed) = (HashMap::new(), None);
+        kv.scan(b"c", |_, value| {
+            match Computer::of_record(value) {
+                Ok(computer) => {
+                    known.insert(computer.id.clone(), Arc::new(computer));
+                }
                 Err(error) => failed = Some(error),
             }
             failed.is_none()
@@ -83,12 +139,22 @@ impl Computers {
         if let Some(error) = failed {
             return Err(error);
         }
-        let (known, said) = (RwLock::new(known), RwLock::new(said));
-        Ok(Self { known, said, names, changing: Mutex::default() })
+        let all = known.values().map(|computer| (&computer.id, &computer.dns_name[..]));
+        let names = Names::load(kv, all)?;
+        Ok(Self { known: RwLock::new(known), names, ..Self::default() })
     }
 
     pub(super) fn get(&self, id: &ComputerId) -> Option<Arc<Computer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// A member, or one that is provisional.
+    pub(super) fn any(&self, id: &ComputerId) -> Option<Arc<Computer>> {
+        self.get(id).or_else(|| self.provisional.get(id))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Computer>> {
@@ -161,33 +227,141 @@ fn requested(decisions: &Decisions, names: &[String]) -> Vec<GroupId> {
 }
 
 impl Store {
-    /// Changes a computer, making it when unknown and `make` allows, without waiting for the disk.
+    /// Changes a computer, making it when unknown and `make` allows, without waiting for the disk. One that is no member
+    /// is changed in memory only.
     fn alter(
         &self,
         id: &ComputerId,
+        caller: &Caller,
         make: bool,
         work: impl FnOnce(&mut Computer),
     ) -> Result<Arc<Computer>, CatalogError> {
-        if id.0.is_empty() || id.0.len() > MAX_ID {
+        if ComputerId::parse(&id.0).as_ref() != Ok(id) {
             return Err(CatalogError::ComputerName);
         }
         let _one = lock(&self.computers.changing);
-        let before = self.computers.get(id);
         let now = self.clock.now();
-        let mut computer = match &before {
-            Some(known) => (**known).clone(),
-            None if !make => return Err(CatalogError::UnknownComputer(id.clone())),
-            None => self.new_computer(id, now)?,
+        let Some(before) = self.computers.get(id) else {
+            let known = self.computers.provisional.get(id);
+            let mut computer = match known {
+                Some(known) => (*known).clone(),
+                None if !make => return Err(CatalogError::UnknownComputer(id.clone())),
+                None => Computer::new(id, now),
+            };
+            work(&mut computer);
+            calls_from(&mut computer, caller);
+            return Ok(self.computers.provisional.put(computer, caller));
         };
-        if before.is_none() {
-            self.came_back(&mut computer)?;
-        }
+        let mut computer = (*before).clone();
         work(&mut computer);
-        if before.as_deref() != Some(&computer) {
-            self.put((key::computer(id), Some(record::encode(&computer)?)))?;
+        let changes = changes(&before, &computer, caller, now);
+        calls_from(&mut computer, caller);
+        self.note_changes(id, changes)?;
+        if *before != computer {
+            self.put_state((key::computer(id), Some(computer.record()?)))?;
             self.news.note(id);
         }
         self.succeed(self.computers.keep(computer))
+    }
+
+    /// Makes a computer that scanned a member of the fleet, where there is room.
+    fn establish(
+        &self,
+        id: &ComputerId,
+        caller: &Caller,
+        attributes: Option<&str>,
+    ) -> Result<(), CatalogError> {
+        let _one = lock(&self.computers.changing);
+        let Some(known) = self.computers.provisional.get(id) else { return Ok(()) };
+        let mut computer = (*known).clone();
+        touch(&mut computer, self.clock.now());
+        if let Some(attributes) = attributes {
+            computer.device_attributes = Some(cut(attributes, MAX_ATTRIBUTES));
+        }
+        calls_from(&mut computer, caller);
+        computer.scanned = true;
+        let why = match self.refuses_member(caller)? {
+            Some(why) => Some(why),
+            None => {
+                self.came_back(&mut computer)?;
+                let kept = self.put_state((key::computer(id), Some(computer.record()?)))?;
+                (!kept).then_some("max_state")
+            }
+        };
+        if let Some(why) = why {
+            if let Some(count) = self.newcomers.refused.note(self.clock.instant()) {
+                tracing::warn!(computer = %id, name = known.dns_name, why, since_the_last_line = count,
+                    "a new computer is answered and not kept");
+            }
+            computer.scanned = false;
+            self.computers.provisional.put(computer, caller);
+            return Ok(());
+        }
+        self.computers.provisional.remove(id);
+        self.news.note(id);
+        self.succeed(self.computers.keep(computer)).map(|_| ())
+    }
+
+    /// Why there is no place for another member now; nothing when there is.
+    fn refuses_member(&self, caller: &Caller) -> Result<Option<&'static str>, CatalogError> {
+        let limit = self.config.max_computers;
+        let members = self.computers.len();
+        if members >= limit && !self.make_room_for_computer(limit)? {
+            return Ok(Some("max_computers"));
+        }
+        let rate = if members < limit / ROOMY { &self.newcomers.roomy } else { &self.newcomers.fuller };
+        let too_often = caller.address.is_some_and(|address| rate.try_take(address).is_err());
+        Ok(too_often.then_some("too many new computers from one place"))
+    }
+
+    /// Members that never came back, silent for longer than a living agent is; the longest silent first.
+    pub(super) fn never_came_back(&self) -> Vec<Arc<Computer>> {
+        let silence =
+            SignedDuration::try_from(self.config.replace_silent_after).unwrap_or(SignedDuration::MAX);
+        let now = self.clock.now();
+        let mut gone = self.computers.all();
+        gone.retain(|one| {
+            // where an administrator put it somewhere, somebody knows it
+            let assigned = !self.config.client_side_targeting && !one.groups.is_empty();
+            !one.came_back() && !assigned && now.duration_since(one.last_contact) >= silence
+        });
+        gone.sort_unstable_by(|a, b| (a.last_contact, &a.id).cmp(&(b.last_contact, &b.id)));
+        gone
+    }
+
+    /// Lets members go that never came back. Whether there is room afterwards. The caller holds `changing`.
+    fn make_room_for_computer(&self, limit: usize) -> Result<bool, CatalogError> {
+        let gone = self.never_came_back();
+        let count = gone.len().min((limit / GO_TOGETHER).max(1));
+        for one in gone.into_iter().take(count) {
+            self.drop_computer(&one.id)?;
+        }
+        if count > 0 {
+            tracing::info!(
+                count,
+                limit,
+                "there are as many computers as may be: those that never came back made room"
+            );
+        }
+        Ok(self.computers.len() < limit)
+    }
+
+    /// Forgets a member and all that it said, without waiting for the disk. The caller holds `changing`.
+    pub(super) fn drop_computer(&self, id: &ComputerId) -> Result<(), CatalogError> {
+        if self.computers.drop_one(id).is_none() {
+            return Ok(());
+        }
+        self.computers.count(id, &self.status(id)?, &Status::default());
+        self.drop_rows(id)?;
+        self.put_state((key::computer(id), None)).map(|_| ())
+    }
+
+    /// Removes what a computer said, but not itself.
+    pub(super) fn drop_rows(&self, id: &ComputerId) -> Result<(), CatalogError> {
+        let mut ops: Vec<Op> =
+            entries(&self.kv, &key::events(id))?.into_iter().map(|(key, _)| (key, None)).collect();
+        ops.extend([key::status(id), key::identity(id), key::told(id)].map(|key| (key, None)));
+        self.put_states(&ops).map(|_| ())
     }
 
     /// Writes without waiting for the disk; into memory while it takes nothing.
@@ -200,27 +374,9 @@ impl Store {
         Ok(self.kv.note(&batch)?)
     }
 
-    fn new_computer(&self, id: &ComputerId, now: Timestamp) -> Result<Computer, CatalogError> {
-        let limit = self.config.max_computers;
-        if self.computers.known.read().unwrap_or_else(PoisonError::into_inner).len() >= limit {
-            return Err(CatalogError::TooManyComputers { limit });
-        }
-        Ok(Computer {
-            id: id.clone(),
-            dns_name: String::new(),
-            info: None,
-            device_attributes: None,
-            groups: Vec::new(),
-            requested_groups: Vec::new(),
-            first_seen: now,
-            last_contact: now,
-            last_report: None,
-            moved_at: 0,
-        })
-    }
-
     pub(super) fn introduce(
         &self,
+        caller: &Caller,
         id: &ComputerId,
         dns_name: &str,
         groups: Option<&str>,
@@ -229,7 +385,7 @@ impl Store {
         let names: Vec<String> = names.take(MAX_GROUPS).map(|name| cut(name, MAX_TEXT)).collect();
         let snapshot = self.snapshot();
         let now = self.clock.now();
-        self.alter(id, true, |computer| {
+        self.alter(id, caller, true, |computer| {
             if self.config.client_side_targeting {
                 computer.groups = requested(&snapshot.view().decisions, &names);
             }
@@ -241,11 +397,12 @@ impl Store {
 
     pub(super) fn register(
         &self,
+        caller: &Caller,
         id: &ComputerId,
         info: ComputerInfo,
     ) -> Result<Arc<Computer>, CatalogError> {
         let now = self.clock.now();
-        self.alter(id, true, |computer| {
+        self.alter(id, caller, true, |computer| {
             let info = cut_info(info);
             if !info.dns_name.is_empty() {
                 computer.dns_name.clone_from(&info.dns_name);
@@ -255,15 +412,25 @@ impl Store {
         })
     }
 
-    pub(super) fn contacted(&self, id: &ComputerId, attributes: Option<&str>) -> Result<(), CatalogError> {
-        let Some(known) = self.computers.get(id) else { return Ok(()) };
+    /// A computer scanned: one that is no member becomes one, where there is room.
+    pub(super) fn contacted(
+        &self,
+        caller: &Caller,
+        id: &ComputerId,
+        attributes: Option<&str>,
+    ) -> Result<(), CatalogError> {
+        let Some(known) = self.computers.get(id) else { return self.establish(id, caller, attributes) };
         let now = self.clock.now();
-        if is_recent(known.last_contact, CONTACT_GRAIN, now)
+        let range = caller.address.map(Subnet::of).or(known.range);
+        if known.scanned
+            && is_recent(known.last_contact, CONTACT_GRAIN, now)
             && (attributes.is_none() || known.device_attributes.is_some())
+            && range == known.range
         {
             return Ok(());
         }
-        self.alter(id, false, |computer| {
+        self.alter(id, caller, false, |computer| {
+            computer.scanned = true;
             touch(computer, now);
             if let Some(attributes) = attributes {
                 computer.device_attributes = Some(cut(attributes, MAX_ATTRIBUTES));
@@ -272,12 +439,107 @@ impl Store {
         .map(|_| ())
     }
 
-    pub(super) fn reported(&self, id: &ComputerId, now: Timestamp) -> Result<(), CatalogError> {
-        self.alter(id, false, |computer| {
+    /// A computer reports. Whether it is a member, whose reports are kept.
+    pub(super) fn reported(
+        &self,
+        caller: &Caller,
+        id: &ComputerId,
+        now: Timestamp,
+    ) -> Result<bool, CatalogError> {
+        self.alter(id, caller, false, |computer| {
             touch(computer, now);
             computer.last_report = Some(now);
-        })
-        .map(|_| ())
+        })?;
+        if self.computers.get(id).is_some() {
+            return Ok(true);
+        }
+        if let Some(count) = self.newcomers.unkept.note(self.clock.instant()) {
+            tracing::info!(computer = %id, since_the_last_line = count,
+                "a computer that did not scan yet reports: what it says is not kept");
+        }
+        Ok(false)
+    }
+
+    /// Computers that are no members, and what was not kept of them.
+    pub(super) fn fleet_counts(&self) -> FleetCounts {
+        FleetCounts {
+            provisional: self.computers.provisional.len(),
+            not_kept: self.newcomers.refused.total(),
+            reports_not_kept: self.newcomers.unkept.total(),
+        }
+    }
+
+    /// Counts what members say, once after the start. Of what is kept of updates that the catalog does not know, which
+    /// earlier programs took from anybody, nothing stays, and nothing of members that never came back and said nothing
+    /// else: computer by computer, so that it costs the memory of one.
+    pub(super) fn count_members(&self) -> Result<(), CatalogError> {
+        let _one = lock(&self.computers.changing);
+        let (snapshot, mut pruned, mut failed) = (self.snapshot(), Vec::new(), None);
+        let world = &snapshot.view().world;
+        // a catalog that has nothing knows nothing yet
+        let is_known = |update: &UpdateId| world.updates.is_empty() || world.update(update).is_some();
+        let mut dropped = 0_usize;
+        self.kv.scan(b"t", |key, value| {
+            let id = key.get(1..).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
+            let id = ComputerId(id.to_owned());
+            let mut status: Status = match record::decode('t', value) {
+                Ok(status) => status,
+                Err(error) => {
+                    failed = Some(error);
+                    return false;
+                }
+            };
+            let before = status.len();
+            status.retain(is_known);
+            // a record without its computer counts for nobody
+            if self.computers.get(&id).is_some() {
+                self.computers.count(&id, &Status::default(), &status);
+            }
+            if status.len() != before {
+                dropped += before - status.len();
+                pruned.push(id);
+            }
+            true
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        for id in &pruned {
+            let mut status = self.status(id)?;
+            status.retain(is_known);
+            let value = if status == Status::default() { None } else { Some(record::encode(&status)?) };
+            self.put_state((key::status(id), value))?;
+        }
+        if dropped > 0 {
+            tracing::info!(
+                computers = pruned.len(),
+                states = dropped,
+                "removed what computers had reported of updates that are not in the catalog"
+            );
+        }
+        self.drop_made_up(&pruned)
+    }
+
+    /// Forgets computers that never scanned, or whose only report was about updates that nobody knows and that never came
+    /// back: earlier programs kept them. One that lives registers again with its next scan.
+    fn drop_made_up(&self, pruned: &[ComputerId]) -> Result<(), CatalogError> {
+        let said_nonsense: HashSet<&ComputerId> = pruned.iter().collect();
+        let is_made_up = |one: &Computer| {
+            !one.scanned
+                || said_nonsense.contains(&one.id)
+                    && !one.came_back()
+                    && one.groups.is_empty()
+                    && one.device_attributes.is_none()
+                    && self.computers.said().by(Of::Us, &one.id) == Counts::default()
+        };
+        let gone: Vec<_> = self.computers.all().into_iter().filter(|one| is_made_up(one)).collect();
+        for one in &gone {
+            self.drop_computer(&one.id)?;
+        }
+        if !gone.is_empty() {
+            tracing::info!(count = gone.len(), "removed computers that had registered and never scanned");
+        }
+        Ok(())
     }
 
     /// Puts computers into these groups, as one change that makes no snapshot.
@@ -301,7 +563,7 @@ impl Store {
         for computer in found.iter_mut().filter(|computer| computer.groups != groups) {
             let moved = Arc::make_mut(computer);
             moved.groups.clone_from(&groups);
-            ops.push((key::computer(&moved.id), Some(record::encode(moved)?)));
+            ops.push((key::computer(&moved.id), Some(moved.record()?)));
         }
         self.journal(ops)?;
         for computer in &found {
@@ -329,13 +591,12 @@ impl Store {
     pub(super) fn forget(&self, id: &ComputerId) -> Result<bool, CatalogError> {
         let _one = lock(&self.computers.changing);
         if self.computers.drop_one(id).is_none() {
-            return self.forget_descendant(id);
+            let provisional = self.computers.provisional.remove(id).is_some();
+            return Ok(self.forget_descendant(id)? || provisional);
         }
         self.computers.count(id, &self.status(id)?, &Status::default());
-        for (key, _) in entries(&self.kv, &key::events(id))? {
-            self.put((key, None))?;
-        }
-        self.put((key::status(id), None))?;
+        self.drop_rows(id)?;
+        self.account(&[(key::computer(id), None)])?;
         self.journal(vec![(key::computer(id), None)])?;
         Ok(true)
     }
@@ -350,11 +611,19 @@ impl Store {
     }
 }
 
-/// Notes a contact, no more exactly than is written down.
+/// Notes a contact, no more exactly than is written down. A last contact in the future, which a clock that was wrong left
+/// behind, is now.
 fn touch(computer: &mut Computer, now: Timestamp) {
     if !is_recent(computer.last_contact, CONTACT_GRAIN, now) {
         computer.last_contact = now;
     }
+}
+
+/// Notes from where a computer called, and with which certificate.
+fn calls_from(computer: &mut Computer, caller: &Caller) {
+    let Some(address) = caller.address else { return };
+    computer.range = Some(Subnet::of(address));
+    computer.certificate = caller.certificate.as_deref().map(|name| cut(name, MAX_TEXT));
 }
 
 fn cut_info(mut info: ComputerInfo) -> ComputerInfo {

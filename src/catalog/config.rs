@@ -52,8 +52,14 @@ pub struct Config {
     /// After how long without a call a computer's record may go to a newer identity of the same name. Default 25
     /// hours: agents call at least every 22 hours, and a few are late.
     pub replace_silent_after: Duration,
-    /// How many computers are remembered. Default 100,000; a further one is refused.
+    /// How many computers are kept. Default 100,000; a further one is answered and not kept.
     pub max_computers: usize,
+    /// What the index may hold of what agents say. Default 8 GB: 100,000 computers with 80 KB each.
+    pub max_state: ByteCount,
+    /// How many servers below are remembered. Default 10,000: far more than any tree of offices has.
+    pub max_servers: usize,
+    /// What the index may hold of what servers below say. Default 8 GB: 500,000 computers with 16 KB each.
+    pub max_downstream_state: ByteCount,
     /// How many computers of servers below are remembered. Default 500,000, about 1 KB of memory each.
     pub max_descendants: usize,
     /// How many events are kept of one computer; the oldest goes first. Default 100.
@@ -82,6 +88,9 @@ impl Config {
             client_side_targeting: false,
             replace_silent_after: Duration::from_hours(25),
             max_computers: 100_000,
+            max_state: ByteCount(8_000_000_000),
+            max_servers: 10_000,
+            max_downstream_state: ByteCount(8_000_000_000),
             max_descendants: 500_000,
             max_events_per_computer: 100,
             replica_of: None,

@@ -110,6 +110,9 @@ impl Descendant {
             last_contact: self.last_sync.unwrap_or(self.first_seen),
             last_report: self.last_status,
             moved_at: 0,
+            scanned: true,
+            range: None,
+            certificate: None,
         }
     }
 }

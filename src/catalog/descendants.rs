@@ -1,7 +1,8 @@
 //! Computers of servers below, in memory and in the index ([MS-WSUSSS] 3.1.4.15 to 3.1.4.17).
 //!
 //! **Invariant:** an agent of ours is never changed by what others say of it; what a call took is durable when it
-//! returns. There are never more computers, and never more states of one, than the limits.
+//! returns. There are never more computers, and never more states of one, than the limits, and no state of an update
+//! that the catalog does not know.
 //! Deviates: one table holds all computers in the text, so that a roll-up could take an agent over.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -24,6 +25,11 @@ use crate::domain::{
 const MAX_STATES: usize = 20_000;
 /// How many computers that an administrator removed are remembered, so that their servers hear of it.
 const MAX_DELETED: usize = 1_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_STATES in "states": "States of one computer of a downstream server" => "the rest is left out",
+    MAX_DELETED in "computers": "Removed computers that their servers are to hear of" => "the longest ago is forgotten, and told of again by its server",
+];
 
 /// All computers below.
 #[derive(Default)]
@@ -80,13 +86,7 @@ impl Descendants {
 
 /// How much longer computers below are waited for: what they say comes by way of their servers, some of them daily.
 const PATIENCE: u32 = 2;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MAX_STATES in "states": "States kept of one computer below" => "they are passed over",
-    MAX_DELETED in "computers": "Removed computers below whose servers are to hear of it" => "the oldest is forgotten",
-];
-
-// not a limit: PATIENCE: when a computer below counts as gone
+// not a limit: PATIENCE: a factor
 
 impl Store {
     /// Whether a computer below was set up anew since: another one of its name, heard of later, first came after it was
@@ -115,7 +115,7 @@ impl Store {
                     "a computer below was set up anew: its former record goes");
                 self.count_states(&other.id, &self.states(&other.id)?, &[]);
                 let ops = [key::descendant(&other.id), key::states(&other.id), key::told(&other.id)];
-                self.apply_durably(&ops.map(|key| (key, None)))?;
+                self.put_states_durably(&ops.map(|key| (key, None)))?;
                 self.descendants.drop_one(&other.id);
             }
         }
@@ -213,7 +213,7 @@ impl Store {
                 kept.push(Arc::new(after));
             }
         }
-        self.apply_durably(&ops)?;
+        self.put_states_durably(&ops)?;
         let heard: Vec<ComputerId> = kept.iter().map(|one| one.id.clone()).collect();
         self.descendants.keep(kept);
         self.drop_replaced(&heard)?;
@@ -251,13 +251,13 @@ impl Store {
         let below = self.servers_below(parent);
         let _one = lock(&self.descendants.changing);
         let (mut kept, mut ops) = (HashMap::new(), Vec::new());
-        let mut counted = Vec::new();
+        let (mut counted, snapshot) = (Vec::new(), self.snapshot());
         for report in reports {
             let known =
                 kept.get(&report.computer).cloned().or_else(|| self.descendants.get(&report.computer));
             let Some(known) = known.filter(|known| below.contains(&known.parent)) else { continue };
             let before = self.states(&known.id)?;
-            let after = merged(&before, &report);
+            let after = merged(&before, &report, |update| snapshot.view().world.update(update).is_some());
             let mut computer = (*known).clone();
             computer.number = report.number;
             computer.effective_detection = report.effective_detection;
@@ -268,7 +268,7 @@ impl Store {
             }
             kept.insert(computer.id.clone(), Arc::new(computer));
         }
-        self.apply_durably(&ops)?;
+        self.put_states_durably(&ops)?;
         for (id, before, after) in &counted {
             self.count_states(id, before, after);
         }
@@ -286,7 +286,8 @@ impl Store {
             return Ok(false);
         }
         self.count_states(id, &self.states(id)?, &[]);
-        self.apply_durably(&[(key::descendant(id), None), (key::states(id), None), (key::told(id), None)])?;
+        let keys = [key::descendant(id), key::states(id), key::told(id)];
+        self.put_states_durably(&keys.map(|key| (key, None)))?;
         let mut deleted = lock(&self.descendants.deleted);
         if deleted.len() >= MAX_DELETED {
             deleted.pop_front();
@@ -298,12 +299,12 @@ impl Store {
 
 /// What a computer says after a report: everything anew when it is full, else update by update, the older of two words
 /// left out. What does not concern a computer is only kept where something else was known before.
-fn merged(before: &[Row], report: &StatusReport) -> Vec<Row> {
+fn merged(before: &[Row], report: &StatusReport, is_known: impl Fn(&UpdateId) -> bool) -> Vec<Row> {
     let mut rows: HashMap<_, Row> = HashMap::new();
     if !report.full {
         rows.extend(before.iter().map(|row| (row.0, *row)));
     }
-    for status in &report.updates {
+    for status in report.updates.iter().filter(|status| is_known(&status.update)) {
         let row = row_of(status);
         let known = rows.get(&row.0);
         if known.is_some_and(|known| known.2 > row.2) || (known.is_none() && row.1 == 0) {

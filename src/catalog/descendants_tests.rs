@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Catalog, CatalogError, ComputerQuery, Config, State, Whose};
 use crate::domain::{
     ComputerChange, ComputerDetails, ComputerId, RolledComputer, ServerId, ServerReport, StatusReport,
-    Summarization, SyncResult, UpdateId, UpdateStatus,
+    Summarization, SyncResult, UpdateId, UpdateStatus, UpdateType,
 };
 use crate::runtime::Clock;
 
@@ -27,7 +27,7 @@ fn server(number: u128) -> ServerId {
 }
 
 fn update(number: u128) -> UpdateId {
-    UpdateId(Uuid::from_u128(number))
+    super::tests::update(u32::try_from(number).unwrap())
 }
 
 fn computer(number: u128) -> ComputerId {
@@ -88,6 +88,8 @@ impl House {
         let clock = Clock::manual(at(1_000));
         let catalog =
             Catalog::open(Config { max_descendants: 3, ..Config::new(dir.path()) }, clock.clone()).unwrap();
+        let updates = (1..=4).map(|number| super::tests::facts(number, 1, UpdateType::Software));
+        super::tests::fill(&catalog, updates.collect());
         let reports = vec![report(REGION, None), report(BRANCH, Some(REGION))];
         catalog.roll_up_servers(&server(OURS), reports).unwrap();
         Self { catalog, clock, _dir: dir }
@@ -164,7 +166,14 @@ fn a_full_report_replaces_and_a_delta_follows_the_time_of_each_change() {
     let house = House::new();
     house.catalog.roll_up_computers(vec![row(10, BRANCH, 0, true)]).unwrap();
     let tell = |report| house.catalog.roll_up_status(&server(REGION), vec![report]).unwrap();
-    tell(status(10, 1, true, &[(1, NotInstalled, 10), (2, Installed, 10), (3, NotApplicable, 10)]));
+    // of what nobody knows nothing is kept
+    tell(status(
+        10,
+        1,
+        true,
+        &[(1, NotInstalled, 10), (2, Installed, 10), (3, NotApplicable, 10), (99, Failed, 10)],
+    ));
+    assert_eq!(house.state(10, 99), State::NotApplicable);
     assert_eq!(
         [house.state(10, 1), house.state(10, 2), house.state(10, 3)],
         [State::Needed, State::Installed, State::NotApplicable]
@@ -185,7 +194,7 @@ fn a_full_report_replaces_and_a_delta_follows_the_time_of_each_change() {
 #[test]
 fn agents_of_ours_are_what_they_say_themselves() {
     let house = House::new();
-    house.catalog.introduce(&computer(10), "own.example", None).unwrap();
+    house.catalog.enrol(&computer(10), "own.example", None).unwrap();
     house.catalog.roll_up_computers(vec![row(10, BRANCH, 0, true), row(10, BRANCH, 9_999, true)]).unwrap();
     let shown = house.catalog.computer_detail(&computer(10)).unwrap().unwrap();
     assert_eq!((shown.row.computer.dns_name.as_str(), shown.row.via.len()), ("own.example", 0));

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Catalog, CatalogError, Descendant, Invitation, Permission, Refused, Server, Took};
+use super::{
+    Catalog, CatalogError, Credential, Descendant, IdentifiedBy, Invitation, Permission, Refused, Revocation,
+    Server, Took,
+};
 use crate::domain::{
     ClientSummary, ComputerChange, ComputerId, RolledComputer, ServerId, ServerReport, ServerSummary,
     StatusReport,
@@ -19,9 +22,28 @@ impl Catalog {
     // --- who there is -----------------------------------------------------------------------------------
 
     /// A server said who it is (`GetAuthorizationCookie`): it is made when unknown. Cheap when it did so within the
-    /// last minute.
-    pub fn introduce_server(&self, id: &ServerId, name: &str) -> Result<Arc<Server>, CatalogError> {
-        self.0.introduce_server(id, name)
+    /// last minute with the same credential.
+    ///
+    /// # Errors
+    /// [`CatalogError::TooManyServers`] and [`CatalogError::ServersTooOften`] for a new one.
+    pub fn introduce_server(
+        &self,
+        id: &ServerId,
+        name: &str,
+        credential: &Credential,
+    ) -> Result<Arc<Server>, CatalogError> {
+        self.0.introduce_server(id, name, credential)
+    }
+
+    /// The server that was shut out and that this one is, as far as its name and credential tell: whatever identity it
+    /// says. `is_known` when that identity came before and was not shut out itself. Memory only.
+    pub fn is_revoked(
+        &self,
+        name: &str,
+        credential: &Credential,
+        is_known: bool,
+    ) -> Option<(ServerId, IdentifiedBy)> {
+        self.0.servers.is_revoked(name, credential, is_known)
     }
 
     /// A downstream server, direct or further down.
@@ -63,21 +85,23 @@ impl Catalog {
         self.0.allow_server(name_or_id, needs_token)
     }
 
-    /// Shuts a server out, named by identity or name; what it rolled up stays. A permission that nobody came for is
+    /// Shuts a server out, named by identity or name, and whoever comes with its name, a token or certificate of it, or
+    /// from an address that only it came from; what it rolled up stays. A permission that nobody came for is
     /// taken back; then there is no server to tell of.
-    pub fn revoke_server(&self, name_or_id: &str) -> Result<Option<Arc<Server>>, CatalogError> {
+    pub fn revoke_server(&self, name_or_id: &str) -> Result<Revocation, CatalogError> {
         self.0.revoke_server(name_or_id)
     }
 
     /// Whether a server that is not allowed yet may come by a permission: with this name, or with this token. If so it
-    /// is allowed from now on.
+    /// is allowed from now on. `token_only` for one that seems to be shut out: its name is then not enough.
     pub fn claim_invitation(
         &self,
         id: &ServerId,
         name: &str,
         token: Option<&str>,
+        token_only: bool,
     ) -> Result<Option<Arc<Server>>, CatalogError> {
-        self.0.claim_invitation(id, name, token)
+        self.0.claim_invitation(id, name, token, token_only)
     }
 
     /// Permissions that nobody came for yet, by name.

@@ -3,6 +3,7 @@
 //! **Invariant:** a decision is durable when a call returns; of a token only its hash is kept, and it is compared in a
 //! time that does not tell how much of it is right. It never decides by policy: that is the gate's.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use base64::Engine as _;
@@ -13,8 +14,8 @@ use super::computers::cut;
 use super::record::{self, key};
 use super::servers::MAX_NAME;
 use super::store::{Store, lock};
-use super::{CatalogError, Invitation, Permission, Refused, Server, Standing};
-use crate::domain::{Limit, ServerId, limits};
+use super::{CatalogError, Credential, Invitation, Permission, Refused, Revocation, Seen, Server, Standing};
+use crate::domain::{Limit, ServerId, ServerName, limits};
 use crate::runtime::is_recent;
 
 /// How many permissions may wait for somebody to come.
@@ -36,8 +37,10 @@ pub(super) const LIMITS: &[Limit] = limits![
 /// Bytes of chance in a token.
 const TOKEN_BYTES: usize = 24;
 
+// not a limit: TOKEN_BYTES: how long a token is
+
 /// BLAKE3 of a token.
-fn hash(token: &str) -> [u8; 32] {
+pub(super) fn hash(token: &str) -> [u8; 32] {
     *blake3::hash(token.as_bytes()).as_bytes()
 }
 
@@ -63,8 +66,9 @@ impl Store {
     /// The server that an identity or a name means; also one that was only refused so far.
     fn find_server(&self, name_or_id: &str) -> Result<Option<(ServerId, String)>, CatalogError> {
         let wanted = name_or_id.trim();
-        if wanted.is_empty() || wanted.chars().count() > MAX_NAME {
-            return Err(CatalogError::ServerName(cut(wanted, 80)));
+        // an identity has the form of a name too
+        if let Err(source) = ServerName::parse(wanted) {
+            return Err(CatalogError::ServerName { name: cut(wanted, 80), source });
         }
         let known: Vec<_> = self.servers.all().into_iter().map(|one| (one.id, one.name.clone())).collect();
         let refused = lock(&self.servers.refused).clone();
@@ -102,9 +106,15 @@ impl Store {
             return Ok(Permission { server: None, name, token });
         };
         let server = self.alter_server(&id, true, true, |server| {
+            // who is let in again may come with another certificate and from elsewhere
+            if server.standing == Standing::Revoked {
+                server.seen = Seen::default();
+            }
+            server.seen.certificates.clear();
             server.standing = Standing::Allowed;
             server.needs_token = needs_token;
             server.token = Some(hash(&token));
+            server.seen.note_token(hash(&token));
             if server.name.is_empty() {
                 server.name.clone_from(&name);
             }
@@ -124,7 +134,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn revoke_server(&self, name_or_id: &str) -> Result<Option<Arc<Server>>, CatalogError> {
+    pub(super) fn revoke_server(&self, name_or_id: &str) -> Result<Revocation, CatalogError> {
         let name = name_or_id.trim().to_lowercase();
         let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
         let invited = waiting.contains_key(&name);
@@ -134,7 +144,12 @@ impl Store {
         }
         drop(waiting);
         let Some((id, name)) = self.find_server(name_or_id)? else {
-            return if invited { Ok(None) } else { Err(CatalogError::UnknownServer(name_or_id.to_owned())) };
+            let nobody = Revocation { server: None, also: Vec::new(), shared: Vec::new() };
+            return if invited {
+                Ok(nobody)
+            } else {
+                Err(CatalogError::UnknownServer(name_or_id.to_owned()))
+            };
         };
         let revoked = self.alter_server(&id, true, true, |server| {
             server.standing = Standing::Revoked;
@@ -143,8 +158,27 @@ impl Store {
             if server.name.is_empty() {
                 server.name.clone_from(&name);
             }
-        });
-        revoked.map(Some)
+            server.seen.note(&name, &Credential::default());
+        })?;
+        let others: Vec<Arc<Server>> = self
+            .servers
+            .all()
+            .into_iter()
+            .filter(|one| one.id != id && one.standing == Standing::Open && one.parent.is_none())
+            .collect();
+        let is_shut_out = |one: &Arc<Server>| {
+            let name = one.seen.names.last().map_or("", String::as_str);
+            let certificate = one.seen.certificates.last().cloned();
+            self.servers
+                .is_revoked(name, &Credential { certificate, ..Credential::default() }, true)
+                .is_some()
+        };
+        let comes_from = |address: &IpAddr| others.iter().any(|one| one.seen.addresses.contains(address));
+        Ok(Revocation {
+            also: others.iter().filter(|one| is_shut_out(one)).map(|one| one.id).collect(),
+            shared: revoked.seen.addresses.iter().copied().filter(comes_from).collect(),
+            server: Some(revoked),
+        })
     }
 
     pub(super) fn claim_invitation(
@@ -152,18 +186,21 @@ impl Store {
         id: &ServerId,
         name: &str,
         token: Option<&str>,
+        token_only: bool,
     ) -> Result<Option<Arc<Server>>, CatalogError> {
         if self.servers.get(id).is_some_and(|known| known.standing == Standing::Revoked) {
             return Ok(None);
         }
         let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
         let by_token = |one: &&Invitation| token.is_some_and(|token| is_token(&one.token, token));
-        let by_name = || waiting.get(&name.to_lowercase()).filter(|one| !one.needs_token);
+        // a name is what somebody who was shut out knows
+        let by_name = || waiting.get(&name.to_lowercase()).filter(|one| !one.needs_token && !token_only);
         let Some(found) = waiting.values().find(by_token).or_else(by_name).cloned() else { return Ok(None) };
         let server = self.alter_server(id, true, true, |server| {
             server.standing = Standing::Allowed;
             server.needs_token = found.needs_token;
             server.token = Some(found.token);
+            server.seen.note_token(found.token);
             server.name = cut(name, MAX_NAME);
         })?;
         let key = found.name.to_lowercase();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::kv::KvError;
 use super::{Belonging, DecisionKind};
-use crate::domain::{ComputerId, GroupId, UpdateId, UpdateIdentity};
+use crate::domain::{ComputerId, GroupId, ServerNameError, UpdateId, UpdateIdentity};
 use crate::runtime::Panicked;
 
 /// Why an operation on the catalog failed.
@@ -172,13 +172,15 @@ pub enum CatalogError {
     #[error("computer {0} is not known; see `tailwater computers list`")]
     UnknownComputer(ComputerId),
     /// A further computer would exceed the limit.
-    #[error("{limit} computers are registered already; remove those that are gone, or raise max_computers")]
+    #[error(
+        "{limit} computers are known already; remove those that are gone, or raise max_computers or max_descendants"
+    )]
     TooManyComputers {
         /// The limit.
         limit: usize,
     },
-    /// A computer's identity is empty or longer than 255 bytes.
-    #[error("a computer's identity must have 1 to 255 bytes")]
+    /// A computer's identity is none.
+    #[error("{}", crate::domain::ComputerIdError)]
     ComputerName,
     /// No such server.
     #[error("no downstream server {0:?} is known; see `tailwater downstreams list`")]
@@ -191,14 +193,34 @@ pub enum CatalogError {
         /// How many.
         count: usize,
     },
-    /// A server's name is empty or too long.
-    #[error("{0:?} cannot be a server's name: it is empty or longer than 255 characters")]
-    ServerName(String),
+    /// A text is no name of a server.
+    #[error("{name:?} cannot be a server's name: {source}")]
+    ServerName {
+        /// As asked.
+        name: String,
+        /// Why not.
+        source: ServerNameError,
+    },
     /// A further server would exceed the limit.
-    #[error("{limit} downstream servers are known already; remove those that are gone")]
+    #[error(
+        "{limit} downstream servers are known already; remove those that are gone, or raise downstream.max_servers"
+    )]
     TooManyServers {
         /// The limit.
         limit: usize,
+    },
+    /// New servers come from one place too often.
+    #[error(
+        "too many new downstream servers come from one place; allow those that are meant with `tailwater downstreams allow`"
+    )]
+    ServersTooOften,
+    /// Servers below say more than may be kept.
+    #[error(
+        "servers below say more than the {limit} bytes that may be kept; remove those that are gone, or raise downstream.max_state"
+    )]
+    TooMuchState {
+        /// The limit.
+        limit: u64,
     },
     /// Decisions are made upstream.
     #[error(

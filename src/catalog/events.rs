@@ -6,7 +6,7 @@
 //! because that is what an administrator looks for.
 //!
 //! **Invariant:** the same event again changes nothing; of one computer never more than the configured number
-//! of events is kept.
+//! of events is kept, nothing of a computer that is no member, and no state of an update that the catalog does not know.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,9 @@ use uuid::Uuid;
 
 use super::computers::cut;
 use super::decisions::entries;
-use super::kv::{Batch, MAX_BATCH};
 use super::record::{self, key};
 use super::store::{Store, lock};
-use super::{CatalogError, Event, Failure, Status};
+use super::{Caller, CatalogError, Event, Failure, Status};
 use crate::domain::{ComputerId, Limit, UpdateId, limits};
 
 /// The agent's own events; others are kept, but say nothing of updates.
@@ -34,31 +33,32 @@ const MAX_TEXT: usize = 512;
 const MAX_TEXTS: usize = 8;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_UPDATES in "updates": "Updates in one list of a status report, and failures kept of a computer" => "they are passed over",
+    MAX_UPDATES in "updates": "Updates in one list of what a computer reports" => "the rest is left out",
     MAX_TEXT in "characters": "A text of an event" => "it is cut",
-    MAX_TEXTS in "texts": "Texts kept of an event" => "they are passed over",
+    MAX_TEXTS in "texts": "Texts of an event" => "the rest is left out",
 ];
+// not a limit: NAMESPACE, STATUS_REPORT, INSTALL_FAILED: numbers of events
 
-/// The list `K=GUID;GUID…` of a status report; empty when it is absent.
-fn list(event: &Event, name: char) -> Vec<UpdateId> {
+/// The list `K=GUID;GUID…` of a status report, as far as it `is_known`; empty when it is absent.
+fn list(event: &Event, name: char, is_known: impl Fn(&UpdateId) -> bool) -> Vec<UpdateId> {
     let found = event.misc.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
     let ids = found.unwrap_or_default().split(';').filter_map(|id| id.parse().ok());
-    let mut ids: Vec<UpdateId> = ids.take(MAX_UPDATES).collect();
+    let mut ids: Vec<UpdateId> = ids.filter(is_known).take(MAX_UPDATES).collect();
     ids.sort_unstable();
     ids.dedup();
     ids
 }
 
 /// What a status becomes by an event.
-fn follow(status: &mut Status, event: &Event, now: jiff::Timestamp) {
+fn follow(status: &mut Status, event: &Event, now: jiff::Timestamp, is_known: impl Fn(&UpdateId) -> bool) {
     match (event.namespace, event.id, event.update) {
         (NAMESPACE, STATUS_REPORT, _) => {
             status.reported_at = Some(now);
-            status.installed = list(event, 'V');
-            status.needed = list(event, 'U');
+            status.installed = list(event, 'V', &is_known);
+            status.needed = list(event, 'U', &is_known);
             status.failed.retain(|failure| status.needed.binary_search(&failure.update).is_ok());
         }
-        (NAMESPACE, INSTALL_FAILED, Some(identity)) => {
+        (NAMESPACE, INSTALL_FAILED, Some(identity)) if is_known(&identity.update) => {
             status.failed.retain(|failure| failure.update != identity.update);
             let failure = Failure { update: identity.update, result: event.result, at: event.at };
             status.failed.push(failure);
@@ -92,10 +92,18 @@ fn trimmed(mut event: Event) -> Event {
 }
 
 impl Store {
-    pub(super) fn report(&self, id: &ComputerId, events: Vec<Event>) -> Result<(), CatalogError> {
+    pub(super) fn report(
+        &self,
+        caller: &Caller,
+        id: &ComputerId,
+        events: Vec<Event>,
+    ) -> Result<(), CatalogError> {
         let now = self.clock.now();
-        self.reported(id, now)?;
+        if !self.reported(caller, id, now)? {
+            return Ok(());
+        }
         let _one = lock(&self.computers.changing);
+        self.make_room_for_agents()?;
         let (before, snapshot) = (self.status(id)?, self.snapshot());
         let mut kept: HashMap<Uuid, Event> = HashMap::new();
         for (_, value) in entries(&self.kv, &key::events(id))? {
@@ -113,7 +121,9 @@ impl Store {
             if kept.get(&row).is_some_and(|known| known.instance == event.instance) {
                 continue;
             }
-            follow(&mut status, &event, now);
+            // anybody can make identities of updates up
+            let is_known = |update: &UpdateId| snapshot.view().world.update(update).is_some();
+            follow(&mut status, &event, now, is_known);
             // an agent that did not scan since may still tell of what no bundle in force needs
             if event.id == STATUS_REPORT {
                 status.needed.retain(|update| !snapshot.view().is_unneeded(update));
@@ -136,20 +146,14 @@ impl Store {
                 ops.push((key::event(id, row), Some(record::encode(event)?)));
             }
         }
+        // what it has and needs is worth more than what happened: where there is no room for both, that alone is kept
         if status != before {
-            ops.push((key::status(id), Some(record::encode(&status)?)));
-            self.computers.count(id, &before, &status);
-        }
-        for some in ops.chunks(MAX_BATCH) {
-            let mut batch = Batch::default();
-            for (key, value) in some {
-                match value {
-                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
+            let op = (key::status(id), Some(record::encode(&status)?));
+            if self.put_state(op)? {
+                self.computers.count(id, &before, &status);
             }
-            self.kv.note(&batch)?;
         }
+        self.put_states(&ops)?;
         self.news.note(id);
         Ok(())
     }

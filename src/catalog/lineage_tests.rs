@@ -98,7 +98,7 @@ impl World {
         if self.dice.below(4) == 0 {
             let group = catalog.create_group(&format!("group {}", self.drawn), None).unwrap();
             let id = ComputerId("desk".to_owned());
-            catalog.introduce(&id, "desk.example", None).unwrap();
+            catalog.enrol(&id, "desk.example", None).unwrap();
             catalog.assign(&id, &[group.id]).unwrap();
         } else {
             let number = u32::try_from(self.drawn).unwrap();

@@ -260,7 +260,7 @@ fn refusal<T>(outcome: Result<T, CatalogError>) -> Option<String> {
 /// A computer says that it needs update 9, as one that was offered it does.
 fn needs_it(catalog: &Catalog, instance: u128) {
     let pc = ComputerId("pc".to_owned());
-    catalog.introduce(&pc, "pc.example.test", None).unwrap();
+    catalog.enrol(&pc, "pc.example.test", None).unwrap();
     let event = Event {
         instance: uuid::Uuid::from_u128(instance),
         id: 156,
@@ -273,7 +273,7 @@ fn needs_it(catalog: &Catalog, instance: u128) {
         replacements: Vec::new(),
         misc: vec![format!("U={}", update(9))],
     };
-    catalog.report(&pc, vec![event]).unwrap();
+    catalog.report(&Caller::default(), &pc, vec![event]).unwrap();
 }
 
 #[test]

@@ -38,9 +38,12 @@ mod events;
 mod facts;
 #[cfg(test)]
 mod facts_tests;
+#[cfg(test)]
+mod fleet_tests;
 /// What `fuzz/` reaches.
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod identity;
 mod ingest;
 mod journal;
 mod keyring;
@@ -61,9 +64,11 @@ mod member_tests;
 mod news;
 mod overlay;
 mod part;
+mod provisional;
 mod query;
 #[cfg(test)]
 mod query_tests;
+mod quota;
 mod reading;
 mod rebuild;
 mod record;
@@ -104,14 +109,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-pub use computer::{Computer, ComputerInfo, Event, Failure, Group, State, Status};
-pub use computers::MAX_MOVED;
+pub use computer::{Caller, Computer, ComputerInfo, Event, Failure, Group, State, Status};
+pub use computers::{FleetCounts, MAX_MOVED};
 pub use config::{Config, DriverReader, OfferPolicy};
 pub use decision::Hold;
 pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
 pub use descendant::Descendant;
 pub use downstream::Epoch;
 pub use error::CatalogError;
+pub use identity::{IdentityChange, IdentityKind, MAX_CHANGES};
 pub use keyring::{KeyInfo, Keyring, SEAL_KEY};
 pub use keys::WantedKeys;
 pub use lineage::Place;
@@ -122,13 +128,17 @@ pub use query::{
     GroupApproval, KnownFile, MAX_PAGE, Page, Release, ReleaseFile, Selected, Totals, UpdateDetail,
     UpdateQuery, UpdateRow, UpdateState, UpdateWord, Whose,
 };
+pub use quota::StateBytes;
 pub use reading::Chunks;
 pub use rebuild::{load_index, rebuild, rebuild_index};
 pub use replace::Replaced;
 pub use scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
-pub use server::{Invitation, Permission, Refused, Server, Standing, Took};
+pub use server::{
+    Certificate, Credential, IdentifiedBy, Invitation, Permission, Refused, Revocation, Seen, Server,
+    Standing, Took,
+};
 pub use settings::to_json;
 pub use snapshot::{
     Belonging, DecisionKind, Former, ListQuery, Listed, Reason, Revision, Snapshot, Withheld,
@@ -155,18 +165,21 @@ pub const LIMITS: &[Limit] = joined_limits![
     descendants::LIMITS,
     enrolment::LIMITS,
     events::LIMITS,
+    identity::LIMITS,
     ingest::LIMITS,
     journal::LIMITS,
     keyring::LIMITS,
     lineage::LIMITS,
     manifest::LIMITS,
     news::LIMITS,
+    provisional::LIMITS,
     query::LIMITS,
     rebuild::LIMITS,
     replace::LIMITS,
     rollup::LIMITS,
     said::LIMITS,
     segment::LIMITS,
+    server::LIMITS,
     servers::LIMITS,
     snapshot::LIMITS,
     staging::LIMITS,
@@ -313,35 +326,77 @@ impl Catalog {
 
     // --- computers ------------------------------------------------------------------------------------
 
-    /// A computer.
+    /// A computer that called, whether or not it is a member of the fleet.
     pub fn computer(&self, id: &ComputerId) -> Option<Arc<Computer>> {
-        self.0.computers.get(id)
+        self.0.computers.any(id)
     }
 
-    /// A computer said who it is (`GetAuthorizationCookie`): it is made when unknown.
+    /// A computer said who it is (`GetAuthorizationCookie`). When unknown it is remembered in memory only, until it scans
+    /// ([`Catalog::contacted`]).
     pub fn introduce(
+        &self,
+        caller: &Caller,
+        id: &ComputerId,
+        dns_name: &str,
+        requested_group: Option<&str>,
+    ) -> Result<Arc<Computer>, CatalogError> {
+        self.0.introduce(caller, id, dns_name, requested_group)
+    }
+
+    /// `RegisterComputer`.
+    pub fn register(
+        &self,
+        caller: &Caller,
+        id: &ComputerId,
+        info: ComputerInfo,
+    ) -> Result<Arc<Computer>, CatalogError> {
+        self.0.register(caller, id, info)
+    }
+
+    /// A computer scanned: it becomes a member of the fleet, kept and listed, where there is room and not too many come
+    /// from one place; else it stays as it is. Cheap for a member: written down at most once a minute.
+    pub fn contacted(
+        &self,
+        caller: &Caller,
+        id: &ComputerId,
+        device_attributes: Option<&str>,
+    ) -> Result<(), CatalogError> {
+        self.0.contacted(caller, id, device_attributes)
+    }
+
+    /// A computer that says who it is and scans, from this machine itself: a member from now on.
+    #[cfg(test)]
+    pub(crate) fn enrol(
         &self,
         id: &ComputerId,
         dns_name: &str,
         requested_group: Option<&str>,
     ) -> Result<Arc<Computer>, CatalogError> {
-        self.0.introduce(id, dns_name, requested_group)
+        let caller = Caller::default();
+        self.0.introduce(&caller, id, dns_name, requested_group)?;
+        self.0.contacted(&caller, id, None)?;
+        self.0.computers.any(id).ok_or_else(|| CatalogError::UnknownComputer(id.clone()))
     }
 
-    /// `RegisterComputer`.
-    pub fn register(&self, id: &ComputerId, info: ComputerInfo) -> Result<Arc<Computer>, CatalogError> {
-        self.0.register(id, info)
+    /// Computers that are no members of the fleet, and what was not kept of them.
+    pub fn fleet_counts(&self) -> FleetCounts {
+        self.0.fleet_counts()
     }
 
-    /// A computer scanned. Cheap: written down at most once a minute.
-    pub fn contacted(&self, id: &ComputerId, device_attributes: Option<&str>) -> Result<(), CatalogError> {
-        self.0.contacted(id, device_attributes)
+    /// Bytes that clients make this server keep.
+    pub fn state_bytes(&self) -> StateBytes {
+        self.0.state_bytes()
+    }
+
+    /// How many changes of computers' identities were noted since this process began.
+    pub fn identity_counts(&self) -> std::collections::BTreeMap<IdentityKind, u64> {
+        self.0.identity_counts()
     }
 
     /// `ReportEventBatch`: keeps the events and derives what they say of updates. The same batch again
-    /// changes nothing.
-    pub fn report(&self, id: &ComputerId, events: Vec<Event>) -> Result<(), CatalogError> {
-        self.0.report(id, events)
+    /// changes nothing. Of a computer that is no member nothing is kept.
+    pub fn report(&self, caller: &Caller, id: &ComputerId, events: Vec<Event>) -> Result<(), CatalogError> {
+        self.0.report(caller, id, events)
     }
 
     /// Puts a computer into groups; none means Unassigned Computers. Others notice nothing: no snapshot is made.

@@ -20,12 +20,12 @@ fn office(house: &House, updates: u32) -> Catalog {
     fill(&catalog, (1..=updates).map(|number| facts(number, 1, UpdateType::Software)).collect());
     let even: Vec<String> = (1..=updates).filter(|n| n % 2 == 0).map(|n| update(n).to_string()).collect();
     for number in 0..COMPUTERS {
-        catalog.introduce(&pc(number), &format!("desk-{:03}.example", COMPUTERS - number), None).unwrap();
+        catalog.enrol(&pc(number), &format!("desk-{:03}.example", COMPUTERS - number), None).unwrap();
         let letter = if number % 10 == 0 { 'U' } else { 'V' };
         let list = format!("{letter}={}", even.join(";"));
         let mut report = event(156, None, &[&list]);
         report.instance = Uuid::from_u128(u128::from(number) + 1);
-        catalog.report(&pc(number), vec![report]).unwrap();
+        catalog.report(&Caller::default(), &pc(number), vec![report]).unwrap();
     }
     catalog
 }
@@ -70,7 +70,7 @@ fn a_page_of_an_updates_computers_reads_what_those_reported_and_nothing_else() {
     let found = catalog.computers_named(&typed);
     let nobody = || Err(Vec::new());
     assert_eq!(found, [Ok(pc(4)), Ok(pc(240)), nobody(), nobody(), Ok(pc(0))]);
-    catalog.introduce(&pc(900), "desk-250.example", None).unwrap();
+    catalog.enrol(&pc(900), "desk-250.example", None).unwrap();
     let found = catalog.computers_named(&["DESK-250.example".to_owned()]).remove(0);
     assert_eq!(found.unwrap_err().len(), 2, "two have this name");
 }

@@ -112,6 +112,10 @@ pub(super) mod key {
     pub(in super::super) fn former(id: &ComputerId) -> Vec<u8> {
         with(b'f', id.0.as_bytes())
     }
+    /// What changed about the identity of a computer: [`super::super::IdentityChange`]s.
+    pub(in super::super) fn identity(id: &ComputerId) -> Vec<u8> {
+        with(b'i', id.0.as_bytes())
+    }
     /// A downstream server.
     pub(in super::super) fn server(id: &ServerId) -> Vec<u8> {
         with(b'S', id.0.as_bytes())

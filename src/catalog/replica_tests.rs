@@ -155,7 +155,7 @@ fn a_group_that_is_gone_upstream_leaves_its_computers_unassigned() {
     let (_, since) = tell(&office, &branch, 0);
     let (one, two) = (ComputerId("pc-1".to_owned()), ComputerId("pc-2".to_owned()));
     for (pc, group) in [(&one, &desk), (&two, &kept)] {
-        branch.introduce(pc, "pc", None).unwrap();
+        branch.enrol(pc, "pc", None).unwrap();
         branch.assign(pc, &[group.id]).unwrap();
     }
     office.remove_group(&desk.id).unwrap();
@@ -189,7 +189,7 @@ fn a_replica_decides_nothing_itself_and_says_who_does() {
     }
     assert_eq!(all(&branch), before);
     let pc = ComputerId("pc-1".to_owned());
-    branch.introduce(&pc, "pc", None).unwrap();
+    branch.enrol(&pc, "pc", None).unwrap();
     assert_eq!(branch.assign(&pc, &[desk]).unwrap().groups, [desk]);
 }
 

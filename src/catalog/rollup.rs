@@ -12,7 +12,7 @@ use super::descendant::os_of;
 use super::record::{self, key};
 use super::servers::MAX_NAME;
 use super::store::{Op, Store, lock};
-use super::{CatalogError, Event};
+use super::{CatalogError, Event, Standing};
 use crate::domain::{Activity, ClientSummary, ComputerId, Limit, OsVersion, ServerId, ServerReport, limits};
 
 /// The longest version of a server, in characters.
@@ -21,15 +21,17 @@ const MAX_VERSION: usize = 32;
 const MAX_SYSTEMS: usize = 500;
 /// The most updates that are counted of one operating system.
 const MAX_ACTIVITIES: usize = 5_000;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MAX_VERSION in "characters": "The version of a server" => "it is cut",
-    MAX_SYSTEMS in "systems": "Operating systems told apart of one server" => "they are passed over",
-    MAX_ACTIVITIES in "updates": "Updates counted of one operating system" => "they are passed over",
-];
-
+/// The longest text of an operating system, in characters.
+const MAX_OS_TEXT: usize = 64;
 /// The agents' own events.
 const NAMESPACE: i32 = 1;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_VERSION in "characters": "The version of a downstream server" => "it is cut",
+    MAX_SYSTEMS in "systems": "Operating systems told apart of one server" => "the rest is left out",
+    MAX_ACTIVITIES in "updates": "Updates counted of one operating system" => "the rest is left out",
+    MAX_OS_TEXT in "characters": "A text of an operating system" => "it is cut",
+];
 
 /// Whose activity is our own agents'.
 const OURS: ServerId = ServerId(uuid::Uuid::nil());
@@ -76,6 +78,7 @@ impl Store {
         reports: Vec<ServerReport>,
     ) -> Result<(), CatalogError> {
         let (mut ops, now) = (Vec::new(), self.clock.now());
+        self.make_room_for_downstream()?;
         for mut report in reports {
             // a clock down there that is ahead, or one here that was, would hide what is said from then on
             report.last_rollup = report.last_rollup.map(|at| at.min(now));
@@ -104,7 +107,7 @@ impl Store {
                 server.summary = report.summary;
             })?;
         }
-        self.apply_durably(&ops)?;
+        self.put_states_durably(&ops)?;
         Ok(self.kv.flush()?)
     }
 
@@ -123,7 +126,12 @@ impl Store {
             }
             let mut sum = match known {
                 Some(value) => record::decode('A', &value)?,
-                None => ClientSummary { os: client.os.clone(), ..ClientSummary::default() },
+                None => {
+                    let mut os = client.os.clone();
+                    os.locale = cut(&os.locale, MAX_OS_TEXT);
+                    os.architecture = cut(&os.architecture, MAX_OS_TEXT);
+                    ClientSummary { os, ..ClientSummary::default() }
+                }
             };
             sum.count = client.count;
             add(&mut sum.activity, &client.activity);
@@ -134,13 +142,16 @@ impl Store {
 
     /// Counts what an agent of ours installed.
     pub(super) fn count_activity(&self, id: &ComputerId, events: &[Event]) -> Result<(), CatalogError> {
-        let installed: Vec<Activity> = events.iter().filter_map(activity).collect();
+        let snapshot = self.snapshot();
+        let installed = events.iter().filter_map(activity);
+        let installed: Vec<Activity> =
+            installed.filter(|one| snapshot.view().world.update(&one.update).is_some()).collect();
         let info = self.computers.get(id).and_then(|computer| computer.info.clone());
         let Some(info) = info.filter(|_| !installed.is_empty()) else { return Ok(()) };
         let client = ClientSummary { os: os_of(&info), count: 0, activity: installed };
         let _one = lock(&self.servers.changing);
         let ops = self.add_activity(&OURS, &[client])?;
-        ops.into_iter().try_for_each(|op| self.put(op))
+        self.put_states(&ops).map(|_| ())
     }
 
     /// What the computers of a server installed since this was last cleared, by operating system; ours without one.
@@ -198,10 +209,23 @@ impl Store {
         }
         let mut servers = 0;
         for id in &below {
-            servers += usize::from(self.servers.drop_one(id).is_some());
+            let Some(server) = self.servers.get(id) else { continue };
+            servers += 1;
             let mut ops: Vec<Op> =
                 entries(&self.kv, &key::activities(id))?.into_iter().map(|(key, _)| (key, None)).collect();
+            // who was shut out stays so: of it is forgotten what it told, not by what it is known
+            if server.standing == Standing::Revoked {
+                self.put_states(&ops)?;
+                self.alter_server(id, false, true, |server| {
+                    server.summary = None;
+                    server.last_rollup = None;
+                    server.version = String::new();
+                })?;
+                continue;
+            }
+            self.servers.drop_one(id);
             ops.push((key::server(id), None));
+            self.account(&ops)?;
             self.journal(ops)?;
         }
         Ok((servers, computers))

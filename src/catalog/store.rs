@@ -20,9 +20,10 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use super::computers::Computers;
+use super::computers::{Computers, Newcomers};
 use super::decisions::Decisions;
 use super::descendants::Descendants;
+use super::identity::Identities;
 use super::journal::finish_begun;
 use super::keyring::Rings;
 use super::keys::Secured;
@@ -31,18 +32,19 @@ use super::lineage::Lineage;
 use super::load::{copy_of, load, load_dictionaries};
 use super::lost::Note;
 use super::news::News;
+use super::quota::Quota;
 use super::record::{self, Committed, key};
 use super::segment::Segments;
 use super::segment::codec::{Codec, plain_record};
 use super::segment::frame::Kind;
-use super::servers::Servers;
+use super::servers::{Servers, new_servers};
 use super::snapshot::{Snapshot, View, World};
 use super::tail::Tail;
 use super::terms::Remembered;
 use super::{CatalogError, Config, PartRef, StoredFacts};
 use crate::domain::UpdateIdentity;
 use crate::durable::Trouble;
-use crate::runtime::Clock;
+use crate::runtime::{Clock, RateLimiter};
 
 /// How many decoded facts are remembered.
 const FACTS_CACHED: usize = 2_000;
@@ -113,7 +115,11 @@ pub(super) struct Store {
     pub facts: Cache<(u32, u32), Arc<StoredFacts>>,
     pub terms: Remembered,
     pub computers: Computers,
+    pub newcomers: Newcomers,
+    pub identities: Identities,
+    pub quota: Quota,
     pub servers: Servers,
+    pub new_servers: RateLimiter,
     pub descendants: Descendants,
     pub lineage: Lineage,
     pub news: News,
@@ -212,7 +218,7 @@ impl Store {
         finish_begun(&kv, &segments, &codec)?;
         let loaded = load(&kv, &segments, &codec)?;
         let (damaged, lost) = (loaded.damaged, Note::load(&kv)?);
-        let computers = Computers::load(&kv)?;
+        let (computers, quota) = (Computers::load(&kv)?, Quota::load(&kv)?);
         let (servers, descendants) = (Servers::load(&kv)?, Descendants::load(&kv)?);
         let mut decisions = Decisions::load(&kv)?;
         decisions.change = computers.all().iter().map(|one| one.moved_at).fold(decisions.change, u64::max);
@@ -233,7 +239,6 @@ impl Store {
             facts: Cache::new(FACTS_CACHED),
             terms: Remembered::default(),
             config,
-            clock,
             kv,
             segments,
             codec,
@@ -245,13 +250,18 @@ impl Store {
             snapshot: ArcSwap::from_pointee(snapshot),
             tell: watch::Sender::new(1),
             computers,
+            newcomers: Newcomers::new(&clock),
+            identities: Identities::default(),
+            quota,
             servers,
+            new_servers: new_servers(&clock),
             descendants,
             lineage,
             news: News::default(),
             rings: Rings::default(),
             lost: Mutex::new(lost),
             checked: Mutex::default(),
+            clock,
             _lock: lock,
         };
         store.note_damaged(&damaged);
@@ -264,6 +274,7 @@ impl Store {
                 other => other?,
             }
         }
+        store.count_members()?;
         store.count_descendants()?;
         Ok(store)
     }

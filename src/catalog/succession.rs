@@ -140,7 +140,7 @@ impl Store {
         if heir.groups.is_empty() && !self.config.client_side_targeting {
             heir.groups.clone_from(&latest.groups);
         }
-        let mut ops: Vec<Op> = vec![(key::computer(&heir.id), Some(record::encode(&heir)?))];
+        let mut ops: Vec<Op> = vec![(key::computer(&heir.id), Some(heir.record()?))];
         let known_as = record::encode(&heir.id)?;
         let mut former = self.computers.names.former.write().unwrap_or_else(PoisonError::into_inner);
         for other in &gone {
@@ -151,17 +151,14 @@ impl Store {
             }
         }
         drop(former);
+        self.account(&ops)?;
         self.journal(ops)?;
         for other in &gone {
             tracing::info!(name = %other.dns_name, former = %other.id, now = %heir.id,
                 "a computer that was set up anew takes over its record and groups");
             self.computers.drop_one(&other.id);
             self.computers.count(&other.id, &self.status(&other.id)?, &Status::default());
-            for (key, _) in entries(&self.kv, &key::events(&other.id))? {
-                self.put((key, None))?;
-            }
-            self.put((key::status(&other.id), None))?;
-            self.put((key::told(&other.id), None))?;
+            self.drop_rows(&other.id)?;
         }
         Ok(self.computers.keep(heir))
     }

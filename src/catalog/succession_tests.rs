@@ -33,7 +33,7 @@ fn house() -> (House, Catalog, Group) {
     let house = House::new();
     let catalog = house.open();
     let group = catalog.create_group("Desk", None).unwrap();
-    catalog.introduce(&id("old"), "PC-1.branch.example", None).unwrap();
+    catalog.enrol(&id("old"), "PC-1.branch.example", None).unwrap();
     catalog.assign(&id("old"), &[group.id]).unwrap();
     (house, catalog, group)
 }
@@ -42,9 +42,9 @@ fn house() -> (House, Catalog, Group) {
 fn a_computer_that_was_set_up_anew_takes_over_record_and_groups() {
     // silent for long before it comes back: at once
     let (house, catalog, group) = house();
-    catalog.report(&id("old"), Vec::new()).unwrap();
+    catalog.report(&Caller::default(), &id("old"), Vec::new()).unwrap();
     house.clock.advance(HOUR * 30);
-    let heir = catalog.introduce(&id("new"), "pc-1.BRANCH.example", None).unwrap();
+    let heir = catalog.enrol(&id("new"), "pc-1.BRANCH.example", None).unwrap();
     assert_eq!(heir.groups, [group.id]);
     assert_eq!(known(&catalog), rows(&[("new", 1, 0)]));
     assert!(catalog.computer(&id("old")).is_none());
@@ -62,13 +62,13 @@ fn a_computer_that_was_set_up_anew_takes_over_record_and_groups() {
 fn one_that_called_a_moment_ago_is_waited_for() {
     let (house, catalog, _) = house();
     house.clock.advance(HOUR);
-    catalog.introduce(&id("new"), "pc-1.branch.example", None).unwrap();
+    catalog.enrol(&id("new"), "pc-1.branch.example", None).unwrap();
     assert_eq!(known(&catalog), rows(&[("new", 0, 1), ("old", 1, 1)]), "both are shown as what they are");
     house.clock.advance(HOUR * 22);
-    catalog.contacted(&id("new"), None).unwrap();
+    catalog.contacted(&Caller::default(), &id("new"), None).unwrap();
     assert_eq!(known(&catalog).len(), 2);
     house.clock.advance(HOUR * 3);
-    catalog.contacted(&id("new"), None).unwrap();
+    catalog.contacted(&Caller::default(), &id("new"), None).unwrap();
     assert_eq!(known(&catalog), rows(&[("new", 1, 0)]));
 }
 
@@ -76,18 +76,18 @@ fn one_that_called_a_moment_ago_is_waited_for() {
 fn two_living_computers_of_one_name_stay_two_however_long_one_is_silent() {
     let (house, catalog, group) = house();
     house.clock.advance(HOUR);
-    catalog.introduce(&id("new"), "pc-1.branch.example", None).unwrap();
+    catalog.enrol(&id("new"), "pc-1.branch.example", None).unwrap();
     for round in 0..20 {
         house.clock.advance(HOUR * 20);
         let who = if round % 2 == 0 { "old" } else { "new" };
-        catalog.introduce(&id(who), "pc-1.branch.example", None).unwrap();
+        catalog.enrol(&id(who), "pc-1.branch.example", None).unwrap();
         assert_eq!(known(&catalog), rows(&[("new", 0, 1), ("old", 1, 1)]), "round {round}");
     }
     // a month of holidays for either of them changes nothing
     for who in ["old", "new", "old", "new"] {
         for _ in 0..40 {
             house.clock.advance(HOUR * 20);
-            catalog.introduce(&id(who), "pc-1.branch.example", None).unwrap();
+            catalog.enrol(&id(who), "pc-1.branch.example", None).unwrap();
         }
         assert_eq!(known(&catalog), rows(&[("new", 0, 1), ("old", 1, 1)]), "{who}");
     }
@@ -98,17 +98,17 @@ fn two_living_computers_of_one_name_stay_two_however_long_one_is_silent() {
 fn one_that_was_replaced_and_comes_back_is_another_from_then_on() {
     let (house, catalog, group) = house();
     house.clock.advance(HOUR * 30);
-    catalog.introduce(&id("new"), "pc-1.branch.example", None).unwrap();
+    catalog.enrol(&id("new"), "pc-1.branch.example", None).unwrap();
     house.clock.advance(HOUR * 30);
     let catalog = {
         drop(catalog);
         house.open()
     };
-    let back = catalog.introduce(&id("old"), "pc-1.branch.example", None).unwrap();
+    let back = catalog.enrol(&id("old"), "pc-1.branch.example", None).unwrap();
     assert_eq!(back.groups, [group.id]);
     for who in ["new", "old", "new", "new", "old"] {
         house.clock.advance(HOUR * 60);
-        catalog.introduce(&id(who), "pc-1.branch.example", None).unwrap();
+        catalog.enrol(&id(who), "pc-1.branch.example", None).unwrap();
         assert_eq!(known(&catalog), rows(&[("new", 1, 1), ("old", 1, 1)]), "{who}");
     }
 }
@@ -118,18 +118,18 @@ fn names_that_differ_and_computers_without_one_have_nothing_to_do_with_each_othe
     let (house, catalog, _) = house();
     house.clock.advance(HOUR * 100);
     for (who, name) in [("a", "pc-1.other.example"), ("b", "pc-1"), ("c", "")] {
-        catalog.introduce(&id(who), name, None).unwrap();
+        catalog.enrol(&id(who), name, None).unwrap();
     }
-    catalog.introduce(&id("d"), "", None).unwrap();
+    catalog.enrol(&id("d"), "", None).unwrap();
     assert_eq!(known(&catalog).len(), 5);
     // an administrator's word for the newer one stays
     let (house, catalog, _) = self::house();
     let other = catalog.create_group("Other", None).unwrap();
     house.clock.advance(HOUR);
-    catalog.introduce(&id("new"), "pc-1.branch.example", None).unwrap();
+    catalog.enrol(&id("new"), "pc-1.branch.example", None).unwrap();
     catalog.assign(&id("new"), &[other.id]).unwrap();
     house.clock.advance(HOUR * 30);
-    catalog.contacted(&id("new"), None).unwrap();
+    catalog.contacted(&Caller::default(), &id("new"), None).unwrap();
     assert_eq!(catalog.computer(&id("new")).unwrap().groups, [other.id]);
     assert_eq!(known(&catalog), rows(&[("new", 1, 0)]));
     assert!(catalog.forget(&id("new")).unwrap() && known(&catalog).is_empty());
@@ -140,7 +140,7 @@ fn a_head_office_forgets_the_former_identity_of_a_computer_below() {
     let house = House::new();
     let catalog = house.open();
     let (ours, branch) = (ServerId(uuid::Uuid::from_u128(1)), ServerId(uuid::Uuid::from_u128(2)));
-    catalog.introduce_server(&branch, "branch.example").unwrap();
+    catalog.introduce_server(&branch, "branch.example", &Credential::default()).unwrap();
     let report = ServerReport {
         id: branch,
         name: "branch.example".to_owned(),

@@ -316,7 +316,7 @@ fn decisions_hold_after_a_restart_and_after_the_index_is_lost() {
     assert!(catalog.decline(&update(2), "admin").unwrap());
     assert!(!catalog.decline(&update(2), "admin").unwrap());
     let pc = ComputerId("pc-1".to_owned());
-    catalog.introduce(&pc, "pc-1.example.test", None).unwrap();
+    catalog.enrol(&pc, "pc-1.example.test", None).unwrap();
     catalog.assign(&pc, &[desk.id]).unwrap();
     catalog.set_setting("anchor", Some(b"1")).unwrap();
     let check = |catalog: &Catalog| {
@@ -400,15 +400,18 @@ fn a_computer_page_says_what_it_reported() {
     let catalog = house.open();
     fill(&catalog, (1..=4).map(|number| facts(number, 1, UpdateType::Software)).collect());
     let pc = ComputerId("pc-1".to_owned());
-    assert!(matches!(catalog.report(&pc, Vec::new()), Err(CatalogError::UnknownComputer(_))));
-    catalog.introduce(&pc, "pc-1.example.test", None).unwrap();
+    assert!(matches!(
+        catalog.report(&Caller::default(), &pc, Vec::new()),
+        Err(CatalogError::UnknownComputer(_))
+    ));
+    catalog.enrol(&pc, "pc-1.example.test", None).unwrap();
     assert_eq!(catalog.computer_detail(&pc).unwrap().unwrap().status.state_of(&update(1)), State::Unknown);
     let needed = format!("U={};{}", update(1).to_string().to_uppercase(), update(2));
     let installed = format!("V={}", update(3));
     let report =
         || vec![event(147, None, &[]), event(156, None, &[&needed, &installed]), event(182, Some(2), &[])];
     for _ in 0..2 {
-        catalog.report(&pc, report()).unwrap();
+        catalog.report(&Caller::default(), &pc, report()).unwrap();
         let detail = catalog.computer_detail(&pc).unwrap().unwrap();
         let states: Vec<State> = (1..=4).map(|number| detail.status.state_of(&update(number))).collect();
         assert_eq!(states, [State::Needed, State::Failed, State::Installed, State::NotApplicable]);
@@ -424,7 +427,7 @@ fn a_computer_page_says_what_it_reported() {
     let catalog = house.open();
     assert_eq!(catalog.updates(&failed).unwrap().total, 1);
     let installed = format!("V={};{}", update(3), update(2));
-    catalog.report(&pc, vec![event(156, None, &[&installed])]).unwrap();
+    catalog.report(&Caller::default(), &pc, vec![event(156, None, &[&installed])]).unwrap();
     assert_eq!(catalog.updates(&failed).unwrap().total, 0);
     assert!(catalog.forget(&pc).unwrap());
     assert_eq!(catalog.update(&update(3), None).unwrap().unwrap().row.counts, Counts::default());
@@ -436,11 +439,12 @@ fn events_and_computers_are_bounded() {
     let config = Config { max_computers: 1, max_events_per_computer: 3, ..house.config() };
     let catalog = Catalog::open(config, house.clock.clone()).unwrap();
     let pc = ComputerId("pc-1".to_owned());
-    catalog.introduce(&pc, "pc-1.example.test", None).unwrap();
+    catalog.enrol(&pc, "pc-1.example.test", None).unwrap();
     let other = ComputerId("pc-2".to_owned());
-    assert!(matches!(catalog.introduce(&other, "x", None), Err(CatalogError::TooManyComputers { limit: 1 })));
+    assert!(!catalog.enrol(&other, "x", None).unwrap().scanned, "it is answered and not kept");
+    assert_eq!((catalog.totals().computers, catalog.fleet_counts().not_kept), (1, 1));
     for number in 0..10 {
-        catalog.report(&pc, vec![event(160 + number, Some(1), &[])]).unwrap();
+        catalog.report(&Caller::default(), &pc, vec![event(160 + number, Some(1), &[])]).unwrap();
     }
     let kept: Vec<i32> =
         catalog.computer_detail(&pc).unwrap().unwrap().events.iter().map(|it| it.id).collect();
@@ -729,7 +733,7 @@ fn what_servers_took_is_lost_neither_by_silence_nor_by_a_kill() {
     let house = House::new();
     let catalog = house.open();
     let id = ServerId(Uuid::from_u128(7));
-    catalog.introduce_server(&id, "branch.example").unwrap();
+    catalog.introduce_server(&id, "branch.example", &Credential::default()).unwrap();
     let took = Took { metadata: 100, content: 1_000, at: None, change: Some(3) };
     catalog.server_took(&id, took);
     catalog.server_took(&id, took);

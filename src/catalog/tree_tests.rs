@@ -20,7 +20,7 @@ fn house_with_groups(house: &House) -> (Catalog, [Group; 5]) {
     let shop = make("Shop", None);
     for (name, groups) in [("pc-1", vec![corner.id]), ("pc-2", vec![corner.id, shop.id]), ("pc-3", vec![])] {
         let id = ComputerId(name.to_owned());
-        catalog.introduce(&id, name, None).unwrap();
+        catalog.enrol(&id, name, None).unwrap();
         catalog.assign(&id, &groups).unwrap();
     }
     (catalog, [office, desk, corner, lab, shop])

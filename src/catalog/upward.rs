@@ -140,7 +140,7 @@ impl Store {
             }
             ops.push((key::told(&row.id), Some(record::encode(&told)?)));
         }
-        self.apply_durably(&ops)?;
+        self.put_told(&ops)?;
         for id in unwanted {
             self.forget_descendant(id)?;
         }
@@ -248,7 +248,7 @@ impl Store {
             told.reported = true;
             ops.push((key::told(&report.computer), Some(record::encode(&told)?)));
         }
-        self.apply_durably(&ops)
+        self.put_told(&ops)
     }
 }
 

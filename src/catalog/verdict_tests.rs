@@ -285,7 +285,7 @@ fn a_move_is_of_no_concern_to_others_and_the_moved_hear_of_everything_again() {
     fill(&catalog, vec![facts(1, 1, UpdateType::Software)]);
     let [office, desk] = ["Office", "Desk"].map(|name| catalog.create_group(name, None).unwrap().id);
     for number in 0..300 {
-        catalog.introduce(&pc(number), "pc", None).unwrap();
+        catalog.enrol(&pc(number), "pc", None).unwrap();
     }
     let (snapshot, records) = (catalog.snapshot(), journals(&catalog).len());
     let unassigned = snapshot.reach_of(&[]);
@@ -304,7 +304,7 @@ fn a_move_is_of_no_concern_to_others_and_the_moved_hear_of_everything_again() {
     assert_eq!(catalog.computer(&pc(1)).unwrap().groups, [office]);
     // one that an administrator moves, one that says itself where it belongs
     catalog.assign(&pc(200), &[desk]).unwrap();
-    let own = catalog.introduce(&pc(201), "pc", Some("nowhere; DESK")).unwrap();
+    let own = catalog.enrol(&pc(201), "pc", Some("nowhere; DESK")).unwrap();
     assert_eq!(own.groups, [desk]);
     assert!(untouched());
     assert_ne!(snapshot.reach_of(&[desk]), unassigned);
@@ -325,7 +325,7 @@ fn a_group_that_goes_takes_approvals_and_members_with_it_in_one_change() {
     let desk = catalog.create_group("Desk", Some(&office)).unwrap().id;
     let everyone: Vec<ComputerId> = (0..150).map(pc).collect();
     for id in &everyone {
-        catalog.introduce(id, "pc", None).unwrap();
+        catalog.enrol(id, "pc", None).unwrap();
     }
     catalog.assign_all(&everyone, &[desk]).unwrap();
     catalog.decide(&all(), &install(desk), "admin").unwrap();

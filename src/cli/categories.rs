@@ -13,7 +13,7 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<Outcome> {
     let CategoriesCommand::List = command;
-    let answer = connection.get("/categories").await?;
+    let answer = connection.pages("/categories", "categories", 0, None).await?;
     if json {
         output::json(&answer)?;
         return Ok(Outcome::Done);

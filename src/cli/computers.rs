@@ -18,13 +18,14 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<Outcome> {
     let (answer, print): (Value, fn(&Value)) = match command {
-        ComputersCommand::List { text, group, through, ours } => {
+        ComputersCommand::List { text, group, through, ours, page } => {
             let mut query = Vec::new();
             query.extend(text.map(|text| format!("text={}", encoded(&text))));
             query.extend(group.map(|group| format!("group={}", encoded(&group))));
             query.extend(through.map(|server| format!("through={}", encoded(&server))));
             query.extend(ours.then(|| "whose=ours".to_owned()));
-            (connection.get(&format!("/computers?{}", query.join("&"))).await?, print_list)
+            let path = format!("/computers?{}", query.join("&"));
+            (connection.pages(&path, "computers", page.offset, page.limit).await?, print_list)
         }
         ComputersCommand::Show { computer, state, page } => {
             let state = state.map(|state| format!("&state={}", state.as_str())).unwrap_or_default();
@@ -79,12 +80,13 @@ fn print_list(answer: &Value) {
         &["COMPUTER", "GROUPS", "SYSTEM", "LAST CONTACT", "NEEDED", "INSTALLED", "FAILED", "VIA", "ID"],
         &rows,
     );
+    output::of_all(answer, "computers");
 }
 
 fn print_one(computer: &Value) {
     let of = |name: &str| field(computer, name);
     output::text(&format!(
-        "{}\n  id            {}\n  groups        {}\n  system        {}\n  last contact  {}\n  last report   {}\n  via           {}\n",
+        "{}\n  id            {}\n  groups        {}\n  system        {}\n  last contact  {}\n  last report   {}\n  via           {}\n  called from   {}\n  certificate   {}\n",
         of("name"),
         of("computer_id"),
         of("groups"),
@@ -92,6 +94,8 @@ fn print_one(computer: &Value) {
         time(computer, "last_contact"),
         time(computer, "last_report"),
         via(computer),
+        of("range"),
+        of("certificate"),
     ));
     if let Some(others) = computer["same_name"].as_u64().filter(|others| *others > 0) {
         output::text(&format!(
@@ -111,6 +115,16 @@ fn print_one(computer: &Value) {
         .iter()
         .map(|event| cells(event, &["at", "event", "result", "title"]))
         .collect();
+    let changes: Vec<_> = list(computer, "identity_changes")
+        .iter()
+        .map(|change| cells(change, &["at", "kind", "before", "after", "from", "times"]))
+        .collect();
+    if !changes.is_empty() {
+        output::text(
+            "\nIt was not always what it says it is. Two computers with one identity look like this, and so does one that was rebuilt:",
+        );
+        output::table(&["WHEN", "WHAT", "BEFORE", "AFTER", "FROM", "TIMES"], &changes);
+    }
     if !events.is_empty() {
         output::text("");
         output::table(&["WHEN", "EVENT", "RESULT", "UPDATE"], &events);

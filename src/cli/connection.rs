@@ -22,6 +22,9 @@ use crate::serve::admin::{Site, Token};
 /// The longest answer that a command takes: a list of a million updates.
 const MAX_ANSWER: usize = 1024 * 1024 * 1024;
 
+/// Rows that are asked for at once.
+const PAGE: u64 = 1_000;
+
 /// How long a server may take to answer; lists of everything are the slowest.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -106,6 +109,38 @@ impl Connection {
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.send("GET", path, None).await
+    }
+
+    /// A whole list, or its first `most` rows from `offset` on: page by page, as the API gives them. The answer is that of
+    /// the first page with the rows of all; `next` says where the rest begins, when there is one.
+    pub(super) async fn pages(
+        &self,
+        path: &str,
+        rows: &'static str,
+        offset: u64,
+        most: Option<u32>,
+    ) -> anyhow::Result<Value> {
+        let most = most.map_or(u64::MAX, u64::from);
+        let (mut whole, mut all, mut at) = (None, Vec::new(), offset);
+        loop {
+            let limit = (most - all.len() as u64).min(PAGE);
+            let joined = if path.contains('?') { '&' } else { '?' };
+            let mut answer = self.get(&format!("{path}{joined}offset={at}&limit={limit}")).await?;
+            if let Some(Value::Array(page)) = answer.get_mut(rows).map(Value::take) {
+                all.extend(page);
+            }
+            let next = answer["next"].as_u64().filter(|next| *next > at);
+            whole.get_or_insert(answer);
+            if let Some(next) = next.filter(|_| (all.len() as u64) < most) {
+                at = next;
+                continue;
+            }
+            let mut whole = whole.unwrap_or_default();
+            whole["next"] = serde_json::json!(next);
+            whole["limit"] = serde_json::json!(all.len());
+            whole[rows] = Value::Array(all);
+            return Ok(whole);
+        }
     }
 
     /// Asks the API; `path` is below `/api/v1`.

@@ -16,7 +16,13 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<Outcome> {
     let (answer, print): (Value, fn(&Value)) = match command {
-        DownstreamsCommand::List => (connection.get("/downstreams").await?, print_list),
+        DownstreamsCommand::List { text, state, page } => {
+            let mut query = Vec::new();
+            query.extend(text.map(|text| format!("text={}", encoded(&text))));
+            query.extend(state.map(|state| format!("state={}", state.as_str())));
+            let path = format!("/downstreams?{}", query.join("&"));
+            (connection.pages(&path, "servers", page.offset, page.limit).await?, print_list)
+        }
         DownstreamsCommand::Show { server } => {
             (connection.get(&format!("/downstreams/{}", encoded(&server))).await?, print_one)
         }
@@ -71,6 +77,7 @@ fn print_list(answer: &Value) {
         .collect();
     let head = ["SERVER", "STATE", "VIA", "COMPUTERS", "LAST TOOK", "METADATA", "CONTENT", "LACKS", "ID"];
     output::table(&head, &rows);
+    output::of_all(answer, "servers");
     let cells =
         |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
     let invited: Vec<_> =
@@ -142,6 +149,43 @@ fn print_allowed(answer: &Value) {
     ));
 }
 
+/// Under what it is shut out, and who else is.
+fn print_shut_out(answer: &Value) {
+    let texts = |name: &str| -> Vec<String> {
+        list(answer, name).iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    };
+    let certificates: Vec<String> = list(answer, "shut_out/certificates")
+        .iter()
+        .map(|one| format!("{} {}", field(one, "name"), field(one, "public_key_sha256")).trim().to_owned())
+        .collect();
+    let identity = field(answer, "server_id");
+    let lines = [
+        ("identity", if identity.is_empty() { Vec::new() } else { vec![identity] }),
+        ("name", texts("shut_out/names")),
+        ("certificate", certificates),
+        ("address", texts("shut_out/addresses")),
+    ];
+    output::text("Whoever comes with one of these is shut out too, under whatever identity:");
+    for (what, values) in lines {
+        for value in values {
+            output::text(&format!("  {what:<12}  {value}"));
+        }
+    }
+    match output::number(answer, "shut_out/tokens") {
+        0 => {}
+        tokens => output::text(&format!("  {:<12}  {tokens} made for it", "token")),
+    }
+    for address in texts("shared_addresses") {
+        output::text(&format!(
+            "Other servers come from {address} too: newcomers from there are not shut out by it."
+        ));
+    }
+    for other in list(answer, "also_shut_out") {
+        output::text(&format!("Shut out with it: {} {}", field(other, "name"), field(other, "server_id")));
+    }
+    output::text("`tailwater downstreams allow` lets one in again, by name or identity.");
+}
+
 fn print_revoked(answer: &Value) {
     if field(answer, "state") == "forgotten" {
         let (servers, computers) = (field(answer, "servers"), field(answer, "computers"));
@@ -151,5 +195,6 @@ fn print_revoked(answer: &Value) {
             "{} is shut out. What it told stays; --forget removes it.",
             field(answer, "name")
         ));
+        print_shut_out(answer);
     }
 }

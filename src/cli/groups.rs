@@ -17,7 +17,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Outcome> {
     let (answer, told) = match command {
         GroupsCommand::List => {
-            let answer = connection.get("/groups").await?;
+            let answer = connection.pages("/groups", "groups", 0, None).await?;
             if !json {
                 let rows: Vec<Vec<String>> = list(&answer, "groups")
                     .iter()

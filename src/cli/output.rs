@@ -117,6 +117,16 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
 }
 
+/// Says of a list of which rows stand in an answer how many there are: "N of M" and where the rest begins.
+pub(super) fn of_all(answer: &Value, rows: &str) {
+    let (shown, total) = (list(answer, rows).len(), number(answer, "total"));
+    match answer["next"].as_u64() {
+        Some(next) => note(&format!("{shown} of {total}; more with --offset {next}")),
+        None if u64::try_from(shown).is_ok_and(|shown| shown < total) => note(&format!("{shown} of {total}")),
+        None => {}
+    }
+}
+
 /// Says how to see the rest of a list of which `shown` rows stand in an answer.
 pub(super) fn more(shown: usize, answer: &Value, total: &str) {
     let (total, offset) = (number(answer, total), number(answer, "offset"));

@@ -80,7 +80,7 @@ async fn approve(
 }
 
 async fn listing(connection: &Connection, arguments: &ListArguments, json: bool) -> anyhow::Result<Outcome> {
-    let mut query = vec![format!("limit={}", arguments.limit), format!("offset={}", arguments.offset)];
+    let mut query = Vec::new();
     let texts = [
         ("text", &arguments.text),
         ("product", &arguments.product),
@@ -91,7 +91,9 @@ async fn listing(connection: &Connection, arguments: &ListArguments, json: bool)
         texts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?)))),
     );
     query.extend(arguments.state.map(|state| format!("state={}", state.as_str())));
-    let answer = connection.get(&format!("/updates?{}", query.join("&"))).await?;
+    let path = format!("/updates?{}", query.join("&"));
+    let (offset, most) = (u64::from(arguments.offset), Some(arguments.limit));
+    let answer = connection.pages(&path, "updates", offset, most).await?;
     if json {
         output::json(&answer)?;
         return Ok(Outcome::Done);
@@ -107,13 +109,7 @@ async fn listing(connection: &Connection, arguments: &ListArguments, json: bool)
         })
         .collect();
     output::table(&["UPDATE", "STATE", "KB", "CLASSIFICATION", "TITLE"], &rows);
-    let (shown, total) = (u64::try_from(updates.len()).unwrap_or(u64::MAX), number(&answer, "total"));
-    if shown + u64::from(arguments.offset) < total {
-        output::note(&format!(
-            "{shown} of {total}; more with --offset {}",
-            u64::from(arguments.offset) + shown
-        ));
-    }
+    output::of_all(&answer, "updates");
     Ok(Outcome::Done)
 }
 

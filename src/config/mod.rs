@@ -106,8 +106,10 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// PEM key.
     pub key: PathBuf,
-    /// PEM roots of client certificates.
-    pub client_roots: Option<PathBuf>,
+    /// PEM roots of client certificates; none where nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// Whether who shows none is turned away.
+    pub client_required: bool,
 }
 
 /// `[upstream]`: whom to synchronise from, what, and when.
@@ -215,6 +217,8 @@ pub struct AgentsSettings {
     pub key_rotation: Duration,
     /// How many computers are remembered.
     pub max_computers: usize,
+    /// What may be kept of what agents say.
+    pub max_state: ByteCount,
 }
 
 /// `agents.offer`.
@@ -235,6 +239,12 @@ pub struct DownstreamSettings {
     pub transfers: usize,
     /// Downstream Tailwaters that may wait for a change at once.
     pub max_long_polls: usize,
+    /// Servers remembered.
+    pub max_servers: usize,
+    /// Computers of servers below remembered.
+    pub max_descendants: usize,
+    /// What may be kept of what servers below say.
+    pub max_state: ByteCount,
 }
 
 /// `downstream.policy`.

@@ -30,6 +30,10 @@ const MAX_WINDOWS: usize = 100;
 /// The smallest budget: less holds no synchronisation.
 const LEAST_BUDGET: ByteCount = ByteCount(1_000_000);
 
+/// The least that clients may make this server keep: a few hundred computers.
+const LEAST_STATE: ByteCount = ByteCount(10_000_000);
+// not a limit: LEAST_STATE: what the limit may be set to
+
 /// Other sources of payloads: each is asked for what those before it lack.
 const MAX_SOURCES: usize = 8;
 
@@ -223,6 +227,7 @@ impl<'a> Checked<'a> {
                     .duration("agents.key_rotation", Duration::from_hours(1))?
                     .unwrap_or(Duration::from_hours(720)),
                 max_computers: self.number("agents.max_computers", 1, 10_000_000)?,
+                max_state: self.state("agents.max_state")?,
             },
             downstream: DownstreamSettings {
                 policy: self.word(
@@ -231,6 +236,9 @@ impl<'a> Checked<'a> {
                 )?,
                 transfers: self.number("downstream.transfers", 1, 10_000)?,
                 max_long_polls: self.number("downstream.max_long_polls", 1, 1_000_000)?,
+                max_servers: self.number("downstream.max_servers", 1, 1_000_000)?,
+                max_descendants: self.number("downstream.max_descendants", 1, 10_000_000)?,
+                max_state: self.state("downstream.max_state")?,
             },
             content: self.content()?,
             rate: self.parsed::<Rate>("bandwidth.rate")?,
@@ -284,16 +292,43 @@ impl<'a> Checked<'a> {
         Ok(bytes)
     }
 
+    /// What clients may make this server keep.
+    fn state(&self, key: &str) -> Result<ByteCount, ConfigError> {
+        let size = self.parsed::<ByteCount>(key)?;
+        if size < LEAST_STATE {
+            return Err(self.refuse(key, format!("expected at least {LEAST_STATE}")));
+        }
+        Ok(size)
+    }
+
     fn tls(&self) -> Result<Option<TlsSettings>, ConfigError> {
         let listen = self.address("server.tls.listen")?;
         let certificate = self.existing_file("server.tls.certificate")?;
         let key = self.existing_file("server.tls.key")?;
-        let client_roots = self.existing_file("server.tls.client_roots")?;
+        let (ca, roots) =
+            (self.existing_file("server.tls.client_ca")?, self.existing_file("server.tls.client_roots")?);
+        if ca.is_some() && roots.is_some() {
+            return Err(ConfigError::Conflict {
+                origin: self.origin("server.tls.client_roots"),
+                key: "server.tls.client_roots".to_owned(),
+                reason: "is the former name of client_ca; keep one of them",
+            });
+        }
+        let (asked, client_required) = self.word(
+            "server.tls.client_certificates",
+            &[("off", (false, false)), ("request", (true, false)), ("require", (true, true))],
+        )?;
+        let named = ca.or(roots);
+        if client_required && named.is_none() {
+            let reason = "needs client_ca, the roots that certificates are checked against";
+            return Err(self.refuse("server.tls.client_certificates", reason));
+        }
+        let client_ca = named.filter(|_| asked);
         match (listen, certificate, key) {
             (Some(listen), Some(certificate), Some(key)) => {
-                Ok(Some(TlsSettings { listen, certificate, key, client_roots }))
+                Ok(Some(TlsSettings { listen, certificate, key, client_ca, client_required }))
             }
-            (None, None, None) if client_roots.is_none() => Ok(None),
+            (None, None, None) if client_ca.is_none() => Ok(None),
             _ => Err(ConfigError::Conflict {
                 origin: self.origin("server.tls.listen"),
                 key: "server.tls".to_owned(),

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::{Limit, limits};
+
 /// A text that is no GUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a GUID")]
@@ -108,6 +110,39 @@ impl fmt::Display for RevisionId {
 #[serde(transparent)]
 pub struct ComputerId(pub String);
 
+/// The longest identity of a computer, in bytes.
+const MAX_COMPUTER_ID: usize = 255;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MAX_COMPUTER_ID in "bytes": "The identity of a computer" => "the request is refused",
+];
+
+/// A text that is no identity of a computer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a computer's identity has 1 to {MAX_COMPUTER_ID} bytes, without white space, control or invisible characters"
+)]
+pub struct ComputerIdError;
+
+impl ComputerId {
+    /// Reads an identity, as agents, roll-ups and administrators write it: white space around it is not part of it, and
+    /// letter case does not matter.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(text: &str) -> Result<Self, ComputerIdError> {
+        let text = text.trim();
+        // a GUID in practice; what is shown in logs and lists must be seen as it is
+        let plain = |character: char| {
+            !character.is_whitespace()
+                && super::ClientText::of(&character.to_string(), 1).as_str().starts_with(character)
+        };
+        let id = text.to_lowercase();
+        let fits = !id.is_empty() && id.len() <= MAX_COMPUTER_ID && text.chars().all(plain);
+        if fits { Ok(Self(id)) } else { Err(ComputerIdError) }
+    }
+}
+
 impl fmt::Display for ComputerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -124,6 +159,27 @@ mod tests {
         let lower: UpdateId = "56309036-4c77-4dd9-951a-99ee9c246a94".parse().unwrap();
         assert_eq!(upper, lower);
         assert_eq!(upper.to_string(), "56309036-4c77-4dd9-951a-99ee9c246a94");
+    }
+
+    #[test]
+    fn identities_of_computers_are_read_alike_everywhere() {
+        let long = "x".repeat(256);
+        let table = [
+            (" E1DA06A3-5601-43C9-BAC3-52D5DB701494 ", Some("e1da06a3-5601-43c9-bac3-52d5db701494")),
+            ("pc-1", Some("pc-1")),
+            ("", None),
+            (" ", None),
+            ("a b", None),
+            ("a\nb", None),
+            ("a\u{202e}b", None),
+            ("a\u{200b}b", None),
+            ("a\u{1b}b", None),
+            (long.as_str(), None),
+        ];
+        for (text, expected) in table {
+            let read = ComputerId::parse(text).ok().map(|id| id.0);
+            assert_eq!(read.as_deref(), expected, "{text:?}");
+        }
     }
 
     #[test]

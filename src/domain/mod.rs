@@ -6,6 +6,7 @@
 
 mod approval;
 mod bytes;
+mod client_text;
 mod computer_name;
 mod content_path;
 mod digest;
@@ -16,16 +17,19 @@ mod maxima;
 mod phrase;
 mod rollup;
 mod secret;
+mod server_name;
 mod subnet;
 mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
+pub use client_text::ClientText;
 pub use computer_name::{ComputerName, ComputerNameError};
 pub use content_path::ContentPath;
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
 pub use ids::{
-    ApprovalId, ComputerId, GroupId, ParseIdError, RevisionId, ServerId, UpdateId, UpdateIdentity,
+    ApprovalId, ComputerId, ComputerIdError, GroupId, ParseIdError, RevisionId, ServerId, UpdateId,
+    UpdateIdentity,
 };
 pub use language::language_serves;
 pub use limit::{Limit, LimitValue};
@@ -37,6 +41,7 @@ pub use rollup::{
     ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,
 };
 pub use secret::DecryptionKey;
+pub use server_name::{ServerName, ServerNameError};
 pub use subnet::Subnet;
 pub use update::{
     BundleClause, CategoryKind, DriverFacts, Encryption, Facts, FileDeclaration, PrerequisiteClause,
@@ -45,5 +50,11 @@ pub use update::{
 
 /// What is limited here.
 /// The limits of this room.
-pub const LIMITS: &[Limit] =
-    joined_limits![computer_name::LIMITS, content_path::LIMITS, maxima::LIMITS, secret::LIMITS,];
+pub const LIMITS: &[Limit] = joined_limits![
+    computer_name::LIMITS,
+    content_path::LIMITS,
+    ids::LIMITS,
+    maxima::LIMITS,
+    secret::LIMITS,
+    server_name::LIMITS,
+];

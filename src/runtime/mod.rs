@@ -5,6 +5,7 @@
 
 mod allocator;
 mod clock;
+mod log_throttle;
 mod panics;
 mod patience;
 mod rate_limiter;
@@ -17,6 +18,7 @@ use crate::domain::{Limit, joined_limits};
 
 pub use allocator::give_memory_back;
 pub use clock::{Ageing, Clock, Waited, is_recent};
+pub use log_throttle::{LOG_PERIOD, LogThrottle};
 pub use panics::{Panicked, guarded, guarded_future};
 pub use patience::patiently;
 pub use rate_limiter::{Allowance, RateLimiter, RateLimits, TooOften};

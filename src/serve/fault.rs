@@ -111,9 +111,14 @@ impl Refusal {
             Self::RegistrationNotRequired => "RegistrationNotRequired",
             Self::IncompatibleProtocolVersion(_) => "IncompatibleProtocolVersion",
             Self::FileDigestsMissing(_) => "FileDigestsMissing",
-            Self::Busy | Self::Spool(_) | Self::Catalog(CatalogError::TooManyComputers { .. }) => {
-                "ServerBusy"
-            }
+            Self::Busy
+            | Self::Spool(_)
+            | Self::Catalog(
+                CatalogError::TooManyComputers { .. }
+                | CatalogError::TooManyServers { .. }
+                | CatalogError::ServersTooOften
+                | CatalogError::TooMuchState { .. },
+            ) => "ServerBusy",
             // what must be durable and cannot be: it works again when there is room
             Self::Catalog(error) if error.is_read_only() => "ServerBusy",
             Self::UnknownParent(_)

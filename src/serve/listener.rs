@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::PeerCertificate;
 use super::body::{self, Body};
 use super::connections::{Answered, ConnectionLimits, Connections, Place};
 use super::paced::Paced;
@@ -114,8 +115,10 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// PEM: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
-    /// PEM roots of client certificates. Clients are then asked for one; who has none is answered all the same.
+    /// PEM roots of client certificates. Clients are then asked for one.
     pub client_roots: Option<PathBuf>,
+    /// Whether who has none is turned away in the handshake; else it is answered all the same.
+    pub client_required: bool,
 }
 
 /// Why a listener could not be set up.
@@ -260,7 +263,7 @@ impl Listener {
             // a peer that is gone already shows at the first read
             let _ = stream.set_nodelay(true);
             let local = stream.local_addr().unwrap_or(self.address);
-            let peer = Peer { address, local, tls: self.tls.is_some(), certificate: false };
+            let peer = Peer { address, local, tls: self.tls.is_some(), certificate: None };
             let connection = Connection {
                 answer: Arc::clone(&answer),
                 peer,
@@ -337,7 +340,8 @@ impl<A: Answer> Connection<A> {
         drop(handshake);
         if let Ok(Ok(stream)) = accepted {
             // the handshake fails over a certificate that does not hold
-            self.peer.certificate = stream.get_ref().1.peer_certificates().is_some();
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            self.peer.certificate = shown.map(PeerCertificate::of);
             self.serve(stream).await;
         }
     }
@@ -407,7 +411,7 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenerError> {
     let unfit = |source| ListenerError::Tls { certificate: files.certificate.clone(), source };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = match &files.client_roots {
-        Some(path) => client_verifier(path, Arc::clone(&provider))?,
+        Some(path) => client_verifier(path, files.client_required, Arc::clone(&provider))?,
         None => WebPkiClientVerifier::no_client_auth(),
     };
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -420,9 +424,11 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenerError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Checks client certificates against the roots of a file. Agents have none and are let in without.
+/// Checks client certificates against the roots of a file. Agents have none as a rule and are let in without, unless it is
+/// `required`.
 fn client_verifier(
     path: &PathBuf,
+    required: bool,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, ListenerError> {
     let pem = |source| ListenerError::Pem { path: path.clone(), source };
@@ -430,8 +436,7 @@ fn client_verifier(
     let found =
         CertificateDer::pem_file_iter(path).map_err(pem)?.collect::<Result<Vec<_>, _>>().map_err(pem)?;
     roots.add_parsable_certificates(found);
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .allow_unauthenticated()
-        .build()
-        .map_err(|source| ListenerError::ClientRoots { path: path.clone(), source })
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|source| ListenerError::ClientRoots { path: path.clone(), source })
 }

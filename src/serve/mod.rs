@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod body;
+mod certificate;
 pub mod client;
 mod connections;
 mod cookie;
@@ -32,6 +33,7 @@ use crate::domain::{Limit, joined_limits};
 /// The limits of this room.
 pub const LIMITS: &[Limit] = joined_limits![
     admin::LIMITS,
+    certificate::LIMITS,
     client::LIMITS,
     connections::LIMITS,
     cookie::LIMITS,
@@ -52,6 +54,7 @@ pub const LIMITS: &[Limit] = joined_limits![
 ];
 
 pub use body::{Body, empty, full, text};
+pub use certificate::PeerCertificate;
 pub use connections::{ConnectionLimits, ConnectionStatus, Connections};
 pub use hosts::Hosts;
 pub use intake::Intake;

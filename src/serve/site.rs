@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
+use super::PeerCertificate;
 use super::body::{self, Body};
 use super::fault::Misdirected;
 use super::hosts::{Foreign, Hosts, asked_host, check_request};
@@ -33,8 +34,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is TLS, so that addresses in answers begin with `https`.
     pub tls: bool,
-    /// Whether it showed a client certificate that holds (`server.tls.client_roots`).
-    pub certificate: bool,
+    /// The client certificate that it showed, where that holds (`server.tls.client_ca`).
+    pub certificate: Option<PeerCertificate>,
 }
 
 /// The longest host and port: 253 characters of a name, brackets, five digits.

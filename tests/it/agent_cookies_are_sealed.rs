@@ -78,6 +78,8 @@ async fn another_configuration_is_noticed() {
     let wrong = agent.get_cookie("", "2.90").replace(&agent.last_change, "2001-01-01T00:00:00Z");
     assert_eq!(server.client("GetCookie", &wrong).await.code(), "ConfigChanged");
 
+    // from its first scan on it is known after a restart
+    agent.sync(&server, &[], &[]).await;
     server.clock.advance(Duration::from_secs(5));
     let server = server.restarted();
     agent.sync(&server, &[], &[]).await;

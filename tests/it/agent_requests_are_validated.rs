@@ -202,7 +202,8 @@ async fn a_computer_registers_when_it_is_asked_to() {
 #[tokio::test]
 async fn a_batch_without_a_cookie_counts_like_one_with_it() {
     let server = one_update();
-    let agent = Agent::registered(&server, "a").await;
+    let mut agent = Agent::registered(&server, "a").await;
+    agent.sync(&server, &[], &[]).await;
     let batch = |instance: u128, list: &str| {
         format!(
             "<clientTime>2026-10-04T15:03:36Z</clientTime><eventBatch><ReportingEvent><BasicData>\

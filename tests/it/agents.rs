@@ -158,7 +158,7 @@ impl Server {
             address: "192.0.2.9:50000".parse().unwrap(),
             local: "192.0.2.7:8530".parse().unwrap(),
             tls: false,
-            certificate: false,
+            certificate: None,
         };
         let (parts, body) = self.service.answer_message(&parts, body.into(), from).await.into_parts();
         let length = http_body::Body::size_hint(&body).exact().unwrap();

@@ -115,7 +115,7 @@ impl Upper {
             address: "192.0.2.9:50000".parse().unwrap(),
             local: "192.0.2.7:8530".parse().unwrap(),
             tls: false,
-            certificate: false,
+            certificate: None,
         };
         let (parts, body) = self.service.answer_message(&parts, body.into(), from).await.into_parts();
         let length = http_body::Body::size_hint(&body).exact().unwrap();
@@ -166,7 +166,10 @@ pub(crate) fn cookie(sealed: &[u8]) -> String {
 
 impl Child {
     pub(crate) async fn of(upper: &Upper, number: u128) -> Self {
-        let reply = upper.authorize("branch.example", &Uuid::from_u128(number).to_string()).await.ok();
+        let reply = upper
+            .authorize(&format!("branch{number}.example"), &Uuid::from_u128(number).to_string())
+            .await
+            .ok();
         let authorization = reply.one("CookieData").to_owned();
         let reply = upper.ask("GetCookie", &get_cookie(&authorization, "1.20")).await.ok();
         Self { authorization, cookie: format!("<cookie>{}</cookie>", reply.one("GetCookieResult")) }

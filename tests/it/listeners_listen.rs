@@ -33,7 +33,7 @@ impl Answer for Echo {
             std::panic::panic_any("a handler slipped");
         }
         let over = if from.tls { "tls" } else { "plain" };
-        Response::new(full(if from.certificate { "certificate" } else { over }))
+        Response::new(full(if from.certificate.is_some() { "certificate" } else { over }))
     }
 }
 
@@ -60,6 +60,7 @@ async fn a_tls_listener_answers_over_tls() {
         certificate: certificate("server.pem"),
         key: certificate("server.key"),
         client_roots: None,
+        client_required: false,
     };
     let (address, _) = start(ListenerConfig { tls: Some(files), ..anywhere() }, &tasks).await;
     let mut roots = rustls::RootCertStore::empty();
@@ -87,6 +88,7 @@ async fn a_client_certificate_is_asked_for_where_roots_are_given_and_nobody_need
         certificate: certificate("server.pem"),
         key: certificate("server.key"),
         client_roots: Some(certificate("servers.pem")),
+        client_required: false,
     };
     let (address, _) = start(ListenerConfig { tls: Some(files), ..anywhere() }, &tasks).await;
     let chain = || vec![CertificateDer::from_pem_file(certificate("branch.pem")).unwrap()];
@@ -119,7 +121,12 @@ async fn a_taken_address_and_useless_certificates_are_said_with_the_next_step() 
     assert!(matches!(error, ListenerError::InUse { .. }), "{error:?}");
     assert!(error.to_string().contains("set another listen address"), "{error}");
     for (chain, key) in [("server.key", "server.key"), ("server.pem", "server.pem"), ("none", "server.key")] {
-        let files = TlsFiles { certificate: certificate(chain), key: certificate(key), client_roots: None };
+        let files = TlsFiles {
+            certificate: certificate(chain),
+            key: certificate(key),
+            client_roots: None,
+            client_required: false,
+        };
         let error =
             Listener::bind(ListenerConfig { tls: Some(files), ..anywhere() }).await.map(drop).unwrap_err();
         assert!(matches!(error, ListenerError::Pem { .. } | ListenerError::Tls { .. }), "{chain}: {error:?}");

@@ -107,6 +107,8 @@ async fn a_revoked_server_is_refused_with_the_next_thing_it_asks() {
     assert_eq!(upper.ask("GetConfigData", &child.with("")).await.code(), "InvalidCookie");
     let again = crate::downstream::get_cookie(&child.authorization, "1.20");
     assert_eq!(upper.ask("GetCookie", &again).await.code(), "InvalidAuthorizationCookie");
-    assert_eq!(upper.authorize("branch.example", &id(5)).await.code(), "InvalidParameters");
+    assert_eq!(upper.authorize("branch5.example", &id(5)).await.code(), "InvalidParameters");
+    // nor under another identity with its name
+    assert_eq!(upper.authorize("BRANCH5.example", &id(7)).await.code(), "InvalidParameters");
     upper.ask("GetConfigData", &other.with("")).await.ok();
 }

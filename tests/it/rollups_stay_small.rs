@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
-use tailwater::catalog::{self, Catalog, ComputerInfo, Event};
-use tailwater::domain::{ComputerId, Rate};
+use tailwater::catalog::{self, Caller, Catalog, ComputerInfo, Event};
+use tailwater::domain::{ByteCount, ComputerId, Rate};
 use tailwater::runtime::{Clock, Tasks};
-use tailwater::upstream::{Config, ContentFrom, Mode, RollupReport, Schedule, Upstream};
+use tailwater::simulate::upstream as office;
+use tailwater::upstream::{Config, ContentFrom, Mode, RollupReport, Schedule, SyncOptions, Upstream};
 use uuid::Uuid;
 
+use crate::head_offices_see_every_computer::json;
 use crate::server::Server;
 
 /// Computers: a twenty-fifth of what is asked for.
@@ -29,10 +31,29 @@ struct Branch {
     upstream: Upstream,
     clock: Clock,
     tasks: Tasks,
+    /// The updates that its computers report.
+    updates: Vec<String>,
+}
+
+/// A head office with updates, all of them known at the servers below once they synchronised.
+fn head(runtime: &tokio::runtime::Runtime, tasks: &Tasks) -> (Server, Vec<String>) {
+    let config = office::Config { updates: 100, mean_size: ByteCount(20_000), ..office::Config::default() };
+    let office = runtime.block_on(office::start(config, &Clock::system(), tasks)).unwrap();
+    let below = format!(
+        "[upstream]\nurl = \"{}\"\nschedule = []\nclassifications = []\nproxy = \"none\"\n",
+        office.url()
+    );
+    let head = Server::started(&below);
+    json(&head, &["sync"]);
+    let listed = head.api("GET", "/updates?limit=1000", None).json();
+    let rows = listed["updates"].as_array().unwrap().iter();
+    let updates: Vec<String> = rows.map(|row| row["update_id"].as_str().unwrap().to_uppercase()).collect();
+    assert!(updates.len() as u128 >= STATES, "{}", updates.len());
+    (head, updates)
 }
 
 impl Branch {
-    fn open(dir: &Path, url: &str, clock: &Clock) -> Self {
+    fn open(dir: &Path, url: &str, clock: &Clock, updates: &[String]) -> Self {
         let tasks = Tasks::new();
         let catalog = Catalog::open(catalog::Config::new(dir.join("catalog")), clock.clone()).unwrap();
         let limiter = Limiter::new(Rate::Unlimited, clock, &tasks);
@@ -56,7 +77,11 @@ impl Branch {
             link: link_config,
         };
         let upstream = Upstream::new(config, catalog.clone(), link, clock.clone(), tasks.clone()).unwrap();
-        Self { catalog, upstream, clock: clock.clone(), tasks }
+        Self { catalog, upstream, clock: clock.clone(), tasks, updates: updates.to_vec() }
+    }
+
+    async fn sync(&self) {
+        self.upstream.sync(SyncOptions::default()).await.unwrap();
     }
 
     /// Every computer scans and tells what it has.
@@ -64,10 +89,16 @@ impl Branch {
         for number in 0..COMPUTERS {
             let id = ComputerId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes()).to_string());
             let name = format!("pc-{number:05}.branch.example");
-            self.catalog.introduce(&id, &name, None).unwrap();
-            self.catalog.register(&id, info(&name)).unwrap();
-            self.catalog.contacted(&id, None).unwrap();
-            self.catalog.report(&id, vec![status_report(number, day, self.clock.now())]).unwrap();
+            self.catalog.introduce(&Caller::default(), &id, &name, None).unwrap();
+            self.catalog.register(&Caller::default(), &id, info(&name)).unwrap();
+            self.catalog.contacted(&Caller::default(), &id, None).unwrap();
+            self.catalog
+                .report(
+                    &Caller::default(),
+                    &id,
+                    vec![status_report(&self.updates, number, day, self.clock.now())],
+                )
+                .unwrap();
         }
     }
 
@@ -97,9 +128,11 @@ fn info(name: &str) -> ComputerInfo {
 }
 
 /// Event 156: half is installed, half is needed; each day a few of the needed are installed.
-fn status_report(number: u128, day: u128, at: Timestamp) -> Event {
-    let update = |update: u128| Uuid::new_v5(&Uuid::NAMESPACE_URL, &update.to_be_bytes()).to_string();
-    let list = |range: std::ops::Range<u128>| range.map(update).collect::<Vec<_>>().join(";").to_uppercase();
+fn status_report(updates: &[String], number: u128, day: u128, at: Timestamp) -> Event {
+    let list = |range: std::ops::Range<u128>| {
+        let number = |number| usize::try_from(number).unwrap();
+        updates[number(range.start)..number(range.end)].join(";")
+    };
     let installed = STATES / 2 + day * CHANGES;
     Event {
         instance: Uuid::from_u128(1 + number * 1_000 + day),
@@ -120,7 +153,8 @@ fn told_by(server: &Server, after: &serde_json::Value) -> serde_json::Value {
     let began = std::time::Instant::now();
     loop {
         let told = server.api("GET", "/status", None).json()["last_rollup"].clone();
-        if !told.is_null() && told["at"] != after["at"] {
+        // the first synchronisation told of the server alone
+        if told["computers"].as_u64() > Some(0) && told["at"] != after["at"] {
             return told;
         }
         assert!(began.elapsed() < Duration::from_mins(1), "nothing was told: {}", server.log());
@@ -135,13 +169,16 @@ fn a_computer_and_day_cost_less_than_1_kb_through_two_levels() {
     let below = |url: &str| {
         format!("[upstream]\nurl = \"{url}\"\nschedule = []\nclassifications = []\nproxy = \"none\"\n")
     };
-    let head = Server::started("");
+    let tasks = Tasks::new();
+    let (head, updates) = head(&runtime, &tasks);
     let region = Server::started(&below(&format!("http://{}", head.agents())));
+    json(&region, &["sync"]);
     let dir = tempfile::tempdir().unwrap();
     // behind the others' clocks by days, so that its second day is not in their future
     let start = Clock::system().now() - jiff::SignedDuration::from_hours(100);
     let clock = Clock::manual(start);
-    let branch = Branch::open(dir.path(), &format!("http://{}", region.agents()), &clock);
+    let branch = Branch::open(dir.path(), &format!("http://{}", region.agents()), &clock, &updates);
+    runtime.block_on(branch.sync());
     let computers = u64::try_from(COMPUTERS).unwrap();
     let mut told = serde_json::Value::Null;
     for (day, statuses) in [(0, computers), (1, computers), (2, computers)] {
@@ -178,25 +215,27 @@ fn a_computer_and_day_cost_less_than_1_kb_through_two_levels() {
 fn a_server_that_lost_its_memory_tells_everything_again_and_no_state_is_lost() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _inside = runtime.enter();
-    let head = Server::started("");
+    let tasks = Tasks::new();
+    let (head, updates) = head(&runtime, &tasks);
     let url = format!("http://{}", head.agents());
     let clock = Clock::manual(Clock::system().now() - jiff::SignedDuration::from_hours(100));
     let (dir, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let branch = Branch::open(dir.path(), &url, &clock);
+    let branch = Branch::open(dir.path(), &url, &clock, &updates);
+    runtime.block_on(branch.sync());
     branch.day(0);
     runtime.block_on(branch.tell());
     runtime.block_on(branch.tasks.shut_down(Duration::from_secs(10)));
     drop(branch);
     copy(dir.path(), older.path());
 
-    let branch = Branch::open(dir.path(), &url, &clock);
+    let branch = Branch::open(dir.path(), &url, &clock, &updates);
     branch.day(1);
     assert_eq!(runtime.block_on(branch.tell()).statuses as u128, COMPUTERS);
     runtime.block_on(branch.tasks.shut_down(Duration::from_secs(10)));
     drop(branch);
 
     // yesterday's copy takes its place: the head office notices that the numbers do not fit
-    let branch = Branch::open(older.path(), &url, &clock);
+    let branch = Branch::open(older.path(), &url, &clock, &updates);
     clock.advance(Duration::from_hours(1));
     branch.day(2);
     assert_eq!(runtime.block_on(branch.tell()).statuses as u128, COMPUTERS);

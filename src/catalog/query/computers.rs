@@ -7,37 +7,84 @@ use std::sync::Arc;
 use super::super::descendant::status_in_words;
 use super::super::said::Of;
 use super::super::store::Store;
-use super::super::{CatalogError, Computer, Status};
+use super::super::{CatalogError, Computer, Descendant, Status};
+use super::states::page_of;
 use super::{ComputerDetail, ComputerQuery, ComputerRow, Page, Whose, page_limit};
 use crate::domain::{ComputerId, GroupId, ServerId};
 
-/// A computer, and the server it gets its updates from when that is not this one.
-struct Known {
-    computer: Arc<Computer>,
-    parent: Option<ServerId>,
+/// A computer: an agent of ours, or one of a server below.
+enum Known {
+    Ours(Arc<Computer>),
+    Below(Arc<Descendant>),
 }
 
-fn has_words(computer: &Computer, words: &[String]) -> bool {
-    if words.is_empty() {
-        return true;
+impl Known {
+    fn id(&self) -> &ComputerId {
+        match self {
+            Self::Ours(one) => &one.id,
+            Self::Below(one) => &one.id,
+        }
     }
-    let mut text = format!("{}\n{}", computer.dns_name, computer.id);
-    if let Some(info) = &computer.info {
-        for more in [&info.os_description, &info.manufacturer, &info.model] {
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Ours(one) => &one.dns_name,
+            Self::Below(one) => one.name(),
+        }
+    }
+
+    /// None for an agent of ours.
+    fn parent(&self) -> Option<ServerId> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Below(one) => Some(one.parent),
+        }
+    }
+
+    fn groups(&self) -> &[GroupId] {
+        match self {
+            Self::Ours(one) => &one.groups,
+            Self::Below(one) => one.details.as_ref().map_or(&[], |details| &details.groups),
+        }
+    }
+
+    /// As lists show it: only what a page shows is made so.
+    fn shown(&self) -> Computer {
+        match self {
+            Self::Ours(one) => (**one).clone(),
+            Self::Below(one) => one.shown(),
+        }
+    }
+
+    /// Whether all words, in lower case, occur in its name, identity, system or model.
+    fn has_words(&self, words: &[String]) -> bool {
+        if words.is_empty() {
+            return true;
+        }
+        let more = match self {
+            Self::Ours(one) => {
+                one.info.as_ref().map(|info| [&info.os_description, &info.manufacturer, &info.model])
+            }
+            Self::Below(one) => {
+                one.details.as_ref().map(|details| [&details.os_description, &details.make, &details.model])
+            }
+        };
+        let mut text = format!("{}\n{}", self.name(), self.id());
+        for more in more.into_iter().flatten() {
             text.push('\n');
             text.push_str(more);
         }
+        let text = text.to_lowercase();
+        words.iter().all(|word| text.contains(word))
     }
-    let text = text.to_lowercase();
-    words.iter().all(|word| text.contains(word))
 }
 
 /// Whether a computer is in one of these groups. In no group means Unassigned Computers.
-fn is_in(computer: &Computer, groups: &[GroupId]) -> bool {
-    if computer.groups.is_empty() {
+fn is_in(own: &[GroupId], groups: &[GroupId]) -> bool {
+    if own.is_empty() {
         groups.contains(&GroupId::UNASSIGNED_COMPUTERS)
     } else {
-        computer.groups.iter().any(|group| groups.contains(group))
+        own.iter().any(|group| groups.contains(group))
     }
 }
 
@@ -45,31 +92,30 @@ impl Store {
     /// Agents of ours in a group or one below it.
     pub(in super::super) fn members(&self, group: &GroupId) -> Vec<Arc<Computer>> {
         let groups = self.snapshot().view().decisions.below(group);
-        self.computers.all().into_iter().filter(|computer| is_in(computer, &groups)).collect()
+        self.computers.all().into_iter().filter(|computer| is_in(&computer.groups, &groups)).collect()
     }
 
     /// Agents of ours, and computers below that are none.
     fn everyone(&self, query: &ComputerQuery) -> Vec<Known> {
         let mut found = Vec::new();
         if query.whose != Whose::Below && query.through.is_none() {
-            found.extend(self.computers.all().into_iter().map(|computer| Known { computer, parent: None }));
+            found.extend(self.computers.all().into_iter().map(Known::Ours));
         }
         if query.whose != Whose::Ours {
             let below = self.descendants.all().into_iter();
             let below = below.filter(|one| self.computers.get(&one.id).is_none());
             let through = query.through.map(|through| self.servers_below(&through));
             let below = below.filter(|one| through.as_ref().is_none_or(|these| these.contains(&one.parent)));
-            found
-                .extend(below.map(|one| Known { computer: Arc::new(one.shown()), parent: Some(one.parent) }));
+            found.extend(below.map(Known::Below));
         }
         found
     }
 
     fn status_of(&self, known: &Known) -> Result<Status, CatalogError> {
-        if known.parent.is_none() {
-            return self.status(&known.computer.id);
+        match known {
+            Known::Ours(one) => self.status(&one.id),
+            Known::Below(one) => Ok(status_in_words(one.last_status, &self.states(&one.id)?)),
         }
-        Ok(status_in_words(known.computer.last_report, &self.states(&known.computer.id)?))
     }
 
     /// Other computers, here and below, with the name of this one.
@@ -81,11 +127,12 @@ impl Store {
     }
 
     fn known_row(&self, known: &Known) -> ComputerRow {
-        let via = known.parent.map(|parent| self.chain(&parent)).unwrap_or_default();
-        let whose = if known.parent.is_none() { Of::Us } else { Of::Below };
-        let counts = self.computers.said().by(whose, &known.computer.id);
-        let same_name = self.of_name(&known.computer).len();
-        ComputerRow { computer: (*known.computer).clone(), counts, via, same_name }
+        let via = known.parent().map(|parent| self.chain(&parent)).unwrap_or_default();
+        let whose = if known.parent().is_none() { Of::Us } else { Of::Below };
+        let counts = self.computers.said().by(whose, known.id());
+        let computer = known.shown();
+        let same_name = self.of_name(&computer).len();
+        ComputerRow { computer, counts, via, same_name }
     }
 
     /// Everybody with this name, here and below.
@@ -100,9 +147,9 @@ impl Store {
         let text = text.to_lowercase();
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         let everyone = self.everyone(&ComputerQuery::default());
-        let mut fits = everyone.iter().filter(|known| has_words(&known.computer, &words));
+        let mut fits = everyone.iter().filter(|known| known.has_words(&words));
         match (fits.next(), fits.next()) {
-            (Some(one), None) => Some(one.computer.id.clone()),
+            (Some(one), None) => Some(one.id().clone()),
             _ => None,
         }
     }
@@ -114,29 +161,26 @@ impl Store {
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         let mut found = self.everyone(query);
         found.retain(|known| {
-            groups.as_ref().is_none_or(|groups| is_in(&known.computer, groups))
-                && has_words(&known.computer, &words)
+            groups.as_ref().is_none_or(|groups| is_in(known.groups(), groups)) && known.has_words(&words)
         });
-        found.sort_unstable_by(|a, b| {
-            (&a.computer.dns_name, &a.computer.id).cmp(&(&b.computer.dns_name, &b.computer.id))
-        });
-        let page = found.iter().skip(query.offset).take(page_limit(query.limit));
-        let rows = page.map(|known| self.known_row(known)).collect();
-        Page { rows, total: found.len(), offset: query.offset }
+        let total = found.len();
+        let order = |a: &Known, b: &Known| (a.name(), a.id()).cmp(&(b.name(), b.id()));
+        let shown = page_of(found, query.offset, page_limit(query.limit), order);
+        let rows = shown.iter().map(|known| self.known_row(known)).collect();
+        Page { rows, total, offset: query.offset }
     }
 
     pub(in super::super) fn computer_detail(
         &self,
         id: &ComputerId,
     ) -> Result<Option<ComputerDetail>, CatalogError> {
-        let own = self.computers.get(id).map(|computer| Known { computer, parent: None });
-        let below = || {
-            let one = self.descendants.get(id)?;
-            Some(Known { computer: Arc::new(one.shown()), parent: Some(one.parent) })
-        };
+        let own = self.computers.get(id).map(Known::Ours);
+        let below = || self.descendants.get(id).map(Known::Below);
         let Some(known) = own.or_else(below) else { return Ok(None) };
         let status = self.status_of(&known)?;
-        let events = if known.parent.is_none() { self.events(id)? } else { Vec::new() };
-        Ok(Some(ComputerDetail { row: self.known_row(&known), status, events }))
+        let events = if known.parent().is_none() { self.events(id)? } else { Vec::new() };
+        let mut changes = self.identity_changes(id)?;
+        changes.reverse();
+        Ok(Some(ComputerDetail { row: self.known_row(&known), status, events, changes }))
     }
 }

@@ -285,6 +285,8 @@ pub struct ComputerDetail {
     pub status: Status,
     /// Its latest events, newest first.
     pub events: Vec<super::Event>,
+    /// What changed about its identity, newest first.
+    pub changes: Vec<super::IdentityChange>,
 }
 
 /// A payload that the catalog knows.

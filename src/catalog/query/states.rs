@@ -45,7 +45,12 @@ impl Catalog {
 }
 
 /// The rows of a page, in this order; the rest needs no order.
-fn page_of<T>(mut all: Vec<T>, offset: usize, limit: usize, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+pub(super) fn page_of<T>(
+    mut all: Vec<T>,
+    offset: usize,
+    limit: usize,
+    order: impl Fn(&T, &T) -> Ordering,
+) -> Vec<T> {
     let end = offset.saturating_add(limit);
     if end == 0 || offset >= all.len() {
         return Vec::new();

@@ -243,6 +243,39 @@ impl PageArguments {
     }
 }
 
+/// Which rows of a list that is shown whole unless something else is said.
+#[derive(Debug, Args)]
+pub(super) struct WholeArguments {
+    /// How many at most [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: Option<u32>,
+    /// How many to skip
+    #[arg(long, default_value_t = 0)]
+    pub(super) offset: u64,
+}
+
+/// Whether a server may synchronise from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ServerState {
+    /// Nobody decided: the policy does.
+    Open,
+    /// Let in.
+    Allowed,
+    /// Shut out.
+    Revoked,
+}
+
+impl ServerState {
+    /// As the API spells it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Allowed => "allowed",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// What a computer can say of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReportedState {
@@ -282,6 +315,8 @@ pub(super) enum ComputersCommand {
         /// Only agents of this server, none of servers below
         #[arg(long, conflicts_with = "through")]
         ours: bool,
+        #[command(flatten)]
+        page: WholeArguments,
     },
     /// What a computer is and what it reported
     #[command(after_help = "Example:\n  tailwater computers show desk-7 --state needed --limit 500")]
@@ -327,7 +362,19 @@ and who shows a client certificate.";
 #[command(after_help = DOWNSTREAMS_EXAMPLES)]
 pub(super) enum DownstreamsCommand {
     /// All servers below: what each took and what it lacks; who waits to be let in, who was refused
-    List,
+    #[command(
+        after_help = "Examples:\n  tailwater downstreams list --state revoked\n  tailwater downstreams list --text branch --limit 20"
+    )]
+    List {
+        /// Part of the name or identity
+        #[arg(long, short)]
+        text: Option<String>,
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<ServerState>,
+        #[command(flatten)]
+        page: WholeArguments,
+    },
     /// One server, with its own numbers
     Show {
         /// Name or identity
@@ -341,7 +388,7 @@ pub(super) enum DownstreamsCommand {
         #[arg(long)]
         require_token: bool,
     },
-    /// Shut a server out; what it told of its computers stays
+    /// Shut a server out, and whoever comes with its name, token, certificate or address; what it told stays
     Revoke {
         /// Name or identity
         server: String,

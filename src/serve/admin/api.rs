@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::error::{ApiError, causes};
+use super::token::WrongTokens;
 use crate::bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
 use crate::catalog::{Catalog, CatalogError};
 use crate::content::Store;
@@ -106,12 +107,22 @@ pub struct Parts {
 
 /// Handle of [`Parts`]; what every handler is given.
 #[derive(Clone)]
-pub struct Services(Arc<Parts>);
+pub struct Services(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    wrong_tokens: WrongTokens,
+}
 
 impl Services {
     /// Shares the parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        let wrong_tokens = WrongTokens::new(&parts.clock);
+        Self(Arc::new(Shared { parts, wrong_tokens }))
+    }
+
+    pub(super) fn wrong_tokens(&self) -> &WrongTokens {
+        &self.0.wrong_tokens
     }
 
     /// Whether agents can be answered.
@@ -163,11 +174,11 @@ impl Services {
     }
 
     pub(super) fn verification(&self) -> Value {
-        self.0.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_verification(&self, value: Value) {
-        *self.0.verification.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        *self.verification.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 }
 
@@ -175,7 +186,7 @@ impl Deref for Services {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }
 
@@ -237,7 +248,7 @@ impl From<CatalogError> for ApiError {
                 name: name.clone(),
                 next: "`tailwater downstreams list` shows them",
             },
-            CatalogError::ServerName(_) => Self::Invalid { field: "server", reason: error.to_string() },
+            CatalogError::ServerName { .. } => Self::Invalid { field: "server", reason: error.to_string() },
             CatalogError::AmbiguousServer { .. } | CatalogError::TooManyServers { .. } => {
                 Self::Conflict { reason: error.to_string() }
             }

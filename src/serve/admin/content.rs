@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::api::{Result, Services, blocking};
 use super::error::{ApiError, causes};
 use super::names::resolve;
+use super::page::{MAX_ROWS, MAX_WHOLE, Range};
 use crate::bandwidth::Class;
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::needs::{Ahead, Scope};
@@ -26,27 +27,27 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 /// `GET /content`.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ContentQuery {
-    limit: Option<usize>,
-}
-
 /// What is held, the files used last first.
 pub(super) async fn status(
     State(services): State<Services>,
-    Query(query): Query<ContentQuery>,
+    Query(range): Query<Range>,
 ) -> Result<Json<Value>> {
     blocking(move || {
         let mut files = services.content.list();
         files.sort_by_key(|file| std::cmp::Reverse(file.last_use));
-        files.truncate(query.limit.unwrap_or(FILES));
+        let range = Range { limit: Some(range.limit(FILES, MAX_ROWS)), ..range };
+        let mut answer = range.of("files", files, MAX_ROWS, |file| json!(file));
         let transfers = services.transfers.list();
         let wanted: u64 = transfers.iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
-        Ok(Json(json!({
+        let more = json!({
             "usage": services.content.usage(), "fetch": services.about.fetch, "max_size": services.in_force().max_size,
             "wanted": wanted, "served": services.served_bytes(), "served_since": services.ledger.kept().since,
-            "verification": services.verification(), "files": files,
-        })))
+            "verification": services.verification(),
+        });
+        if let (Value::Object(fields), Value::Object(more)) = (&mut answer, more) {
+            fields.extend(more);
+        }
+        Ok(Json(answer))
     })
     .await
 }
@@ -154,8 +155,8 @@ pub(super) async fn fetch(State(services): State<Services>, Json(body): Json<Fet
 }
 
 /// `GET /transfers`.
-pub(super) async fn transfers(State(services): State<Services>) -> Json<Value> {
-    Json(json!({ "transfers": services.transfers.list() }))
+pub(super) async fn transfers(State(services): State<Services>, Query(range): Query<Range>) -> Json<Value> {
+    Json(range.of("transfers", services.transfers.list(), MAX_WHOLE, |transfer| json!(transfer)))
 }
 
 fn digest(text: &str) -> Result<Sha1Digest> {

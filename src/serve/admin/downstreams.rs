@@ -4,7 +4,7 @@
 //! never interpreted.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::api::{Result, Services, blocking};
 use super::error::ApiError;
 use super::names::Names;
-use crate::catalog::{Catalog, Server, Standing};
+use super::page::{MAX_ROWS, Range};
+use crate::catalog::{Catalog, Seen, Server, Standing};
 use crate::domain::ServerId;
 
 /// A server that did not take anything for so long is behind, whatever the counts say.
@@ -66,16 +67,48 @@ fn row(services: &Services, names: &Names, server: &Server, computers: usize) ->
     })
 }
 
+/// By what a server is known again, whatever identity it says.
+fn identities(seen: &Seen) -> Value {
+    let certificates = seen.certificates.iter().map(|one| {
+        let key: String = one.key.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "name": one.name, "public_key_sha256": key })
+    });
+    json!({ "names": seen.names, "addresses": seen.addresses, "tokens": seen.tokens(),
+            "certificates": certificates.collect::<Vec<_>>() })
+}
+
 /// `GET /downstreams`.
-pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ListQuery {
+    /// Part of a name or identity.
+    text: Option<String>,
+    state: Option<Standing>,
+    #[serde(default)]
+    offset: usize,
+    /// 1,000 when it is not said, and at most.
+    limit: Option<usize>,
+}
+
+/// Servers by name, who is invited and who was refused.
+pub(super) async fn list(
+    State(services): State<Services>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
         let names = Names::of(catalog);
-        let servers = catalog.servers();
+        let mut servers = catalog.servers();
+        let text = query.text.unwrap_or_default().trim().to_lowercase();
+        servers.retain(|server| {
+            query.state.is_none_or(|state| server.standing == state)
+                && (server.name.to_lowercase().contains(&text) || server.id.to_string().contains(&text))
+        });
         let computers = catalog.computers_by_server();
         let computers = |id: &ServerId| computers.get(id).copied().unwrap_or(0);
-        let rows: Vec<Value> =
-            servers.iter().map(|server| row(&services, &names, server, computers(&server.id))).collect();
+        let range = Range { offset: query.offset, limit: query.limit };
+        let mut answer = range.of("servers", servers, MAX_ROWS, |server| {
+            row(&services, &names, server, computers(&server.id))
+        });
         let invited: Vec<Value> = catalog
             .invitations()
             .iter()
@@ -88,10 +121,12 @@ pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>
                 json!({ "server_id": one.id, "name": one.name, "reason": one.reason, "at": one.at, "times": one.times })
             })
             .collect();
-        Ok(Json(json!({
-            "policy": services.about.downstream_policy, "total": rows.len(), "servers": rows, "invited": invited,
-            "refused": refused,
-        })))
+        if let Value::Object(fields) = &mut answer {
+            fields.insert("policy".to_owned(), json!(services.about.downstream_policy));
+            fields.insert("invited".to_owned(), Value::Array(invited));
+            fields.insert("refused".to_owned(), Value::Array(refused));
+        }
+        Ok(Json(answer))
     })
     .await
 }
@@ -116,6 +151,7 @@ pub(super) async fn show(State(services): State<Services>, Path(name): Path<Stri
         if let Value::Object(fields) = &mut answer {
             fields.insert("summary".to_owned(), json!(server.summary));
             fields.insert("children".to_owned(), Value::Array(children));
+            fields.insert("known_by".to_owned(), identities(&server.seen));
             fields.insert("installations".to_owned(), json!(catalog.client_summaries(Some(&id))?));
         }
         Ok(Json(answer))
@@ -171,11 +207,17 @@ pub(super) async fn revoke(
             ));
         }
         let revoked = catalog.revoke_server(&body.server)?;
-        let (id, name) = revoked
-            .as_ref()
-            .map_or((None, body.server.trim().to_owned()), |one| (Some(one.id), one.name.clone()));
+        let server = revoked.server.as_deref();
+        let (id, name) =
+            server.map_or((None, body.server.trim().to_owned()), |one| (Some(one.id), one.name.clone()));
         tracing::info!(name, server = ?id, "a downstream server was revoked");
-        Ok(Json(json!({ "server_id": id, "name": name, "state": Standing::Revoked })))
+        let names = Names::of(catalog);
+        let also = revoked.also.iter().map(|id| json!({ "server_id": id, "name": names.server(id) }));
+        Ok(Json(json!({
+            "server_id": id, "name": name, "state": Standing::Revoked,
+            "shut_out": server.map(|server| identities(&server.seen)),
+            "also_shut_out": also.collect::<Vec<_>>(), "shared_addresses": revoked.shared,
+        })))
     })
     .await
 }

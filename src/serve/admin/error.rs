@@ -88,6 +88,11 @@ pub enum ApiError {
         /// Of how many.
         of: usize,
     },
+    /// Wrong tokens came from this address too often.
+    #[error(
+        "too many wrong tokens came from this address; the right one is in the file admin-token of the data directory"
+    )]
+    TooManyWrongTokens,
     /// Not now.
     #[error("{reason}")]
     Conflict {
@@ -159,6 +164,7 @@ impl ApiError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::TooManyWrongTokens => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, "foreign_host"),
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
@@ -190,6 +196,9 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             let challenge = http::HeaderValue::from_static("Bearer realm=\"tailwater\"");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            answer.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("6"));
         }
         answer
     }

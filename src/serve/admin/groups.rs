@@ -12,15 +12,13 @@ use super::api::{Result, Services, blocking};
 use super::downstreams;
 use super::error::ApiError;
 use super::names::Names;
+use super::page::{MAX_ROWS, Range, page};
 use super::tree::find;
 use super::warnings;
 use crate::catalog::{
-    Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, MAX_PAGE, State as UpdateStatus, Whose,
+    Catalog, Computer, ComputerQuery, ComputerRow, Group, MAX_MOVED, State as UpdateStatus, Whose,
 };
 use crate::domain::{ComputerId, GroupId, Limit, UpdateId, limits};
-
-/// Computers in one answer.
-const MAX_COMPUTERS: usize = 100_000;
 
 /// `GET /computers`.
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +29,7 @@ pub(super) struct ComputersQuery {
     through: Option<String>,
     #[serde(default)]
     offset: usize,
+    /// 1,000 when it is not said, and at most.
     limit: Option<usize>,
 }
 
@@ -52,22 +51,9 @@ fn computer_row(row: &ComputerRow, names: &Names) -> Value {
         "registered": computer.is_registered(), "first_seen": computer.first_seen,
         "last_contact": computer.last_contact, "last_report": computer.last_report,
         "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed,
-        "via": via, "same_name": row.same_name,
+        "via": via, "same_name": row.same_name, "range": computer.range.map(|range| range.to_string()),
+        "certificate": computer.certificate,
     })
-}
-
-fn pages(catalog: &Catalog, mut query: ComputerQuery, limit: usize) -> Result<(Vec<ComputerRow>, usize)> {
-    let mut rows = Vec::new();
-    loop {
-        query.limit = (limit - rows.len()).clamp(1, MAX_PAGE);
-        let page = catalog.computers(&query)?;
-        query.offset += page.rows.len();
-        let ended = page.rows.is_empty() || query.offset >= page.total;
-        rows.extend(page.rows);
-        if ended || rows.len() >= limit {
-            return Ok((rows, page.total));
-        }
-    }
 }
 
 /// Lists computers, by name.
@@ -81,13 +67,13 @@ pub(super) async fn computers(
             query.group.as_deref().map(|name| find(catalog, name).map(|group| group.id)).transpose()?;
         let through = query.through.as_deref().map(|name| downstreams::find(catalog, name)).transpose()?;
         let whose = query.whose.unwrap_or_default();
-        let (offset, limit) = (query.offset, query.limit.unwrap_or(MAX_COMPUTERS).clamp(1, MAX_COMPUTERS));
-        let query =
-            ComputerQuery { text: query.text, group, whose, through, offset, ..ComputerQuery::default() };
-        let (rows, total) = pages(catalog, query, limit)?;
+        let range = Range { offset: query.offset, limit: query.limit };
+        let (offset, limit) = (range.offset, range.limit(MAX_ROWS, MAX_ROWS));
+        let found =
+            catalog.computers(&ComputerQuery { text: query.text, group, whose, through, offset, limit })?;
         let names = Names::of(catalog);
-        let rows: Vec<Value> = rows.iter().map(|row| computer_row(row, &names)).collect();
-        Ok(Json(json!({ "total": total, "offset": offset, "computers": rows })))
+        let rows: Vec<Value> = found.rows.iter().map(|row| computer_row(row, &names)).collect();
+        Ok(Json(page("computers", rows, found.total, offset, limit)))
     })
     .await
 }
@@ -96,7 +82,6 @@ pub(super) async fn computers(
 const MAX_SHOWN: usize = 5;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_COMPUTERS in "computers": "Computers in one answer" => "they are not shown",
     MAX_SHOWN in "computers": "Computers of one name that an error shows" => "they are counted",
 ];
 
@@ -188,6 +173,11 @@ pub(super) async fn computer(
             fields.insert("updates_total".to_owned(), json!(words.total));
             fields.insert("offset".to_owned(), json!(words.offset));
             fields.insert("events".to_owned(), Value::Array(events));
+            let changes = detail.changes.iter().map(|change| {
+                json!({ "at": change.at, "kind": change.kind, "before": change.before, "after": change.after,
+                        "from": change.from.map(|range| range.to_string()), "times": change.times })
+            });
+            fields.insert("identity_changes".to_owned(), changes.collect());
         }
         Ok(Json(answer))
     })

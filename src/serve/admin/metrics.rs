@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::api::{Result, Services};
 use super::error::ApiError;
 use crate::bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
-use crate::catalog::Lost;
+use crate::catalog::{IdentityKind, Lost};
 use crate::transfer::SourceState;
 use crate::upstream::Reason;
 
@@ -42,6 +42,16 @@ struct ReasonLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLabel {
+    of: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeriodLabel {
     period: &'static str,
 }
@@ -60,6 +70,7 @@ pub(super) async fn scrape(State(services): State<Services>) -> Result<Response>
     sources(&services, &mut registry);
     catalog(&services, &mut registry);
     downstream(&services, &mut registry);
+    fleet(&services, &mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
         .map_err(|error| ApiError::internal(&error))?;
@@ -252,6 +263,37 @@ fn downstream(services: &Services, registry: &mut Registry) {
     }
     let help = "Transfers to downstream tailwaters: running, waiting for a turn, the most that ran at once, and how many may";
     registry.register("downstream_turns", help, transfers);
+}
+
+/// What computers and servers say, and what of it was not kept.
+fn fleet(services: &Services, registry: &mut Registry) {
+    let (catalog, fleet) = (&services.catalog, services.catalog.fleet_counts());
+    let provisional = u64::try_from(fleet.provisional).unwrap_or(u64::MAX);
+    let help = "Computers that did not scan yet, or that there is no room for";
+    registry.register("computers_provisional", help, ConstGauge::new(provisional));
+    let help = "Scans of computers that are answered and not kept";
+    registry.register("computers_not_kept", help, ConstCounter::new(fleet.not_kept));
+    let help = "Reports of computers that are not kept";
+    registry.register("computer_reports_not_kept", help, ConstCounter::new(fleet.reports_not_kept));
+    let changes: Family<KindLabel, Counter> = Family::default();
+    let counts = catalog.identity_counts();
+    for kind in IdentityKind::ALL {
+        let count = counts.get(&kind).copied().unwrap_or(0);
+        changes.get_or_create(&KindLabel { kind: kind.as_str() }).inc_by(count);
+    }
+    registry.register(
+        "computer_identity_changes",
+        "Computers that were not what they were, by what changed",
+        changes,
+    );
+    let bytes = catalog.state_bytes();
+    let state: Counts<OfLabel> = Family::default();
+    for (of, bytes) in [("agents", bytes.agents), ("downstream", bytes.downstream)] {
+        state.get_or_create(&OfLabel { of }).set(bytes);
+    }
+    registry.register("state_bytes", "What clients make this server keep, by whose it is", state);
+    let wrong = ConstCounter::new(services.wrong_tokens().total());
+    registry.register("admin_wrong_tokens", "Requests to this listener with a wrong token", wrong);
 }
 
 fn catalog(services: &Services, registry: &mut Registry) {

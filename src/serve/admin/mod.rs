@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod openapi;
 mod overview;
+mod page;
 mod reload;
 mod store;
 mod sync;
@@ -49,6 +50,7 @@ pub(super) const LIMITS: &[Limit] = joined_limits![
     content::LIMITS,
     groups::LIMITS,
     names::LIMITS,
+    page::LIMITS,
     sync::LIMITS,
     token::LIMITS,
     tree::LIMITS,
@@ -131,7 +133,7 @@ impl Site {
             .layer(DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(intake, take_body))
             .layer(middleware::map_response(readable_refusal))
-            .layer(middleware::from_fn_with_state(token, ask_for_token));
+            .layer(middleware::from_fn_with_state((token, services.clone()), ask_for_token));
         let router = Router::new()
             .nest("/api/v1", api)
             .route("/api/v1/openapi.json", get(|| async { Json(openapi::document()) }))
@@ -163,12 +165,22 @@ impl Answer for Site {
     }
 }
 
-async fn ask_for_token(State(token): State<Option<Token>>, request: AxumRequest, next: Next) -> AxumResponse {
-    match token {
-        Some(token) if !token.allows(request.headers().get(header::AUTHORIZATION)) => {
-            ApiError::Unauthorized.into_response()
-        }
-        _ => next.run(request).await,
+async fn ask_for_token(
+    State((token, services)): State<(Option<Token>, Services)>,
+    request: AxumRequest,
+    next: Next,
+) -> AxumResponse {
+    let shown = request.headers().get(header::AUTHORIZATION);
+    if token.is_none_or(|token| token.allows(shown)) {
+        return next.run(request).await;
+    }
+    if shown.is_none() {
+        return ApiError::Unauthorized.into_response();
+    }
+    let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+    match services.wrong_tokens().shown(from).await {
+        token::Told::Wrong => ApiError::Unauthorized.into_response(),
+        token::Told::TooOften => ApiError::TooManyWrongTokens.into_response(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::page::{MAX_REVISIONS, MAX_ROWS, MAX_WHOLE};
 use crate::bandwidth::Class;
 use crate::catalog::{MAX_DECIDED, MAX_MOVED};
 
@@ -54,7 +55,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     reading("/sync", "The synchronisation that runs, and the last one", &[]),
     writing("post", "/sync", "Start a synchronisation", &["metadata_only", "accept_removals"]),
     operation("delete", "/sync", "Cancel the synchronisation that runs"),
-    reading("/sync/history", "Synchronisations, newest first", &[]),
+    reading("/sync/history", "Synchronisations, newest first", &["offset", "limit"]),
     reading(
         "/updates",
         "List updates, newest first",
@@ -96,9 +97,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &["*updates", "until", "reason", "dry_run", "all_matches", "by"],
     ),
     writing("post", "/updates/release", "Let held updates go", &["*updates", "dry_run", "all_matches"]),
-    reading("/revisions", "Every revision held, with the payloads it declares", &["documents"]),
-    reading("/categories", "Products and classifications, with what is selected", &[]),
-    reading("/groups", "All groups, each followed by those below it", &[]),
+    reading(
+        "/revisions",
+        "Every revision held, with the payloads it declares",
+        &["documents", "offset", "limit"],
+    ),
+    reading("/categories", "Products and classifications, with what is selected", &["offset", "limit"]),
+    reading("/groups", "All groups, each followed by those below it", &["offset", "limit"]),
     writing("post", "/groups", "Create a group", &["*name", "parent"]),
     writing("patch", "/groups/{group}", "Rename a group, or put it below another", &["name", "parent"]),
     Operation {
@@ -122,7 +127,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     writing("put", "/computers/{computer}/group", "Put a computer into a group", &["*group"]),
     writing("post", "/computers/move", "Put computers into a group, all or none", &["*computers", "*group"]),
     operation("delete", "/computers/{computer}", "Forget a computer"),
-    reading("/downstreams", "Servers that synchronise from here, directly or not, and those refused", &[]),
+    reading(
+        "/downstreams",
+        "Servers that synchronise from here, directly or not, by name, and those refused",
+        &["text", "state", "offset", "limit"],
+    ),
     reading("/downstreams/{server}", "One server: what it took, what it lacks, what it says of itself", &[]),
     writing(
         "post",
@@ -130,18 +139,23 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Let a server in and make a token for it",
         &["*server", "needs_token"],
     ),
-    writing("post", "/downstreams/revoke", "Shut a server out, or forget it", &["*server", "forget"]),
+    writing(
+        "post",
+        "/downstreams/revoke",
+        "Shut a server out under every identity it was seen with, or forget what it told",
+        &["*server", "forget"],
+    ),
     reading(
         "/bandwidth/ledger",
         "Every byte: received, served, avoided, wasted, by time or by name; as CSV with format=csv",
         &["from", "to", "by", "format"],
     ),
-    reading("/content", "What is held", &["limit"]),
+    reading("/content", "What is held", &["offset", "limit"]),
     reading("/content/learned", "What classes of computers used, and what is fetched ahead of demand", &[]),
     operation("post", "/content/verify", "Hash what is held again"),
     writing("post", "/content/fetch", "Fetch files now", &["updates", "approved"]),
     operation("post", "/content/collect", "Drop files that nothing offered names"),
-    reading("/transfers", "What is on its way", &[]),
+    reading("/transfers", "What is on its way", &["offset", "limit"]),
     writing(
         "put",
         "/transfers/{sha1}",
@@ -161,8 +175,30 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     let in_query = operation
         .query
         .iter()
-        .map(|name| json!({ "name": name, "in": "query", "schema": { "type": "string" } }));
+        .map(|name| json!({ "name": name, "in": "query", "schema": query_schema(operation.path, name) }));
     in_path.chain(in_query).collect()
+}
+
+/// Rows in one answer of a list: unless more are asked for, and at most.
+fn rows(path: &str) -> (usize, usize) {
+    match path {
+        "/updates" | "/updates/{update}" | "/computers/{computer}" => (100, MAX_ROWS),
+        "/content" => (200, MAX_ROWS),
+        "/revisions" => (MAX_REVISIONS, MAX_REVISIONS),
+        "/categories" | "/groups" | "/transfers" => (MAX_WHOLE, MAX_WHOLE),
+        _ => (MAX_ROWS, MAX_ROWS),
+    }
+}
+
+fn query_schema(path: &str, name: &str) -> Value {
+    let (usual, most) = rows(path);
+    match name {
+        "limit" => json!({ "type": "integer", "minimum": 1, "maximum": most, "default": usual,
+                           "description": "rows in one answer; a larger number is taken as the maximum" }),
+        "offset" => json!({ "type": "integer", "minimum": 0, "default": 0,
+                            "description": "where the page begins: `next` of the page before, which is null in the last" }),
+        _ => field_schema(name),
+    }
 }
 
 fn field_schema(name: &str) -> Value {

@@ -3,11 +3,12 @@
 //! **Invariant:** the answer fits a screen whatever the catalog's size. It never waits for the upstream.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use serde_json::{Value, json};
 
 use super::api::{InForce, Result, Services, blocking};
 use super::bandwidth::reading;
+use super::page::{MAX_WHOLE, Range};
 use crate::catalog::{CategoryRow, Lost};
 use crate::domain::{CategoryKind, folded};
 use crate::upstream::{Choice, Failing};
@@ -125,12 +126,17 @@ pub(super) async fn configuration(State(services): State<Services>) -> Json<Valu
 }
 
 /// `GET /categories`.
-pub(super) async fn categories(State(services): State<Services>) -> Result<Json<Value>> {
+pub(super) async fn categories(
+    State(services): State<Services>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>> {
     blocking(move || {
         let rows = services.catalog.categories(None)?;
         let (in_force, choice) = (services.in_force(), services.sync.choice());
-        let rows: Vec<Value> = rows.iter().map(|row| category(&in_force, choice.as_ref(), row)).collect();
-        Ok(Json(json!({ "categories": rows, "chosen": choice.as_ref().map(chosen) })))
+        let shown = |row: &CategoryRow| category(&in_force, choice.as_ref(), row);
+        let mut answer = range.of("categories", rows, MAX_WHOLE, shown);
+        answer["chosen"] = json!(choice.as_ref().map(chosen));
+        Ok(Json(answer))
     })
     .await
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::api::{Result, Services};
 use super::error::{ApiError, causes};
+use super::page::{MAX_ROWS, Range};
 use crate::domain::{Limit, UpdateIdentity, limits};
 use crate::runtime::{Clock, Tasks};
 use crate::upstream::{
@@ -250,7 +251,6 @@ pub(super) async fn cancel(State(services): State<Services>) -> Result<Json<Valu
 }
 
 /// `GET /sync/history`.
-pub(super) async fn history(State(services): State<Services>) -> Json<Value> {
-    let syncs: Vec<Value> = services.sync.0.upstream.history().iter().map(shown).collect();
-    Json(json!({ "syncs": syncs }))
+pub(super) async fn history(State(services): State<Services>, Query(range): Query<Range>) -> Json<Value> {
+    Json(range.of("syncs", services.sync.0.upstream.history(), MAX_ROWS, shown))
 }

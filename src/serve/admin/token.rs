@@ -4,12 +4,17 @@
 //! itself: removing the file and starting again makes a new one.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::domain::{Limit, limits};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::Semaphore;
+
+use crate::runtime::{Allowance, Clock, LogThrottle, RateLimiter, RateLimits};
 
 use crate::durable::{Disk, Mode, Resume, Trouble, open_private, replace, set_aside};
 
@@ -32,6 +37,7 @@ const MAX_TOKEN_FILE: u64 = 1024;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_TOKEN_FILE in "bytes": "The token file" => "it is refused",
+    MAX_SLOWED in "requests": "Requests with a wrong token that wait for their answer" => "429 at once",
 ];
 
 /// The secret that the admin API asks for.
@@ -173,6 +179,74 @@ impl Token {
     }
 }
 
+/// Wrong tokens that an address, and a subnet, may show before it is slowed.
+const WRONG_TOKENS: RateLimits = RateLimits {
+    total: None,
+    per_subnet: Some(Allowance { burst: 50, interval: Duration::from_secs(1) }),
+    per_address: Some(Allowance { burst: 10, interval: Duration::from_secs(6) }),
+    entries: 1_000,
+};
+/// How long who is slowed waits for its answer.
+const SLOWED: Duration = Duration::from_secs(1);
+/// How many wait so at once; more are told at once to come later.
+const MAX_SLOWED: usize = 16;
+
+// not a limit: TOKEN_BYTES: how long a token is
+
+/// What becomes of requests with a wrong token: counted, logged once a minute, slowed by address.
+///
+/// The right token is never slowed, wherever it comes from: it is looked at first, and has 256 bits of chance, which no
+/// number of attempts finds.
+pub(super) struct WrongTokens {
+    rate: RateLimiter,
+    log: LogThrottle,
+    waiting: Semaphore,
+    clock: Clock,
+}
+
+/// What who showed a wrong token is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// That the token is wrong.
+    Wrong,
+    /// That it came too often.
+    TooOften,
+}
+
+impl WrongTokens {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            rate: RateLimiter::new(WRONG_TOKENS, clock.clone()),
+            log: LogThrottle::default(),
+            waiting: Semaphore::new(MAX_SLOWED),
+            clock: clock.clone(),
+        }
+    }
+
+    /// A wrong token was shown; ends when that may be answered.
+    pub(super) async fn shown(&self, from: Option<IpAddr>) -> Told {
+        if let Some(count) = self.log.note(self.clock.instant()) {
+            tracing::warn!(
+                from = from.map(tracing::field::display),
+                since_the_last_line = count,
+                "a request to the admin listener showed a wrong token"
+            );
+        }
+        if from.is_none_or(|address| self.rate.try_take(address).is_ok()) {
+            return Told::Wrong;
+        }
+        if let Ok(_place) = self.waiting.try_acquire() {
+            self.clock.sleep(SLOWED).await;
+        }
+        Told::TooOften
+    }
+
+    /// How many were shown since this process began.
+    pub(super) fn total(&self) -> u64 {
+        self.log.total()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -215,5 +289,22 @@ mod tests {
             assert!(!token.allows(Some(&header(&wrong))), "{wrong}");
         }
         assert!(!token.allows(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_tokens_are_counted_and_slowed_by_address() {
+        let wrong = WrongTokens::new(&Clock::system());
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 1]));
+        let start = tokio::time::Instant::now();
+        for _ in 0..10 {
+            assert_eq!(wrong.shown(Some(one)).await, Told::Wrong);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        for _ in 0..5 {
+            assert_eq!(wrong.shown(Some(one)).await, Told::TooOften);
+        }
+        assert_eq!(start.elapsed(), 5 * SLOWED, "each waits");
+        assert_eq!(wrong.shown(Some(other)).await, Told::Wrong, "nobody else does");
+        assert_eq!((start.elapsed(), wrong.total()), (5 * SLOWED, 16));
     }
 }

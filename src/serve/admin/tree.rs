@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::api::{Result, Services, blocking};
 use super::error::ApiError;
 use super::names::{Names, nearest};
+use super::page::{MAX_WHOLE, Range};
 use super::warnings::Warning;
 use crate::catalog::{Catalog, Group, Removal};
 use crate::domain::{GroupId, Limit, folded, limits};
@@ -47,13 +48,15 @@ fn row(members: &HashMap<GroupId, usize>, group: &Group, names: &Names) -> Value
 }
 
 /// `GET /groups`: each one followed by those below it.
-pub(super) async fn list(State(services): State<Services>) -> Result<Json<Value>> {
+pub(super) async fn list(
+    State(services): State<Services>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>> {
     blocking(move || {
         let catalog = &services.catalog;
         let names = Names::of(catalog);
         let (groups, members) = (catalog.groups(), catalog.members_by_group());
-        let rows: Vec<Value> = groups.iter().map(|group| row(&members, group, &names)).collect();
-        Ok(Json(json!({ "groups": rows })))
+        Ok(Json(range.of("groups", groups, MAX_WHOLE, |group| row(&members, group, &names))))
     })
     .await
 }

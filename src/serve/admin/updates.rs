@@ -12,7 +12,8 @@ use super::api::{Paging, Result, Services, blocking};
 use super::cost;
 use super::error::ApiError;
 use super::names::{Names, resolve, unknown};
-use crate::catalog::{Catalog, MAX_PAGE, PartKind, PartRef, Terms, UpdateQuery, UpdateState};
+use super::page::{MAX_REVISIONS, MAX_ROWS, Range, page};
+use crate::catalog::{Catalog, PartKind, PartRef, Terms, UpdateQuery, UpdateState};
 use crate::domain::{Sha256Digest, UpdateId, UpdateIdentity, folded};
 
 /// `GET /updates`.
@@ -25,8 +26,12 @@ pub(super) struct ListQuery {
     state: Option<UpdateState>,
     #[serde(default)]
     offset: usize,
+    /// 100 when it is not said, at most 1,000.
     limit: Option<usize>,
 }
+
+/// Updates in one answer unless more are asked for.
+const USUAL_ROWS: usize = 100;
 
 /// Lists updates, newest first.
 pub(super) async fn list(
@@ -49,19 +54,10 @@ pub(super) async fn list(
             offset: query.offset,
             ..UpdateQuery::default()
         };
-        let limit = query.limit.unwrap_or(100).min(1_000_000);
-        let mut rows = Vec::new();
-        let total = loop {
-            wanted.limit = (limit - rows.len()).clamp(1, MAX_PAGE);
-            let page = catalog.updates(&wanted)?;
-            wanted.offset += page.rows.len();
-            let ended = page.rows.is_empty();
-            rows.extend(page.rows.iter().map(|row| names.row(row)));
-            if ended || rows.len() >= limit || wanted.offset >= page.total {
-                break page.total;
-            }
-        };
-        Ok(Json(json!({ "total": total, "offset": query.offset, "updates": rows })))
+        wanted.limit = Range { offset: query.offset, limit: query.limit }.limit(USUAL_ROWS, MAX_ROWS);
+        let found = catalog.updates(&wanted)?;
+        let rows = found.rows.iter().map(|row| names.row(row)).collect();
+        Ok(Json(page("updates", rows, found.total, wanted.offset, wanted.limit)))
     })
     .await
 }
@@ -173,6 +169,10 @@ pub(super) struct RevisionsQuery {
     /// Hash documents too.
     #[serde(default)]
     documents: bool,
+    #[serde(default)]
+    offset: usize,
+    /// 100,000 when it is not said, and at most.
+    limit: Option<usize>,
 }
 
 /// Every revision held, with the payloads it declares; for audits and comparisons.
@@ -184,7 +184,10 @@ pub(super) async fn revisions(
         let catalog = &services.catalog;
         let snapshot = catalog.snapshot();
         let mut rows = Vec::new();
-        for identity in catalog.staging()?.active() {
+        let all = catalog.staging()?.active();
+        let range = Range { offset: query.offset, limit: query.limit };
+        let (total, limit) = (all.len(), range.limit(MAX_REVISIONS, MAX_REVISIONS));
+        for identity in all.into_iter().skip(range.offset).take(limit) {
             let id = snapshot.find(&identity);
             let files = id.map(|id| snapshot.files(id)).unwrap_or_default();
             let files: Vec<String> = files.iter().map(crate::domain::Sha1Digest::hex).collect();
@@ -196,7 +199,7 @@ pub(super) async fn revisions(
             }
             rows.push(row);
         }
-        Ok(Json(json!({ "revisions": rows })))
+        Ok(Json(page("revisions", rows, total, range.offset, limit)))
     })
     .await
 }

@@ -63,7 +63,7 @@ mod tests {
         Address::of(
             &config,
             &parts,
-            Peer { address: "192.0.2.9:50000".parse().unwrap(), local, tls, certificate: false },
+            Peer { address: "192.0.2.9:50000".parse().unwrap(), local, tls, certificate: None },
         )
     }
 

@@ -33,7 +33,7 @@ use super::memory::Held;
 use super::site::{Peer, Request, Response};
 use super::soap::Exchange;
 use super::{operations, path};
-use crate::catalog::{Catalog, CatalogError, Computer};
+use crate::catalog::{Caller, Catalog, CatalogError, Computer};
 use crate::domain::{Limit, joined_limits};
 use crate::runtime::Clock;
 use crate::wire;
@@ -41,14 +41,8 @@ use crate::wire::client_update as wusp;
 use crate::wire::server_sync::served::{MONITOR_NAMESPACE, ping_answer};
 use crate::wire::xml::Limits;
 
-pub(super) const LIMITS: &[Limit] = joined_limits![
-    categories::LIMITS,
-    config::LIMITS,
-    details::LIMITS,
-    page::LIMITS,
-    scan::LIMITS,
-    session::LIMITS,
-];
+pub(super) const LIMITS: &[Limit] =
+    joined_limits![categories::LIMITS, config::LIMITS, details::LIMITS, page::LIMITS, scan::LIMITS,];
 
 /// Is told which computers call from where.
 pub trait Callers: Send + Sync + 'static {
@@ -153,7 +147,7 @@ impl Service {
         };
         let answered = match asked {
             Ok(Asked::Ping) => Ok(exchange.answer(&ping_answer(self.0.clock.now(), from.tls))),
-            Ok(Asked::Of(request)) => self.dispatch(&exchange, &address, *request, from.address.ip()).await,
+            Ok(Asked::Of(request)) => self.dispatch(&exchange, &address, *request, &caller(from)).await,
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| exchange.refuse(&refusal))
@@ -164,7 +158,7 @@ impl Service {
         exchange: &Exchange,
         address: &Address,
         request: wusp::Request,
-        from: IpAddr,
+        from: &Caller,
     ) -> Result<Response, Refusal> {
         use wusp::Request as Ask;
         let element = match request {
@@ -177,9 +171,9 @@ impl Service {
                 return self.get_extended2(exchange, address, request).await;
             }
             Ask::GetConfig(version) => self.get_config(address, version.as_deref())?,
-            Ask::GetAuthorizationCookie(request) => self.get_authorization(request).await?,
+            Ask::GetAuthorizationCookie(request) => self.get_authorization(request, from).await?,
             Ask::GetCookie(request) => self.get_cookie(&request)?,
-            Ask::RegisterComputer(request) => self.register_computer(request).await?,
+            Ask::RegisterComputer(request) => self.register_computer(request, from).await?,
             Ask::StartCategoryScan(request) => self.start_category_scan(request)?,
             Ask::RefreshCache(request) => self.refresh_cache(&request)?,
             Ask::GetFileLocations(cookie, digests) => {
@@ -190,6 +184,12 @@ impl Service {
         };
         Ok(exchange.answer(&element))
     }
+}
+
+/// Who calls, as the catalog keeps it.
+fn caller(from: Peer) -> Caller {
+    let certificate = from.certificate.map(|certificate| certificate.name().to_owned());
+    Caller { address: Some(from.address.ip()), certificate }
 }
 
 fn service_of(parts: &Parts) -> Result<wusp::Service, Misdirected> {

@@ -5,28 +5,20 @@
 
 use super::session::computer_id;
 use super::{Refusal, Service};
-use crate::catalog::Event;
+use crate::catalog::{Caller, Event};
 use crate::domain::{ComputerId, UpdateId, UpdateIdentity};
 use crate::wire::client_update::{self as wusp, ReportEventBatch};
 
 impl Service {
     /// [MS-WUSP] 3.1.5.11
-    pub(super) async fn report(
-        &self,
-        request: ReportEventBatch,
-        from: std::net::IpAddr,
-    ) -> Result<String, Refusal> {
+    pub(super) async fn report(&self, request: ReportEventBatch, from: &Caller) -> Result<String, Refusal> {
         let claims = self.bearer(request.cookie.as_ref())?;
         self.take_events(claims.computer, request, from).await?;
         Ok(wusp::report_answer())
     }
 
     /// The WSDL's second form: who has no cookie names its computer, which must be known here.
-    pub(super) async fn report2(
-        &self,
-        request: ReportEventBatch,
-        from: std::net::IpAddr,
-    ) -> Result<String, Refusal> {
+    pub(super) async fn report2(&self, request: ReportEventBatch, from: &Caller) -> Result<String, Refusal> {
         let computer = computer_id(request.computer_id.as_deref(), "computerId")?;
         if self.0.catalog.computer(&computer).is_none() {
             return Err(Refusal::RegistrationRequired);
@@ -39,19 +31,18 @@ impl Service {
         &self,
         computer: ComputerId,
         request: ReportEventBatch,
-        from: std::net::IpAddr,
+        from: &Caller,
     ) -> Result<(), Refusal> {
         if !request.has_client_time {
             return Err(Refusal::Parameter("clientTime"));
         }
-        if let Some(known) = self.0.catalog.computer(&computer) {
-            self.0.callers.called(from, &known);
-        }
+        self.called(from, self.0.catalog.computer(&computer).as_deref());
         let now = self.0.clock.now();
         let events = request.events.ok_or(Refusal::Parameter("eventBatch"))?;
         let events: Vec<Event> = events.into_iter().map(|event| kept(event, now)).collect();
         if !events.is_empty() {
-            self.blocking(move |service| service.0.catalog.report(&computer, events)).await?;
+            let from = from.clone();
+            self.blocking(move |service| service.0.catalog.report(&from, &computer, events)).await?;
         }
         Ok(())
     }

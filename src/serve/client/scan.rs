@@ -11,7 +11,7 @@ use super::cookie::Claims;
 use super::page::PageKey;
 use super::{Refusal, Service};
 use crate::catalog::{
-    Computer, Device, DriverQuery, InstalledDriver, Offer, PartRef, ScanAnswer, ScanQuery, Snapshot,
+    Caller, Computer, Device, DriverQuery, InstalledDriver, Offer, PartRef, ScanAnswer, ScanQuery, Snapshot,
 };
 use crate::domain::{GroupId, Limit, UpdateId, limits};
 use crate::serve::Response;
@@ -36,7 +36,7 @@ impl Service {
         &self,
         exchange: &Exchange,
         request: SyncUpdates,
-        from: std::net::IpAddr,
+        from: &Caller,
     ) -> Result<Response, Refusal> {
         let claims = self.claims(request.cookie.as_ref())?;
         if !request.has_parameters {
@@ -45,11 +45,21 @@ impl Service {
         if request.devices.is_some() && !request.skip_software {
             return Err(Refusal::Parameter("parameters.SystemSpec"));
         }
-        let computer = self.scanning(&claims)?;
-        if let Some(computer) = &computer {
-            self.0.callers.called(from, computer);
-            self.0.catalog.contacted(&claims.computer, request.device_attributes.as_deref())?;
+        let mut computer = self.scanning(&claims)?;
+        if let Some(known) = &computer {
+            let attributes = request.device_attributes.as_deref();
+            if known.scanned {
+                self.0.catalog.contacted(from, &claims.computer, attributes)?;
+            } else {
+                // its first scan: it may become a member, take a record over, and wait for the disk
+                let (from, id, attributes) =
+                    (from.clone(), claims.computer.clone(), attributes.map(str::to_owned));
+                self.blocking(move |service| service.0.catalog.contacted(&from, &id, attributes.as_deref()))
+                    .await?;
+            }
+            computer = self.0.catalog.computer(&claims.computer).or(computer);
         }
+        self.called(from, computer.as_deref());
         if request.skip_software {
             let scan = DriverScan {
                 installed: request.installed,
@@ -61,6 +71,14 @@ impl Service {
             return self.driver_pass(exchange, UPDATES, claims, computer, scan).await;
         }
         self.software_pass(exchange, claims, computer, &request).await
+    }
+
+    /// A member of the fleet called: of others nothing is learned.
+    pub(super) fn called(&self, from: &Caller, computer: Option<&Computer>) {
+        if let (Some(address), Some(computer)) = (from.address, computer.filter(|computer| computer.scanned))
+        {
+            self.0.callers.called(address, computer);
+        }
     }
 
     /// [MS-WUSP] 3.1.5.12

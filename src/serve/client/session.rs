@@ -10,20 +10,14 @@ use super::address::Address;
 use super::config::Config;
 use super::cookie::Claims;
 use super::{Refusal, Service};
-use crate::catalog::{Catalog, CatalogError, Computer, ComputerInfo, Place};
-use crate::domain::{ComputerId, ComputerName, Limit, limits};
+use crate::catalog::{Caller, Catalog, CatalogError, Computer, ComputerInfo, Place};
+use crate::domain::{ComputerId, ComputerName};
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, Kind, Sealer, is_in_force, lasting};
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
 
 /// An authorization cookie is used within the same handshake.
 const AUTHORIZATION_LIFETIME: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-/// `ClientIdString` and names of computers.
-const MAX_NAME: usize = 255;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MAX_NAME in "bytes": "A name that an agent sends" => "the request is refused: InvalidParameters",
-];
 /// How long a key opens cookies after it was replaced. Agents show the cookie of their last scan when they ask for a new
 /// one, which says what they were told; they call at least every 22 hours, and not over a weekend.
 const KEYS_OPEN: std::time::Duration = std::time::Duration::from_hours(7 * 24);
@@ -53,20 +47,9 @@ fn opened(error: CookieError) -> Refusal {
     }
 }
 
-/// A text that must be there, of a bounded length.
-fn named<'a>(text: Option<&'a str>, name: &'static str) -> Result<&'a str, Refusal> {
-    let text = text.map(str::trim).filter(|text| !text.is_empty() && text.len() <= MAX_NAME);
-    text.ok_or(Refusal::Parameter(name))
-}
-
 /// The identity of a computer, as it calls itself.
 pub(super) fn computer_id(text: Option<&str>, parameter: &'static str) -> Result<ComputerId, Refusal> {
-    let text = named(text, parameter)?;
-    if text.chars().any(char::is_control) {
-        Err(Refusal::Parameter(parameter))
-    } else {
-        Ok(ComputerId(text.to_lowercase()))
-    }
+    ComputerId::parse(text.unwrap_or_default()).map_err(|_why| Refusal::Parameter(parameter))
 }
 
 fn version_of(text: Option<&str>) -> Result<ProtocolVersion, Refusal> {
@@ -87,7 +70,11 @@ impl Service {
     }
 
     /// [MS-WUSP] 3.1.5.3
-    pub(super) async fn get_authorization(&self, request: wusp::GetAuthorization) -> Result<String, Refusal> {
+    pub(super) async fn get_authorization(
+        &self,
+        request: wusp::GetAuthorization,
+        from: &Caller,
+    ) -> Result<String, Refusal> {
         let computer = computer_id(request.client_id.as_deref(), "clientId")?;
         let dns = ComputerName::parse(request.dns_name.as_deref().unwrap_or_default());
         let dns = dns.map_err(|_why| Refusal::Parameter("dnsName"))?.into_string();
@@ -102,8 +89,9 @@ impl Service {
             version: ProtocolVersion { major: 0, minor: 0 },
             computer: computer.clone(),
         };
+        let from = from.clone();
         self.blocking(move |service| {
-            service.0.catalog.introduce(&computer, &dns, request.target_group.as_deref())
+            service.0.catalog.introduce(&from, &computer, &dns, request.target_group.as_deref())
         })
         .await?;
         Ok(wusp::AuthorizationAnswer { sealed: claims.seal(&self.0.session.sealer, Kind::Authorization) }
@@ -157,7 +145,11 @@ impl Service {
     }
 
     /// [MS-WUSP] 3.1.5.5
-    pub(super) async fn register_computer(&self, request: wusp::RegisterComputer) -> Result<String, Refusal> {
+    pub(super) async fn register_computer(
+        &self,
+        request: wusp::RegisterComputer,
+        from: &Caller,
+    ) -> Result<String, Refusal> {
         let claims = self.bearer(request.cookie.as_ref())?;
         if !self.0.config.registration_required {
             return Err(Refusal::RegistrationNotRequired);
@@ -168,13 +160,14 @@ impl Service {
             let name = ComputerName::parse(&info.dns_name);
             info.dns_name = name.map_err(|_why| Refusal::Parameter("DnsName"))?.into_string();
         }
+        let from = from.clone();
         self.blocking(move |service| {
             let catalog = &service.0.catalog;
             if catalog.computer(&claims.computer).is_none() {
-                // an administrator forgot it while its cookie was still good
-                catalog.introduce(&claims.computer, &info.dns_name, None)?;
+                // forgotten, by an administrator or with a restart, while its cookie was still good
+                catalog.introduce(&from, &claims.computer, &info.dns_name, None)?;
             }
-            catalog.register(&claims.computer, info)
+            catalog.register(&from, &claims.computer, info)
         })
         .await?;
         Ok(wusp::register_computer_answer())

@@ -101,7 +101,6 @@ pub(super) const LIMITS: &[Limit] = joined_limits![
     gate::LIMITS,
     listing::LIMITS,
     reporting::LIMITS,
-    session::LIMITS,
 ];
 
 impl Service {

@@ -79,7 +79,7 @@ impl Service {
         let arrived = self.0.clock.now();
         let exchange = self.exchange(&parts, from, SERVICE_PATH);
         // what can be asked before the body is: who never synchronised from here has little to tell
-        let known = from.certificate || self.0.gate.has_come(from.address.ip());
+        let known = from.certificate.is_some() || self.0.gate.has_come(from.address.ip());
         let limit = operations::of_rollups(exchange.named_operation(), known);
         let taken = match is_packed(&parts.headers) {
             Ok(packed) => {

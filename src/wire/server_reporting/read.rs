@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::{RollupConfiguration, summary, time};
 use crate::domain::{
     Activity, ClientSummary, ComputerDetails, ComputerId, ComputerName, GroupId, Limit, OsVersion,
-    RolledComputer, ServerId, ServerReport, StatusReport, Summarization, SyncResult, UpdateId, UpdateStatus,
-    limits,
+    RolledComputer, ServerId, ServerName, ServerReport, StatusReport, Summarization, SyncResult, UpdateId,
+    UpdateStatus, limits,
 };
 use crate::wire::xml::{Decoder, XmlError};
 
@@ -32,14 +32,11 @@ const MAX_SERVERS: usize = 10_000;
 const MAX_UPDATES: usize = 100_000;
 /// Groups of a computer.
 const MAX_GROUPS: usize = 1_000;
-/// The longest identity of a computer, in bytes.
-const MAX_ID: usize = 255;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_SERVERS in "servers": "Servers in a roll-up" => "the request is refused: InvalidParameters",
     MAX_UPDATES in "updates": "Updates of one summary or computer in a roll-up" => "the request is refused: InvalidParameters",
     MAX_GROUPS in "groups": "Groups of a computer in a roll-up" => "the request is refused: InvalidParameters",
-    MAX_ID in "bytes": "The identity of a computer in a roll-up" => "the request is refused: InvalidParameters",
 ];
 
 type Outcome<T> = Result<T, XmlError>;
@@ -166,15 +163,25 @@ fn lenient<N: FromStr + Default>(text: &str) -> N {
 }
 
 fn computer_id(text: &str) -> Outcome<ComputerId> {
-    let text = text.trim();
-    if text.is_empty() || text.len() > MAX_ID {
-        let text = text.chars().take(80).collect();
-        return Err(XmlError::Value { element: "ComputerId".to_owned(), text });
-    }
-    Ok(ComputerId(text.to_lowercase()))
+    ComputerId::parse(text).map_err(|_why| XmlError::Value {
+        element: "ComputerId".to_owned(),
+        text: text.chars().take(80).collect(),
+    })
 }
 
-/// The name of a computer or server; empty where none is given.
+/// The name of a server; empty where none is given.
+fn server_name(text: &str) -> Outcome<String> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
+    let name = ServerName::parse(text).map_err(|_why| XmlError::Value {
+        element: "FullDomainName".to_owned(),
+        text: text.chars().take(80).collect(),
+    })?;
+    Ok(name.into_string())
+}
+
+/// The name of a computer; empty where none is given.
 fn full_name(text: &str) -> Outcome<String> {
     if text.trim().is_empty() {
         return Ok(String::new());
@@ -203,7 +210,7 @@ fn server<R: BufRead>(decoder: &mut Decoder<R>, summaries: &mut usize) -> Outcom
         match name {
             "ServerId" => id = Some(guid(decoder)?),
             "ParentServerId" => parent = Some(guid(decoder)?),
-            "FullDomainName" => report.name = full_name(&decoder.text()?)?,
+            "FullDomainName" => report.name = server_name(&decoder.text()?)?,
             "LastSyncTime" => report.last_sync = time::read("LastSyncTime", &decoder.text()?)?,
             "Version" => report.version = decoder.text()?,
             "IsReplica" => report.is_replica = decoder.boolean()?,

@@ -403,8 +403,18 @@ async function computersPage() {
 // the servers between this one and what a row is about
 const via = (row) => row.via.map((server) => server.name).join(" > ");
 
+let serversFrom = 0;
+
+// under what a server is shut out, and who else is with it
+const shutOut = (r) => {
+  const known = r.shut_out ? [...r.shut_out.names, ...r.shut_out.addresses, ...r.shut_out.certificates.map((c) => `certificate ${c.name || c.public_key_sha256}`), r.shut_out.tokens ? `${r.shut_out.tokens} tokens` : ""].filter(Boolean) : [];
+  open(make("h2", {}, `${r.name} is shut out`), make("p", {}, "Whoever comes with one of these is shut out too, under whatever identity:"), make("ul", {}, known.map((k) => make("li", {}, k))),
+    r.also_shut_out.length ? make("p", {}, `Shut out with it: ${r.also_shut_out.map((s) => s.name || s.server_id).join(", ")}`) : "",
+    r.shared_addresses.length ? make("p", {}, `Others come from ${r.shared_addresses.join(", ")} too: newcomers from there are not shut out by it.`) : "", close());
+};
+
 async function serversPage() {
-  const { policy, servers, invited, refused } = await api("/downstreams");
+  const { policy, servers, invited, refused, total } = await api(`/downstreams?limit=${ROWS}&offset=${serversFrom}`);
   const name = make("input", { required: true, placeholder: "branch.example, or an identity" });
   const allow = async (server) => {
     const made = await api("/downstreams/allow", "POST", { server });
@@ -413,10 +423,11 @@ async function serversPage() {
   };
   const decide = (server, state) => state === "revoked"
     ? make("button", { className: "quiet", onclick: act(async () => allow(server)) }, "Allow")
-    : make("button", { className: "quiet", onclick: act(async () => { if (confirm(`Shut ${server} out?`)) { await api("/downstreams/revoke", "POST", { server }); await draw(); } }) }, "Revoke");
+    : make("button", { className: "quiet", onclick: act(async () => { if (confirm(`Shut ${server} out?`)) { shutOut(await api("/downstreams/revoke", "POST", { server })); await draw(); } }) }, "Revoke");
   const lacks = (l) => l.revisions === null ? (l.behind ? "behind" : "") : l.revisions ? `${l.revisions} revisions` : "nothing";
   return [
     make("form", { className: "row", onsubmit: act(async () => allow(name.value)) }, field("Let a server in", name), make("button", {}, "Allow"), make("span", { className: "faint" }, `policy: ${policy}`)),
+    pager(serversFrom, servers.length, total, async (from) => { serversFrom = from; await draw(); }),
     table(["Server", "State", "Via", "Computers", "Last took", "Metadata", "Content", "Lacks", ""], servers.map((s) => make("tr", {},
       cell(s.name, { title: s.server_id }), cell(tag(s.state, s.state === "revoked" ? "bad" : "")), cell(via(s)), cell(s.computers, { className: "number" }), cell(time(s.took.at)),
       cell(bytes(s.took.metadata_bytes)), cell(bytes(s.took.content_bytes)), cell(lacks(s.lacks)), cell(s.direct ? decide(s.server_id, s.state) : "")))),
@@ -428,6 +439,8 @@ async function computerDialog(id, from = 0) {
   const [c, { groups }] = await Promise.all([api(`/computers/${encodeURIComponent(id)}?limit=${ROWS}&offset=${from}`), api("/groups")]);
   const group = groupChoice(groups.filter((g) => g.name !== "All Computers"));
   open(make("h2", {}, c.name), make("p", { className: "faint" }, c.computer_id),
+    c.certificate ? make("p", {}, `Client certificate: ${c.certificate}`) : "", c.range ? make("p", { className: "faint" }, `Called from ${c.range}`) : "",
+    c.identity_changes.length ? make("div", {}, make("h2", {}, "It was not always what it says it is"), table(["When", "What", "Before", "After", "From", "Times"], c.identity_changes.map((i) => make("tr", {}, cell(time(i.at)), cell(i.kind), cell(i.before), cell(i.after), cell(i.from ?? ""), cell(i.times, { className: "number" }))))) : "",
     table(["", ""], Object.entries(c.facts ?? {}).map(([key, value]) => make("tr", {}, cell(key), cell(value)))),
     make("div", { className: "row" }, field("Group", group), make("button", { type: "button", onclick: act(async () => {
       await api(`/computers/${encodeURIComponent(id)}/group`, "PUT", { group: group.value });
