@@ -4,11 +4,15 @@
 //! configuration and no store.
 
 use crate::app;
-use crate::cli::arguments::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
+use anyhow::Context as _;
+
+use crate::cli::arguments::{
+    SimulateBranchesArguments, SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments,
+};
 use crate::cli::output::{self, Outcome};
 use crate::domain::ByteCount;
 use crate::runtime::{Clock, Tasks};
-use crate::simulate::{clients, upstream};
+use crate::simulate::{branches, clients, upstream};
 
 /// How long a stand-in may take to end.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -18,6 +22,7 @@ pub(super) async fn run(command: &SimulateCommand, json: bool) -> anyhow::Result
     match command {
         SimulateCommand::Upstream(arguments) => play_upstream(arguments, json).await,
         SimulateCommand::Clients(arguments) => play_clients(arguments, json).await,
+        SimulateCommand::Branches(arguments) => play_branches(arguments, json).await,
     }
 }
 
@@ -68,6 +73,12 @@ async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> any
 }
 
 async fn play_clients(arguments: &SimulateClientsArguments, json: bool) -> anyhow::Result<Outcome> {
+    let cookies = arguments.keep_cookies.as_deref().map(|path| {
+        let advice =
+            || format!("{} cannot be used for cookies; name another file, or remove it", path.display());
+        clients::KeptCookies::open(path).with_context(advice)
+    });
+    let cookies = cookies.transpose()?;
     let config = clients::Config {
         server: arguments.server.trim_end_matches('/').to_owned(),
         count: arguments.count,
@@ -77,6 +88,9 @@ async fn play_clients(arguments: &SimulateClientsArguments, json: bool) -> anyho
         seed: arguments.seed,
         download: arguments.download,
         group: arguments.group.clone(),
+        arrival: arguments.arrive / arguments.count.max(1),
+        think: (arguments.think.least, arguments.think.most),
+        cookies: cookies.clone(),
         ..clients::Config::default()
     };
     let (clock, tasks) = (Clock::system(), Tasks::new());
@@ -89,6 +103,9 @@ async fn play_clients(arguments: &SimulateClientsArguments, json: bool) -> anyho
         }
     };
     tasks.shut_down(DRAIN).await;
+    if let Some(cookies) = cookies {
+        cookies.save().context("the cookies cannot be written; the file is as it was")?;
+    }
     if json {
         output::json(&report)?;
     } else {
@@ -118,8 +135,65 @@ fn print(report: &clients::Report) {
         ByteCount(report.file_bytes),
         ByteCount(report.soap_bytes)
     ));
-    let rows: Vec<Vec<String>> = report
-        .operations
+    print_operations(&report.operations);
+}
+
+async fn play_branches(arguments: &SimulateBranchesArguments, json: bool) -> anyhow::Result<Outcome> {
+    let config = branches::Config {
+        server: arguments.server.trim_end_matches('/').to_owned(),
+        count: arguments.count,
+        parallel: arguments.parallel,
+        rounds: arguments.rounds,
+        computers: arguments.computers,
+        files: arguments.files,
+        arrival: arguments.arrive / arguments.count.max(1),
+        think: (arguments.think.least, arguments.think.most),
+        token: arguments.token.clone(),
+        seed: arguments.seed,
+    };
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let report = tokio::select! {
+        report = branches::run(config, &clock, &tasks) => report,
+        stop = app::stop_signal() => {
+            stop?;
+            tasks.shut_down(DRAIN).await;
+            anyhow::bail!("stopped before the branches were done");
+        }
+    };
+    tasks.shut_down(DRAIN).await;
+    if json {
+        output::json(&report)?;
+    } else {
+        output::text(&format!(
+            "{} branches done, {} gave up, in {:.1} s: {} synchronisations, {} revisions listed, {} documents, {} \
+             computers rolled up, {} files of {}, {} of answers\n\n",
+            report.branches_done,
+            report.branches_failed,
+            report.seconds,
+            report.synchronisations,
+            report.revisions,
+            report.documents,
+            report.computers,
+            report.files,
+            ByteCount(report.file_bytes),
+            ByteCount(report.soap_bytes)
+        ));
+        print_operations(&report.operations);
+    }
+    for failure in &report.failures {
+        output::note(&format!("error: {failure}"));
+    }
+    match (report.branches_done, report.branches_failed + report.files_wrong) {
+        (_, 0) => Ok(Outcome::Done),
+        (0, _) => {
+            anyhow::bail!("no branch could do what it meant to; is {} the right server?", arguments.server)
+        }
+        _ => Ok(Outcome::InPart),
+    }
+}
+
+fn print_operations(operations: &[clients::OperationReport]) {
+    let rows: Vec<Vec<String>> = operations
         .iter()
         .map(|operation| {
             vec![

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(super) use policy::{AutomaticUpdates, PolicyArguments, PolicyFormat, ProxyBehavior};
-pub(super) use simulate::{SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments};
+pub(super) use simulate::{
+    SimulateBranchesArguments, SimulateClientsArguments, SimulateCommand, SimulateUpstreamArguments,
+};
 pub(super) use updates::{ActionArgument, ApproveArguments, ListArguments, UpdatesCommand, Which};
 
 use crate::bandwidth::Class;

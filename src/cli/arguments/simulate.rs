@@ -2,6 +2,8 @@
 //! never acts.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -14,6 +16,35 @@ pub(in crate::cli) enum SimulateCommand {
     Upstream(SimulateUpstreamArguments),
     /// Any number of agents that scan, download by ranges and report
     Clients(SimulateClientsArguments),
+    /// Any number of downstream servers that synchronise, fetch files and roll up
+    Branches(SimulateBranchesArguments),
+}
+
+/// A time such as `30s`, `5m`; at most a day.
+fn time(text: &str) -> Result<Duration, String> {
+    let wanted = || format!("{text:?} is no time from 0s to 24h; write it like 30s, 5m or 1h30m");
+    // a plain 0 has no unit
+    let text = if text.trim() == "0" { "0s" } else { text.trim() };
+    let span: jiff::SignedDuration = text.parse().map_err(|_no_time| wanted())?;
+    let span = Duration::try_from(span).map_err(|_negative| wanted())?;
+    if span <= LONGEST { Ok(span) } else { Err(wanted()) }
+}
+
+/// A time, or a span of two with `..` between them.
+fn span(text: &str) -> Result<Span, String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let span = Span { least: time(least)?, most: time(most)? };
+    if span.least <= span.most { Ok(span) } else { Err(format!("{text:?} ends before it begins")) }
+}
+
+/// The longest time that is waited.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Between the shortest and the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) struct Span {
+    pub(in crate::cli) least: Duration,
+    pub(in crate::cli) most: Duration,
 }
 
 /// `simulate upstream`.
@@ -60,7 +91,7 @@ pub(in crate::cli) struct SimulateUpstreamArguments {
 /// `simulate clients`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tailwater simulate clients --count 100 --rounds 5\n  tailwater simulate clients --server http://branch:8530 --count 20 --download"
+    after_help = "Examples:\n  tailwater simulate clients --count 100 --rounds 5\n  tailwater simulate clients --server http://branch:8530 --count 20 --download\n  tailwater simulate clients --count 500 --parallel 500 --rounds 3 --arrive 10m --think 5s..30s --keep-cookies fleet.json"
 )]
 pub(in crate::cli) struct SimulateClientsArguments {
     /// The server that they use
@@ -87,4 +118,74 @@ pub(in crate::cli) struct SimulateClientsArguments {
     /// Client-side targeting: the group that they ask for
     #[arg(long)]
     pub(in crate::cli) group: Option<String>,
+    /// Arrive one after the other over this time instead of at once
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    pub(in crate::cli) arrive: Duration,
+    /// Between two scans of one: a time, or a span such as 5s..30s
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span)]
+    pub(in crate::cli) think: Span,
+    /// Take cookies from this file and write them back: with those of an earlier run they begin with a scan
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) keep_cookies: Option<PathBuf>,
+}
+
+/// `simulate branches`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tailwater simulate branches --count 50 --computers 200\n  tailwater simulate branches --server http://head:8530 --count 500 --parallel 50 --arrive 5m --files 2 --json\n\nWith downstream.policy \"enrolled\" the server must let them in: `tailwater downstreams allow` makes a --token."
+)]
+pub(in crate::cli) struct SimulateBranchesArguments {
+    /// The server that they synchronise from
+    #[arg(long, default_value = "http://127.0.0.1:8530")]
+    pub(in crate::cli) server: String,
+    /// How many
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(in crate::cli) count: u32,
+    /// How many at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(in crate::cli) parallel: u32,
+    /// How often each synchronises
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(in crate::cli) rounds: u32,
+    /// Computers that each rolls up
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(in crate::cli) computers: u32,
+    /// Files that each fetches and checks
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(in crate::cli) files: u32,
+    /// Arrive one after the other over this time instead of at once
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    pub(in crate::cli) arrive: Duration,
+    /// Between two synchronisations of one: a time, or a span such as 5s..30s
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span)]
+    pub(in crate::cli) think: Span,
+    /// What `tailwater downstreams allow` printed at the server
+    #[arg(long)]
+    pub(in crate::cli) token: Option<String>,
+    /// The same seed gives a server the same branches
+    #[arg(long, default_value_t = 1)]
+    pub(in crate::cli) seed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        let seconds =
+            |least, most| Ok(Span { least: Duration::from_secs(least), most: Duration::from_secs(most) });
+        let table = [
+            ("5s..30s", seconds(5, 30)),
+            ("0", seconds(0, 0)),
+            ("2m", seconds(120, 120)),
+            ("1h", seconds(3_600, 3_600)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(span(text), expected, "{text}");
+        }
+        for wrong in ["", "x", "30s..5s", "-5s", "25h", "5s..", "5"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::fragment::{self, Core};
 use super::line::{Line, PATIENCE, Server};
 use super::machine::Machine;
 use super::message::{self, Cookie, Event, Message};
-use super::{AgentError, Config, download};
+use super::{AgentError, Config, between, download};
 use crate::domain::{Sha1Digest, UpdateId};
 use crate::runtime::{Clock, Tasks};
 use crate::wire::soap::{SoapError, Style, Version, envelope};
@@ -82,12 +82,13 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn new(number: u32, fleet: &Arc<Fleet>) -> Self {
+        let machine = Machine::new(&fleet.config.server, fleet.config.seed, number, fleet.config.kinds);
         Self {
             number,
-            machine: Machine::new(&fleet.config.server, fleet.config.seed, number, fleet.config.kinds),
+            cookie: fleet.config.cookies.as_ref().map(|kept| kept.of(machine.id)).unwrap_or_default(),
+            machine,
             line: Line::new(Arc::clone(&fleet.server), &fleet.tasks),
             server_config: None,
-            cookie: Cookie::default(),
             cache: BTreeMap::new(),
             installed: HashSet::new(),
             fleet: Arc::clone(fleet),
@@ -98,13 +99,17 @@ impl Agent {
     pub(super) async fn live(&mut self) -> Result<(), AgentError> {
         for round in 0..self.fleet.config.rounds {
             if round > 0 {
-                self.fleet.clock.sleep(self.fleet.config.think).await;
+                let chance = u64::from(self.number) << 32 | u64::from(round);
+                self.fleet.clock.sleep(between(self.fleet.config.think, chance)).await;
             }
             self.scan().await?;
             let applicable = self.applicable();
             self.report_scan(&applicable).await?;
             if self.fleet.config.download {
                 self.install(&applicable).await?;
+            }
+            if let Some(kept) = &self.fleet.config.cookies {
+                kept.keep(self.machine.id, &self.cookie);
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use super::AgentError;
 use super::figures::Figures;
 use super::fragment;
 use super::line::{Line, PATIENCE, Server};
-use crate::domain::{ByteRange, Sha1Digest, Sha256Digest};
+use crate::domain::{ByteRange, FileDeclaration, Sha1Digest, Sha256Digest};
 use crate::runtime::Tasks;
 
 /// Bytes of a range.
@@ -37,15 +37,35 @@ struct Job {
     file: File,
 }
 
+/// A file as it is declared.
+pub(in crate::simulate) struct Declared {
+    sha1: Sha1Digest,
+    sha256: Option<Sha256Digest>,
+    size: u64,
+}
+
+impl From<&fragment::File> for Declared {
+    fn from(file: &fragment::File) -> Self {
+        Self { sha1: file.sha1, sha256: file.sha256, size: file.size }
+    }
+}
+
+impl From<&FileDeclaration> for Declared {
+    fn from(file: &FileDeclaration) -> Self {
+        Self { sha1: file.sha1, sha256: file.sha256, size: file.size }
+    }
+}
+
 /// Fetches a file; true when its digests are as declared.
-pub(super) async fn fetch(
+pub(in crate::simulate) async fn fetch(
     url: &str,
-    file: &fragment::File,
+    file: impl Into<Declared>,
     connections: u32,
     shuffle: u64,
     figures: &Arc<Figures>,
     tasks: &Tasks,
 ) -> Result<bool, AgentError> {
+    let file: Declared = file.into();
     let uri: Uri = url.parse().map_err(|_no_address| AgentError::Address { address: url.to_owned() })?;
     let server = Arc::new(Server::of(&format!("http://{}", uri.authority().map_or("", |a| a.as_str())))?);
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();

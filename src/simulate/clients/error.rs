@@ -98,7 +98,7 @@ pub enum AgentError {
 
 impl AgentError {
     /// The error code of a fault.
-    pub(super) fn code(&self) -> Option<&str> {
+    pub(in crate::simulate) fn code(&self) -> Option<&str> {
         match self {
             Self::Soap { source: SoapError::Fault(fault), .. } => fault.code.as_deref(),
             _ => None,

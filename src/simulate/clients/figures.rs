@@ -27,7 +27,7 @@ struct State {
 
 /// Counts of all agents.
 #[derive(Default)]
-pub(super) struct Figures(Mutex<State>);
+pub(in crate::simulate) struct Figures(Mutex<State>);
 
 impl Figures {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -35,7 +35,7 @@ impl Figures {
     }
 
     /// An operation ended.
-    pub(super) fn record(&self, operation: &'static str, took: Duration, succeeded: bool) {
+    pub(in crate::simulate) fn record(&self, operation: &'static str, took: Duration, succeeded: bool) {
         let mut state = self.state();
         let entry = state.operations.entry(operation).or_default();
         if succeeded {
@@ -49,12 +49,12 @@ impl Figures {
     }
 
     /// Changes the sums.
-    pub(super) fn add(&self, change: impl FnOnce(&mut Report)) {
+    pub(in crate::simulate) fn add(&self, change: impl FnOnce(&mut Report)) {
         change(&mut self.state().report);
     }
 
     /// An agent gave up.
-    pub(super) fn failed(&self, error: &AgentError) {
+    pub(in crate::simulate) fn failed(&self, error: &AgentError) {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(source) = cause {
@@ -70,7 +70,7 @@ impl Figures {
     }
 
     /// Everything, over the time it took.
-    pub(super) fn report(&self, took: Duration) -> Report {
+    pub(in crate::simulate) fn report(&self, took: Duration) -> Report {
         let mut state = self.state();
         let seconds = took.as_secs_f64();
         let operations =

@@ -15,17 +15,17 @@ use super::AgentError;
 use crate::runtime::Tasks;
 
 /// How long an agent waits for the head of an answer.
-pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+pub(in crate::simulate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Where a server is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Server {
+pub(in crate::simulate) struct Server {
     /// `host:port`, for connecting and for `Host`.
-    pub(super) authority: String,
+    pub(in crate::simulate) authority: String,
 }
 
 impl Server {
-    pub(super) fn of(address: &str) -> Result<Self, AgentError> {
+    pub(in crate::simulate) fn of(address: &str) -> Result<Self, AgentError> {
         let refuse = || AgentError::Address { address: address.to_owned() };
         let uri: Uri = address.trim_end_matches('/').parse().map_err(|_no_address| refuse())?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(refuse)?;
@@ -34,24 +34,24 @@ impl Server {
 }
 
 /// A connection that is made when it is first needed, and again when the server closed it.
-pub(super) struct Line {
+pub(in crate::simulate) struct Line {
     server: Arc<Server>,
     tasks: Tasks,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Line {
-    pub(super) fn new(server: Arc<Server>, tasks: &Tasks) -> Self {
+    pub(in crate::simulate) fn new(server: Arc<Server>, tasks: &Tasks) -> Self {
         Self { server, tasks: tasks.clone(), sender: None }
     }
 
-    pub(super) fn server(&self) -> &Server {
+    pub(in crate::simulate) fn server(&self) -> &Server {
         &self.server
     }
 
     /// Sends a request with a path for an address. A connection that the server closed meanwhile is made
     /// anew once.
-    pub(super) async fn send(
+    pub(in crate::simulate) async fn send(
         &mut self,
         operation: &'static str,
         request: Request<Full<Bytes>>,

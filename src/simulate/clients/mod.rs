@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod figures;
 mod fragment;
+mod kept;
 mod line;
 mod machine;
 mod message;
@@ -20,9 +21,11 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use agent::{Agent, Fleet, Library};
+pub(super) use download::fetch as fetch_file;
 pub use error::AgentError;
-use figures::Figures;
-use line::Server;
+pub(super) use figures::Figures;
+pub use kept::KeptCookies;
+pub(super) use line::{Line, PATIENCE, Server};
 
 use crate::runtime::{Clock, Tasks};
 
@@ -43,8 +46,10 @@ pub struct Config {
     pub group: Option<String>,
     /// Time between the starts of two agents.
     pub arrival: Duration,
-    /// Time between two rounds of an agent.
-    pub think: Duration,
+    /// Shortest and longest time between two rounds of an agent.
+    pub think: (Duration, Duration),
+    /// Cookies that agents have from an earlier run, and keep for the next.
+    pub cookies: Option<KeptCookies>,
     /// Whether each scan ends with a driver pass, as real agents do.
     pub drivers: bool,
     /// Kinds of machines among them: 1 is one image, more differ by architecture, build and language.
@@ -67,7 +72,8 @@ impl Default for Config {
             download: false,
             group: None,
             arrival: Duration::ZERO,
-            think: Duration::ZERO,
+            think: (Duration::ZERO, Duration::ZERO),
+            cookies: None,
             drivers: true,
             kinds: 3,
             seed: 1,
@@ -75,6 +81,16 @@ impl Default for Config {
             compressed: true,
         }
     }
+}
+
+/// A time between two, by chance that follows from a number.
+pub(super) fn between((least, most): (Duration, Duration), number: u64) -> Duration {
+    // splitmix64 (Steele, Lea, Flood 2014): neighbouring numbers give unrelated times
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX);
+    least + Duration::from_millis((mixed ^ mixed >> 31) % span.saturating_add(1))
 }
 
 /// What the agents did and how the server did.
@@ -168,4 +184,20 @@ pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Report {
     // every place is free again when every agent has ended
     let _all = places.acquire_many(fleet.config.parallel.max(1)).await;
     fleet.figures.report(clock.instant().duration_since(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_lie_between_and_differ() {
+        let span = (Duration::from_secs(5), Duration::from_secs(30));
+        let times: Vec<Duration> = (0..1_000).map(|number| between(span, number)).collect();
+        assert!(times.iter().all(|time| (span.0..=span.1).contains(time)));
+        let mean = times.iter().sum::<Duration>() / 1_000;
+        assert!((Duration::from_secs(16)..Duration::from_secs(19)).contains(&mean), "{mean:?}");
+        assert_eq!(between((span.0, span.0), 7), span.0);
+        assert_eq!(between((span.1, span.0), 7), span.1, "whatever is asked for, it ends");
+    }
 }
