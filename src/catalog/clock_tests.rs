@@ -71,14 +71,14 @@ fn who_calls_is_seen_now() {
         let house = House::new();
         let catalog = house.open();
         let (computer, server) = (ComputerId("c".to_owned()), ServerId(uuid::Uuid::from_u128(7)));
-        catalog.introduce(&computer, "pc.example", None).unwrap();
-        catalog.introduce_server(&server, "branch.example").unwrap();
+        catalog.enrol(&computer, "pc.example", None).unwrap();
+        catalog.introduce_server(&server, "branch.example", &Credential::default()).unwrap();
         catalog.server_took(&server, Took { content: 5, ..Took::default() });
         catalog.write_server_counts().unwrap();
         let catalog = jump(&house, catalog, seconds, at_start);
         let now = house.clock.now();
-        catalog.contacted(&computer, None).unwrap();
-        catalog.introduce_server(&server, "branch.example").unwrap();
+        catalog.contacted(&Caller::default(), &computer, None).unwrap();
+        catalog.introduce_server(&server, "branch.example", &Credential::default()).unwrap();
         assert_eq!(
             catalog.computer(&computer).unwrap().last_contact,
             now,

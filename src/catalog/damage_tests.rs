@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Catalog, Config};
+use super::{Caller, Catalog, Config};
 use crate::domain::ComputerId;
 use crate::durable::Disk;
 use crate::runtime::Clock;
@@ -65,9 +65,9 @@ fn computers_go_on_in_memory_and_decisions_are_refused_while_nothing_can_be_writ
         let before = names(&catalog);
         assert!(before.iter().any(|name| name == "Pilot"), "{damaged}: {before:?}");
         let id = ComputerId("pc-1".to_owned());
-        catalog.introduce(&id, "pc-1.example", None).unwrap();
-        catalog.register(&id, super::ComputerInfo::default()).unwrap();
-        catalog.contacted(&id, Some("E:x=1")).unwrap();
+        catalog.enrol(&id, "pc-1.example", None).unwrap();
+        catalog.register(&Caller::default(), &id, super::ComputerInfo::default()).unwrap();
+        catalog.contacted(&Caller::default(), &id, Some("E:x=1")).unwrap();
         assert!(catalog.computer(&id).is_some_and(|computer| computer.info.is_some()));
         let error = catalog.create_group("Later", None).unwrap_err();
         assert!(error.is_read_only(), "{error}");
