@@ -32,6 +32,8 @@ const MAX_SERVERS: usize = 10_000;
 const MAX_UPDATES: usize = 100_000;
 /// Groups of a computer.
 const MAX_GROUPS: usize = 1_000;
+/// Names of groups that are kept of a computer.
+const KEPT_GROUP_NAMES: usize = 64;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_SERVERS in "servers": "Servers in a roll-up" => "the request is refused: InvalidParameters",
@@ -354,7 +356,14 @@ fn details<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ComputerDetails> {
                 let groups = decoder.texts("guid", MAX_GROUPS)?;
                 details.groups = groups.iter().filter_map(|id| id.parse::<GroupId>().ok()).collect();
             }
-            "RequestedTargetGroupNames" => details.requested_groups = decoder.texts("string", MAX_GROUPS)?,
+            "RequestedTargetGroupNames" => {
+                let mut names = decoder.texts("string", MAX_GROUPS)?;
+                // what says nothing takes no memory, and no computer asks for more
+                names.retain(|name| !name.is_empty());
+                names.truncate(KEPT_GROUP_NAMES);
+                names.shrink_to_fit();
+                details.requested_groups = names;
+            }
             _ => decoder.skip()?,
         }
     }
