@@ -122,7 +122,7 @@ const SCANNED: u8 = VERSION + 1;
 
 /// A computer as records of version 1 hold it.
 #[derive(Serialize, Deserialize)]
-struct First {
+struct Version1 {
     id: ComputerId,
     dns_name: String,
     info: Option<ComputerInfo>,
@@ -164,31 +164,29 @@ impl Computer {
     /// what a scan leaves behind: attributes of the device, a later contact, a report, or a group that it was put into.
     pub(super) fn of_record(bytes: &[u8]) -> Result<Self, CatalogError> {
         let fail = |source| CatalogError::Record { kind: 'c', source };
-        match bytes.split_first() {
-            Some((&SCANNED, rest)) => postcard::from_bytes(rest).map_err(fail),
-            _ => {
-                let first: First = record::decode('c', bytes)?;
-                let scanned = first.device_attributes.is_some()
-                    || first.last_contact > first.first_seen
-                    || first.last_report.is_some()
-                    || !first.groups.is_empty();
-                Ok(Self {
-                    id: first.id,
-                    dns_name: first.dns_name,
-                    info: first.info,
-                    device_attributes: first.device_attributes,
-                    groups: first.groups,
-                    requested_groups: first.requested_groups,
-                    first_seen: first.first_seen,
-                    last_contact: first.last_contact,
-                    last_report: first.last_report,
-                    moved_at: first.moved_at,
-                    scanned,
-                    range: None,
-                    certificate: None,
-                })
-            }
+        if let Some((&SCANNED, rest)) = bytes.split_first() {
+            return postcard::from_bytes(rest).map_err(fail);
         }
+        let old: Version1 = record::decode('c', bytes)?;
+        let scanned = old.device_attributes.is_some()
+            || old.last_contact > old.first_seen
+            || old.last_report.is_some()
+            || !old.groups.is_empty();
+        Ok(Self {
+            id: old.id,
+            dns_name: old.dns_name,
+            info: old.info,
+            device_attributes: old.device_attributes,
+            groups: old.groups,
+            requested_groups: old.requested_groups,
+            first_seen: old.first_seen,
+            last_contact: old.last_contact,
+            last_report: old.last_report,
+            moved_at: old.moved_at,
+            scanned,
+            range: None,
+            certificate: None,
+        })
     }
 
     /// Whether it called again after its first visit: what is made up seldom does.

@@ -280,14 +280,12 @@ impl Store {
         }
         calls_from(&mut computer, caller);
         computer.scanned = true;
-        let why = match self.refuses_member(caller)? {
-            Some(why) => Some(why),
-            None => {
-                self.came_back(&mut computer)?;
-                let kept = self.put_state((key::computer(id), Some(computer.record()?)))?;
-                (!kept).then_some("max_state")
-            }
-        };
+        let mut why = self.refuses_member(caller)?;
+        if why.is_none() {
+            self.came_back(&mut computer)?;
+            let kept = self.put_state((key::computer(id), Some(computer.record()?)))?;
+            why = (!kept).then_some("max_state");
+        }
         if let Some(why) = why {
             if let Some(count) = self.newcomers.refused.note(self.clock.instant()) {
                 tracing::warn!(computer = %id, name = known.dns_name, why, since_the_last_line = count,

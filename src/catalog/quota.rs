@@ -3,7 +3,7 @@
 //! | of | what | beyond `max_state` |
 //! |---|---|---|
 //! | agents | computers, their states, events, changes of identity, replaced identities, what the upstream was told of them | members that never came back go, the longest silent first; then events of those that reported longest ago; then what would grow is not kept |
-//! | downstream | servers, their computers with their states, what these installed | servers that nobody decided about and that never came back go with all they told; then roll-ups get ServerBusy |
+//! | downstream | servers, their computers with their states, what these installed | servers that nobody decided about and that never came back go with all they told; then roll-ups get `ServerBusy` |
 //!
 //! Cookies and anchors are sealed and not kept; what is remembered of scans is in memory.
 //!

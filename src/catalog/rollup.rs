@@ -124,14 +124,13 @@ impl Store {
             if kept > MAX_SYSTEMS {
                 break;
             }
-            let mut sum = match known {
-                Some(value) => record::decode('A', &value)?,
-                None => {
-                    let mut os = client.os.clone();
-                    os.locale = cut(&os.locale, MAX_OS_TEXT);
-                    os.architecture = cut(&os.architecture, MAX_OS_TEXT);
-                    ClientSummary { os, ..ClientSummary::default() }
-                }
+            let mut sum = if let Some(value) = known {
+                record::decode('A', &value)?
+            } else {
+                let mut os = client.os.clone();
+                os.locale = cut(&os.locale, MAX_OS_TEXT);
+                os.architecture = cut(&os.architecture, MAX_OS_TEXT);
+                ClientSummary { os, ..ClientSummary::default() }
             };
             sum.count = client.count;
             add(&mut sum.activity, &client.activity);

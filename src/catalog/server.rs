@@ -168,7 +168,7 @@ const SEEN: u8 = VERSION + 1;
 
 /// A server as records of version 1 hold it.
 #[derive(Serialize, Deserialize)]
-struct First {
+struct Version1 {
     id: ServerId,
     name: String,
     parent: Option<ServerId>,
@@ -197,25 +197,25 @@ impl Server {
         if let Some((&SEEN, rest)) = bytes.split_first() {
             return postcard::from_bytes(rest).map_err(fail);
         }
-        let first: First = record::decode('S', bytes)?;
+        let old: Version1 = record::decode('S', bytes)?;
         let mut seen = Seen::default();
-        seen.note(&first.name, &Credential::default());
-        first.token.into_iter().for_each(|hash| seen.note_token(hash));
+        seen.note(&old.name, &Credential::default());
+        old.token.into_iter().for_each(|hash| seen.note_token(hash));
         Ok(Self {
-            id: first.id,
-            name: ServerName::parse(&first.name).map(ServerName::into_string).unwrap_or_default(),
-            parent: first.parent,
-            version: first.version,
-            is_replica: first.is_replica,
-            standing: first.standing,
-            needs_token: first.needs_token,
-            token: first.token,
-            first_seen: first.first_seen,
-            last_seen: first.last_seen,
-            last_sync: first.last_sync,
-            last_rollup: first.last_rollup,
-            summary: first.summary,
-            took: first.took,
+            id: old.id,
+            name: ServerName::parse(&old.name).map(ServerName::into_string).unwrap_or_default(),
+            parent: old.parent,
+            version: old.version,
+            is_replica: old.is_replica,
+            standing: old.standing,
+            needs_token: old.needs_token,
+            token: old.token,
+            first_seen: old.first_seen,
+            last_seen: old.last_seen,
+            last_sync: old.last_sync,
+            last_rollup: old.last_rollup,
+            summary: old.summary,
+            took: old.took,
             seen,
         })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Between two lines.
-pub const LOG_PERIOD: Duration = Duration::from_secs(60);
+pub const LOG_PERIOD: Duration = Duration::from_mins(1);
 // not a limit: LOG_PERIOD: how often a line is written
 
 /// Counts what happens, and says when a line about it is due.

@@ -36,7 +36,7 @@ pub(super) async fn status(
         let mut files = services.content.list();
         files.sort_by_key(|file| std::cmp::Reverse(file.last_use));
         let range = Range { limit: Some(range.limit(FILES, MAX_ROWS)), ..range };
-        let mut answer = range.of("files", files, MAX_ROWS, |file| json!(file));
+        let mut answer = range.of("files", &files, MAX_ROWS, |file| json!(file));
         let transfers = services.transfers.list();
         let wanted: u64 = transfers.iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
         let more = json!({
@@ -156,7 +156,7 @@ pub(super) async fn fetch(State(services): State<Services>, Json(body): Json<Fet
 
 /// `GET /transfers`.
 pub(super) async fn transfers(State(services): State<Services>, Query(range): Query<Range>) -> Json<Value> {
-    Json(range.of("transfers", services.transfers.list(), MAX_WHOLE, |transfer| json!(transfer)))
+    Json(range.of("transfers", &services.transfers.list(), MAX_WHOLE, |transfer| json!(transfer)))
 }
 
 fn digest(text: &str) -> Result<Sha1Digest> {

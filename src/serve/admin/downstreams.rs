@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::names::Names;
 use super::page::{MAX_ROWS, Range};
 use crate::catalog::{Catalog, Seen, Server, Standing};
-use crate::domain::ServerId;
+use crate::domain::{ServerId, Sha256Digest};
 
 /// A server that did not take anything for so long is behind, whatever the counts say.
 const LONG_AGO: SignedDuration = SignedDuration::from_hours(48);
@@ -70,7 +70,7 @@ fn row(services: &Services, names: &Names, server: &Server, computers: usize) ->
 /// By what a server is known again, whatever identity it says.
 fn identities(seen: &Seen) -> Value {
     let certificates = seen.certificates.iter().map(|one| {
-        let key: String = one.key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = Sha256Digest(one.key).hex();
         json!({ "name": one.name, "public_key_sha256": key })
     });
     json!({ "names": seen.names, "addresses": seen.addresses, "tokens": seen.tokens(),
@@ -106,7 +106,7 @@ pub(super) async fn list(
         let computers = catalog.computers_by_server();
         let computers = |id: &ServerId| computers.get(id).copied().unwrap_or(0);
         let range = Range { offset: query.offset, limit: query.limit };
-        let mut answer = range.of("servers", servers, MAX_ROWS, |server| {
+        let mut answer = range.of("servers", &servers, MAX_ROWS, |server| {
             row(&services, &names, server, computers(&server.id))
         });
         let invited: Vec<Value> = catalog

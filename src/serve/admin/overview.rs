@@ -134,7 +134,7 @@ pub(super) async fn categories(
         let rows = services.catalog.categories(None)?;
         let (in_force, choice) = (services.in_force(), services.sync.choice());
         let shown = |row: &CategoryRow| category(&in_force, choice.as_ref(), row);
-        let mut answer = range.of("categories", rows, MAX_WHOLE, shown);
+        let mut answer = range.of("categories", &rows, MAX_WHOLE, shown);
         answer["chosen"] = json!(choice.as_ref().map(chosen));
         Ok(Json(answer))
     })

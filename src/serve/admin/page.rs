@@ -40,7 +40,7 @@ impl Range {
     pub(super) fn of<T>(
         self,
         name: &'static str,
-        all: Vec<T>,
+        all: &[T],
         most: usize,
         shown: impl Fn(&T) -> Value,
     ) -> Value {
@@ -74,7 +74,7 @@ mod tests {
             for limit in [None, Some(0), Some(1), Some(7), Some(10), Some(usize::MAX)] {
                 let (mut seen, mut range) = (Vec::new(), Range { offset: 0, limit });
                 for _ in 0..=total {
-                    let answer = range.of("rows", (0..total).collect(), 10, |row| json!(row));
+                    let answer = range.of("rows", &(0..total).collect::<Vec<_>>(), 10, |row| json!(row));
                     assert_eq!((&answer["total"], &answer["offset"]), (&json!(total), &json!(range.offset)));
                     let rows = answer["rows"].as_array().unwrap().clone();
                     assert!(rows.len() <= 10);
@@ -87,7 +87,7 @@ mod tests {
                 assert_eq!(seen, (0..total).map(|row| json!(row)).collect::<Vec<_>>(), "{total} {limit:?}");
             }
         }
-        let beyond = Range { offset: 99, limit: None }.of("rows", vec![1, 2], 10, |row| json!(row));
+        let beyond = Range { offset: 99, limit: None }.of("rows", &[1, 2], 10, |row| json!(row));
         assert_eq!((&beyond["next"], &beyond["rows"]), (&Value::Null, &json!([])));
     }
 }

@@ -252,5 +252,5 @@ pub(super) async fn cancel(State(services): State<Services>) -> Result<Json<Valu
 
 /// `GET /sync/history`.
 pub(super) async fn history(State(services): State<Services>, Query(range): Query<Range>) -> Json<Value> {
-    Json(range.of("syncs", services.sync.0.upstream.history(), MAX_ROWS, shown))
+    Json(range.of("syncs", &services.sync.0.upstream.history(), MAX_ROWS, shown))
 }

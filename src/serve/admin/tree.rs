@@ -56,7 +56,7 @@ pub(super) async fn list(
         let catalog = &services.catalog;
         let names = Names::of(catalog);
         let (groups, members) = (catalog.groups(), catalog.members_by_group());
-        Ok(Json(range.of("groups", groups, MAX_WHOLE, |group| row(&members, group, &names))))
+        Ok(Json(range.of("groups", &groups, MAX_WHOLE, |group| row(&members, group, &names))))
     })
     .await
 }
