@@ -1,6 +1,5 @@
 //! What is made of a request takes no more memory than was set apart for it, whatever the request looks like: bytes are
 //! counted as they are allocated while the real decoders read the worst shapes that the limits of lists let through.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -89,8 +89,8 @@ impl App {
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
         let meter = Meter::new(&clock);
         let link_config = link_config(&settings, own);
-        let link =
-            LinkClient::new(link_config.clone(), &limiter, &meter, &clock, &tasks).map_err(AppError::Link)?;
+        let link = LinkClient::new(link_config.clone(), &limiter, &meter, &clock, &tasks);
+        let link = link.map_err(AppError::Link)?;
         let politeness = politeness(&settings, &link, &clock, &tasks);
         let upstream = Upstream::new(
             upstream_config(&settings, &dir, link_config),
@@ -102,9 +102,8 @@ impl App {
         .map_err(AppError::Upstream)?;
         let ledger = open_ledger(&settings, &dir, &clock, witnesses(&meter, &content), &tasks).await?;
         let sources = Arc::new(glue::FromUpstream(upstream.clone(), ledger.clone()));
-        let wanted = transfer_config(&settings);
-        let transfers =
-            transfer::Handle::new(wanted, content.clone(), link, sources, clock.clone(), tasks.clone());
+        let (wanted, store) = (transfer_config(&settings), content.clone());
+        let transfers = transfer::Handle::new(wanted, store, link, sources, clock.clone(), tasks.clone());
         let needs = open_needs(&settings, &dir, &catalog, &content, &timetable, &clock, &tasks).await?;
         let decisions = Arc::new(Notify::new());
         let (ready, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());

@@ -56,7 +56,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let dir = DataDir::lock(&settings.server.data_dir)?;
     dir.keep_temporary_files()?;
-    let sockets = bind(loaded).await?;
+    let sockets = bind(loaded)?;
     let token = admin::Token::open(dir.path(), dir.disk())?;
     let token_file = dir.path().join(admin::TOKEN_FILE);
     dir.announce(sockets.admin.address())?;
@@ -180,14 +180,14 @@ pub fn outlive_file_limits() {
     }
 }
 
-async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
+fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
     let server = &loaded.settings.server;
-    let bind = async |key: &'static str, config: ListenerConfig| {
-        Listener::bind(config).await.map_err(|source| AppError::Listen { key, source })
+    let bind = |key: &'static str, config: ListenerConfig| {
+        Listener::bind(config).map_err(|source| AppError::Listen { key, source })
     };
     let stalled_after = server.stalled_after;
     let plain = ListenerConfig { stalled_after, ..ListenerConfig::new(server.listen) };
-    let mut agents = vec![bind("server.listen", plain).await?];
+    let mut agents = vec![bind("server.listen", plain)?];
     if let Some(tls) = &server.tls {
         let files = TlsFiles {
             certificate: tls.certificate.clone(),
@@ -196,14 +196,14 @@ async fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
             client_required: tls.client_required,
         };
         let config = ListenerConfig { stalled_after, tls: Some(files), ..ListenerConfig::new(tls.listen) };
-        agents.push(bind("server.tls.listen", config).await?);
+        agents.push(bind("server.tls.listen", config)?);
     }
     let config = ListenerConfig {
         max_connections: ADMIN_CONNECTIONS,
         stalled_after,
         ..ListenerConfig::new(loaded.settings.admin_listen)
     };
-    Ok(Sockets { agents, admin: bind("admin.listen", config).await? })
+    Ok(Sockets { agents, admin: bind("admin.listen", config)? })
 }
 
 fn client_service(app: &App, clock: &Clock, intake: Intake) -> Result<client::Service, AppError> {

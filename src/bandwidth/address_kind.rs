@@ -1,7 +1,7 @@
 //! Which addresses lie outside, on the public internet. Pure.
 //!
 //! After the registries of special-purpose addresses (RFC 6890, RFC 8190): of IPv4 everything is public that no block takes
-//! out; of IPv6 only what lies within 2000::/3, less its special blocks. Forms that carry an IPv4 address inside are what that
+//! out; of IPv6 only what lies within `2000::/3`, less its special blocks. Forms that carry an IPv4 address inside are what that
 //! address is: mapped and compatible ones, 6to4, NAT64 and ISATAP.
 //!
 //! **Invariant:** what is not known to be public is not public. It never asks the network.
@@ -12,11 +12,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What an address that is not public is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressKind {
-    /// This machine: 127.0.0.0/8, ::1, and the unspecified addresses, which lead here as well.
+    /// This machine: 127.0.0.0/8, `::1`, and the unspecified addresses, which lead here as well.
     Loopback,
-    /// This link only: 169.254.0.0/16 (with the metadata services of clouds), fe80::/10.
+    /// This link only: 169.254.0.0/16 (with the metadata services of clouds), `fe80::/10`.
     LinkLocal,
-    /// A private network: RFC 1918, shared address space (RFC 6598), fc00::/7, fec0::/10.
+    /// A private network: RFC 1918, shared address space (RFC 6598), `fc00::/7`, `fec0::/10`.
     Private,
     /// Everybody or a group.
     Multicast,
@@ -134,6 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_what_is_known_to_be_public_is_public() {
         use AddressKind::{LinkLocal, Loopback, Multicast, Private, Reserved};
         let table: [(&str, Option<AddressKind>); 82] = [

@@ -218,13 +218,12 @@ impl Connector {
         let window = self.shape().window(distance);
         let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
-        let addresses = match proxy {
-            None => self.admitted(named, self.resolve(host, port).await?)?,
-            Some(_) => {
-                let judged = self.reachable.admits_by_name(named);
-                judged.map_err(|(forbidden, address)| forbidden.error(named, address))?;
-                self.resolve(host, port).await?
-            }
+        let addresses = if proxy.is_none() {
+            self.admitted(named, self.resolve(host, port).await?)?
+        } else {
+            let judged = self.reachable.admits_by_name(named);
+            judged.map_err(|(forbidden, address)| forbidden.error(named, address))?;
+            self.resolve(host, port).await?
         };
         let refuse = |source| LinkError::Connect { origin: origin.to_string(), source };
         let bounds = window.map(|window| (window, distance));

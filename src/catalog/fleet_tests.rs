@@ -80,10 +80,14 @@ fn when_the_fleet_is_full_what_never_came_back_goes_and_what_did_never() {
     let config = Config { max_computers: 100, ..house.config() };
     let catalog = Catalog::open(config, house.clock.clone()).unwrap();
     let real: Vec<String> = (0..40).map(|number| format!("real-{number}")).collect();
-    real.iter().for_each(|name| scans(&catalog, &at(1), name));
+    for name in &real {
+        scans(&catalog, &at(1), name);
+    }
     (0..60).for_each(|number| scans(&catalog, &at(66), &format!("made-up-{number}")));
     house.clock.advance(HOUR * 20);
-    real.iter().for_each(|name| catalog.contacted(&at(1), &id(name), None).unwrap());
+    for name in &real {
+        catalog.contacted(&at(1), &id(name), None).unwrap();
+    }
     assert_eq!(members(&catalog), 100);
     // full of what came lately: a newcomer is answered, not kept
     scans(&catalog, &at(2), "late");

@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn what_two_computers_with_one_identity_differ_in_is_a_change() {
         type Edit = fn(&mut Computer);
-        let table: [(&str, Edit, [u8; 4], i64, &[IdentityKind]); 11] = [
+        type Row = (&'static str, Edit, [u8; 4], i64, &'static [IdentityKind]);
+        let table: [Row; 11] = [
             ("nothing", |_| {}, [192, 0, 2, 9], 5, &[]),
             (
                 "a name",

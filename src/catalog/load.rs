@@ -67,13 +67,14 @@ pub(super) fn load_dictionaries(kv: &Kv, segments: &Segments, codec: &Codec) -> 
                     keep_copy(kv, number, &content);
                 }
             }
-            Err(error @ CatalogError::Damaged { .. }) => match copy.as_deref().and_then(checked_copy) {
-                Some(content) => {
+            Err(error @ CatalogError::Damaged { .. }) => {
+                if let Some(content) = copy.as_deref().and_then(checked_copy) {
                     tracing::warn!(number, %error, "a dictionary is damaged; its copy is used");
                     codec.add(number, content.get(1..).unwrap_or_default());
+                } else {
+                    tracing::error!(number, %error, "a dictionary is damaged: what needs it is missing");
                 }
-                None => tracing::error!(number, %error, "a dictionary is damaged: what needs it is missing"),
-            },
+            }
             Err(error) => return Err(error),
         }
     }

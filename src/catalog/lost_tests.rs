@@ -19,8 +19,8 @@ fn world() -> Vec<Facts> {
         .map(|number| {
             let mut facts = facts(number, 1, UpdateType::Software);
             // enough text for a dictionary, and for several segments
-            facts.titles[0].text =
-                (0..200).map(|word| format!("w{:x} ", number * 7_919 * (word + 1) % 4_096)).collect();
+            let word = |at: u32| format!("w{:x}", number * 7_919 * (at + 1) % 4_096);
+            facts.titles[0].text = (0..200).map(word).collect::<Vec<_>>().join(" ");
             match number % 10 {
                 0 => bundles(facts, &[(number - 1, 1)]),
                 5 => needs(facts, &[&[number - 4]]),
@@ -396,7 +396,9 @@ fn a_segment_that_is_gone_is_damage_and_all_of_them_are_an_error() {
     }
     let dir = house.dir.path().join("all");
     copy(&sound, &dir);
-    segments(&dir).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for path in segments(&dir) {
+        std::fs::remove_file(path).unwrap();
+    }
     let clock = house.clock.clone();
     assert!(matches!(Catalog::open(config(&dir), clock), Err(CatalogError::File { .. })));
 }

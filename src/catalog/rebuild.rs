@@ -127,6 +127,54 @@ impl Index<'_> {
     }
 }
 
+impl Index<'_> {
+    /// Takes a record in; false when it cannot be read and was passed over.
+    fn take(
+        &mut self,
+        segments: &Segments,
+        kind: Kind,
+        at: record::Location,
+        codec: &Codec,
+    ) -> Result<bool, CatalogError> {
+        let content = match kind {
+            Kind::Text => Ok(Vec::new()),
+            _ => segments.record(kind, at, codec),
+        };
+        match content.and_then(|content| self.record(kind, at, &content, codec)) {
+            Ok(()) => Ok(true),
+            Err(error @ (CatalogError::Damaged { .. } | CatalogError::Record { .. })) => {
+                tracing::error!(%error, ?kind, "passed over a record that cannot be read");
+                self.passed_over(Some(kind));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes what was passed over, and what has no dictionary any more.
+    fn note_lost(&mut self, codec: &Codec, left_out: u64, now: jiff::Timestamp) -> Result<(), CatalogError> {
+        for number in 1..=self.dictionary {
+            if !codec.knows(number) {
+                // it cannot be read, and its number is taken: it lies where nothing is
+                let nowhere = record::Location { segment: 0, offset: 0, stored: 0 };
+                self.put(key::dictionary(number), Some(record::encode(&nowhere)?))?;
+            }
+        }
+        if self.lost == Note::default() {
+            return Ok(());
+        }
+        let skipped = u32::try_from(left_out).unwrap_or(u32::MAX).min(MAX_LEFT_OUT);
+        self.committed.next_id = self.committed.next_id.saturating_add(skipped);
+        self.lost.since = now.as_second();
+        tracing::error!(
+            stretches = self.lost.stretches,
+            decisions = self.lost.decisions,
+            "parts of the segments cannot be read: updates in them are fetched again, decisions in them are lost"
+        );
+        self.put(key::LOST.to_vec(), Some(record::encode(&self.lost)?))
+    }
+}
+
 /// Numbers that are left out where the end of a file is gone.
 const BEHIND_AN_END: u64 = 10_000;
 
@@ -178,19 +226,8 @@ pub(super) fn begin(
                     if dictionary != STORED {
                         index.dictionary = index.dictionary.max(dictionary);
                     }
-                    let content = match kind {
-                        Kind::Text => Ok(Vec::new()),
-                        _ => segments.record(kind, at, &codec),
-                    };
-                    let read = content.and_then(|content| index.record(kind, at, &content, &codec));
-                    match read {
-                        Ok(()) => {}
-                        Err(error @ (CatalogError::Damaged { .. } | CatalogError::Record { .. })) => {
-                            tracing::error!(%error, ?kind, "passed over a record that cannot be read");
-                            index.passed_over(Some(kind));
-                            left_out += numbers_in(0);
-                        }
-                        Err(error) => return Err(error),
+                    if !index.take(segments, kind, at, &codec)? {
+                        left_out += numbers_in(0);
                     }
                     offset = u64::from(at.offset) + u64::from(at.stored);
                     torn = false;
@@ -206,24 +243,7 @@ pub(super) fn begin(
                 Committed { segment: segment + 1, len: segments.create(segment + 1)?, ..index.committed };
         }
     }
-    for number in 1..=index.dictionary {
-        if !codec.knows(number) {
-            // it cannot be read, and its number is taken: it lies where nothing is
-            let nowhere = record::Location { segment: 0, offset: 0, stored: 0 };
-            index.put(key::dictionary(number), Some(record::encode(&nowhere)?))?;
-        }
-    }
-    if index.lost != Note::default() {
-        let skipped = u32::try_from(left_out).unwrap_or(u32::MAX).min(MAX_LEFT_OUT);
-        index.committed.next_id = index.committed.next_id.saturating_add(skipped);
-        index.lost.since = now.as_second();
-        tracing::error!(
-            stretches = index.lost.stretches,
-            decisions = index.lost.decisions,
-            "parts of the segments cannot be read: updates in them are fetched again, decisions in them are lost"
-        );
-        index.put(key::LOST.to_vec(), Some(record::encode(&index.lost)?))?;
-    }
+    index.note_lost(&codec, left_out, now)?;
     if index.committed.segment > 0 {
         index.put(key::COMMITTED.to_vec(), Some(record::encode(&index.committed)?))?;
     }

@@ -174,7 +174,7 @@ fn an_update_with_the_most_of_everything_is_stored() {
     let catalog = house.open();
     let mut new = revision(most.clone());
     for number in 0..limit(Counted::Localized) {
-        let language = format!("{number:0>width$}", width = MAX_LANGUAGE_NAME);
+        let language = format!("{number:0>MAX_LANGUAGE_NAME$}");
         new.parts.push(tests::text(PartKind::Localized(language), "t"));
     }
     let staging = catalog.staging().unwrap();

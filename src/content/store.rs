@@ -123,7 +123,9 @@ impl Store {
             .into_iter()
             .map(|(sha1, record)| (sha1, Entry::from_record(record, !clean)))
             .collect();
-        entries.values_mut().for_each(|entry| entry.used_by(clock.now().as_millisecond()));
+        for entry in entries.values_mut() {
+            entry.used_by(clock.now().as_millisecond());
+        }
         if !clean {
             super::scrub::recount(&dir, &mut entries)?;
         }

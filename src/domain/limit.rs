@@ -196,7 +196,7 @@ mod tests {
 
     const MAX_A: usize = 10_000;
     const MAX_B: u64 = 4 << 20;
-    const WAIT: Duration = Duration::from_millis(90_000);
+    const WAIT: Duration = Duration::from_secs(90);
     const FIRST: &[Limit] = limits![
         MAX_A in "groups": "Groups" => "409",
         MAX_B in "bytes" key "a.b": "Body" => "413",
@@ -222,9 +222,9 @@ mod tests {
     #[test]
     fn values_are_written_as_people_write_them() {
         for (bytes, text) in
-            [(5_120, "5 KiB"), (65_535, "65,535 bytes"), (999, "999 bytes"), (1 << 30, "1 GiB")]
+            [(5_120_u64, "5 KiB"), (65_535, "65,535 bytes"), (999, "999 bytes"), (1 << 30, "1 GiB")]
         {
-            assert_eq!(LimitValue::from(bytes as u64).shown("bytes"), text);
+            assert_eq!(LimitValue::from(bytes).shown("bytes"), text);
         }
         for (millis, text) in [(250, "250 ms"), (1_500, "1500 ms"), (60_000, "1 min"), (172_800_000, "2 d")] {
             assert_eq!(LimitValue::from(Duration::from_millis(millis)).shown(""), text);

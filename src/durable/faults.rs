@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 /// What a file system does not do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub(crate) struct Lacks {
     /// `chmod` is refused (vfat, some network shares).
     pub(crate) modes: bool,

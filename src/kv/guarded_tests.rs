@@ -131,7 +131,7 @@ fn spoil(path: &Path, how: &str) {
         "empty" => bytes.clear(),
         "half" => bytes.truncate(len / 2),
         "zeros" => bytes.fill(0),
-        "noise" => bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 31 % 251) as u8),
+        "noise" => bytes.iter_mut().zip((0..251_u8).cycle()).for_each(|(byte, n)| *byte = n.wrapping_mul(31)),
         "a flipped byte" => bytes[len / 3] ^= 0xff,
         "garbage behind" => bytes.extend([0x5a; 700]),
         other => panic!("{other}"),

@@ -74,7 +74,9 @@ impl Callers {
         }
         let seen = &mut self.known.entry(from).or_default().0;
         // days of a clock that was ahead are today
-        seen.iter_mut().for_each(|(_, last)| *last = day.min(*last));
+        for (_, last) in seen.iter_mut() {
+            *last = day.min(*last);
+        }
         match seen.iter_mut().find(|(known, _)| known == class) {
             Some((_, last)) if *last == day => return false,
             Some((_, last)) => *last = day,

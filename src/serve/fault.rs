@@ -92,7 +92,15 @@ impl Refusal {
     /// `ErrorCode` of [MS-WUSP] 2.2.2.4 and [MS-WSUSSS] 2.2.9.3.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Misdirected(Misdirected::Busy) => "ServerBusy",
+            Self::Busy
+            | Self::Misdirected(Misdirected::Busy)
+            | Self::Spool(_)
+            | Self::Catalog(
+                CatalogError::TooManyComputers { .. }
+                | CatalogError::TooManyServers { .. }
+                | CatalogError::ServersTooOften
+                | CatalogError::TooMuchState { .. },
+            ) => "ServerBusy",
             Self::Parameter(_)
             | Self::Unreadable(_)
             | Self::Misdirected(_)
@@ -111,14 +119,6 @@ impl Refusal {
             Self::RegistrationNotRequired => "RegistrationNotRequired",
             Self::IncompatibleProtocolVersion(_) => "IncompatibleProtocolVersion",
             Self::FileDigestsMissing(_) => "FileDigestsMissing",
-            Self::Busy
-            | Self::Spool(_)
-            | Self::Catalog(
-                CatalogError::TooManyComputers { .. }
-                | CatalogError::TooManyServers { .. }
-                | CatalogError::ServersTooOften
-                | CatalogError::TooMuchState { .. },
-            ) => "ServerBusy",
             // what must be durable and cannot be: it works again when there is room
             Self::Catalog(error) if error.is_read_only() => "ServerBusy",
             Self::UnknownParent(_)

@@ -188,7 +188,7 @@ impl Listener {
     ///
     /// # Errors
     /// See [`ListenerError`].
-    pub async fn bind(config: ListenerConfig) -> Result<Self, ListenerError> {
+    pub fn bind(config: ListenerConfig) -> Result<Self, ListenerError> {
         let tls = config.tls.as_ref().map(acceptor).transpose()?;
         let refused = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => ListenerError::InUse { address: config.address },
@@ -235,13 +235,7 @@ impl Listener {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    let now = clock.instant();
-                    if told.is_none_or(|told| now >= told + TELL_EVERY) {
-                        told = Some(now);
-                        tracing::warn!(%error, "cannot accept connections; those that are idle are closed");
-                    }
-                    connections.shed();
-                    clock.sleep(ACCEPT_PAUSE).await;
+                    cannot_accept(&error, &connections, &mut told, &clock).await;
                     continue;
                 }
             };
@@ -295,10 +289,31 @@ impl Listener {
         }
         drop(self.socket);
         open.close();
-        if tokio::time::timeout(self.config.drain, open.wait()).await.is_err() {
-            tracing::warn!(address = %self.address, "some answers did not end in time and are cut off");
-        }
+        drained(&open, self.config.drain, self.address).await;
     }
+}
+
+/// Running answers end, or are cut off at the limit.
+async fn drained(open: &TaskTracker, limit: Duration, address: SocketAddr) {
+    if tokio::time::timeout(limit, open.wait()).await.is_err() {
+        tracing::warn!(%address, "some answers did not end in time and are cut off");
+    }
+}
+
+/// The system gives no more descriptors, or a client left early: what is idle gives way, and it is said once in a while.
+async fn cannot_accept(
+    error: &io::Error,
+    connections: &Connections,
+    told: &mut Option<tokio::time::Instant>,
+    clock: &Clock,
+) {
+    let now = clock.instant();
+    if told.is_none_or(|told| now >= told + TELL_EVERY) {
+        *told = Some(now);
+        tracing::warn!(%error, "cannot accept connections; those that are idle are closed");
+    }
+    connections.shed();
+    clock.sleep(ACCEPT_PAUSE).await;
 }
 
 /// A socket with a queue that outlasts a burst of newcomers.

@@ -116,10 +116,9 @@ impl Paced {
             let mut buffer = ReadBuf::new(&mut waste);
             let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
             match (polled, &mut self.linger) {
-                (Poll::Ready(Err(_)), _) => return Poll::Ready(()),
+                // the last: nothing was on its way, as usual
+                (Poll::Ready(Err(_)), _) | (Poll::Pending, None) => return Poll::Ready(()),
                 (Poll::Ready(Ok(())), _) if buffer.filled().is_empty() => return Poll::Ready(()),
-                // nothing was on its way, as usual
-                (Poll::Pending, None) => return Poll::Ready(()),
                 (Poll::Pending, Some(linger)) => return linger.quiet.as_mut().poll(cx),
                 (Poll::Ready(Ok(())), linger) => {
                     let now = clock.instant();

@@ -132,7 +132,7 @@ fn what_is_listed_is_followed_and_nothing_else() {
         let answer = server.ask_agents("GET", &path, "Host: here\r\n");
         match key {
             Some(key) => {
-                assert!(answer.status >= 400 && answer.text().contains(key), "{more}: {}", answer.text())
+                assert!(answer.status >= 400 && answer.text().contains(key), "{more}: {}", answer.text());
             }
             None => assert_eq!((answer.status, answer.body.len() as u64), (200, size), "{more}"),
         }

@@ -38,7 +38,7 @@ async fn refusing(
     status: u16,
     headers: Vec<(&'static str, String)>,
 ) -> (String, Arc<AtomicU32>) {
-    let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).unwrap();
     let (url, asked) = (format!("http://{}/x", listener.address()), Arc::default());
     let answer = Refuses { status, headers, asked: Arc::clone(&asked) };
     tasks.spawn("refusing source", listener.run(Arc::new(answer), Clock::system(), tasks.clone()));

@@ -46,7 +46,7 @@ fn anywhere() -> ListenerConfig {
 }
 
 async fn start(config: ListenerConfig, tasks: &Tasks) -> (std::net::SocketAddr, Arc<Notify>) {
-    let listener = Listener::bind(config).await.unwrap();
+    let listener = Listener::bind(config).unwrap();
     let (address, go) = (listener.address(), Arc::new(Notify::new()));
     let echo = Arc::new(Echo(Arc::clone(&go)));
     tasks.spawn("listener", listener.run(echo, Clock::system(), tasks.clone()));
@@ -116,7 +116,7 @@ async fn a_client_certificate_is_asked_for_where_roots_are_given_and_nobody_need
 
 #[tokio::test]
 async fn a_taken_address_and_useless_certificates_are_said_with_the_next_step() {
-    let first = Listener::bind(anywhere()).await.unwrap();
+    let first = Listener::bind(anywhere()).unwrap();
     let error = Listener::bind(ListenerConfig::new(first.address())).await.map(drop).unwrap_err();
     assert!(matches!(error, ListenerError::InUse { .. }), "{error:?}");
     assert!(error.to_string().contains("set another listen address"), "{error}");
@@ -127,8 +127,7 @@ async fn a_taken_address_and_useless_certificates_are_said_with_the_next_step() 
             client_roots: None,
             client_required: false,
         };
-        let error =
-            Listener::bind(ListenerConfig { tls: Some(files), ..anywhere() }).await.map(drop).unwrap_err();
+        let error = Listener::bind(ListenerConfig { tls: Some(files), ..anywhere() }).map(drop).unwrap_err();
         assert!(matches!(error, ListenerError::Pem { .. } | ListenerError::Tls { .. }), "{chain}: {error:?}");
     }
 }

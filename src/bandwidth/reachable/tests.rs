@@ -195,8 +195,8 @@ async fn what_nobody_configured_is_reached_by_no_way_of_writing_it() {
             assert!(error.to_string().contains("content.allowed_private"), "{error}");
             assert!(!error.retry_may_help());
             let error = get(&unlisted, url).await.expect_err(host);
-            let named = if *url == target { "content.allowed_private" } else { "content." };
-            assert!(error.to_string().contains(named), "{host} by {url}: {error}");
+            let key = if *url == target { "content.allowed_private" } else { "content." };
+            assert!(error.to_string().contains(key), "{host} by {url}: {error}");
         }
     }
     assert_eq!(trap.asked(), 0, "something connected");

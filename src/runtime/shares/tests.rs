@@ -1,6 +1,6 @@
 use super::*;
 
-/// A repeatable row of numbers (SplitMix64).
+/// A repeatable row of numbers (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {
@@ -16,7 +16,8 @@ impl Numbers {
 /// An address of a subnet, of either family.
 fn client(subnet: u64, host: u64) -> IpAddr {
     if subnet.is_multiple_of(2) {
-        IpAddr::from([10, (subnet >> 8) as u8, subnet as u8, host as u8])
+        let bytes = |number: u64| number.to_be_bytes();
+        IpAddr::from([10, bytes(subnet)[6], bytes(subnet)[7], bytes(host)[7]])
     } else {
         std::net::Ipv6Addr::from((u128::from(0xfd00_0000_0000_0000 + subnet) << 64) | u128::from(host)).into()
     }

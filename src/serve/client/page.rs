@@ -246,15 +246,12 @@ impl Service {
                 Ok::<_, CatalogError>((body, pieces, share))
             })
             .await?;
-        match body {
-            Some(body) => {
-                let body = Joined::new([charged(body, share)]).boxed_unsync();
-                Ok(exchange.with_body(StatusCode::OK, body, true))
-            }
-            None => {
-                drop(share);
-                self.stream(exchange, pieces)
-            }
+        if let Some(body) = body {
+            let body = Joined::new([charged(body, share)]).boxed_unsync();
+            Ok(exchange.with_body(StatusCode::OK, body, true))
+        } else {
+            drop(share);
+            self.stream(exchange, pieces)
         }
     }
 

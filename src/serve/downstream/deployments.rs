@@ -42,8 +42,8 @@ impl Service {
                 catalog.export_decisions(since, until)?.ok_or(Refusal::Parameter("deploymentAnchor"))?;
             Ok(coded(served::deployments_rest(&deployments(set)) + closing, xpress))
         };
-        let asker = asked.asker(&claims.server);
-        let told = self.0.lists.get(&key(snapshot.sequence(), since, until, xpress), asker, make).await?;
+        let holder = asked.asker(&claims.server);
+        let told = self.0.lists.get(&key(snapshot.sequence(), since, until, xpress), holder, make).await?;
         let head = exchange.opening() + &served::deployments_head(&self.anchor(until));
         let body = Joined::new([coded(head, xpress), told]).boxed_unsync();
         let answer = exchange.with_body(StatusCode::OK, body, xpress);

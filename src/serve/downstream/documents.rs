@@ -106,10 +106,10 @@ impl Service {
         let wanted = wanted.ok_or(Refusal::Parameter("updateIds"))?;
         let documents = &self.0.documents;
         let address = asked.from.address.ip();
-        let asker = asked.asker(&claims.server);
+        let holder = asked.asker(&claims.server);
         // small ones do not wait for large ones
         let turns = if self.0.has_large(&wanted) { &documents.large } else { &documents.making };
-        let turn = turns.take(asker).await.map_err(|_none| Refusal::Busy)?;
+        let turn = turns.take(holder).await.map_err(|_none| Refusal::Busy)?;
         let (service, asked_by) = (self.clone(), exchange.clone());
         let make = move || {
             // over when the answer is made, whether or not anybody reads it

@@ -84,7 +84,7 @@ impl Service {
         let taken = match is_packed(&parts.headers) {
             Ok(packed) => {
                 let body = self.0.intake.take_large(from.address.ip(), body, limit).await;
-                body.map(|body| Packed { body, packed, limit })
+                body.map(|body| Unread { body, packed, limit })
             }
             Err(misdirected) => Err(misdirected),
         };
@@ -100,7 +100,7 @@ impl Service {
         let limit = body.bytes().len();
         match body.into_utf8().await {
             Ok(body) => {
-                let body = Packed { body: body.into(), packed: false, limit };
+                let body = Unread { body: body.into(), packed: false, limit };
                 self.report_at(parts, body, from, now).await
             }
             Err(misdirected) => {
@@ -109,7 +109,7 @@ impl Service {
         }
     }
 
-    async fn report_at(&self, parts: &Head, body: Packed, from: Peer, arrived: Timestamp) -> Response {
+    async fn report_at(&self, parts: &Head, body: Unread, from: Peer, arrived: Timestamp) -> Response {
         let exchange = self.exchange(parts, from, SERVICE_PATH);
         let turn = tokio::select! {
             biased;
@@ -215,7 +215,7 @@ fn refused(error: CatalogError, parameter: &'static str) -> Refusal {
 }
 
 /// A roll-up's body as it came.
-struct Packed {
+struct Unread {
     body: Blocks,
     packed: bool,
     limit: usize,
@@ -223,11 +223,11 @@ struct Packed {
 
 /// Unpacks and reads a roll-up. What the answer must know of it comes out whether or not it can be read.
 fn read(
-    body: Packed,
+    body: Unread,
     mut exchange: Exchange,
     limits: &RollupConfiguration,
 ) -> (Exchange, Result<(Report, Held), Refusal>) {
-    let Packed { body, packed, limit } = body;
+    let Unread { body, packed, limit } = body;
     exchange.heard(&body.beginning(packed));
     let mut text = match body.unpacked(packed, limit) {
         Ok(text) => text,

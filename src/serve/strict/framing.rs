@@ -435,14 +435,13 @@ mod tests {
             for cut in 0..whole.len() {
                 let (one, two) = whole.as_bytes().split_at(cut);
                 let mut framing = Framing::new();
-                let passed = match framing.pass(one) {
-                    Err(kept) => kept,
-                    Ok(()) => {
-                        let kept = framing.pass(two).expect_err(&whole);
-                        // what began among these bytes does not pass at all
-                        assert!(cut > before.len() || kept + cut == before.len(), "{whole:?} cut at {cut}");
-                        cut + kept
-                    }
+                let passed = if let Err(kept) = framing.pass(one) {
+                    kept
+                } else {
+                    let kept = framing.pass(two).expect_err(&whole);
+                    // what began among these bytes does not pass at all
+                    assert!(cut > before.len() || kept + cut == before.len(), "{whole:?} cut at {cut}");
+                    cut + kept
                 };
                 assert!(passed < whole.len(), "{whole:?} cut at {cut}");
             }

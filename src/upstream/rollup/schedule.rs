@@ -133,24 +133,28 @@ impl Upstream {
                 continue;
             }
             tokio::select! {
-                told = self.roll_up() => match told {
-                    Ok(report) => {
-                        pace.told_all(report.at);
-                        tell(&report);
-                    }
-                    Err(SyncError::Status { status: 404, .. }) => {
-                        // not every upstream listens; the next day it may be another one
-                        pace.nobody_listens(inner.clock.now());
-                        tracing::info!("the upstream has no reporting service: it is told nothing of computers");
-                    }
-                    Err(error) => {
-                        pace.failed();
-                        tracing::warn!(error = %chain(&error), "the upstream was not told of everything; tried again later");
-                    }
-                },
+                () = self.roll_up_whole(&mut pace) => {}
                 () = stopping.cancelled() => return,
             }
             due = self.next_whole(&pace);
+        }
+    }
+
+    async fn roll_up_whole(&self, pace: &mut Pace) {
+        match self.roll_up().await {
+            Ok(report) => {
+                pace.told_all(report.at);
+                tell(&report);
+            }
+            Err(SyncError::Status { status: 404, .. }) => {
+                // not every upstream listens; the next day it may be another one
+                pace.nobody_listens(self.0.clock.now());
+                tracing::info!("the upstream has no reporting service: it is told nothing of computers");
+            }
+            Err(error) => {
+                pace.failed();
+                tracing::warn!(error = %chain(&error), "the upstream was not told of everything; tried again later");
+            }
         }
     }
 

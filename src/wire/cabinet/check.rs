@@ -122,7 +122,7 @@ impl<R: Read + Seek> Checked<'_, R> {
         let mut known = Vec::new();
         for _ in 0..folders {
             self.go_to(at)?;
-            known.push(folder(&self.take()?)?);
+            known.push(folder(self.take()?)?);
             at += FOLDER as u64 + folder_reserve;
         }
         self.go_to(at)?;
@@ -185,13 +185,13 @@ impl<R: Read + Seek> Checked<'_, R> {
     }
 }
 
-fn folder(bytes: &[u8; FOLDER]) -> Result<Folder, CabinetError> {
-    let kind = u16_at(bytes, 6);
+fn folder(bytes: [u8; FOLDER]) -> Result<Folder, CabinetError> {
+    let kind = u16_at(&bytes, 6);
     let method = match (kind & 15, kind >> 8 & 31) {
         (0, _) => Method::Stored,
         (1, _) => Method::MsZip,
         (3, 15..=21) => Method::Lzx,
         _ => return Err(broken("its compression is none that documents have")),
     };
-    Ok(Folder { start: u32_at(bytes, 0), blocks: u16_at(bytes, 4), method })
+    Ok(Folder { start: u32_at(&bytes, 0), blocks: u16_at(&bytes, 4), method })
 }

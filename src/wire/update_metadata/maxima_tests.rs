@@ -4,8 +4,8 @@ use super::tests::{ID, NAMES};
 use super::*;
 use crate::domain::{Counted, Facts, MAX_FACT_TEXT, MAX_LANGUAGE_NAME};
 
-fn repeated(count: u64, mut one: impl FnMut(u64) -> String) -> String {
-    (0..count).map(|number| one(number)).collect::<Vec<_>>().concat()
+fn repeated(count: u64, one: impl FnMut(u64) -> String) -> String {
+    (0..count).map(one).collect::<Vec<_>>().concat()
 }
 
 fn update_id(number: u64) -> String {
@@ -41,6 +41,7 @@ fn driver(inner: &str) -> String {
 }
 
 /// A document with so many of a kind, and how many of them its facts have.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn with(kind: Counted, count: u64) -> (String, fn(&Facts) -> usize) {
     let related = |inner: String| document("", &format!("<upd:Relationships>{inner}</upd:Relationships>"));
     match kind {
