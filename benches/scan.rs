@@ -333,7 +333,7 @@ async fn bench_nothing_new(service: &Service) {
 }
 
 async fn bench_agents(service: &Service, clock: &Clock) {
-    let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.address();
     let tasks = Tasks::new();
     tasks.spawn("listener", listener.run(Arc::new(Only(service.clone())), clock.clone(), tasks.clone()));

@@ -81,6 +81,11 @@ impl Waiting {
         self.bytes = self.entries.iter().map(|(key, entry)| cost(key, entry.value.as_deref())).sum();
     }
 
+    /// Whoever applied these is told that they are not durable, and must not find them later.
+    fn forget_lasting(&mut self) {
+        self.retain(|entry| !entry.lasts);
+    }
+
     /// Everything up to this place is durable.
     fn drop_until(&mut self, place: u64) {
         self.retain(|entry| entry.at > place);
@@ -153,11 +158,10 @@ impl Guarded {
         self.waits.load(Ordering::Acquire)
     }
 
-    /// From now on entries wait.
+    /// From now on entries wait. Those that are to last are written with the others unless their owner is told that they
+    /// are not durable, see [`Waiting::forget_lasting`].
     fn hold_back(&self, waiting: &mut Waiting, error: &KvError) {
         waiting.broken = true;
-        // whoever applied these is told that they are not durable, and must not find them later
-        waiting.retain(|entry| !entry.lasts);
         self.waits.store(true, Ordering::Release);
         if let Some(error) = error.io() {
             self.disk.failed(self.setup.name, &error);
@@ -184,6 +188,10 @@ impl Guarded {
 
     /// Takes a batch: into sled, or to wait when `may_wait`.
     fn accept(&self, batch: &Batch, may_wait: bool) -> Result<(), KvError> {
+        self.try_accept(batch, may_wait, true)
+    }
+
+    fn try_accept(&self, batch: &Batch, may_wait: bool, again: bool) -> Result<(), KvError> {
         let mut waiting = self.waiting();
         if !self.disk.has_room() && !self.waits() {
             // before the engine meets a full disk, which it would not outlive
@@ -192,6 +200,9 @@ impl Guarded {
         }
         if self.waits() {
             if !may_wait || waiting.bytes >= MOST_WAITING {
+                if !may_wait {
+                    waiting.forget_lasting();
+                }
                 return Err(self.refused());
             }
             waiting.take(batch, false);
@@ -201,7 +212,15 @@ impl Guarded {
             Ok(()) => waiting.take(batch, !may_wait),
             Err(error) => {
                 self.hold_back(&mut waiting, &error);
+                drop(waiting);
+                // it may only remember a write that failed before there was room again
+                if again && self.disk.has_room() && self.take_up().is_ok() {
+                    self.disk.works(self.setup.name);
+                    return self.try_accept(batch, may_wait, false);
+                }
+                let mut waiting = self.waiting();
                 if !may_wait {
+                    waiting.forget_lasting();
                     return Err(error);
                 }
                 waiting.take(batch, false);
@@ -331,6 +350,7 @@ impl Backend for Guarded {
             (waiting.last, !waiting.broken && waiting.entries.values().any(|entry| entry.lasts))
         };
         if self.waits() && !may_last {
+            self.waiting().forget_lasting();
             return Err(self.refused());
         }
         match self.with_base(|base| base.flush()) {
@@ -343,7 +363,9 @@ impl Backend for Guarded {
                 Ok(())
             }
             Err(error) => {
-                self.hold_back(&mut self.waiting(), &error);
+                let mut waiting = self.waiting();
+                self.hold_back(&mut waiting, &error);
+                waiting.forget_lasting();
                 Err(error)
             }
         }

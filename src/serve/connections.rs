@@ -25,6 +25,9 @@ use super::body::Body;
 use crate::domain::{Limit, Subnet, limits};
 use crate::runtime::{Clock, Limits, Refused, Share, Shares};
 
+/// A connection of one who holds few gives way to a newcomer only after it waited for so long.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// A client that took or sent nothing for so long gives way when there is no room.
 const STALLED: Duration = Duration::from_secs(10);
 /// Of all connections this part is looked for at once to give way, so that a crowd of newcomers is not looked up one by one.
@@ -41,6 +44,7 @@ const LEAST: u64 = 16;
 pub(super) const LIMITS: &[Limit] = limits![
     key "server.max_connections" in "connections": "Connections of agents and downstream servers" => "idle ones and the largest holder's give way, else 503",
     STALLED: "The time for which a client may take or send nothing when there is no room" => "the connection is closed",
+    FRESH: "The time for which an idle connection of who holds few is left alone when there is no room" => "it gives way",
     HANDSHAKES in "th part of all connections": "Connections in the TLS handshake at once, shared by address" => "the connection is closed",
 ];
 
@@ -294,18 +298,25 @@ impl Connections {
             Refused::Total | Refused::Entries => true,
         };
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
-        for open in state.open.values() {
+        let stays = |open: &Activity| locked(&open.share).is_some();
+        for open in state.open.values().filter(|open| stays(open)) {
             *held.entry(open.address).or_default() += 1;
         }
         let own = held.get(&address).copied().unwrap_or(0);
-        let (now, stalled) = (self.now(), u64::try_from(STALLED.as_millis()).unwrap_or(u64::MAX));
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let (now, stalled, fresh) = (self.now(), millis(STALLED), millis(FRESH));
         let mut found: Vec<_> = state
             .open
             .values()
-            .filter(|open| fits(open) && locked(&open.share).is_some())
+            .filter(|open| fits(open) && stays(open))
             .filter_map(|open| {
-                let (since, holds) = (open.waits.load(Ordering::Acquire), held[&open.address]);
-                let readiness = if since > 0 && !open.is_answering() {
+                let since = open.waits.load(Ordering::Acquire);
+                let holds = held.get(&open.address).copied().unwrap_or(0);
+                // who just came has not had the time to ask
+                let ripe = matches!(refused, Refused::Address | Refused::Subnet)
+                    || holds >= 2 * (own + 1)
+                    || now.saturating_sub(since) >= fresh;
+                let readiness = if since > 0 && ripe && !open.is_answering() {
                     Readiness::Idle
                 } else if since > 0 && now.saturating_sub(since) >= stalled {
                     Readiness::Stalled

@@ -146,7 +146,10 @@ async fn the_rate_holds_at_the_upstream_and_changes_at_once() {
     let share = scene.share("4 Mbit/s", Duration::from_secs(3)).await;
     assert!((0.3..=1.05).contains(&share), "after the change: {share:.3} of the rate");
     let (crossed, acknowledged) = (scene.crossed(), scene.acknowledged());
-    assert!(crossed.abs_diff(acknowledged) * 50 < crossed, "{crossed} crossed, {acknowledged} acknowledged");
+    // segments that came twice count as often as they came; the kernel counts them for all connections of the machine, and
+    // those of other tests may be taken for these
+    assert!(crossed * 50 > acknowledged * 49, "{crossed} crossed, {acknowledged} acknowledged");
+    assert!(crossed * 10 < acknowledged * 11, "{crossed} crossed, {acknowledged} acknowledged");
     scene.tasks.shut_down(Duration::from_secs(1)).await;
 }
 

@@ -36,6 +36,7 @@ const MAX_GROUPS: usize = 1_000;
 const KEPT_GROUP_NAMES: usize = 64;
 
 pub(super) const LIMITS: &[Limit] = limits![
+    KEPT_GROUP_NAMES in "names": "Names of groups that are kept of a computer in a roll-up" => "the rest is left out",
     MAX_SERVERS in "servers": "Servers in a roll-up" => "the request is refused: InvalidParameters",
     MAX_UPDATES in "updates": "Updates of one summary or computer in a roll-up" => "the request is refused: InvalidParameters",
     MAX_GROUPS in "groups": "Groups of a computer in a roll-up" => "the request is refused: InvalidParameters",
