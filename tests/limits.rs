@@ -1,5 +1,5 @@
 //! Limits are listed: the table in `docs/limits.md` is what the code says, and no limit of the code is missing in it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

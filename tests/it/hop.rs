@@ -65,7 +65,7 @@ impl Hop {
             ..LinkConfig::default()
         };
         let link = LinkClient::new(config, &limiter, &Meter::new(&clock), &clock, tasks).unwrap();
-        let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).unwrap();
         let hop = Self(Arc::new(Inner {
             address: listener.address(),
             target: format!("http://{target}"),

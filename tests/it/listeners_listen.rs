@@ -117,7 +117,7 @@ async fn a_client_certificate_is_asked_for_where_roots_are_given_and_nobody_need
 #[tokio::test]
 async fn a_taken_address_and_useless_certificates_are_said_with_the_next_step() {
     let first = Listener::bind(anywhere()).unwrap();
-    let error = Listener::bind(ListenerConfig::new(first.address())).await.map(drop).unwrap_err();
+    let error = Listener::bind(ListenerConfig::new(first.address())).map(drop).unwrap_err();
     assert!(matches!(error, ListenerError::InUse { .. }), "{error:?}");
     assert!(error.to_string().contains("set another listen address"), "{error}");
     for (chain, key) in [("server.key", "server.key"), ("server.pem", "server.pem"), ("none", "server.key")] {

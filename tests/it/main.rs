@@ -1,5 +1,6 @@
 //! Black-box tests: one file a promise.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
+#![expect(clippy::unused_async, reason = "whoever starts a server waits, whether or not it needs to")]
 
 #[path = "../office/mod.rs"]
 mod office;

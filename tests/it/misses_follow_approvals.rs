@@ -58,8 +58,8 @@ fn get(server: &Server, path: &str, more: &str) -> u16 {
     server.ask_agents("GET", path, &format!("Host: here\r\n{more}")).status
 }
 
-fn decide(server: &Server, verb: &str, body: Value) {
-    let answer = server.api("POST", &format!("/updates/{verb}"), Some(&body));
+fn decide(server: &Server, verb: &str, body: &Value) {
+    let answer = server.api("POST", &format!("/updates/{verb}"), Some(body));
     assert!(answer.status < 300, "{verb}: {}", answer.text());
 }
 
@@ -76,7 +76,7 @@ fn what_is_not_approved_is_not_fetched_and_what_is_held_is_served() {
         assert_eq!(server.ask_agents("HEAD", path, "Host: here\r\n").status, 404);
     }
     assert_eq!(office.counters().content_requests, 0, "nothing was asked for");
-    decide(&server, "approve", json!({ "updates": [first], "group": ALL, "accept_license": true }));
+    decide(&server, "approve", &json!({ "updates": [first], "group": ALL, "accept_license": true }));
     for path in files {
         assert_eq!(get(&server, path, part), 206, "{path}");
         assert_eq!(get(&server, path, ""), 200);
@@ -86,13 +86,13 @@ fn what_is_not_approved_is_not_fetched_and_what_is_held_is_served() {
         all.iter().find(|(_, others)| others.iter().all(|path| !files.contains(path))).unwrap();
     assert_eq!(get(&server, &others[0], ""), 404);
     // taken back, what is held is served all the same
-    decide(&server, "unapprove", json!({ "updates": [first], "group": ALL }));
+    decide(&server, "unapprove", &json!({ "updates": [first], "group": ALL }));
     assert_eq!(get(&server, &files[0], ""), 200);
     // held back on this site, an approval fetches nothing
-    decide(&server, "hold", json!({ "updates": [second] }));
-    decide(&server, "approve", json!({ "updates": [second], "group": ALL, "accept_license": true }));
+    decide(&server, "hold", &json!({ "updates": [second] }));
+    decide(&server, "approve", &json!({ "updates": [second], "group": ALL, "accept_license": true }));
     assert_eq!(get(&server, &others[0], ""), 404);
-    decide(&server, "release", json!({ "updates": [second] }));
+    decide(&server, "release", &json!({ "updates": [second] }));
     assert_eq!(get(&server, &others[0], ""), 200);
 }
 
@@ -114,7 +114,7 @@ fn a_chain_gets_what_its_ends_approve() {
         let all = updates(&branch);
         let (first, files) = &all[0];
         assert_eq!(get(&branch, &files[0], ""), 404, "the branch has no approval");
-        decide(&branch, "approve", json!({ "updates": [first], "group": ALL, "accept_license": true }));
+        decide(&branch, "approve", &json!({ "updates": [first], "group": ALL, "accept_license": true }));
         for path in files {
             assert_eq!(
                 get(&branch, path, ""),

@@ -78,14 +78,10 @@ async fn an_update_that_says_too_much_is_refused_alone() {
     let mut documents = office::categories();
     documents.extend((0..60).map(|n| office::update(1000 + n, 1, 300)));
     let too_many = |count: u128, element: &str| {
-        let inner: String = (0..count)
-            .map(|n| {
-                format!(
-                    "<upd:UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"1\"/>",
-                    office::id(5_000_000 + n)
-                )
-            })
-            .collect();
+        let named = |n| {
+            format!("<upd:UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"1\"/>", office::id(5_000_000 + n))
+        };
+        let inner = (0..count).map(named).collect::<Vec<_>>().concat();
         format!("<upd:{element}>{inner}</upd:{element}>")
     };
     let bad = [office::revision(2000, 1), office::revision(2001, 1)];

@@ -123,7 +123,8 @@ impl Site {
         };
         let office = runtime.block_on(upstream::start(config, &Clock::system(), &tasks)).unwrap();
         let server = Server::started(&format!(
-            "[upstream]\nurl = \"{}\"\nclassifications = []\nschedule = []\nproxy = \"none\"\n",
+            "[upstream]\nurl = \"{}\"\nclassifications = []\nschedule = []\nproxy = \"none\"\n\
+             [content]\ndemand = \"anything\"\n",
             office.url()
         ));
         sync(&server);

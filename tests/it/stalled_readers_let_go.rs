@@ -79,7 +79,7 @@ impl Answer for Site {
 async fn start(tasks: &Tasks, legs: Option<Legs>) -> (SocketAddr, mpsc::Receiver<u64>) {
     let config =
         ListenerConfig { stalled_after: STALLED, ..ListenerConfig::new("127.0.0.1:0".parse().unwrap()) };
-    let listener = Listener::bind(config).await.unwrap().with_legs(legs);
+    let listener = Listener::bind(config).unwrap().with_legs(legs);
     let (address, (gone, went)) = (listener.address(), mpsc::channel(64));
     tasks.spawn("site", listener.run(Arc::new(Site(gone)), Clock::system(), tasks.clone()));
     (address, went)

@@ -294,10 +294,10 @@ impl Office {
 
     /// A revision travels as these bytes instead of its cabinet.
     pub(crate) fn poison(&self, identity: UpdateIdentity, cabinet: &[u8]) {
-        let mut shelf = self.shared.shelf.lock().unwrap();
-        let place = shelf.places[&identity];
+        let mut documents = self.shared.shelf.lock().unwrap();
+        let place = documents.places[&identity];
         let blob = STANDARD.encode(cabinet);
-        shelf.entries[place].element = format!(
+        documents.entries[place].element = format!(
             "<ServerSyncUpdateData><Id><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber></Id>\
              <XmlUpdateBlobCompressed>{blob}</XmlUpdateBlobCompressed></ServerSyncUpdateData>",
             identity.update, identity.revision

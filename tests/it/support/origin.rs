@@ -87,9 +87,10 @@ impl Origin {
         Self::start_paced(tasks, None, Duration::ZERO).await
     }
 
+    #[expect(clippy::unused_async, reason = "whoever starts one waits, as for every server here")]
     pub async fn start_paced(tasks: &Tasks, pace: Option<u64>, delay: Duration) -> Self {
         let config = ListenerConfig::new("127.0.0.1:0".parse().unwrap());
-        let listener = Listener::bind(config).await.unwrap();
+        let listener = Listener::bind(config).unwrap();
         let origin = Self(Arc::new(Inner {
             base: Mutex::new(format!("http://{}", listener.address())),
             files: Mutex::default(),

@@ -130,6 +130,7 @@ impl World {
     }
 
     /// A site over a folder that may hold something already.
+    #[expect(clippy::unused_async, reason = "whoever makes one waits, as for every server here")]
     pub async fn over(origin: Origin, dir: &Path, setup: Setup) -> Self {
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let config = content::Config {
@@ -164,7 +165,7 @@ impl World {
             Arc::new(known.clone()),
             Arc::new(()),
         );
-        let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.address();
         tasks.spawn("site", listener.run(Arc::new(FilesOnly(files)), clock, tasks.clone()));
         Self { origin, known, store, transfer, meter, address, tasks, dir: None }
