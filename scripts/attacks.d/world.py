@@ -78,7 +78,7 @@ class Server:
         self.config.write_text(
             f'[server]\nlisten = "0.0.0.0:{self.port}"\ndata_dir = "{self.data}"\n'
             f'[upstream]\nurl = "http://127.0.0.1:{upstream_port}"\nclassifications = []\nschedule = []\n{upstream}\n'
-            f'[content]\nmin_free = "100 MB"\n[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n{extra}\n')
+            f'[content]\ndemand = "anything"\nmin_free = "100 MB"\n[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n{extra}\n')
 
     def start(self):
         def limit():

@@ -30,7 +30,7 @@ const SLOW_BODY_TIME: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_secs(15);
 /// The least rate of a body, in bytes a second: a modem is six times as fast.
 const LEAST_RATE: u64 = 1_024;
-/// How long a request waits for memory.
+/// How long a request waits for memory, all its waits together.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a roll-up waits for memory: its server asks again only after the next synchronisation.
 const LONG_PATIENCE: Duration = Duration::from_secs(30);
@@ -158,7 +158,7 @@ impl Intake {
         from: IpAddr,
         mut body: B,
         limit: usize,
-        pace: Pace,
+        mut pace: Pace,
     ) -> Result<Blocks, Misdirected>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -190,7 +190,10 @@ impl Intake {
                 return Err(Misdirected::TooLarge(limit));
             }
             let room = Room { expected: declared.saturating_sub(length), most: limit, pace };
+            let before = self.clock.instant();
             keep(&mut blocks, &data, room, &mut held).await?;
+            // all waits for memory together are as long as one may be
+            pace.patience = pace.patience.saturating_sub(self.clock.instant().duration_since(before));
             length += data.len();
         }
     }

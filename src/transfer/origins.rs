@@ -38,7 +38,7 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 const MAX_TROUBLE: usize = 200;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_ORIGINS in "servers": "Servers whose health is remembered" => "those without a cost and without trouble are forgotten",
+    MAX_ORIGINS in "servers": "Servers whose health is remembered" => "those without a cost and without trouble are forgotten, then whose pause ends first",
     LONGEST_PAUSE: "The pause before a server that is down is tried again" => "it grows no further",
     KNOWN_FAILURES in "failures": "Failures in a row of a server" => "it counts as down, and others are used",
     KNOWN_AFTER: "An interruption that is waited out" => "the server counts as down, and clients get 503",
@@ -86,6 +86,18 @@ pub(super) fn origin(url: &str) -> &str {
     &url[..url[authority..].find('/').map_or(url.len(), |at| authority + at)]
 }
 
+/// When all that are left are down: forgets the one that would be tried next. Those of the configuration stay.
+fn forget_one(known: &mut HashMap<String, Origin>) {
+    if known.len() < MAX_ORIGINS {
+        return;
+    }
+    let named = known.iter().filter(|(_, origin)| origin.cost.is_none());
+    let next = named.min_by_key(|(_, origin)| origin.down.as_ref().map(|down| down.until));
+    if let Some(name) = next.map(|(name, _)| name.clone()) {
+        known.remove(&name);
+    }
+}
+
 impl Origins {
     /// Knows those of the configuration from the start.
     pub(super) fn new(configured: &[(String, u32)]) -> Self {
@@ -100,6 +112,7 @@ impl Origins {
         let name = origin(url);
         if known.len() >= MAX_ORIGINS && !known.contains_key(name) {
             known.retain(|_, origin| origin.cost.is_some() || origin.down.is_some());
+            forget_one(&mut known);
         }
         act(known.entry(name.to_owned()).or_default())
     }
@@ -254,8 +267,12 @@ mod tests {
         for n in 0..1_000 {
             origins.received(&format!("http://host{n}/x"), 1);
         }
+        let now = Instant::now();
+        for n in 0..1_000 {
+            origins.unreachable(&format!("http://dead{n}/x"), now, now, 0.0, "refused");
+        }
         let shown = origins.status(Instant::now());
-        assert!(shown.len() <= MAX_ORIGINS + 2);
+        assert!(shown.len() <= MAX_ORIGINS, "{}", shown.len());
         assert_eq!((&*shown[0].source, shown[0].state), ("http://near:8530", SourceState::Unused));
         assert_eq!((&*shown[1].source, shown[1].cost), ("http://dear:8530", Some(50)));
     }
