@@ -27,7 +27,7 @@ pub use error::AppError;
 pub use limits::{doubtful_limits, limits, limits_table};
 pub use lock::{DataDir, Holder};
 pub use rebuild::{Rebuilt, rebuild_store};
-pub use run::{Running, outlive_file_limits, start, stop_signal};
+pub use run::{Running, outlive_file_limits, start, stop_signal, stop_signals};
 
 use crate::bandwidth::{
     Budget, Calendar, ClientCertificate, Exception, Legs, Limiter, LinkClient, LinkConfig, Meter, Politeness,

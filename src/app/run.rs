@@ -329,13 +329,26 @@ fn connections(settings: &Settings, files: u64, clock: &Clock) -> Connections {
     Connections::new(limits, clock.clone())
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn stop_signal() -> Result<(), AppError> {
+/// SIGTERM or SIGINT, from now on; call it within a runtime.
+///
+/// # Errors
+/// When the system takes no handler.
+pub fn stop_signals() -> Result<impl Future<Output = ()>, AppError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the system takes no handler.
+pub async fn stop_signal() -> Result<(), AppError> {
+    stop_signals()?.await;
     Ok(())
 }

@@ -16,7 +16,13 @@ use crate::runtime::{Clock, Tasks};
 
 /// Serves.
 pub(super) async fn run(loaded: &Loaded) -> anyhow::Result<Outcome> {
-    let running = app::start(loaded, Clock::system(), Tasks::new()).await?;
+    // who sees that it is ready may stop it at once, in order
+    let stopped = app::stop_signals()?;
+    tokio::pin!(stopped);
+    let running = tokio::select! {
+        running = app::start(loaded, Clock::system(), Tasks::new()) => running?,
+        () = &mut stopped => return Ok(Outcome::Done),
+    };
     let program = std::env::args().next().unwrap_or_default();
     let mut lines = vec![where_to_look(running.admin, &running.token_file)];
     if running.is_empty() {
@@ -30,7 +36,7 @@ pub(super) async fn run(loaded: &Loaded) -> anyhow::Result<Outcome> {
             tracing::info!("{line}");
         }
     }
-    app::stop_signal().await?;
+    stopped.await;
     running.stop().await;
     Ok(Outcome::Done)
 }
