@@ -79,7 +79,7 @@ async fn five_readers_of_a_file_three_times_the_store() {
     let others = async {
         // others are fetched beside it
         for seed in 20..24 {
-            let other = world.file("other.cab", 400_000, seed);
+            let other = world.file("other.cab", 150_000, seed);
             let reply = world.client().await.get(&other.content_path(), &[]).await;
             assert!(reply.body == world.origin.bytes(&other));
         }
