@@ -196,6 +196,19 @@ enum Readiness {
     Running,
 }
 
+impl State {
+    /// Lets these give way, and counts them.
+    fn close(&mut self, chosen: &[Arc<Activity>]) {
+        self.closed += chosen.len() as u64;
+        for activity in chosen {
+            // what it held is free from now on; the socket follows as soon as its task runs
+            let share = locked(&activity.share).take();
+            drop(share);
+            activity.leave.notify_one();
+        }
+    }
+}
+
 impl Connections {
     /// None is open.
     pub fn new(limits: ConnectionLimits, clock: Clock) -> Self {
@@ -267,13 +280,7 @@ impl Connections {
             state.in_vain = Some((address, now));
             return false;
         }
-        state.closed += chosen.len() as u64;
-        for activity in &chosen {
-            // what it held is free from now on; the socket follows as soon as its task runs
-            let share = locked(&activity.share).take();
-            drop(share);
-            activity.leave.notify_one();
-        }
+        state.close(&chosen);
         true
     }
 
@@ -282,12 +289,7 @@ impl Connections {
         let mut state = self.state();
         let nobody = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let chosen = self.choose(&state, nobody, Refused::Total);
-        state.closed += chosen.len() as u64;
-        for activity in &chosen {
-            let share = locked(&activity.share).take();
-            drop(share);
-            activity.leave.notify_one();
-        }
+        state.close(&chosen);
     }
 
     fn choose(&self, state: &State, address: IpAddr, refused: Refused) -> Vec<Arc<Activity>> {
