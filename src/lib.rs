@@ -1,7 +1,7 @@
 //! Tailwater: a bandwidth-aware downstream replica and caching server for Windows updates.
 //!
 //! The rooms, in the order of their floors. A room uses only rooms of a lower floor, and only what their
-//! `mod.rs` shows; `tests/architecture.rs` holds the house to that.
+//! `mod.rs` shows; `tests/architecture` holds the house to that.
 
 // floor 0: values and the machine
 pub mod domain;
