@@ -16,10 +16,9 @@ use super::{App, AppError, DataDir, close, descriptors, glue, secrets, workers};
 use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded, Settings};
 use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};
-use crate::serve::listener::TlsFiles;
 use crate::serve::{
-    ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, admin, client, downstream,
-    files, peer,
+    Accounted, ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, TlsFiles, admin,
+    client, downstream, files, peer,
 };
 
 /// How long running answers and workers may take to end.
@@ -79,8 +78,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
         files,
         intake: intake.clone(),
     };
-    let site =
-        Arc::new(glue::Counted { site, served: Arc::clone(&app.served), gate, ledger: app.ledger.clone() });
+    let site = Arc::new(Accounted::new(site, Arc::clone(&app.served), gate, app.ledger.clone()));
     let connections = connections(settings, files_allowed, &clock);
     let _ = app.services.connections.set(connections.clone());
     for listener in sockets.agents {

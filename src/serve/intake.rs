@@ -17,7 +17,7 @@ use http_body_util::BodyExt as _;
 
 pub(super) use unpack::Unpacked;
 
-use super::fault::Misdirected;
+use super::http::Misdirected;
 use super::memory::{Held, RequestMemory, Short};
 use crate::domain::{ByteCount, Limit, joined_limits, limits};
 use crate::runtime::{Clock, InUse};

@@ -6,7 +6,7 @@
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use super::body::{self, Body};
+use super::http::body::{self, Body};
 use crate::wire::client_update as wusp;
 use crate::wire::server_sync::served;
 

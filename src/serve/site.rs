@@ -1,74 +1,16 @@
 //! Which service answers which path of the agents' listener.
 //!
-//! **Invariant:** a path is taken as IIS takes it ([`super::path`]), and its letter case does not matter (observed
+//! **Invariant:** a path is taken as IIS takes it ([`path`]), and its letter case does not matter (observed
 //! behaviour of clients). It never looks into a request beyond that, reports excepted: see [`Site::report`].
 
-use std::future::Future;
-use std::net::SocketAddr;
-
-use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use hyper::body::Incoming;
 
-use super::PeerCertificate;
-use super::body::{self, Body};
-use super::fault::Misdirected;
-use super::hosts::{Foreign, Hosts, asked_host, check_request};
+use super::http::{
+    Answer, Foreign, Hosts, Misdirected, Peer, Request, Response, check_request, path, text,
+};
 use super::intake::{self, Intake};
-use super::{client, downstream, files, monitoring, operations, path, peer, soap};
+use super::{client, downstream, files, monitoring, operations, peer, soap};
 use crate::bandwidth::Requester;
-use crate::domain::{Limit, limits};
-
-/// A request as it came in; its body is still on the wire.
-pub type Request = http::Request<Incoming>;
-
-/// An answer.
-pub type Response = http::Response<Body>;
-
-/// Who asks, and over what.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    /// The other end of the connection.
-    pub address: SocketAddr,
-    /// This end of the connection.
-    pub local: SocketAddr,
-    /// Whether the connection is TLS, so that addresses in answers begin with `https`.
-    pub tls: bool,
-    /// The client certificate that it showed, where that holds (`server.tls.client_ca`).
-    pub certificate: Option<PeerCertificate>,
-}
-
-/// The longest host and port: 253 characters of a name, brackets, five digits.
-const MAX_HOST: usize = 262;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MAX_HOST in "bytes": "The Host of a request" => "the configured address is used instead",
-];
-
-/// Under which address this server was reached, without a slash at its end: what is configured, the `Host` header, or
-/// the connection's own end. Only characters of a host and port are believed.
-pub(super) fn base_url(public_url: Option<&str>, parts: &Parts, from: Peer) -> String {
-    if let Some(url) = public_url {
-        return url.trim_end_matches('/').to_owned();
-    }
-    let scheme = if from.tls { "https" } else { "http" };
-    match asked_host(&parts.uri, &parts.headers).filter(|host| is_host(host)) {
-        Some(host) => format!("{scheme}://{host}"),
-        // an IPv4 peer on a dual-stack listener sees an IPv4 address
-        None => format!("{scheme}://{}", SocketAddr::new(from.local.ip().to_canonical(), from.local.port())),
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(legal)
-}
-
-/// Answers requests; what a [`super::Listener`] serves.
-pub trait Answer: Send + Sync + 'static {
-    /// Answers one request. Faults are answers too.
-    fn answer(&self, request: Request, from: Peer) -> impl Future<Output = Response> + Send;
-}
 
 /// The agents' and downstream servers' listener: the services of [MS-WUSP] 2.1 and [MS-WSUSSS] 2.1, and the payloads.
 pub struct Site {
@@ -126,7 +68,7 @@ fn refuse(foreign: Foreign) -> Response {
         Foreign::Host => StatusCode::MISDIRECTED_REQUEST,
         Foreign::Page => StatusCode::FORBIDDEN,
     };
-    let mut answer = body::text(status, foreign.to_string());
+    let mut answer = text(status, foreign.to_string());
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }
@@ -185,7 +127,7 @@ impl Answer for Site {
             Some(Room::Agents) => Box::pin(self.client.answer(request, from)).await,
             Some(Room::Servers) => Box::pin(self.downstream.answer(request, from)).await,
             Some(Room::Tailwaters) => Box::pin(self.peer.answer(request, from)).await,
-            None => body::text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n"),
+            None => text(StatusCode::NOT_FOUND, "Nothing is served under this address.\n"),
         }
     }
 }

@@ -12,7 +12,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use super::body::{self, Body};
+use super::http::body::{self, Body};
 use super::fault::Refusal;
 use crate::wire::soap::{self, Style, Version};
 use crate::wire::xpress;

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tailwater::runtime::{Clock, Tasks};
-use tailwater::serve::listener::TlsFiles;
+use tailwater::serve::TlsFiles;
 use tailwater::serve::{Answer, Listener, ListenerConfig, ListenerError, Peer, Request, Response, full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

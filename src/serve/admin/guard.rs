@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::ApiError;
 use crate::serve::Hosts;
-use crate::serve::hosts::asked_host;
+use crate::serve::http::asked_host;
 
 /// Checks `Host`, `Origin` and what browsers say of where a request was made.
 fn check(names: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {

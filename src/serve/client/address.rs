@@ -8,8 +8,7 @@ use http::request::Parts;
 use super::{Config, Locations};
 use crate::catalog::FileUrl;
 use crate::domain::FileDeclaration;
-use crate::serve::Peer;
-use crate::serve::site::base_url;
+use crate::serve::http::{Peer, base_url};
 
 /// Addresses as one request shall see them.
 #[derive(Debug, Clone)]

@@ -20,10 +20,10 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{Limit, RolledComputer, ServerId, ServerReport, StatusReport, limits};
 use crate::runtime::{Asker, Clock, TurnLimits, Turns};
 use crate::serve::cookie::lasting;
-use crate::serve::fault::Misdirected;
+use crate::serve::http::{Misdirected, path};
 use crate::serve::intake::{Blocks, Taken, Unpacked, is_packed};
 use crate::serve::memory::Held;
-use crate::serve::{operations, path};
+use crate::serve::operations;
 use crate::wire::server_reporting::{
     self as reporting, NAMESPACE, OPERATIONS, Report, RollupConfiguration, SERVICE_PATH,
 };

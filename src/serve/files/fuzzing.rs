@@ -9,7 +9,7 @@ pub fn request(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let target = lines.next().unwrap_or_default();
     if let Some(uri) = std::str::from_utf8(target).ok().and_then(|text| text.parse().ok()) {
-        let path = crate::serve::path::of(&uri);
+        let path = crate::serve::http::path::of(&uri);
         let _ = path.as_deref().map(crate::domain::ContentPath::read);
     }
     let mut headers = HeaderMap::new();

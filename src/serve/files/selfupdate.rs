@@ -24,7 +24,7 @@ use super::plain::Plain;
 use crate::bandwidth::Requester;
 use crate::domain::{ByteRange, Limit, limits};
 use crate::runtime::is_recent;
-use crate::serve::body::{self, Body};
+use crate::serve::http::body::{self, Body};
 
 /// Files that are listed; the real folder has about a hundred.
 const MAX_FILES: usize = 10_000;

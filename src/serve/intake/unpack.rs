@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
-use super::super::fault::Misdirected;
-use super::super::memory::Held;
 use super::Blocks;
 use crate::domain::{Limit, limits};
+use crate::serve::http::Misdirected;
+use crate::serve::memory::Held;
 
 /// Blocks in which a text is unpacked.
 const STEP: usize = 64 * 1024;

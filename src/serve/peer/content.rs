@@ -21,7 +21,7 @@ use super::{Refused, Request, Response, Service, message};
 use crate::bandwidth::Requester;
 use crate::content::{PIECE, SparseFile};
 use crate::domain::{Limit, ServerId, Sha1Digest, limits};
-use crate::serve::body::Body;
+use crate::serve::http::body::{Body, Observed, Observer, Polled};
 use crate::wire::peer::{PIECES_HEADER, encode_hashes};
 
 /// Hashes of one whole payload that are told at once: one of 64 GiB.
@@ -76,7 +76,7 @@ impl Service {
         {
             answer.headers_mut().insert(PIECES_HEADER, value);
         }
-        Ok(answer.map(|body| Leased::new(body, lease).boxed_unsync()))
+        Ok(answer.map(|body| Leased::body(body, lease)))
     }
 
     pub(super) async fn pieces(
@@ -92,7 +92,7 @@ impl Service {
         }
         let lease = self.0.slots.lease(child, from).await?;
         let hashes = hashes(file, 0, end).await?.ok_or(Refused::NotFound)?;
-        Ok(message(hashes.into_flattened()).map(|body| Leased::new(body, lease).boxed_unsync()))
+        Ok(message(hashes.into_flattened()).map(|body| Leased::body(body, lease)))
     }
 
     async fn verified(&self, sha1: Sha1Digest) -> Result<Option<Arc<SparseFile>>, Refused> {
@@ -107,47 +107,31 @@ async fn hashes(file: Arc<SparseFile>, first: u64, end: u64) -> Result<Option<Ve
     Ok(tokio::task::spawn_blocking(move || file.piece_hashes(first, end)).await?.ok())
 }
 
-/// A body that has a slot.
-pub(super) struct Leased {
-    body: Body,
-    lease: Option<Lease>,
-}
+/// Keeps a body's slot: until its last byte was made, its reader left, or the slot was taken from it.
+pub(super) struct Leased(Option<Lease>);
 
 impl Leased {
-    pub(super) fn new(body: Body, lease: Lease) -> Self {
-        Self { body, lease: Some(lease) }
+    /// The body, with a slot until it ends.
+    pub(super) fn body(body: Body, lease: Lease) -> Body {
+        Observed::new(body, Self(Some(lease))).boxed_unsync()
     }
 }
 
-impl http_body::Body for Leased {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.lease.as_ref().is_some_and(|lease| !lease.moves()) {
-            return Poll::Ready(Some(Err(io::Error::other(
-                "its reader took nothing for long, and others wait",
-            ))));
+impl Observer for Leased {
+    fn before(&mut self) -> io::Result<()> {
+        if self.0.as_ref().is_some_and(|lease| !lease.moves()) {
+            return Err(io::Error::other("its reader took nothing for long, and others wait"));
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let (Poll::Ready(_), Some(lease)) = (&polled, &self.lease) {
+        Ok(())
+    }
+
+    fn after(&mut self, polled: &Polled, ended: bool) {
+        if let (Poll::Ready(_), Some(lease)) = (polled, &self.0) {
             lease.offers();
         }
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
-            self.lease = None;
+        if ended {
+            self.0 = None;
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

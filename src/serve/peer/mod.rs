@@ -23,11 +23,10 @@ use slots::ComeAgain;
 pub use slots::Slots;
 
 use super::downstream::{self, Proof};
-use super::fault::Misdirected;
 use super::files;
+use super::http::{Misdirected, Peer, Request, Response, body, path};
 use super::intake::{Intake, Taken};
-use super::site::{Peer, Request, Response};
-use super::{body, operations, path};
+use super::operations;
 use crate::catalog::{Catalog, CatalogError, Took};
 use crate::content::Store;
 use crate::domain::{Limit, ServerId, joined_limits, limits};

@@ -18,7 +18,7 @@ use super::{Refused, Response, Service, body, message};
 use crate::catalog::{Catalog, PartKind, PartRef, Snapshot};
 use crate::domain::{FileDeclaration, Limit, RevisionId, ServerId, UpdateIdentity, limits};
 use crate::runtime::Asker;
-use crate::serve::body::Body;
+use crate::serve::http::body::Body;
 use crate::wire::peer::{
     Address, Context, Item, MAX_ADDRESSES, MAX_CONTEXT_BYTES, Order, Pack, PeerError, short_hash,
 };
@@ -99,7 +99,7 @@ impl Service {
         let mut key = blake3::Hasher::new();
         let key = key.update(&snapshot.sequence().to_le_bytes()).update(asked).finalize();
         let leased =
-            |pack: Body, lease| message(Bytes::new()).map(|_| Leased::new(pack, lease).boxed_unsync());
+            |pack: Body, lease| message(Bytes::new()).map(|_| Leased::body(pack, lease));
         if let Some(pack) = self.0.packs.get(&key) {
             return Ok(leased(body::full(pack), lease));
         }

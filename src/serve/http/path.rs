@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use http::Uri;
 
 /// The path of a request's target, in whichever form it came (RFC 9112 3.2). `None` when it names nothing.
-pub(super) fn of(target: &Uri) -> Option<Cow<'_, str>> {
+pub(in crate::serve) fn of(target: &Uri) -> Option<Cow<'_, str>> {
     normal(target.path())
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::framing::{Expects, Framing};
-use super::connections::Activity;
+use super::activity::Activity;
 use crate::domain::{Limit, joined_limits, limits};
 use crate::runtime::Clock;
 

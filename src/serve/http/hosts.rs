@@ -13,7 +13,7 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub struct Hosts(pub Vec<String>);
 
 /// The host that a request is for: that of an absolute target comes before the header (RFC 9112 3.2.2).
-pub(super) fn asked_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+pub(in crate::serve) fn asked_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let target = uri.authority().map(http::uri::Authority::as_str);
     target.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()))
 }
@@ -28,7 +28,7 @@ fn name_of(host: &str) -> Option<&str> {
 
 impl Hosts {
     /// Whether a host is ours. Addresses always are: a browser's rebinding attack needs a name.
-    pub(super) fn knows(&self, host: &str) -> bool {
+    pub(in crate::serve) fn knows(&self, host: &str) -> bool {
         let Some(name) = name_of(host) else { return false };
         if host.starts_with('[') {
             return name.parse::<std::net::Ipv6Addr>().is_ok();
@@ -43,7 +43,7 @@ impl Hosts {
 
 /// Why a request is not even looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Foreign {
+pub(in crate::serve) enum Foreign {
     /// It is for another host.
     #[error("This server does not answer under that name; server.hosts lists its names.\n")]
     Host,
@@ -54,7 +54,7 @@ pub(super) enum Foreign {
 
 /// Whether agents' listener may answer. No agent or server is a browser, and this listener serves no page that asks for
 /// anything, so whatever comes from a page comes from elsewhere.
-pub(super) fn check_request(
+pub(in crate::serve) fn check_request(
     hosts: &Hosts,
     method: &Method,
     uri: &Uri,

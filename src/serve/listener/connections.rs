@@ -8,20 +8,13 @@
 //! never closes anything while there is room.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::body::Body;
+use super::activity::{Activity, millis_since};
 use crate::domain::{Limit, Subnet, limits};
 use crate::runtime::{Clock, Limits, Refused, Share, Shares};
 
@@ -63,19 +56,19 @@ pub struct ConnectionLimits {
 
 /// The connections of one or several listeners. Cheap to clone.
 #[derive(Clone)]
-pub struct Connections(Arc<Inner>);
+pub struct Connections(Arc<ConnectionTable>);
 
-struct Inner {
+struct ConnectionTable {
     limits: ConnectionLimits,
     shares: Shares,
     handshakes: Shares,
     clock: Clock,
     begin: Instant,
-    state: Mutex<State>,
+    state: Mutex<OpenConnections>,
 }
 
 #[derive(Default)]
-struct State {
+struct OpenConnections {
     next: u64,
     open: HashMap<u64, Arc<Activity>>,
     /// For whom nothing gave way, and when.
@@ -105,87 +98,24 @@ pub struct ConnectionStatus {
     pub closed_for_others: u64,
 }
 
-/// What a connection is doing, as far as that decides whether it gives way.
-pub(super) struct Activity {
-    address: IpAddr,
-    begin: Instant,
-    clock: Clock,
-    /// Requests that are being answered: one, or none.
-    answering: AtomicU64,
-    /// Milliseconds since `begin` at which it began to wait for its client, and one; 0 while it does not.
-    waits: AtomicU64,
-    share: Mutex<Option<Share>>,
-    leave: Notify,
-}
-
-impl Activity {
-    fn now(&self) -> u64 {
-        let passed = self.clock.instant().saturating_duration_since(self.begin);
-        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX - 1) + 1
-    }
-
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Acquire) > 0
-    }
-
-    /// It is the client's turn; since when is kept.
-    pub(super) fn waits_for_client(&self) {
-        if self.waits.load(Ordering::Relaxed) == 0 {
-            self.waits.store(self.now(), Ordering::Release);
-        }
-    }
-
-    /// Bytes came.
-    pub(super) fn came(&self) {
-        self.waits.store(if self.is_answering() { 0 } else { self.now() }, Ordering::Release);
-    }
-
-    /// A request is there; answered when what this gives is dropped.
-    pub(super) fn answers(self: &Arc<Self>) -> Answering {
-        self.answering.fetch_add(1, Ordering::AcqRel);
-        self.waits.store(0, Ordering::Release);
-        Answering(Arc::clone(self))
-    }
-
-    /// Resolves when it must give way.
-    pub(super) async fn must_leave(&self) {
-        self.leave.notified().await;
-    }
-}
-
-/// A request is being answered.
-pub(super) struct Answering(Arc<Activity>);
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.answering.fetch_sub(1, Ordering::AcqRel);
-        self.0.waits.store(self.0.now(), Ordering::Release);
-    }
-}
-
-/// An open connection's place.
-pub(super) struct Place {
+/// The slot of an open connection among all; given back when dropped.
+pub(super) struct ConnectionSlot {
     connections: Connections,
     number: u64,
     activity: Arc<Activity>,
 }
 
-impl Place {
+impl ConnectionSlot {
     pub(super) fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.state().open.remove(&self.number);
-        let share = locked(&self.activity.share).take();
-        drop(share);
+        self.activity.give_back();
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How readily a connection gives way.
@@ -196,15 +126,12 @@ enum Readiness {
     Running,
 }
 
-impl State {
+impl OpenConnections {
     /// Lets these give way, and counts them.
     fn close(&mut self, chosen: &[Arc<Activity>]) {
         self.closed += chosen.len() as u64;
         for activity in chosen {
-            // what it held is free from now on; the socket follows as soon as its task runs
-            let share = locked(&activity.share).take();
-            drop(share);
-            activity.leave.notify_one();
+            activity.give_way();
         }
     }
 }
@@ -225,15 +152,15 @@ impl Connections {
         let handshakes = (total / HANDSHAKES).max(LEAST);
         let handshakes = Shares::new(Limits { least: 2, ..Limits::of(handshakes) });
         let begin = clock.instant();
-        Self(Arc::new(Inner { limits, shares, handshakes, clock, begin, state: Mutex::default() }))
+        Self(Arc::new(ConnectionTable { limits, shares, handshakes, clock, begin, state: Mutex::default() }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        locked(&self.0.state)
+    fn state(&self) -> MutexGuard<'_, OpenConnections> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a connection from this address; others give way for it where that is fair.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Place, Refused> {
+    pub(super) fn admit(&self, address: IpAddr) -> Result<ConnectionSlot, Refused> {
         let address = address.to_canonical();
         let share = match self.0.shares.try_take(address, 1) {
             Ok(share) => share,
@@ -244,22 +171,13 @@ impl Connections {
                 self.0.shares.try_take(address, 1)?
             }
         };
-        let activity = Arc::new(Activity {
-            address,
-            begin: self.0.begin,
-            clock: self.0.clock.clone(),
-            answering: AtomicU64::new(0),
-            waits: AtomicU64::new(0),
-            share: Mutex::new(Some(share)),
-            leave: Notify::new(),
-        });
-        activity.waits_for_client();
+        let activity = Arc::new(Activity::new(address, share, self.0.begin, self.0.clock.clone()));
         let mut state = self.state();
         state.next += 1;
         let number = state.next;
         state.open.insert(number, Arc::clone(&activity));
         drop(state);
-        Ok(Place { connections: self.clone(), number, activity })
+        Ok(ConnectionSlot { connections: self.clone(), number, activity })
     }
 
     /// A place in a handshake.
@@ -292,28 +210,27 @@ impl Connections {
         state.close(&chosen);
     }
 
-    fn choose(&self, state: &State, address: IpAddr, refused: Refused) -> Vec<Arc<Activity>> {
+    fn choose(&self, state: &OpenConnections, address: IpAddr, refused: Refused) -> Vec<Arc<Activity>> {
         let subnet = Subnet::of(address);
         let fits = |open: &Activity| match refused {
-            Refused::Address => open.address == address,
-            Refused::Subnet => Subnet::of(open.address) == subnet,
+            Refused::Address => open.address() == address,
+            Refused::Subnet => Subnet::of(open.address()) == subnet,
             Refused::Total | Refused::Entries => true,
         };
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
-        let stays = |open: &Activity| locked(&open.share).is_some();
-        for open in state.open.values().filter(|open| stays(open)) {
-            *held.entry(open.address).or_default() += 1;
+        for open in state.open.values().filter(|open| open.stays()) {
+            *held.entry(open.address()).or_default() += 1;
         }
         let own = held.get(&address).copied().unwrap_or(0);
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let (now, stalled, fresh) = (self.now(), millis(STALLED), millis(FRESH));
+        let (now, stalled, fresh) = (millis_since(self.0.begin, &self.0.clock), millis(STALLED), millis(FRESH));
         let mut found: Vec<_> = state
             .open
             .values()
-            .filter(|open| fits(open) && stays(open))
+            .filter(|open| fits(open) && open.stays())
             .filter_map(|open| {
-                let since = open.waits.load(Ordering::Acquire);
-                let holds = held.get(&open.address).copied().unwrap_or(0);
+                let since = open.waits_since();
+                let holds = held.get(&open.address()).copied().unwrap_or(0);
                 // who just came has not had the time to ask
                 let ripe = matches!(refused, Refused::Address | Refused::Subnet)
                     || holds >= 2 * (own + 1)
@@ -340,11 +257,6 @@ impl Connections {
         found.retain(|(readiness, ..)| *readiness == first);
         found.truncate(batch);
         found.into_iter().map(|(.., open)| open).collect()
-    }
-
-    fn now(&self) -> u64 {
-        let passed = self.0.clock.instant().saturating_duration_since(self.0.begin);
-        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
     /// Counts a refusal, and tells of them once a minute.
@@ -377,120 +289,5 @@ impl Connections {
     }
 }
 
-/// The body of an answer, which tells whose turn it is.
-pub(super) struct Answered {
-    body: Body,
-    answering: Answering,
-}
-
-impl Answered {
-    pub(super) fn new(body: Body, answering: Answering) -> Self {
-        Self { body, answering }
-    }
-}
-
-impl http_body::Body for Answered {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let activity = &self.answering.0;
-        let since = if polled.is_ready() { activity.now() } else { 0 };
-        activity.waits.store(since, Ordering::Release);
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connections(total: usize, per_address: usize, per_subnet: usize) -> Connections {
-        Connections::new(ConnectionLimits { total, wanted: total, per_address, per_subnet }, Clock::system())
-    }
-
-    fn address(subnet: u8, host: u8) -> IpAddr {
-        IpAddr::from([10, 0, subnet, host])
-    }
-
-    /// Whether it was told to give way.
-    fn leaves(place: &Place) -> bool {
-        locked(&place.activity.share).is_none()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn idle_ones_of_the_largest_holder_give_way_first() {
-        let connections = connections(10, 0, 0);
-        let other = connections.admit(address(2, 1)).unwrap();
-        let held: Vec<_> = (0..9).map(|_| connections.admit(address(1, 1)).unwrap()).collect();
-        let answers = held[0].activity().answers();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let newcomer = connections.admit(address(3, 1)).unwrap();
-        assert_eq!(held.iter().filter(|place| leaves(place)).count(), 1);
-        assert!(!leaves(&held[0]) && !leaves(&other) && !leaves(&newcomer));
-        assert_eq!((connections.status().open, connections.status().closed_for_others), (10, 1));
-        drop((answers, held, other, newcomer));
-        assert_eq!(connections.status().open, 0);
-        assert!(connections.state().open.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn readers_that_take_nothing_give_way_and_running_answers_only_to_smaller_holders() {
-        let connections = connections(4, 0, 0);
-        let held: Vec<_> = (0..4).map(|_| connections.admit(address(1, 1)).unwrap()).collect();
-        let _answers: Vec<_> = held.iter().map(|place| place.activity().answers()).collect();
-        assert_eq!(
-            connections.admit(address(1, 1)).err(),
-            Some(Refused::Total),
-            "nobody gives way to itself"
-        );
-        held[2].activity().waits_for_client();
-        tokio::time::advance(STALLED).await;
-        let second = connections.admit(address(1, 1)).unwrap();
-        assert!(leaves(&held[2]));
-        let _answers = second.activity().answers();
-        let small = connections.admit(address(2, 1)).unwrap();
-        assert_eq!(held.iter().chain([&second]).filter(|place| leaves(place)).count(), 2);
-        let _answers = small.activity().answers();
-        assert_eq!(connections.admit(address(2, 1)).err(), Some(Refused::Total), "three are not twice two");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bounds_by_address_and_subnet_hold_and_own_idle_ones_give_way() {
-        let connections = connections(100, 2, 3);
-        let one = connections.admit(address(1, 1)).unwrap();
-        let _answers = one.activity().answers();
-        let two = connections.admit(address(1, 1)).unwrap();
-        let third = connections.admit(address(1, 1)).unwrap();
-        assert!(leaves(&two) && !leaves(&one));
-        let fourth = connections.admit(address(1, 2)).unwrap();
-        let _answers = fourth.activity().answers();
-        let _answers = third.activity().answers();
-        assert_eq!(connections.admit(address(1, 3)).err(), Some(Refused::Subnet));
-        assert_eq!(connections.admit(address(1, 1)).err(), Some(Refused::Address));
-        assert!(connections.admit(address(2, 1)).is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_table_of_attackers_makes_room_for_whoever_comes() {
-        let connections = connections(1_000, 0, 0);
-        let attackers: Vec<_> =
-            (0..200).cycle().take(1_000).map(|n| connections.admit(address(n, 1)).unwrap()).collect();
-        let _answers: Vec<_> = attackers.iter().map(|place| place.activity().answers()).collect();
-        let honest: Vec<_> = (1..=100).map(|host| connections.admit(address(250, host)).unwrap()).collect();
-        assert!(honest.iter().all(|place| !leaves(place)));
-        assert_eq!(connections.status().open, 1_000);
-    }
-}
+mod tests;

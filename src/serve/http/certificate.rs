@@ -42,7 +42,7 @@ impl PeerCertificate {
     }
 
     /// What a verified certificate says.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
+    pub(in crate::serve) fn of(certificate: &CertificateDer<'_>) -> Self {
         let Ok(parsed) = EndEntityCert::try_from(certificate) else {
             // verified by the same library: it can be read, and if not it is told by all of its bytes
             return Self::new(Sha256::digest(certificate.as_ref()).into(), "");
@@ -71,11 +71,11 @@ mod tests {
     #[test]
     fn a_certificate_is_known_by_its_key_and_shown_by_its_name() {
         let read = |pem: &[u8]| PeerCertificate::of(&CertificateDer::from_pem_slice(pem).unwrap());
-        let branch = read(include_bytes!("../../tests/it/link_certificates/branch.pem"));
-        let server = read(include_bytes!("../../tests/it/link_certificates/server.pem"));
+        let branch = read(include_bytes!("../../../tests/it/link_certificates/branch.pem"));
+        let server = read(include_bytes!("../../../tests/it/link_certificates/server.pem"));
         assert!(
             branch.key != server.key
-                && branch == read(include_bytes!("../../tests/it/link_certificates/branch.pem"))
+                && branch == read(include_bytes!("../../../tests/it/link_certificates/branch.pem"))
         );
         assert_eq!(branch.to_kept().name, branch.name());
     }
