@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::{CabinetError, LIMIT};
+use super::error::{CabinetError, LIMIT};
 use crate::domain::{Limit, limits};
 
 /// Folders of a cabinet; those of documents have one.

@@ -6,57 +6,26 @@
 //! It never looks at the file's name.
 
 mod check;
+mod error;
 mod guard;
 #[cfg(test)]
 mod poison_tests;
 mod utf16;
 mod write;
 
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
 
 use cab::Cabinet;
 
-use crate::domain::{Limit, joined_limits, limits};
-use crate::runtime::{Panicked, guarded};
+use crate::domain::{Limit, joined_limits};
+use crate::runtime::guarded;
+pub use error::{CabinetError, LIMIT};
 use guard::Guard;
 use utf16::Utf16;
 pub use write::Writer;
 
-/// The most a cabinet may decompress to. Real documents reach 47 MB, which is 94 MB in UTF-16.
-pub const LIMIT: u64 = 256 << 20;
-
-const OWN: &[Limit] = limits![
-    LIMIT in "bytes": "A compressed document, decompressed" => "that update is refused; the synchronisation goes on and reports it",
-];
-
 /// What is limited here.
-pub(super) const LIMITS: &[Limit] = joined_limits![OWN, check::LIMITS, write::LIMITS,];
-
-/// Why a cabinet's document cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum CabinetError {
-    /// It is no cabinet, or a damaged one.
-    #[error("the compressed document is no readable cabinet")]
-    Unreadable(#[source] io::Error),
-    /// Its parts do not fit together.
-    #[error("the compressed document is no sound cabinet: {what}")]
-    Broken {
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// Reading it hit a fault of the program or of a library.
-    #[error("the compressed document cannot be read")]
-    Fault(#[from] Panicked),
-    /// It holds no file.
-    #[error("the cabinet of the compressed document holds no file")]
-    Empty,
-    /// It announces more than [`LIMIT`].
-    #[error("the compressed document is {size} bytes long, more than {LIMIT}")]
-    TooLong {
-        /// What it announces.
-        size: u64,
-    },
-}
+pub(super) const LIMITS: &[Limit] = joined_limits![error::LIMITS, check::LIMITS, write::LIMITS,];
 
 /// Gives the document of `cabinet` to `read`, as UTF-8. A damaged block shows as an error of the reader.
 ///
@@ -85,7 +54,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::io::{self, Cursor};
 
     use cab::{CabinetBuilder, CompressionType};
 

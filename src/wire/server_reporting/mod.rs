@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod configuration;
 mod read;
 mod summary;
 mod time;
@@ -22,11 +23,10 @@ pub use ask::{
     computer_weight, get_out_of_sync, get_rollup_configuration, rollup_computers, rollup_servers,
     rollup_status, status_weight,
 };
+pub use configuration::RollupConfiguration;
 pub use read::{OPERATIONS, Report};
 
-use uuid::Uuid;
-
-use crate::domain::{Limit, ServerId, joined_limits};
+use crate::domain::{Limit, joined_limits};
 
 pub use super::server_sync::{NAMESPACE, Request};
 
@@ -34,37 +34,3 @@ pub(super) const LIMITS: &[Limit] = joined_limits![answer::LIMITS, ask::LIMITS, 
 
 /// Path of the reporting service ([MS-WSUSSS] 2.1); agents report there too.
 pub const SERVICE_PATH: &str = "/ReportingWebService/ReportingWebService.asmx";
-
-/// How a server wants to be told (`RollupConfiguration`, [MS-WSUSSS] 3.1.4.13.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RollupConfiguration {
-    /// Whether it wants to hear of each computer.
-    pub detailed: bool,
-    /// Another one than last time: it lost what it was told, tell everything again.
-    pub reset: Uuid,
-    /// Who it is.
-    pub server: ServerId,
-    /// Most `DownstreamServerRollupClientSummary` in a request.
-    pub max_summaries: usize,
-    /// Most `ComputerRollupInfo` in a request.
-    pub max_computers: usize,
-    /// Most `ComputerLastRollupNumber` in a request.
-    pub max_numbers: usize,
-    /// Most `ComputerStatusRollupInfo` in a request.
-    pub max_statuses: usize,
-}
-
-impl RollupConfiguration {
-    /// What Windows always says ([MS-WSUSSS] notes 46 to 49), for this server.
-    pub fn usual(server: ServerId, reset: Uuid) -> Self {
-        Self {
-            detailed: true,
-            reset,
-            server,
-            max_summaries: 5_000,
-            max_computers: 1_500,
-            max_numbers: 20_000,
-            max_statuses: 500,
-        }
-    }
-}

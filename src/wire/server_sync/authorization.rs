@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use jiff::Timestamp;
 
-use super::{AUTH_NAMESPACE, NAMESPACE, PROTOCOL_VERSION, Request};
+use super::message::{AUTH_NAMESPACE, NAMESPACE, PROTOCOL_VERSION, Request};
 use crate::domain::{Limit, limits};
 use crate::wire::soap::{SoapError, open_answer};
 use crate::wire::xml::{Decoder, Encoder, Limits, XmlError, once};

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use serde::{Deserialize, Serialize};
 
 use super::authorization::{Cookie, result};
-use super::{NAMESPACE, Request};
+use super::message::{NAMESPACE, Request};
 use crate::domain::{Limit, limits};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};

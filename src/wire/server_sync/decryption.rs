@@ -6,8 +6,8 @@ use std::io::BufRead;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Request;
 use super::authorization::{Cookie, result};
+use super::message::Request;
 use super::revision_ids::read_identity;
 use super::update_data::about_revisions;
 use crate::domain::{DecryptionKey, Limit, Sha1Digest, UpdateIdentity, limits};

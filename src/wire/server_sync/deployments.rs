@@ -10,7 +10,7 @@ use jiff::tz::Offset;
 use uuid::Uuid;
 
 use super::authorization::{Cookie, result};
-use super::{NAMESPACE, Request};
+use super::message::{NAMESPACE, Request};
 use crate::domain::{Action, ApprovalId, Deadline, GroupId, UpdateId};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};

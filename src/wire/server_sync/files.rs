@@ -2,7 +2,7 @@
 //! Invariant: at most 100 digests a request, as real servers allow. It never waits for them.
 
 use super::authorization::Cookie;
-use super::{NAMESPACE, Request};
+use super::message::{NAMESPACE, Request};
 use crate::domain::{Limit, Sha1Digest, limits};
 use crate::wire::xml::Encoder;
 

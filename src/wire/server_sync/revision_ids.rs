@@ -4,7 +4,7 @@
 use std::io::BufRead;
 
 use super::authorization::{Cookie, result};
-use super::{NAMESPACE, Request};
+use super::message::{NAMESPACE, Request};
 use crate::domain::{UpdateId, UpdateIdentity};
 use crate::wire::soap::SoapError;
 use crate::wire::xml::{Decoder, Encoder, XmlError, once};

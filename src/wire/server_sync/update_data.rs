@@ -8,8 +8,8 @@ use base64::read::DecoderReader;
 use tempfile::SpooledTempFile;
 
 use super::authorization::{Cookie, result};
+use super::message::{NAMESPACE, Request};
 use super::revision_ids::read_identity;
-use super::{NAMESPACE, Request};
 use crate::domain::{Limit, Sha1Digest, UpdateIdentity, limits};
 use crate::wire::cabinet::{self, CabinetError};
 use crate::wire::soap::SoapError;

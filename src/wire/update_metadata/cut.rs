@@ -7,39 +7,13 @@ use std::io::BufRead;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use super::cut_result::Cut;
 use super::cutter::Cutter;
 use super::error::MetadataError;
 use super::language::Languages;
 use super::source::{Tee, limit_or};
-use super::spool::Spool;
-use crate::domain::{DriverFacts, Facts};
+use crate::domain::DriverFacts;
 use crate::runtime::guarded;
-
-/// What a document was cut into. Fragments are XML-escaped text, ready to stand in an answer.
-#[derive(Debug)]
-pub struct Cut {
-    /// What the index keeps.
-    pub facts: Facts,
-    /// The document as it came, without the languages that are not kept.
-    pub document: Spool,
-    /// `UpdateIdentity`, `Properties`, `Relationships`, `ApplicabilityRules`.
-    pub core: Spool,
-    /// `ExtendedProperties`, `Files`, `HandlerSpecificData`, then sections that no rule routes.
-    pub extended: Spool,
-    /// `LocalizedProperties`, one for each language kept.
-    pub localized: Vec<Localized>,
-    /// `EulaFile` elements, by language.
-    pub eulas: Vec<Localized>,
-}
-
-/// A fragment of one language.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Localized {
-    /// As the document writes it.
-    pub language: String,
-    /// XML-escaped text.
-    pub text: Vec<u8>,
-}
 
 /// What a document says of the devices its driver is for; none when it cannot be read.
 pub fn drivers_of(document: &[u8]) -> Option<Vec<DriverFacts>> {

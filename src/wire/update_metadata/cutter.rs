@@ -6,7 +6,7 @@
 use quick_xml::events::Event;
 
 use super::around::Around;
-use super::cut::{Cut, Localized};
+use super::cut_result::{Cut, Localized};
 use super::error::MetadataError;
 use super::escape;
 use super::facts::{self, Collector};

@@ -6,6 +6,7 @@
 
 mod around;
 mod cut;
+mod cut_result;
 mod cutter;
 mod error;
 mod escape;
@@ -26,7 +27,8 @@ mod tests;
 use crate::domain::{Limit, joined_limits};
 
 pub use around::Trim;
-pub use cut::{Cut, Localized, cut, drivers_of};
+pub use cut::{cut, drivers_of};
+pub use cut_result::{Cut, Localized};
 pub use cutter::MAX_DEPTH;
 pub use error::MetadataError;
 pub use language::Languages;

@@ -3,7 +3,6 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::MAX_BLOCK;
 use crate::domain::{Limit, limits};
 
 /// Why a coded text cannot be decoded.
@@ -31,10 +30,13 @@ pub enum XpressError {
     },
 }
 
+/// The most a block may decode to, in bytes ([MS-WUSP] 2.1.1).
+pub const MAX_BLOCK: usize = 65_535;
 /// The most bytes a compressed block can take: one flag a byte and nothing saved.
 const MAX_COMPRESSED: usize = MAX_BLOCK + MAX_BLOCK / 8 + 16;
 
 pub(super) const LIMITS: &[Limit] = limits![
+    MAX_BLOCK in "bytes": "A block, decompressed" => "the message is refused",
     MAX_COMPRESSED in "bytes": "A compressed block" => "the message is refused",
 ];
 

@@ -7,18 +7,11 @@
 mod decode;
 mod encode;
 
-use crate::domain::{Limit, joined_limits, limits};
-pub use decode::{Reader, XpressError, decode};
+use crate::domain::{Limit, joined_limits};
+pub use decode::{MAX_BLOCK, Reader, XpressError, decode};
 pub use encode::{BLOCK, encode, encode_into};
 
-/// The most a block may decode to.
-pub const MAX_BLOCK: usize = 65_535;
-
-const OWN_LIMITS: &[Limit] = limits![
-    MAX_BLOCK in "bytes": "A block, decompressed" => "the message is refused",
-];
-
-pub(super) const LIMITS: &[Limit] = joined_limits![OWN_LIMITS, decode::LIMITS,];
+pub(super) const LIMITS: &[Limit] = joined_limits![decode::LIMITS];
 
 /// Whether an `Accept-Encoding` header asks for xpress: the token itself, with a weight above 0. `*` is no
 /// consent, for nobody but agents knows this coding.

@@ -4,7 +4,9 @@
 
 use std::io::BufRead;
 
-use super::{MAX_IDS, MAX_ROWS, MAX_TEXTS, Outcome, cookie, identity, optional_rows, present, sealed};
+use super::element::{
+    MAX_IDS, MAX_ROWS, MAX_TEXTS, Outcome, cookie, identity, optional_rows, present, sealed,
+};
 use crate::wire::client_update::request::{Cookie, FragmentType, GetExtended, GetExtended2, RefreshCache};
 use crate::wire::xml::Decoder;
 

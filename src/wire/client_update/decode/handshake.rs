@@ -4,7 +4,7 @@
 
 use std::io::BufRead;
 
-use super::{MAX_COOKIES, Outcome, cookie, present, rows, sealed};
+use super::element::{MAX_COOKIES, Outcome, cookie, present, rows, sealed};
 use crate::wire::client_update::parse_date_time;
 use crate::wire::client_update::request::{
     AuthorizationCookie, ComputerInfo, GetAuthorization, GetCookie, RegisterComputer,

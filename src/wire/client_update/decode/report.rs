@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use uuid::Uuid;
 
-use super::{MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, identity, lenient, present, worth_keeping};
+use super::element::{MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, identity, lenient, present, worth_keeping};
 use crate::wire::client_update::parse_date_time;
 use crate::wire::client_update::request::{Event, ReportEventBatch};
 use crate::wire::xml::Decoder;

@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use uuid::Uuid;
 
-use super::{
+use super::element::{
     MAX_DEVICES, MAX_IDS, MAX_ROWS, MAX_TEXTS, Outcome, cookie, guid, optional_rows, present, rows,
     worth_keeping,
 };
