@@ -6,4 +6,5 @@
 
 pub mod branches;
 pub mod clients;
+mod load;
 pub mod upstream;

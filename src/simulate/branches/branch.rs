@@ -8,32 +8,30 @@ use std::io::BufRead;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::Request;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http_body_util::Full;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Config;
+use super::config::Config;
 use crate::domain::{
     ComputerDetails, ComputerId, FileDeclaration, GroupId, RolledComputer, ServerId, ServerReport,
     StatusReport, Summarization, SyncResult, UpdateId, UpdateIdentity, UpdateStatus,
 };
 use crate::runtime::{Clock, Tasks};
-use crate::simulate::clients::{AgentError, Figures, Line, PATIENCE, Server, between, fetch_file};
+use crate::simulate::clients::fetch_file;
+use crate::simulate::load::{AgentError, Connection, Figures, Server, between, envelope_of};
 use crate::wire::server_reporting as reporting;
 use crate::wire::server_sync::{self as sync, AUTH_PATH, Cookie, Filter, SERVICE_PATH};
 use crate::wire::soap::{SoapError, Version};
 use crate::wire::update_metadata::{Languages, cut};
-use crate::wire::xpress;
 
 /// The name space of branches' identities.
 const SPACE: Uuid = Uuid::from_u128(0x3f0c_6a53_0f0b_4c6f_8a4e_6272_616e_6368);
 /// Revisions asked for at once when the server does not say how many it gives.
 const BATCH: usize = 100;
-/// Bytes of an answer, decoded.
-const MAX_ANSWER: usize = 256 << 20;
 /// Updates that a made-up computer speaks of.
 const STATES: usize = 50;
 /// Connections of one file.
@@ -70,7 +68,7 @@ pub(super) struct Branch {
     number: u32,
     id: Uuid,
     name: String,
-    line: Line,
+    connection: Connection,
     cookie: Option<Cookie>,
     anchors: [Option<String>; 2],
     updates: Vec<UpdateId>,
@@ -90,7 +88,7 @@ impl Branch {
             number,
             id: Uuid::new_v5(&fleet, &number.to_be_bytes()),
             name: format!("branch-{number:05}.site-{:08x}.example", fleet.as_fields().0),
-            line: Line::new(Arc::clone(&shared.server), &shared.tasks),
+            connection: Connection::new(Arc::clone(&shared.server), &shared.tasks),
             cookie: None,
             anchors: [None, None],
             updates: Vec::new(),
@@ -306,7 +304,7 @@ impl Branch {
     async fn exchange(&mut self, path: &'static str, asked: sync::Request) -> Result<Bytes, AgentError> {
         let operation = asked.operation;
         let mut request = Request::post(path)
-            .header(HOST, &self.line.server().authority)
+            .header(HOST, &self.connection.server().authority)
             .header(CONTENT_TYPE, Version::V11.content_type())
             .header(ACCEPT_ENCODING, "xpress")
             .header("SOAPAction", &asked.action);
@@ -315,21 +313,7 @@ impl Branch {
         }
         let refuse = |_bad| AgentError::Address { address: self.shared.config.server.clone() };
         let request = request.body(Full::new(Bytes::from(asked.body))).map_err(refuse)?;
-        let answer = self.line.send(operation, request).await?;
-        let status = answer.status();
-        let compressed = answer.headers().get(CONTENT_ENCODING).is_some_and(|value| value == "xpress");
-        let late = |_late| AgentError::Timeout { operation, limit: PATIENCE };
-        let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.map_err(late)?;
-        let bytes = body.map_err(|source| AgentError::Broken { operation, source })?.to_bytes();
-        self.shared.figures.add(|report| report.soap_bytes += bytes.len() as u64);
-        // faults come with status 500
-        if status != StatusCode::OK && status != StatusCode::INTERNAL_SERVER_ERROR {
-            return Err(AgentError::Status { operation, status: status.as_u16() });
-        }
-        if !compressed {
-            return Ok(bytes);
-        }
-        let decoded = xpress::decode(&bytes, MAX_ANSWER);
-        decoded.map(Bytes::from).map_err(|source| AgentError::Compression { operation, source })
+        let answer = self.connection.send(operation, request).await?;
+        envelope_of(answer, operation, &self.shared.figures).await
     }
 }

@@ -5,41 +5,16 @@
 //! same branches. It keeps nothing and serves nobody.
 
 mod branch;
+mod config;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use self::branch::{Branch, Shared};
-use super::clients::{Figures, OperationReport, Server};
+pub use self::config::Config;
+use super::load::{Crowd, Figures, OperationReport, Server};
 use crate::runtime::{Clock, Tasks};
-
-/// How many branches, and what they do.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The server: `http://host:port`.
-    pub server: String,
-    /// How many branches.
-    pub count: u32,
-    /// How many are at work at once.
-    pub parallel: u32,
-    /// How often each synchronises.
-    pub rounds: u32,
-    /// Computers that each rolls up.
-    pub computers: u32,
-    /// Files that each fetches and checks.
-    pub files: u32,
-    /// Time between the starts of two branches.
-    pub arrival: Duration,
-    /// Shortest and longest time between two synchronisations of a branch.
-    pub think: (Duration, Duration),
-    /// Shown by all of them.
-    pub token: Option<String>,
-    /// The same seed gives a server the same branches.
-    pub seed: u64,
-}
 
 /// What the branches did and how the server did.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -90,33 +65,14 @@ pub async fn run(config: Config, clock: &Clock, tasks: &Tasks) -> Report {
         tasks: tasks.clone(),
         config,
     });
-    let (start, stopping) = (clock.instant(), tasks.stopping());
-    let places = Arc::new(Semaphore::new(shared.config.parallel.max(1) as usize));
-    for number in 0..shared.config.count {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        if stopping.is_cancelled() {
-            break;
-        }
-        let (mut branch, shared, stopping) =
-            (Branch::new(number, &shared), Arc::clone(&shared), stopping.clone());
-        let arrival = shared.config.arrival;
-        tasks.spawn("simulated-branch", async move {
-            let lived = tokio::select! {
-                lived = branch.live() => lived,
-                () = stopping.cancelled() => Ok(()),
-            };
-            match lived {
-                Ok(()) => shared.figures.add(|report| report.agents_done += 1),
-                Err(error) => shared.figures.failed(&error),
-            }
-            drop(place);
-        });
-        if !arrival.is_zero() {
-            clock.sleep(arrival).await;
-        }
-    }
-    // every place is free again when every branch has ended
-    let _all = places.acquire_many(shared.config.parallel.max(1)).await;
+    let start = clock.instant();
+    let Config { count, parallel, arrival, .. } = shared.config;
+    let crowd = Crowd { name: "simulated-branch", count, parallel, arrival };
+    let live = |number| {
+        let mut branch = Branch::new(number, &shared);
+        async move { branch.live().await }
+    };
+    crowd.run(&shared.figures, clock, tasks, live).await;
     let seen = shared.figures.report(clock.instant().duration_since(start));
     let counts = shared.counts();
     Report {

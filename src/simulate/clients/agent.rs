@@ -1,34 +1,32 @@
 //! One agent: handshake, scans, downloads, reports, in the order in which Windows does it.
+//!
+//! **Invariant:** what it knows it was told by the server. It never installs anything.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::Request;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
+use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::answer::{self, Offer, ServerConfig};
-use super::figures::Figures;
+use super::config::Config;
+use super::download;
 use super::fragment::{self, Core};
-use super::line::{Line, PATIENCE, Server};
 use super::machine::Machine;
 use super::message::{self, Cookie, Event, Message};
-use super::{AgentError, Config, between, download};
 use crate::domain::{Sha1Digest, UpdateId};
 use crate::runtime::{Clock, Tasks};
+use crate::simulate::load::{AgentError, Connection, Figures, Server, between, envelope_of};
 use crate::wire::soap::{SoapError, Style, Version, envelope};
-use crate::wire::xpress;
 
 /// Requests of one scan after which a real agent gives up (0x80244010).
 const MAX_TRIPS: u32 = 200;
 
 /// How often an agent shakes hands again within a scan.
 const MAX_HANDSHAKES: u32 = 3;
-
-/// Bytes of an answer, decoded.
-const MAX_ANSWER: usize = 256 << 20;
 
 /// Core fragments that were read, by revision and length: machines of one fleet are told the same.
 #[derive(Default)]
@@ -72,7 +70,7 @@ pub(super) struct Agent {
     fleet: Arc<Fleet>,
     number: u32,
     machine: Machine,
-    line: Line,
+    connection: Connection,
     server_config: Option<ServerConfig>,
     cookie: Cookie,
     cache: BTreeMap<u32, Cached>,
@@ -87,7 +85,7 @@ impl Agent {
             number,
             cookie: fleet.config.cookies.as_ref().map(|kept| kept.of(machine.id)).unwrap_or_default(),
             machine,
-            line: Line::new(Arc::clone(&fleet.server), &fleet.tasks),
+            connection: Connection::new(Arc::clone(&fleet.server), &fleet.tasks),
             server_config: None,
             cache: BTreeMap::new(),
             installed: HashSet::new(),
@@ -363,7 +361,7 @@ impl Agent {
         let namespace = service.namespace();
         let body = format!("<{operation} xmlns=\"{namespace}\">{content}</{operation}>");
         let mut request = Request::post(service.path())
-            .header(HOST, &self.line.server().authority)
+            .header(HOST, &self.connection.server().authority)
             .header(CONTENT_TYPE, "text/xml; charset=utf-8")
             .header(USER_AGENT, "Windows-Update-Agent/1507.2601.30012.0 Client-Protocol/2.90")
             .header("SOAPAction", format!("\"{}/{operation}\"", namespace.trim_end_matches('/')));
@@ -373,21 +371,7 @@ impl Agent {
         let text = envelope(Version::V11, Style::Client, &body);
         let refuse = |_bad| AgentError::Address { address: self.fleet.config.server.clone() };
         let request = request.body(Full::new(Bytes::from(text))).map_err(refuse)?;
-        let answer = self.line.send(operation, request).await?;
-        let status = answer.status();
-        let compressed = answer.headers().get(CONTENT_ENCODING).is_some_and(|value| value == "xpress");
-        let late = |_late| AgentError::Timeout { operation, limit: PATIENCE };
-        let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.map_err(late)?;
-        let bytes = body.map_err(|source| AgentError::Broken { operation, source })?.to_bytes();
-        self.fleet.figures.add(|report| report.soap_bytes += bytes.len() as u64);
-        // faults come with status 500
-        if status != StatusCode::OK && status != StatusCode::INTERNAL_SERVER_ERROR {
-            return Err(AgentError::Status { operation, status: status.as_u16() });
-        }
-        if !compressed {
-            return Ok(bytes);
-        }
-        let decoded = xpress::decode(&bytes, MAX_ANSWER);
-        decoded.map(Bytes::from).map_err(|source| AgentError::Compression { operation, source })
+        let answer = self.connection.send(operation, request).await?;
+        envelope_of(answer, operation, &self.fleet.figures).await
     }
 }

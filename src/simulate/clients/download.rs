@@ -14,12 +14,10 @@ use http_body_util::{BodyExt as _, Full};
 use sha1::Digest as _;
 use tokio::time::Instant;
 
-use super::AgentError;
-use super::figures::Figures;
 use super::fragment;
-use super::line::{Line, PATIENCE, Server};
 use crate::domain::{ByteRange, FileDeclaration, Sha1Digest, Sha256Digest};
 use crate::runtime::Tasks;
+use crate::simulate::load::{ANSWER_TIME, AgentError, Connection, Figures, Server};
 
 /// Bytes of a range.
 const RANGE_BYTES: u64 = 1 << 20;
@@ -76,9 +74,9 @@ pub(in crate::simulate) async fn fetch(
     let lanes = u64::from(connections).clamp(1, file.size.div_ceil(RANGE_BYTES).max(1));
     let workers: Vec<_> = (0..lanes)
         .map(|_| {
-            let (job, figures, line) =
-                (Arc::clone(&job), Arc::clone(figures), Line::new(Arc::clone(&job.server), tasks));
-            tasks.spawn("simulated-download", work(job, line, figures))
+            let (job, figures, connection) =
+                (Arc::clone(&job), Arc::clone(figures), Connection::new(Arc::clone(&job.server), tasks));
+            tasks.spawn("simulated-download", work(job, connection, figures))
         })
         .collect();
     let mut outcome = Ok(());
@@ -113,12 +111,12 @@ fn shuffled(size: u64, number: u64) -> VecDeque<ByteRange> {
     ranges.into()
 }
 
-async fn work(job: Arc<Job>, mut line: Line, figures: Arc<Figures>) -> Result<(), AgentError> {
+async fn work(job: Arc<Job>, mut connection: Connection, figures: Arc<Figures>) -> Result<(), AgentError> {
     loop {
         let next = job.open.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(range) = next else { return Ok(()) };
         let start = Instant::now();
-        let result = fetch_range(&job, &mut line, range).await;
+        let result = fetch_range(&job, &mut connection, range).await;
         figures.record("range", start.elapsed(), result.is_ok());
         let bytes = result?;
         figures.add(|report| report.file_bytes += bytes.len() as u64);
@@ -128,15 +126,15 @@ async fn work(job: Arc<Job>, mut line: Line, figures: Arc<Figures>) -> Result<()
     }
 }
 
-async fn fetch_range(job: &Job, line: &mut Line, range: ByteRange) -> Result<Bytes, AgentError> {
+async fn fetch_range(job: &Job, connection: &mut Connection, range: ByteRange) -> Result<Bytes, AgentError> {
     let wrong = |problem| AgentError::File { url: job.url.clone(), problem };
     let request = Request::get(&job.path)
-        .header(HOST, &line.server().authority)
+        .header(HOST, &connection.server().authority)
         .header(USER_AGENT, "Microsoft-Delivery-Optimization/10.0")
         .header(RANGE, format!("bytes={}-{}", range.start, range.end - 1))
         .body(Full::new(Bytes::new()))
         .map_err(|_bad_path| wrong("its address cannot be asked for"))?;
-    let answer = line.send("range", request).await?;
+    let answer = connection.send("range", request).await?;
     if answer.status() != StatusCode::PARTIAL_CONTENT {
         return Err(AgentError::Status { operation: "range", status: answer.status().as_u16() });
     }
@@ -144,8 +142,8 @@ async fn fetch_range(job: &Job, line: &mut Line, range: ByteRange) -> Result<Byt
     if answer.headers().get(CONTENT_RANGE).is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
         return Err(wrong("another range came than was asked for"));
     }
-    let late = |_late| AgentError::Timeout { operation: "range", limit: PATIENCE };
-    let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.map_err(late)?;
+    let late = |_late| AgentError::Timeout { operation: "range", limit: ANSWER_TIME };
+    let body = tokio::time::timeout(ANSWER_TIME, answer.into_body().collect()).await.map_err(late)?;
     let bytes = body.map_err(|source| AgentError::Broken { operation: "range", source })?.to_bytes();
     if bytes.len() as u64 == range.len() { Ok(bytes) } else { Err(wrong("a range came short")) }
 }

@@ -1,4 +1,7 @@
-//! One keep-alive connection of an agent.
+//! One keep-alive connection to the server under load.
+//!
+//! **Invariant:** a connection that the server closed is made anew once a request; every wait for an answer is bounded by
+//! [`ANSWER_TIME`]. It never reads a body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +14,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::AgentError;
+use super::error::AgentError;
 use crate::runtime::Tasks;
 
 /// How long an agent waits for the head of an answer.
-pub(in crate::simulate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(in crate::simulate) const ANSWER_TIME: Duration = Duration::from_mins(2);
 
 /// Where a server is.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,13 +37,13 @@ impl Server {
 }
 
 /// A connection that is made when it is first needed, and again when the server closed it.
-pub(in crate::simulate) struct Line {
+pub(in crate::simulate) struct Connection {
     server: Arc<Server>,
     tasks: Tasks,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-impl Line {
+impl Connection {
     pub(in crate::simulate) fn new(server: Arc<Server>, tasks: &Tasks) -> Self {
         Self { server, tasks: tasks.clone(), sender: None }
     }
@@ -57,8 +60,8 @@ impl Line {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, AgentError> {
         let exchange = self.exchange(operation, request);
-        let late = |_late| Err(AgentError::Timeout { operation, limit: PATIENCE });
-        tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(late)
+        let late = |_late| Err(AgentError::Timeout { operation, limit: ANSWER_TIME });
+        tokio::time::timeout(ANSWER_TIME, exchange).await.unwrap_or_else(late)
     }
 
     async fn exchange(
@@ -83,7 +86,7 @@ impl Line {
                 }
             }
         }
-        Err(AgentError::Timeout { operation, limit: PATIENCE })
+        Err(AgentError::Timeout { operation, limit: ANSWER_TIME })
     }
 
     async fn ready(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, AgentError> {

@@ -1,16 +1,67 @@
-//! What the agents measured together.
+//! What simulated agents and branches measure together.
+//!
+//! **Invariant:** every exchange is recorded once, failed or not. It never keeps more than [`MAX_SAMPLES`] times of one
+//! operation.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{AgentError, OperationReport, Report};
+use serde::Serialize;
+
+use super::error::AgentError;
 
 /// Latencies kept of one operation; further ones are only counted.
 const MAX_SAMPLES: usize = 2_000_000;
 
 /// Different failures kept.
 const MAX_FAILURES: usize = 10;
+
+/// What the agents did and how the server did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Seconds from the first request to the last.
+    pub seconds: f64,
+    /// Agents that did everything they meant to.
+    pub agents_done: u64,
+    /// Agents that gave up.
+    pub agents_failed: u64,
+    /// Scans that ended.
+    pub scans: u64,
+    /// Updates that the server told them of, over all agents.
+    pub updates: u64,
+    /// Files downloaded whole with the declared digests.
+    pub files: u64,
+    /// Files whose digests were wrong.
+    pub files_wrong: u64,
+    /// Bytes of files.
+    pub file_bytes: u64,
+    /// Bytes of SOAP answers, as they came.
+    pub soap_bytes: u64,
+    /// By operation.
+    pub operations: Vec<OperationReport>,
+    /// What went wrong, at most 10 different messages.
+    pub failures: Vec<String>,
+}
+
+/// One operation over all agents.
+#[derive(Debug, Clone, Serialize)]
+pub struct OperationReport {
+    /// `SyncUpdates`, …, or `range` for a range of a file.
+    pub operation: String,
+    /// How often it succeeded.
+    pub count: u64,
+    /// How often it failed.
+    pub failed: u64,
+    /// Successes a second over the whole time.
+    pub per_second: f64,
+    /// Half were answered within so many milliseconds.
+    pub p50_ms: f64,
+    /// 99 of 100 were.
+    pub p99_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+}
 
 #[derive(Default)]
 struct Operation {
@@ -20,24 +71,24 @@ struct Operation {
 }
 
 #[derive(Default)]
-struct State {
+struct Sums {
     operations: BTreeMap<&'static str, Operation>,
     report: Report,
 }
 
 /// Counts of all agents.
 #[derive(Default)]
-pub(in crate::simulate) struct Figures(Mutex<State>);
+pub(in crate::simulate) struct Figures(Mutex<Sums>);
 
 impl Figures {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn sums(&self) -> MutexGuard<'_, Sums> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An operation ended.
     pub(in crate::simulate) fn record(&self, operation: &'static str, took: Duration, succeeded: bool) {
-        let mut state = self.state();
-        let entry = state.operations.entry(operation).or_default();
+        let mut sums = self.sums();
+        let entry = sums.operations.entry(operation).or_default();
         if succeeded {
             entry.count += 1;
             if entry.micros.len() < MAX_SAMPLES {
@@ -50,7 +101,7 @@ impl Figures {
 
     /// Changes the sums.
     pub(in crate::simulate) fn add(&self, change: impl FnOnce(&mut Report)) {
-        change(&mut self.state().report);
+        change(&mut self.sums().report);
     }
 
     /// An agent gave up.
@@ -61,9 +112,9 @@ impl Figures {
             text = format!("{text}: {source}");
             cause = source.source();
         }
-        let mut state = self.state();
-        state.report.agents_failed += 1;
-        let failures = &mut state.report.failures;
+        let mut sums = self.sums();
+        sums.report.agents_failed += 1;
+        let failures = &mut sums.report.failures;
         if failures.len() < MAX_FAILURES && !failures.contains(&text) {
             failures.push(text);
         }
@@ -71,12 +122,12 @@ impl Figures {
 
     /// Everything, over the time it took.
     pub(in crate::simulate) fn report(&self, took: Duration) -> Report {
-        let mut state = self.state();
+        let mut sums = self.sums();
         let seconds = took.as_secs_f64();
         let operations =
-            state.operations.iter_mut().map(|(name, operation)| summary(name, operation, seconds));
+            sums.operations.iter_mut().map(|(name, operation)| summary(name, operation, seconds));
         let operations = operations.collect();
-        Report { seconds, operations, ..state.report.clone() }
+        Report { seconds, operations, ..sums.report.clone() }
     }
 }
 

@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use uuid::Uuid;
 
-use super::Config;
-use super::catalog::{Catalog, Revision, Selection};
+use super::catalog::{Catalog, Selection};
+use super::config::Config;
 use super::cookie::Baker;
 use super::counters::Counters;
 use super::document::document;
 use super::encrypted::HandsOut;
 use super::payload::Payload;
+use super::revision::Revision;
 use super::world::LANGUAGES;
 use crate::bandwidth::Limiter;
 use crate::domain::Sha1Digest;

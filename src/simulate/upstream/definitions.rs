@@ -5,8 +5,9 @@
 //! far it is behind. Names and titles carry versions only, as real ones do. Packages that did not change since the
 //! release before are the very same.
 
-use super::catalog::{Catalog, Clause, Kind, Revision, installed_rule};
+use super::catalog::{Catalog, installed_rule};
 use super::payload::mixed;
+use super::revision::{Clause, Kind, Revision};
 use super::world::{DEFENDER, identity};
 use crate::domain::UpdateIdentity;
 

@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::catalog::{Catalog, Kind, Revision};
+use super::catalog::Catalog;
 use super::payload::Payload;
+use super::revision::{Kind, Revision};
 use crate::domain::CategoryKind;
 use crate::wire::xml::escape;
 
@@ -255,7 +256,7 @@ fn handler(out: &mut String, revision: &Revision, program: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::config::Config;
     use super::*;
     use crate::domain::{ByteCount, UpdateType};
     use crate::wire::update_metadata;

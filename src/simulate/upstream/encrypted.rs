@@ -5,8 +5,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::catalog::{Catalog, Clause, Kind, Revision};
+use super::catalog::Catalog;
 use super::payload::{Payload, mixed};
+use super::revision::{Clause, Kind, Revision};
 use super::world::identity;
 use crate::domain::{DecryptionKey, Sha1Digest, UpdateIdentity};
 use crate::wire::server_sync::{PayloadKey, UpdateKeys};

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::catalog::{Clause, Kind, Revision};
+use super::revision::{Clause, Kind, Revision};
 use crate::domain::{CategoryKind, UpdateId, UpdateIdentity};
 
 /// Architectures: name, the number by which rules know it, the name in file names.
