@@ -44,8 +44,8 @@ pub const LIMITS: &[Limit] = joined_limits![
     peer::LIMITS,
 ];
 
-pub use accounting::Accounted;
 pub use self::http::{Answer, Body, Hosts, Peer, PeerCertificate, Request, Response, empty, full, text};
+pub use accounting::Accounted;
 pub use intake::Intake;
 pub use listener::{
     ConnectionLimits, ConnectionStatus, Connections, Listener, ListenerConfig, ListenerError, TlsFiles,

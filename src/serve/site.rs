@@ -5,9 +5,7 @@
 
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::http::{
-    Answer, Foreign, Hosts, Misdirected, Peer, Request, Response, check_request, path, text,
-};
+use super::http::{Answer, Foreign, Hosts, Misdirected, Peer, Request, Response, check_request, path, text};
 use super::intake::{self, Intake};
 use super::{client, downstream, files, monitoring, operations, peer, soap};
 use crate::bandwidth::Requester;

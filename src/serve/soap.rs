@@ -12,8 +12,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use super::http::body::{self, Body};
 use super::fault::Refusal;
+use super::http::body::{self, Body};
 use crate::wire::soap::{self, Style, Version};
 use crate::wire::xpress;
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Refusal, Service};
+use super::service::Service;
 use crate::domain::{CategoryKind, Limit, UpdateId, limits};
+use crate::serve::fault::Refusal;
 use crate::wire::client_update::{CategoryRelationship, CategoryScanAnswer, StartCategoryScan};
 
 /// From this many categories on, WSUS refuses ([MS-WUSP] note 52).

@@ -7,13 +7,15 @@
 use std::collections::HashSet;
 
 use super::address::Address;
+use super::config::MAX_EXTENDED;
 use super::scan::deployment_view;
-use super::{MAX_EXTENDED, Refusal, Service};
+use super::service::Service;
 use crate::catalog::{CatalogError, DeploymentAction, Offer, PartKind, PartRef, Snapshot};
 use crate::domain::{
     GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, language_serves, limits,
 };
 use crate::serve::Response;
+use crate::serve::fault::Refusal;
 use crate::serve::soap::Exchange;
 use crate::wire::client_update::{
     self as wusp, Cookie, Extended2Answer, ExtendedAnswer, FileKey, FileLocation, FragmentType, GetExtended,

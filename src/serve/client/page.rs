@@ -5,78 +5,29 @@
 //!
 //! **Invariant:** what is remembered is bounded in bytes and asked for under the scan's fingerprint only. Whatever is in
 //! memory of an answer is charged ([`AnswerMemory`]) before it is made; an answer for which there is no memory, or
-//! while [`LARGE_AT_ONCE`] others are compressed, goes out uncompressed, as a stream.
+//! while as many others as may are are compressed, goes out uncompressed, as a stream.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use tokio::task::JoinHandle;
 
-use super::{Config, Refusal, Service};
+use super::pages::{MAX_GATHERED, PageKey};
+use super::service::Service;
 use crate::catalog::{Catalog, CatalogError, Chunks, PartRef};
-use crate::domain::{Limit, limits};
-use crate::runtime::{Clock, Share, TurnLimits, Turns};
+use crate::runtime::Share;
 use crate::serve::Response;
-use crate::serve::outgoing::{AnswerMemory, charged};
+use crate::serve::fault::Refusal;
+use crate::serve::outgoing::charged;
 use crate::serve::soap::{Exchange, Joined};
 use crate::wire::client_update::Piece;
 use crate::wire::xpress;
-
-/// Large answers that are compressed at once: each takes a processor for a second.
-const LARGE_AT_ONCE: usize = 2;
-/// Answers up to this size are gathered in memory; larger ones are large.
-const MAX_GATHERED: u64 = 2 << 20;
-
-pub(super) const LIMITS: &[Limit] = limits![
-    LARGE_AT_ONCE in "answers": "Large answers to agents that are compressed at once" => "it goes out uncompressed, as a stream",
-    MAX_GATHERED in "bytes": "Answers to agents that are gathered in memory" => "compressed as they are read, or streamed",
-];
-
-/// What tells one remembered page from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PageKey {
-    /// Of the scan: question and snapshot.
-    pub(super) fingerprint: u128,
-    /// What the client understands, and how it is wrapped.
-    pub(super) shape: u8,
-}
-
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<PageKey, Bytes> for ByBytes {
-    fn weight(&self, _key: &PageKey, page: &Bytes) -> u64 {
-        page.len() as u64 + 128
-    }
-}
-
-/// Finished pages, and the room for large answers.
-pub(super) struct Pages {
-    finished: Cache<PageKey, Bytes, ByBytes>,
-    making: Turns,
-    memory: AnswerMemory,
-}
-
-impl Pages {
-    pub(super) fn new(config: &Config, clock: &Clock) -> Self {
-        let bytes = config.remembered_pages.0;
-        let pages = usize::try_from(bytes / 16_384).unwrap_or(1_024).max(16);
-        Self {
-            finished: Cache::with_weighter(pages, bytes, ByBytes),
-            making: Turns::new(TurnLimits::of(LARGE_AT_ONCE, Duration::ZERO), clock.clone()),
-            memory: AnswerMemory::new(),
-        }
-    }
-}
 
 /// Text and fragments, in the coding of the answer.
 fn gather(catalog: &Catalog, pieces: Vec<Piece<PartRef>>, coded: bool) -> Result<Bytes, CatalogError> {

@@ -3,10 +3,11 @@
 //! **Invariant:** events belong to the computer that the cookie names, or without cookies the request, whatever they say
 //! of themselves; what they mean is for the catalog to derive. It never makes a computer known.
 
+use super::service::Service;
 use super::session::computer_id;
-use super::{Refusal, Service};
 use crate::catalog::{Caller, Event};
 use crate::domain::{ComputerId, UpdateId, UpdateIdentity};
+use crate::serve::fault::Refusal;
 use crate::wire::client_update::{self as wusp, ReportEventBatch};
 
 impl Service {

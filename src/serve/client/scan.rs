@@ -8,13 +8,14 @@
 use std::sync::Arc;
 
 use super::cookie::Claims;
-use super::page::PageKey;
-use super::{Refusal, Service};
+use super::pages::PageKey;
+use super::service::Service;
 use crate::catalog::{
     Caller, Computer, Device, DriverQuery, InstalledDriver, Offer, PartRef, ScanAnswer, ScanQuery, Snapshot,
 };
 use crate::domain::{GroupId, Limit, UpdateId, limits};
 use crate::serve::Response;
+use crate::serve::fault::Refusal;
 use crate::serve::soap::Exchange;
 use crate::wire::client_update::{
     self as wusp, DeploymentView, ProtocolVersion, SyncAnswer, SyncEnd, SyncUpdates, UpdateView,

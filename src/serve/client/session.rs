@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::address::Address;
 use super::config::Config;
 use super::cookie::Claims;
-use super::{Refusal, Service};
+use super::service::Service;
 use crate::catalog::{Caller, Catalog, CatalogError, Computer, ComputerInfo, Place};
 use crate::domain::{ComputerId, ComputerName};
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, Kind, Sealer, is_in_force, lasting};
+use crate::serve::fault::Refusal;
 use crate::wire::client_update::{self as wusp, ProtocolVersion, SealedCookie};
 
 /// An authorization cookie is used within the same handshake.

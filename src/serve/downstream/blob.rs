@@ -4,18 +4,15 @@
 //! **Invariant:** what is remembered is bounded in bytes; a document of more than a megabyte passes through a temporary
 //! file. A blob is made of what was stored and nothing else: every server of a chain gets the same document.
 
-use std::fs::File;
 use std::io::{Cursor, Seek as _};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
-use super::Inner;
-use super::body::Part;
+use super::blobs::{Blob, FileAddress, Text};
+use super::service::ServerRole;
 use crate::catalog::{CatalogError, PartKind, PartRef};
 use crate::domain::{Limit, RevisionId, Sha1Digest, UpdateIdentity, limits};
 use crate::serve::fault::Refusal;
@@ -34,69 +31,6 @@ pub(super) const LIMITS: &[Limit] = limits![
     LARGE in "bytes": "A document that is packed in memory" => "it is packed through a temporary file",
 ];
 
-/// Memory for finished blobs.
-const REMEMBERED_BYTES: u64 = 16 << 20;
-
-/// A payload and where Microsoft has it.
-pub(super) type FileAddress = (Sha1Digest, Option<Box<str>>);
-
-/// One update of an answer.
-#[derive(Clone)]
-pub(super) struct Blob {
-    text: Text,
-    /// Its payloads.
-    pub(super) files: Arc<[FileAddress]>,
-}
-
-#[derive(Clone)]
-enum Text {
-    /// All of it.
-    Ready(Bytes),
-    /// A frame, and the cabinet between.
-    Packed { head: Bytes, cabinet: Arc<File>, length: u64, tail: Bytes },
-}
-
-impl Blob {
-    /// Bytes it takes in an answer, without the addresses of its payloads.
-    pub(super) fn len(&self) -> u64 {
-        match &self.text {
-            Text::Ready(text) => text.len() as u64,
-            Text::Packed { head, length, tail, .. } => {
-                head.len() as u64 + length.div_ceil(3) * 4 + tail.len() as u64
-            }
-        }
-    }
-
-    pub(super) fn into_parts(self) -> Vec<Part> {
-        match self.text {
-            Text::Ready(text) => vec![Part::from(text)],
-            Text::Packed { head, cabinet, length, tail } => {
-                vec![Part::from(head), Part::Base64 { file: cabinet, length }, Part::from(tail)]
-            }
-        }
-    }
-}
-
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<(u32, u64), Blob> for ByBytes {
-    fn weight(&self, _key: &(u32, u64), blob: &Blob) -> u64 {
-        let files: usize =
-            blob.files.iter().map(|(_, url)| 40 + url.as_ref().map_or(0, |url| url.len())).sum();
-        blob.len() + files as u64 + 160
-    }
-}
-
-/// Finished blobs, by revision and generation: a revision that was fetched again after damage lies elsewhere.
-pub(super) struct Blobs(Cache<(u32, u64), Blob, ByBytes>);
-
-impl Blobs {
-    pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(16_384, REMEMBERED_BYTES, ByBytes))
-    }
-}
-
 fn is_large(part: &PartRef) -> bool {
     part.len() > LARGE
 }
@@ -107,8 +41,8 @@ fn utf16_len(text: &str) -> usize {
     text.bytes().map(|byte| usize::from(byte & 0xC0 != 0x80) + usize::from(byte >= 0xF0)).sum::<usize>() * 2
 }
 
-impl Inner {
-    /// The numbers of revisions, whose documents can all be had.
+impl ServerRole {
+    /// The numbers of revisions, whose documents are all available.
     pub(super) fn find(&self, wanted: &[UpdateIdentity]) -> Result<Vec<RevisionId>, Refusal> {
         let snapshot = self.catalog.snapshot();
         let known =
@@ -131,7 +65,7 @@ impl Inner {
     pub(super) fn blob(&self, id: RevisionId, identity: &UpdateIdentity) -> Result<Blob, Refusal> {
         let snapshot = self.catalog.snapshot();
         let key = (id.0, snapshot.generation());
-        if let Some(known) = self.documents.blobs.0.get(&key) {
+        if let Some(known) = self.documents.blobs.get(&key) {
             return Ok(known);
         }
         let unknown = || Refusal::UnknownRevision(*identity);
@@ -152,9 +86,9 @@ impl Inner {
             let text = self.whole(&document)?;
             Text::Ready(small(identity, &digests, &text).map_err(unreadable(&document))?)
         };
-        let blob = Blob { text, files };
-        if matches!(blob.text, Text::Ready(_)) {
-            self.documents.blobs.0.insert(key, blob.clone());
+        let blob = Blob::new(text, files);
+        if blob.is_in_memory() {
+            self.documents.blobs.remember(key, blob.clone());
         }
         Ok(blob)
     }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 
 use super::listing::coded;
-use super::{Asked, Service};
+use super::service::{Asked, Service};
 use crate::catalog::{DecisionSet, SharedApproval};
 use crate::domain::GroupId;
 use crate::serve::Response;

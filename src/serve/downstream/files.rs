@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{Asked, Service};
+use super::service::{Asked, Service};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::serve::fault::Refusal;
 use crate::wire::server_sync::served::{self, MOST_DIGESTS};

@@ -7,59 +7,31 @@
 //! token shows it here too.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http::request::Parts as Head;
 use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
 
 use super::gate::{Denied, Proof};
-use super::{Exchange, Peer, Refusal, Request, Response, Service};
-use crate::catalog::{Catalog, CatalogError};
-use crate::domain::{Limit, RolledComputer, ServerId, ServerReport, StatusReport, limits};
-use crate::runtime::{Asker, Clock, TurnLimits, Turns};
-use crate::serve::cookie::lasting;
-use crate::serve::http::{Misdirected, path};
+use super::service::Service;
+use crate::catalog::CatalogError;
+use crate::domain::{RolledComputer, ServerId, ServerReport, StatusReport};
+use crate::runtime::Asker;
+use crate::serve::fault::Refusal;
+use crate::serve::http::{Misdirected, Peer, Request, Response, path};
 use crate::serve::intake::{Blocks, Taken, Unpacked, is_packed};
 use crate::serve::memory::Held;
 use crate::serve::operations;
+use crate::serve::soap::Exchange;
 use crate::wire::server_reporting::{
     self as reporting, NAMESPACE, OPERATIONS, Report, RollupConfiguration, SERVICE_PATH,
 };
 use crate::wire::soap::{SoapError, open};
 use crate::wire::xml::{Limits, XmlError};
 
-/// Roll-ups unpacked and worked on at once.
-const MAX_TURNS: usize = 4;
-/// How long one waits for its turn before it is told that the server is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Clocks that differ by less are taken as equal ([MS-WSUSSS] note 50).
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
-/// Names what was told; another one makes downstream servers tell everything again.
-const RESET_KEY: &str = "downstream.rollup_reset";
-
 // not a limit: CLOCK_SLACK: what two clocks may differ by is no bound on anybody
-
-pub(super) const LIMITS: &[Limit] = limits![
-    MAX_TURNS in "roll-ups": "Roll-ups that are unpacked and worked on at once; addresses take turns" => "a wait, then `ServerBusy`",
-    PATIENCE: "The wait of a roll-up for its turn" => "`ServerBusy`",
-];
-
-/// What all roll-ups share.
-pub(super) struct Desk {
-    configuration: RollupConfiguration,
-    turns: Turns,
-}
-
-impl Desk {
-    pub(super) fn open(server: ServerId, catalog: &Catalog, clock: &Clock) -> Result<Self, CatalogError> {
-        let reset = Uuid::from_bytes(lasting(catalog, RESET_KEY)?);
-        let configuration = RollupConfiguration::usual(server, reset);
-        let turns = Turns::new(TurnLimits::of(MAX_TURNS, PATIENCE), clock.clone());
-        Ok(Self { configuration, turns })
-    }
-}
 
 /// Whether an operation of the reporting service belongs to downstream servers; the others are agents'.
 pub fn is_rollup(operation: &str) -> bool {

@@ -223,7 +223,8 @@ impl Connections {
         }
         let own = held.get(&address).copied().unwrap_or(0);
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let (now, stalled, fresh) = (millis_since(self.0.begin, &self.0.clock), millis(STALLED), millis(FRESH));
+        let (now, stalled, fresh) =
+            (millis_since(self.0.begin, &self.0.clock), millis(STALLED), millis(FRESH));
         let mut found: Vec<_> = state
             .open
             .values()

@@ -8,9 +8,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{LATER, Refused, Response, Service, message};
+use super::refusal::{LATER, Refused, message};
+use super::service::Service;
 use crate::catalog::{Catalog, Snapshot};
 use crate::domain::{Limit, limits};
+use crate::serve::http::Response;
 use crate::wire::peer::Numbers;
 
 /// The longest wait: what stands in between gives up after a minute.

@@ -16,12 +16,14 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tempfile::SpooledTempFile;
 
+use super::refusal::{Refused, message};
+use super::service::Service;
 use super::slots::Lease;
-use super::{Refused, Request, Response, Service, message};
 use crate::bandwidth::Requester;
 use crate::content::{PIECE, SparseFile};
 use crate::domain::{Limit, ServerId, Sha1Digest, limits};
 use crate::serve::http::body::{Body, Observed, Observer, Polled};
+use crate::serve::http::{Request, Response};
 use crate::wire::peer::{PIECES_HEADER, encode_hashes};
 
 /// Hashes of one whole payload that are told at once: one of 64 GiB.

@@ -4,10 +4,12 @@
 //! was given misses nothing and is told nothing twice. It selects what `GetRevisionIdList` selects.
 
 use super::changes::numbers;
-use super::{Refused, Response, Service, message};
+use super::refusal::{Refused, message};
+use super::service::Service;
 use crate::catalog::{Catalog, ListQuery, Listed, Place, Snapshot};
 use crate::domain::{Limit, RevisionId, UpdateId, UpdateIdentity, limits};
 use crate::runtime::Asker;
+use crate::serve::http::Response;
 use crate::wire::peer::{Entry, List, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
 use crate::wire::server_sync::IdAndDelta;
 

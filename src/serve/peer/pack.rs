@@ -9,16 +9,16 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use tempfile::SpooledTempFile;
 
 use super::content::{FileBody, Leased};
-use super::{Refused, Response, Service, body, message};
+use super::refusal::{Refused, message};
+use super::service::Service;
 use crate::catalog::{Catalog, PartKind, PartRef, Snapshot};
 use crate::domain::{FileDeclaration, Limit, RevisionId, ServerId, UpdateIdentity, limits};
 use crate::runtime::Asker;
-use crate::serve::http::body::Body;
+use crate::serve::http::Response;
+use crate::serve::http::body::{self, Body};
 use crate::wire::peer::{
     Address, Context, Item, MAX_ADDRESSES, MAX_CONTEXT_BYTES, Order, Pack, PeerError, short_hash,
 };
@@ -34,8 +34,6 @@ const COMPRESSED: usize = 256 << 10;
 const IN_MEMORY: usize = 1 << 20;
 /// Finished packs up to this size are remembered: children with one filter order the very same packs.
 const REMEMBERED: u64 = 512 << 10;
-/// Memory for these.
-const REMEMBERED_BYTES: u64 = 24 << 20;
 /// For the few documents of an ordinary day: small, whatever it takes.
 const THOROUGH: i32 = 19;
 /// For the many of a first synchronisation.
@@ -69,23 +67,6 @@ struct Maker {
 /// A finished pack in its file, with its length.
 type Packed = (u64, SpooledTempFile);
 
-/// Finished packs, by what was ordered of which snapshot.
-pub(super) type Packs = Cache<blake3::Hash, Bytes, ByBytes>;
-
-#[derive(Clone)]
-pub(super) struct ByBytes;
-
-impl Weighter<blake3::Hash, Bytes> for ByBytes {
-    fn weight(&self, _key: &blake3::Hash, pack: &Bytes) -> u64 {
-        pack.len() as u64 + 128
-    }
-}
-
-/// No pack is finished yet.
-pub(super) fn no_packs() -> Packs {
-    Cache::with_weighter(1_000, REMEMBERED_BYTES, ByBytes)
-}
-
 impl Service {
     pub(super) async fn pack(
         &self,
@@ -98,8 +79,7 @@ impl Service {
         let snapshot = self.0.catalog.snapshot();
         let mut key = blake3::Hasher::new();
         let key = key.update(&snapshot.sequence().to_le_bytes()).update(asked).finalize();
-        let leased =
-            |pack: Body, lease| message(Bytes::new()).map(|_| Leased::body(pack, lease));
+        let leased = |pack: Body, lease| message(Bytes::new()).map(|_| Leased::body(pack, lease));
         if let Some(pack) = self.0.packs.get(&key) {
             return Ok(leased(body::full(pack), lease));
         }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::domain::{Limit, ServerId, limits};
 use crate::runtime::{Asker, Clock, NoTurn, Turn, TurnLimits, TurnStatus, Turns};
 
-/// How long a request waits for its turn before it is told to come again: less than anything in between waits
+/// How long a request waits for its turn before it is told to retry: less than anything in between waits
 /// for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// How long a child keeps its place while it is away.
@@ -40,9 +40,9 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 // not a limit: LOOK: how often is looked
 
-/// The request must come again.
+/// There is no slot for the request now: it must be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ComeAgain {
+pub(super) enum RetryLater {
     /// At once: its child keeps its place for a while.
     Now,
     /// Later: there is no place for it.
@@ -51,9 +51,9 @@ pub(super) enum ComeAgain {
 
 /// The slots. Cheap to clone.
 #[derive(Clone)]
-pub struct Slots(Arc<Inner>);
+pub struct Slots(Arc<SlotTable>);
 
-struct Inner {
+struct SlotTable {
     turns: Turns,
     clock: Clock,
     running: Mutex<Running>,
@@ -77,7 +77,7 @@ struct Moving {
     offered: Option<Instant>,
 }
 
-/// A transfer that is under way, with a slot or parked; let go when dropped.
+/// A transfer that is under way, with a slot or parked; released when dropped.
 pub(super) struct Lease {
     held: Arc<Held>,
     slots: Slots,
@@ -92,11 +92,11 @@ impl Slots {
     pub fn new(limit: usize, clock: Clock) -> Self {
         let limits = TurnLimits { places: limit, waiting: MOST_WAITING, patience: LONGEST_WAIT, kept: KEPT };
         let turns = Turns::new(limits, clock.clone());
-        Self(Arc::new(Inner { turns, clock, running: Mutex::default() }))
+        Self(Arc::new(SlotTable { turns, clock, running: Mutex::default() }))
     }
 
     /// Waits for a slot.
-    pub(super) async fn lease(&self, child: ServerId, from: IpAddr) -> Result<Lease, ComeAgain> {
+    pub(super) async fn lease(&self, child: ServerId, from: IpAddr) -> Result<Lease, RetryLater> {
         let asker = Asker { key: child.0.as_u128(), ..Asker::at(from) };
         let turn = self.0.turns.take(asker);
         tokio::pin!(turn);
@@ -109,8 +109,8 @@ impl Slots {
             }
         };
         let turn = turn.map_err(|refused| match refused {
-            NoTurn::Full => ComeAgain::Later,
-            NoTurn::Patience => ComeAgain::Now,
+            NoTurn::Full => RetryLater::Later,
+            NoTurn::Patience => RetryLater::Now,
         })?;
         let moving = Moving { turn: Some(turn), offered: None };
         let held = Arc::new(Held { ended: AtomicBool::new(false), state: Mutex::new(moving) });
@@ -228,7 +228,7 @@ mod tests {
         let slots = Slots::new(1, Clock::system());
         let waits = slots.lease(child(1), HERE).await.unwrap();
         assert!(waits.moves(), "its reader wants more, which does not come");
-        assert_eq!(slots.lease(child(2), HERE).await.err(), Some(ComeAgain::Now));
+        assert_eq!(slots.lease(child(2), HERE).await.err(), Some(RetryLater::Now));
         waits.offers();
         assert!(slots.lease(child(2), HERE).await.is_ok());
     }

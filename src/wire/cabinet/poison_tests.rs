@@ -1,7 +1,7 @@
 //! Promises about cabinets that are no good: whatever is cut off or changed, reading ends with a text or an error, and
 //! no panic of a library comes through.
 
-use std::io::{Cursor, Read as _};
+use std::io::{self, Cursor, Read as _};
 use std::path::PathBuf;
 
 use base64::Engine as _;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, ComputerId, GroupId, OsVersion, RolledComputer,
-    ServerReport, ServerSummary, StatusReport, Summarization, SyncResult, UpdateId, UpdateStatus,
+    ServerId, ServerReport, ServerSummary, StatusReport, Summarization, SyncResult, UpdateId, UpdateStatus,
 };
 use crate::wire::soap::{self, Style, Version};
 use crate::wire::xml::Limits;

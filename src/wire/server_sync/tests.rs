@@ -310,7 +310,8 @@ fn deployments_are_asked_for_with_both_anchors() {
     assert!(request.body.contains(anchors), "{}", request.body);
     let first = get_deployments(&cookie(), None, "1,a");
     assert!(!first.body.contains("deploymentAnchor"));
-    let mut message = soap::open(request.body.as_bytes(), crate::wire::xml::Limits::REQUEST).unwrap();
+    let mut message =
+        crate::wire::soap::open(request.body.as_bytes(), crate::wire::xml::Limits::REQUEST).unwrap();
     let read = served::deployments_request(&mut message.decoder).unwrap();
     assert_eq!((read.since.as_deref(), read.sync_anchor.as_deref()), (Some("2,b"), Some("1,a")));
 }

@@ -36,11 +36,7 @@ async fn readers_that_take_nothing_give_way_and_running_answers_only_to_smaller_
     let connections = connections(4, 0, 0);
     let held: Vec<_> = (0..4).map(|_| connections.admit(address(1, 1)).unwrap()).collect();
     let _answers: Vec<_> = held.iter().map(|place| place.activity().answers()).collect();
-    assert_eq!(
-        connections.admit(address(1, 1)).err(),
-        Some(Refused::Total),
-        "nobody gives way to itself"
-    );
+    assert_eq!(connections.admit(address(1, 1)).err(), Some(Refused::Total), "nobody gives way to itself");
     held[2].activity().waits_for_client();
     tokio::time::advance(STALLED).await;
     let second = connections.admit(address(1, 1)).unwrap();
