@@ -440,8 +440,8 @@ fn plan(settings: &Settings) -> upstream::Plan {
 }
 
 fn priced(source: &SourceSettings) -> upstream::PricedSource {
-    let place = source.url.clone().map_or(upstream::Place::Microsoft, upstream::Place::Server);
-    upstream::PricedSource { place, cost: source.cost }
+    let kind = source.url.clone().map_or(upstream::SourceKind::Microsoft, upstream::SourceKind::Server);
+    upstream::PricedSource { kind, cost: source.cost }
 }
 
 fn slots_and_legs(settings: &Settings, clock: &Clock, tasks: &Tasks) -> (peer::Slots, Option<Legs>) {

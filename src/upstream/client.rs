@@ -15,7 +15,7 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYP
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 
-use super::SyncError;
+use super::error::SyncError;
 use crate::bandwidth::{Class, LinkBody, LinkClient};
 use crate::domain::{Limit, limits};
 use crate::runtime::Clock;

@@ -32,7 +32,7 @@ pub struct Config {
     pub content_from: ContentFrom,
     /// What a byte of payload from the upstream costs beside one from the others.
     pub cost: u32,
-    /// Other places that payloads can be had from.
+    /// Other sources of payloads.
     pub sources: Vec<PricedSource>,
     /// Whether an upstream that is a tailwater may be asked as one.
     pub peer: bool,
@@ -71,18 +71,18 @@ impl Config {
 /// What payloads from the upstream cost when nothing else is said.
 pub const USUAL_COST: u32 = 10;
 
-/// A place that payloads can be had from, and what they cost there.
+/// A source of payloads, and what they cost there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PricedSource {
     /// Where.
-    pub place: Place,
+    pub kind: SourceKind,
     /// The lowest is asked first.
     pub cost: u32,
 }
 
-/// Where payloads can be had besides at the upstream.
+/// Where payloads are available besides at the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum SourceKind {
     /// A server that answers `/Content/<XX>/<SHA-1>.<ext>`: a WSUS, a tailwater, a web server with a `WsusContent`
     /// folder. `http://server:8530`, without a slash at its end.
     Server(String),

@@ -5,11 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::peer::Trouble;
+use super::blocking::blocking;
+use super::config::Mode;
+use super::error::SyncError;
+use super::peer::PeerError;
+use super::report::Phase;
+use super::run::Run;
 use super::session::SessionError;
-use super::state::{STATE_KEY, State};
-use super::sync::{Run, blocking};
-use super::{Mode, Phase, SyncError};
+use super::state::{STATE_KEY, SyncState};
 use crate::catalog::{Catalog, DecisionSet, Group, SharedApproval, SharedDecline, to_json};
 use crate::domain::{Approval, GroupId};
 use crate::wire::peer::unsqueeze;
@@ -26,11 +29,11 @@ struct Kept {
 }
 
 /// Forgets how far decisions were read, whichever way.
-pub(super) fn forget(catalog: &Catalog, state: &mut State) -> Result<(), SyncError> {
+pub(super) fn forget(catalog: &Catalog, state: &mut SyncState) -> Result<(), SyncError> {
     if catalog.setting(KEY)?.is_some() {
         catalog.set_setting(KEY, None)?;
     }
-    if state.peer.as_mut().and_then(|mark| mark.decisions.take()).is_some() {
+    if state.forget_decisions() {
         catalog.set_setting(STATE_KEY, Some(&state.encode()?))?;
     }
     Ok(())
@@ -40,19 +43,19 @@ impl Run {
     /// On a replica: asks what was decided upstream since the last time, up to the list that came with
     /// `sync_anchor`, and makes it so here. New updates are not visible yet; they appear decided on.
     pub(super) async fn take_decisions(&mut self, sync_anchor: &str) -> Result<(), SessionError> {
-        if self.config.mode != Mode::Replica {
+        if self.config().mode != Mode::Replica {
             return Ok(());
         }
         self.phase(Phase::Decisions);
-        let catalog = self.catalog.clone();
+        let catalog = self.catalog();
         let kept = blocking(move || catalog.setting(KEY)).await?.map_err(SyncError::Catalog)?;
         let kept: Option<Kept> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let since = kept.filter(|kept| kept.url == self.config.url && !self.decisions_afresh);
+        let since = kept.filter(|kept| kept.url == self.config().url && !self.reads_all_decisions());
         let mut since = since.map(|kept| kept.anchor);
         let told = loop {
             let (asked, until) = (since.clone(), sync_anchor.to_owned());
             let build = move |cookie: &_| get_deployments(cookie, asked.as_deref(), &until);
-            match self.session.call(build, read_deployments).await {
+            match self.session().call(build, read_deployments).await {
                 Err(SessionError::Refused { fault, .. })
                     if since.is_some() && fault.code.as_deref() == Some("InvalidParameters") =>
                 {
@@ -62,14 +65,14 @@ impl Run {
                 other => break other?,
             }
         };
-        let kept = Kept { url: self.config.url.clone(), anchor: told.anchor.clone() };
+        let kept = Kept { url: self.config().url.clone(), anchor: told.anchor.clone() };
         let settings = vec![(KEY.to_owned(), Some(to_json(&kept).map_err(SyncError::Catalog)?))];
         self.make_so(decisions(told, since.is_none()), settings).await?;
         Ok(())
     }
 
     /// The same where the upstream is a tailwater and told it with its list. Gives the number up to which it told.
-    pub(super) async fn take_told_decisions(&mut self, told: &[u8]) -> Result<u64, Trouble> {
+    pub(super) async fn take_told_decisions(&mut self, told: &[u8]) -> Result<u64, PeerError> {
         self.phase(Phase::Decisions);
         let set: DecisionSet = unsqueeze(told, "the decisions")?;
         let change = set.change;
@@ -82,10 +85,10 @@ impl Run {
         set: DecisionSet,
         settings: Vec<(String, Option<Vec<u8>>)>,
     ) -> Result<(), SyncError> {
-        let catalog = self.catalog.clone();
+        let catalog = self.catalog();
         let replaced = blocking(move || catalog.replace_decisions(set, settings)).await?;
         let replaced = replaced.map_err(SyncError::Catalog)?;
-        self.tally.decided = Some(replaced.updates + replaced.groups);
+        self.note_decided(replaced.updates + replaced.groups);
         tracing::debug!(?replaced, "took over what was decided upstream");
         Ok(())
     }

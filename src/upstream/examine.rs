@@ -5,9 +5,12 @@
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::blocking;
+use super::error::SyncError;
+use super::handle::{Upstream, UpstreamState};
 use super::names::{Choice, Remembered};
+use super::report::SyncOptions;
 use super::session::SessionError;
-use super::{SyncError, SyncOptions, Upstream};
 use crate::wire::server_sync::Filter;
 
 /// What an upstream said.
@@ -35,36 +38,35 @@ impl Upstream {
     }
 }
 
-impl super::Inner {
+impl UpstreamState {
     async fn examine(&self) -> Result<Examined, SyncError> {
         let session = self.session().await?;
-        let tailwater = self.line(&session).await?.is_some();
+        let tailwater = self.peer_client(&session).await?.is_some();
         // over MS-WSUSSS, which every upstream speaks
         let mut run =
             self.begin_run(session, None, SyncOptions::default(), &CancellationToken::new()).await?;
         let read = async {
             let batch = run.configuration().await?;
-            let fetcher = run.fetcher(batch, None);
+            let fetcher = run.fetcher(batch, None, run.kept_languages());
             let asked = Filter { get_config: true, ..Filter::default() };
             let list = run.list(asked).await?;
             run.take(&fetcher, &list.revisions).await?;
             Ok::<_, SessionError>(())
         };
         read.await.map_err(SessionError::into_sync_error)?;
-        run.workers.close();
-        run.workers.wait().await;
+        run.finish_workers().await;
         let categories = run.categories().await?;
-        let catalog = run.catalog.clone();
-        let mut remembered = super::sync::blocking(move || Remembered::load(&catalog)).await??;
+        let catalog = run.catalog();
+        let mut remembered = blocking(move || Remembered::load(&catalog)).await??;
         let choice =
-            Choice::of(&categories, &run.config.products, &run.config.classifications, &mut remembered);
+            Choice::of(&categories, &run.config().products, &run.config().classifications, &mut remembered);
         let unknown = choice.names.into_iter().filter(|name| name.ids.is_empty());
-        let config = run.state.config.as_ref();
+        let config = run.state().config();
         let languages = config.map(|config| &config.languages[..]).unwrap_or_default();
         Ok(Examined {
             protocol: config.map(|config| config.protocol_version.clone()).unwrap_or_default(),
             tailwater,
-            unknown_languages: super::select::languages(&run.config.languages, languages).1,
+            unknown_languages: super::select::languages(&run.config().languages, languages).1,
             categories: categories.len(),
             unknown_categories: unknown.map(|name| (name.key.path(), name.name)).collect(),
         })

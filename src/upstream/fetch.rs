@@ -11,12 +11,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::addresses::Renewals;
 use super::client::delay;
+use super::error::SyncError;
 use super::ingest::{Ingested, Related, chain, ingest};
-use super::peer::{Line, Trouble};
-use super::renewal::Renewals;
+use super::peer::{PeerClient, PeerError};
+use super::report::{Missing, SyncProgress};
 use super::session::{Session, SessionError};
-use super::{Missing, SyncError, SyncProgress};
 use crate::catalog::Staging;
 use crate::domain::{Limit, UpdateIdentity, limits};
 use crate::runtime::{Clock, Tasks};
@@ -42,7 +43,7 @@ pub(super) struct Fetched {
     pub(super) stored: usize,
     /// What they need.
     pub(super) related: Related,
-    /// What could not be had.
+    /// What is missing.
     pub(super) missing: Vec<Missing>,
 }
 
@@ -58,7 +59,7 @@ struct Batch {
 pub(super) struct Fetcher {
     pub(super) session: Arc<Session>,
     /// The shorter way, where the upstream is a tailwater.
-    pub(super) line: Option<Arc<Line>>,
+    pub(super) peer: Option<Arc<PeerClient>>,
     pub(super) staging: Staging,
     pub(super) languages: Arc<Languages>,
     /// The upstream's limit of one request.
@@ -71,13 +72,13 @@ pub(super) struct Fetcher {
     pub(super) workers: TaskTracker,
     /// Keeps addresses that may not be stored.
     pub(super) renewals: Arc<Mutex<Renewals>>,
-    /// The languages that can be had now; none for all.
+    /// The languages that are available now; none for all.
     pub(super) kept: Arc<Option<Vec<String>>>,
     /// What is asked for is held, and stored once more.
     pub(super) again: bool,
 }
 
-struct Shared {
+struct FetchQueue {
     queue: Mutex<VecDeque<Batch>>,
     fetched: Mutex<Fetched>,
     /// Fires when a worker failed: the others stop as well.
@@ -102,7 +103,7 @@ impl Fetcher {
         self.progress.send_modify(|progress| progress.to_fetch += wanted.len());
         let (workers, size) = self.shape();
         let batches = wanted.chunks(size).map(|part| Batch { revisions: part.to_vec(), tries: 0 });
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(FetchQueue {
             queue: Mutex::new(batches.collect()),
             fetched: Mutex::default(),
             stop: self.cancel.child_token(),
@@ -127,21 +128,21 @@ impl Fetcher {
         Ok(std::mem::take(&mut *lock(&shared.fetched)))
     }
 
-    fn line(&self) -> Option<&Arc<Line>> {
-        self.line.as_ref().filter(|line| line.is_good())
+    fn good_peer(&self) -> Option<&Arc<PeerClient>> {
+        self.peer.as_ref().filter(|peer| peer.is_good())
     }
 
     /// How many requests at once, and for how many revisions each. A pack is one request: what is in flight is lost
     /// with a kill.
     fn shape(&self) -> (usize, usize) {
-        if let Some(line) = self.line() {
-            return (1, line.batch());
+        if let Some(peer) = self.good_peer() {
+            return (1, peer.batch());
         }
         let workers = WORKERS.min(self.batch).max(1);
         (workers, (self.batch / workers).max(1))
     }
 
-    async fn work(&self, shared: &Shared, listed: bool) -> Result<(), SessionError> {
+    async fn work(&self, shared: &FetchQueue, listed: bool) -> Result<(), SessionError> {
         loop {
             let Some(batch) = lock(&shared.queue).pop_front() else { return Ok(()) };
             if let Err(error) = self.one(shared, batch, listed).await {
@@ -152,20 +153,20 @@ impl Fetcher {
     }
 
     /// Asks for one batch and stores what comes; what does not come goes back into the queue or is missing.
-    async fn one(&self, shared: &Shared, batch: Batch, listed: bool) -> Result<(), SessionError> {
+    async fn one(&self, shared: &FetchQueue, batch: Batch, listed: bool) -> Result<(), SessionError> {
         let Batch { revisions, tries } = batch;
         let asked: Arc<[UpdateIdentity]> = revisions.into();
         let lenient = tries + 1 >= MOST_TRIES;
-        if let Some(line) = self.line() {
-            let pack = line.pack(Arc::clone(&asked), Arc::clone(&self.languages), lenient);
+        if let Some(peer) = self.good_peer() {
+            let pack = peer.pack(Arc::clone(&asked), Arc::clone(&self.languages), lenient);
             let packed = tokio::select! {
                 packed = pack => packed,
                 () = shared.stop.cancelled() => return Err(SyncError::Cancelled.into()),
             };
             match packed {
                 Ok(ingested) => return self.settle(shared, &asked, tries, ingested).await,
-                Err(Trouble::Failed(error)) => return Err(error),
-                Err(Trouble::Strange(reason)) => line.distrust(&reason),
+                Err(PeerError::Failed(error)) => return Err(error),
+                Err(PeerError::Strange(reason)) => peer.distrust(&reason),
             }
         }
         // a batch that was meant for packs may be larger than the upstream takes
@@ -213,7 +214,7 @@ impl Fetcher {
     /// A whole batch was refused because of something in it: ask for its halves, at last one by one.
     async fn refused(
         &self,
-        shared: &Shared,
+        shared: &FetchQueue,
         asked: &[UpdateIdentity],
         tries: u32,
         listed: bool,
@@ -235,7 +236,7 @@ impl Fetcher {
         self.miss(shared, asked, &reason);
     }
 
-    fn miss(&self, shared: &Shared, revisions: &[UpdateIdentity], reason: &str) {
+    fn miss(&self, shared: &FetchQueue, revisions: &[UpdateIdentity], reason: &str) {
         self.progress.send_modify(|progress| {
             progress.to_fetch = progress.to_fetch.saturating_sub(revisions.len());
         });
@@ -247,7 +248,7 @@ impl Fetcher {
     /// Stores what came and decides about what did not.
     async fn settle(
         &self,
-        shared: &Shared,
+        shared: &FetchQueue,
         asked: &[UpdateIdentity],
         tries: u32,
         ingested: Ingested,

@@ -7,9 +7,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::blocking::blocking;
+use super::error::SyncError;
+use super::report::{Missing, Phase};
+use super::run::Run;
 use super::session::SessionError;
-use super::sync::{Run, blocking};
-use super::{Missing, Phase, SyncError};
 use crate::catalog::WantedKeys;
 use crate::domain::{DecryptionKey, Limit, Sha1Digest, UpdateIdentity, limits};
 use crate::wire::server_sync::{
@@ -59,7 +61,7 @@ impl Run {
             return Ok(());
         }
         self.phase(Phase::Keys);
-        let size = batch(self.state.config.as_ref());
+        let size = batch(self.state().config());
         let mut queue: VecDeque<Vec<WantedKeys>> = wanted.chunks(size).map(<[_]>::to_vec).collect();
         let mut reasons: HashMap<UpdateIdentity, String> = HashMap::new();
         let mut refusals = 0;
@@ -93,26 +95,26 @@ impl Run {
                 Some(reason) => format!("it is withheld: its keys could not be asked for: {reason}"),
                 None => "it is withheld: the upstream has no key for an encrypted payload of it".to_owned(),
             };
-            self.tally.missing.push(Missing { identity, reason });
+            self.note_missing([Missing { identity, reason }]);
         }
         Ok(())
     }
 
     async fn wanted_keys(&self) -> Result<Vec<WantedKeys>, SyncError> {
-        let staging = self.staging.clone();
+        let staging = self.staging();
         blocking(move || staging.wanted_keys()).await
     }
 
     async fn ask_keys(&self, asked: &[WantedKeys]) -> Result<Vec<UpdateKeys>, SessionError> {
         let revisions: Arc<[UpdateIdentity]> = asked.iter().map(|wanted| wanted.identity).collect();
         let build = move |cookie: &_| get_update_decryption_data(cookie, &revisions);
-        self.session.call(build, read_update_decryption_data).await
+        self.session().call(build, read_update_decryption_data).await
     }
 
     async fn keep_keys(&mut self, told: Vec<(Sha1Digest, Option<DecryptionKey>)>) -> Result<(), SyncError> {
-        let catalog = self.catalog.clone();
+        let catalog = self.catalog();
         let news = blocking(move || catalog.keep_keys(told)).await?.map_err(SyncError::Catalog)?;
-        self.keys_came |= news > 0;
+        self.note_keys(news);
         Ok(())
     }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use super::blocking::blocking;
+use super::error::SyncError;
 use super::fetch::Fetcher;
+use super::report::Phase;
+use super::run::{Run, batch};
 use super::session::SessionError;
-use super::state::State;
-use super::sync::{Run, batch, blocking};
-use super::{Phase, SyncError};
+use super::state::SyncState;
 use crate::catalog::{Catalog, to_json};
 use crate::domain::{Limit, UpdateIdentity, language_serves, limits};
 use crate::wire::server_sync::Language;
@@ -27,7 +29,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 /// Of the languages that are wanted those that the upstream keeps, as far as it says; none for all.
-pub(super) fn to_be_had(wanted: &[String], known: &[Language]) -> Option<Vec<String>> {
+pub(super) fn available(wanted: &[String], known: &[Language]) -> Option<Vec<String>> {
     let every = known.is_empty() || known.iter().any(|language| language.id == 0 && language.enabled);
     let mut tags: Vec<String> = if wanted.is_empty() {
         let each: Vec<&Language> = known.iter().filter(|language| language.id != 0).collect();
@@ -49,9 +51,9 @@ pub(super) fn to_be_had(wanted: &[String], known: &[Language]) -> Option<Vec<Str
 }
 
 /// What revisions were cut with that were stored before it was noted: what the last synchronisation selected.
-fn assumed(state: &State) -> Vec<String> {
-    let selection = state.peer.as_ref().map_or(&state.selection, |mark| &mark.selection);
-    let known = state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
+fn assumed(state: &SyncState) -> Vec<String> {
+    let selection = state.mark().map_or(state.selection(), |mark| &mark.selection);
+    let known = state.languages();
     let tag =
         |id: &i32| known.iter().find(|language| language.id == *id).map(|it| it.short_name.to_lowercase());
     let tags: Vec<String> = selection.languages.iter().filter_map(tag).collect();
@@ -63,15 +65,14 @@ fn some(tags: &[String]) -> Option<&[String]> {
 }
 
 impl Run {
-    /// The languages that can be had now.
+    /// The languages that are available now.
     pub(super) fn kept_languages(&self) -> Option<Vec<String>> {
-        let known = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
-        to_be_had(&self.config.languages, known)
+        available(&self.config().languages, self.state().languages())
     }
 
     /// Whether the upstream did not keep some wanted language when it was last asked.
     pub(super) fn misses_languages(&self) -> bool {
-        let wanted: BTreeSet<String> = self.config.languages.iter().map(|tag| tag.to_lowercase()).collect();
+        let wanted: BTreeSet<String> = self.config().languages.iter().map(|tag| tag.to_lowercase()).collect();
         match self.kept_languages() {
             None => false,
             Some(kept) => wanted.is_empty() || kept.len() < wanted.len(),
@@ -80,43 +81,40 @@ impl Run {
 
     /// Notes, once, what was stored before it was noted of each revision. Before anything is selected.
     pub(super) fn note_languages(&mut self) {
-        if self.state.unsaid_languages.is_none() {
-            self.state.unsaid_languages = Some(assumed(&self.state));
+        if self.state().unsaid_languages().is_none() {
+            let tags = assumed(self.state());
+            self.state_mut().note_unsaid_languages(tags);
         }
     }
 
     /// Fetches anew what was cut without a language that is wanted by now.
     pub(super) async fn fetch_languages(&mut self) -> Result<(), SessionError> {
         let kept = self.kept_languages();
-        if self.state.refused_languages.as_ref().is_some_and(|(of, _)| *of != kept) {
-            self.state.refused_languages = None;
-        }
-        let unsaid = self.state.unsaid_languages.clone().unwrap_or_default();
-        let (staging, wanted) = (self.staging.clone(), kept.clone());
+        let unsaid = self.state().unsaid_languages().unwrap_or_default().to_vec();
+        let (staging, wanted) = (self.staging(), kept.clone());
         let found = blocking(move || staging.lacking_languages(wanted.as_deref(), some(&unsaid)));
         let mut lacking: Vec<UpdateIdentity> = found.await?;
-        let refused = self.state.refused_languages.take().map(|(_, refused)| refused).unwrap_or_default();
-        let mut refused: BTreeSet<UpdateIdentity> = refused.into_iter().collect();
+        let mut refused = self.state_mut().take_refused_languages(&kept);
         lacking.retain(|identity| !refused.contains(identity));
         if !lacking.is_empty() {
             tracing::info!(count = lacking.len(), "fetching languages that were added for what is held");
             self.phase(Phase::Languages);
-            let size = self.state.config.as_ref().map_or(1, batch);
-            let fetcher = Fetcher { again: true, ..self.fetcher(size, self.line.clone()) };
+            let size = self.state().config().map_or(1, batch);
+            let fetcher =
+                Fetcher { again: true, ..self.fetcher(size, self.peer().cloned(), self.kept_languages()) };
             let result = fetcher.fetch(&lacking, false).await?;
-            self.tally.fetched += result.stored;
+            self.note_fetched(result.stored);
             // it is held as it is; what the upstream does not hand out any more is not asked for each time
             refused.extend(result.missing.iter().map(|missing| missing.identity));
         }
-        if !refused.is_empty() {
-            self.state.refused_languages = Some((kept, refused.into_iter().take(MOST_REFUSED).collect()));
-        }
+        let refused = refused.into_iter().take(MOST_REFUSED).collect();
+        self.state_mut().keep_refused_languages(kept, refused);
         Ok(())
     }
 
-    /// Notes that everything held has the languages that can be had: servers below are told so.
+    /// Notes that everything held has the languages that are available: servers below are told so.
     pub(super) async fn languages_are_complete(&self) -> Result<(), SyncError> {
-        let (catalog, kept) = (self.catalog.clone(), self.kept_languages().unwrap_or_default());
+        let (catalog, kept) = (self.catalog(), self.kept_languages().unwrap_or_default());
         let note = move |catalog: &Catalog| {
             let value = to_json(&kept)?;
             match catalog.setting(LANGUAGES_KEY)? {
@@ -133,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_had_is_what_both_sides_keep() {
+    fn what_is_available_is_what_both_sides_keep() {
         let known = |all: bool, enabled: &[&str]| -> Vec<Language> {
             let row = |id, tag: &str, enabled| Language { id, short_name: tag.to_owned(), enabled };
             let each = [(1033, "en"), (1031, "de"), (1046, "pt-br"), (2070, "pt")];
@@ -152,7 +150,7 @@ mod tests {
             (&[], known(false, &["en", "de"]), Some(&["de", "en"])),
             (&[], known(false, &["en", "de", "pt", "pt-br"]), None),
         ] {
-            assert_eq!(to_be_had(&some(wanted), &known), expected.map(some), "{wanted:?}");
+            assert_eq!(available(&some(wanted), &known), expected.map(some), "{wanted:?}");
         }
     }
 }

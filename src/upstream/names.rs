@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::select::Category;
-use super::state::Selection;
+use super::select::{Category, Selection};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{CategoryKind, Limit, UpdateId, folded, limits};
 

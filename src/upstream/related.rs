@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::SyncError;
+use super::blocking::blocking;
+use super::error::SyncError;
 use super::fetch::Fetcher;
 use super::ingest::Related;
-use super::peer::Trouble;
+use super::peer::PeerError;
+use super::run::Run;
 use super::session::SessionError;
-use super::sync::{Run, blocking};
 use crate::catalog::Staging;
 use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 use crate::wire::server_sync::Filter;
@@ -20,12 +21,9 @@ use crate::wire::server_sync::Filter;
 const MOST_LEVELS: usize = 16;
 /// Prerequisites that the upstream did not have are looked for again after this.
 const LOOK_UP_AGAIN: Duration = Duration::from_hours(7 * 24);
-/// Of these, so many are remembered.
-const MOST_ABSENT: usize = 10_000;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MOST_LEVELS in "levels": "Bundles within bundles, and prerequisites of what was pulled in" => "what lies deeper is not pulled in",
-    MOST_ABSENT in "revisions": "Prerequisites remembered that the upstream does not have" => "they are asked for again",
 ];
 
 impl Run {
@@ -36,7 +34,7 @@ impl Run {
         mut related: Related,
         unfiltered: bool,
     ) -> Result<(), SessionError> {
-        let staging = self.staging.clone();
+        let staging = self.staging();
         let staged = blocking(move || stored_relations(&staging)).await?.map_err(SyncError::Catalog)?;
         related.merge(staged);
         related.merge(self.named().await?);
@@ -66,7 +64,7 @@ impl Run {
         if needed.is_empty() {
             return Ok(Related::default());
         }
-        let staging = self.staging.clone();
+        let staging = self.staging();
         let mut absent = blocking(move || {
             let known: HashSet<UpdateId> = staging
                 .active()
@@ -77,13 +75,14 @@ impl Run {
             needed.into_iter().filter(|id| !known.contains(id)).collect::<BTreeSet<_>>()
         })
         .await?;
-        self.tally.absent_prerequisites = absent.len();
-        let now = self.clock.now().as_second();
+        self.note_absent_prerequisites(absent.len());
+        let now = self.now().as_second();
         // looked up in the future: by a clock that was ahead
         let again = i64::try_from(LOOK_UP_AGAIN.as_secs()).unwrap_or(i64::MAX);
-        let recent = (0..again).contains(&(now - self.state.looked_up_at));
+        let recent = (0..again).contains(&(now - self.state().looked_up_at()));
         if recent {
-            absent.retain(|id| !self.state.absent_prerequisites.contains(id));
+            let state = self.state();
+            absent.retain(|id| !state.is_absent(id));
         }
         // without a filter the lists were whole
         if absent.is_empty() || unfiltered {
@@ -92,13 +91,8 @@ impl Run {
         tracing::info!(count = absent.len(), "looking for prerequisites that the selection left out");
         let found = self.newest(&absent).await?;
         absent.retain(|id| !found.contains_key(id));
-        self.tally.absent_prerequisites = absent.len();
-        if !recent {
-            self.state.absent_prerequisites.clear();
-            self.state.looked_up_at = now;
-        }
-        self.state.absent_prerequisites.extend(absent);
-        self.state.absent_prerequisites.truncate(MOST_ABSENT);
+        self.note_absent_prerequisites(absent.len());
+        self.state_mut().note_absent(absent, (!recent).then_some(now));
         let wanted: Vec<UpdateIdentity> = found.into_values().collect();
         self.fetch(fetcher, &wanted, true).await
     }
@@ -113,15 +107,15 @@ impl Run {
             let newest = found.entry(identity.update).or_insert(identity);
             *newest = (*newest).max(identity);
         };
-        if let Some(line) = self.line.as_ref().filter(|line| line.is_good()) {
+        if let Some(peer) = self.peer().filter(|peer| peer.is_good()) {
             let named: Vec<UpdateId> = updates.iter().copied().collect();
-            match line.newest(&named).await {
+            match peer.newest(&named).await {
                 Ok(newest) => {
                     newest.into_iter().for_each(note);
                     return Ok(found);
                 }
-                Err(Trouble::Failed(error)) => return Err(error),
-                Err(Trouble::Strange(reason)) => line.distrust(&reason),
+                Err(PeerError::Failed(error)) => return Err(error),
+                Err(PeerError::Strange(reason)) => peer.distrust(&reason),
             }
         }
         // over MS-WSUSSS revision numbers are only in the whole list

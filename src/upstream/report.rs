@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::standing::Reason;
+use super::reason::Reason;
 use crate::catalog::Summary;
 use crate::domain::UpdateIdentity;
 
@@ -90,7 +90,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// A revision that could not be had.
+/// A revision that is not available here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// Which.
@@ -118,9 +118,9 @@ pub struct SyncReport {
     pub fetched: usize,
     /// Bytes of metadata received over the link.
     pub received: u64,
-    /// What could not be had; the history keeps the first 20.
+    /// What is missing; the history keeps the first 20.
     pub missing: Vec<Missing>,
-    /// How many could not be had.
+    /// How many are missing.
     pub missing_total: usize,
     /// Updates that others need and that the upstream does not have; those are not offered to anybody.
     pub absent_prerequisites: usize,

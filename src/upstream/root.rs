@@ -11,7 +11,7 @@ use http::Uri;
 use http_body_util::{BodyExt as _, Full, Limited};
 use sha2::{Digest as _, Sha256};
 
-use super::SyncError;
+use super::error::SyncError;
 use crate::bandwidth::{Class, LinkClient};
 use crate::domain::{Limit, Sha256Digest, limits};
 use crate::durable::{Mode, Trouble, replace};

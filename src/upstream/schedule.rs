@@ -11,7 +11,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::client::chance;
-use super::{Outcome, Schedule, SyncError, SyncOptions, Trigger, Upstream};
+use super::config::Schedule;
+use super::error::SyncError;
+use super::handle::Upstream;
+use super::report::{Outcome, SyncOptions, Trigger};
 use crate::domain::{Limit, limits};
 use crate::runtime::Waited;
 
@@ -66,7 +69,7 @@ impl Upstream {
     async fn keep_schedule(&self) {
         let inner = &self.0;
         let stopping = inner.tasks.stopping();
-        let mut plans = inner.plan.subscribe();
+        let mut plans = inner.chosen.plan.subscribe();
         let mut failures = 0;
         // a start in the future is that of a clock which was ahead: nobody knows when it was, and the next one tells
         let last = self.history().first().map(|report| report.started_at);
@@ -80,7 +83,7 @@ impl Upstream {
             if let Some(scheduled) = due.filter(|_| failures > 0) {
                 due = Some(scheduled.min(retry_at(now, failures)));
             }
-            inner.next_run.send_replace(due);
+            inner.activity.next_run.send_replace(due);
             let wait = async {
                 match due {
                     Some(due) => inner.clock.wait_until(due).await,

@@ -5,9 +5,31 @@
 
 use std::collections::BTreeSet;
 
-use super::state::Selection;
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{CategoryKind, UpdateId, language_serves};
 use crate::wire::server_sync::{Filter, IdAndDelta, Language, LanguageAndDelta};
+
+/// What is selected of an upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Selection {
+    /// Products, sorted; with `classifications`, empty for no filter at all.
+    pub(super) products: Vec<UpdateId>,
+    /// Classifications, sorted.
+    pub(super) classifications: Vec<UpdateId>,
+    /// Locale numbers, sorted; empty for all.
+    pub(super) languages: Vec<i32>,
+    /// Nothing is selected: names are configured and none of them stands for anything.
+    #[serde(default)]
+    pub(super) nothing: bool,
+}
+
+impl Selection {
+    /// Whether everything is selected.
+    pub(super) fn is_unfiltered(&self) -> bool {
+        self.products.is_empty() && !self.nothing
+    }
+}
 
 /// A category as far as selecting goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::SyncError;
 use super::client::{Answer, CallError, Packing, SoapClient};
+use super::error::SyncError;
 use crate::bandwidth::Class;
 use crate::catalog::Catalog;
 use crate::domain::{Limit, limits};

@@ -1,69 +1,28 @@
-//! Where a payload can be had: at the upstream, and at Microsoft's own addresses.
+//! Where a payload is available: at the upstream, and at Microsoft's own addresses.
 //!
 //! Invariant: an address is only ever that of a configured server or one that the upstream's metadata named. It never
 //! fetches.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use jiff::{SignedDuration, Timestamp};
 
+use super::addresses::Address;
+use super::config::{ContentFrom, PricedSource, SourceKind};
+use super::error::SyncError;
+use super::handle::Upstream;
 use super::session::SessionError;
-use super::{ContentFrom, Place, PricedSource, SyncError, Upstream};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
-use crate::runtime::is_recent;
 use crate::wire::peer::{BASE, COOKIE_HEADER};
 use crate::wire::server_sync::download_files;
 
 /// How long a payload waits for a cookie before it goes without.
 const COOKIE_TIME: Duration = Duration::from_secs(10);
-/// A payload that is asked for again within this time is taken to be missing at a lazy upstream.
-const SOON: Duration = Duration::from_hours(1);
-/// Payloads whose last question is remembered; with more, the memory begins anew.
-const MOST_REMEMBERED: usize = 10_000;
-
 pub(super) const LIMITS: &[Limit] = limits![
     COOKIE_TIME: "The time a payload waits for a cookie" => "it is asked for without",
-    MOST_REMEMBERED in "payloads": "Payloads whose last question is remembered" => "the memory begins anew",
 ];
-
-/// When payloads were last asked for, and whether the upstream was told. A question that is repeated soon
-/// means that the first one led to nothing.
-#[derive(Debug, Default)]
-pub(super) struct Questions(HashMap<Sha1Digest, (Timestamp, bool)>);
-
-impl Questions {
-    /// Notes a question; true when the upstream should be asked to fetch the payload, at most once an hour.
-    fn is_repeated(&mut self, sha1: Sha1Digest, now: Timestamp) -> bool {
-        if self.0.len() == MOST_REMEMBERED {
-            self.0.clear();
-        }
-        let soon = SignedDuration::try_from(SOON).unwrap_or_default();
-        match self.0.get_mut(&sha1) {
-            Some((asked_at, told)) if is_recent(*asked_at, soon, now) => !std::mem::replace(told, true),
-            _ => {
-                self.0.insert(sha1, (now, false));
-                false
-            }
-        }
-    }
-}
-
-/// An address of a payload. Never logged: its headers let this server in.
-#[derive(Debug, Clone, Default)]
-pub struct Address {
-    /// `http://…` or `https://…`.
-    pub url: String,
-    /// To be sent to it, and to nobody else.
-    pub headers: HeaderMap,
-    /// What its bytes cost beside those of others.
-    pub cost: u32,
-    /// Only to be used while the others cannot be.
-    pub last_resort: bool,
-}
 
 /// What decides where a payload is looked for.
 struct Choice<'a> {
@@ -103,9 +62,9 @@ fn addresses(
         found.push((own, cost));
     }
     for other in others {
-        let url = match &other.place {
-            Place::Server(server) => Some(format!("{server}{}", file.content_path())),
-            Place::Microsoft => mu_url.clone(),
+        let url = match &other.kind {
+            SourceKind::Server(server) => Some(format!("{server}{}", file.content_path())),
+            SourceKind::Microsoft => mu_url.clone(),
         };
         match url.map(|url| (found.iter().position(|(known, _)| *known == url), url)) {
             Some((Some(known), _)) => found[known].1 = found[known].1.min(other.cost),
@@ -128,7 +87,8 @@ impl Upstream {
     /// when the site prefers them; where none is known then, because it carried a token that is not stored, the
     /// upstream is asked for it first.
     pub async fn sources(&self, file: &FileDeclaration) -> Vec<Address> {
-        let microsoft = self.0.manner().catalog_only || self.0.config.content_from == ContentFrom::Microsoft;
+        let microsoft = self.0.addresses.capabilities().catalog_only
+            || self.0.config.content_from == ContentFrom::Microsoft;
         if microsoft && self.addresses_of(file.sha1).await.0.is_none() {
             self.ask_anew(file.sha1).await;
         }
@@ -141,7 +101,7 @@ impl Upstream {
         let known = tokio::task::spawn_blocking(move || catalog.file(&sha1)).await;
         let known = known.ok().and_then(Result::ok).flatten();
         let (mut mu_url, mut uss_url) = known.map_or((None, None), |known| (known.mu_url, known.uss_url));
-        if let Some(fresh) = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner).of(&sha1) {
+        if let Some(fresh) = self.0.addresses.renewals().of(&sha1) {
             mu_url = fresh.mu_url.clone().or(mu_url);
             uss_url = fresh.uss_url.clone().or(uss_url);
         }
@@ -151,14 +111,14 @@ impl Upstream {
     /// [`Upstream::sources`] without asking anybody.
     pub(super) async fn known_sources(&self, file: &FileDeclaration) -> Vec<Address> {
         let sha1 = file.sha1;
-        let manner = self.0.manner();
-        self.remind(manner.lazy && !manner.catalog_only, sha1);
+        let capabilities = self.0.addresses.capabilities();
+        self.remind(capabilities.lazy && !capabilities.catalog_only, sha1);
         let config = &self.0.config;
         let choice = Choice {
             upstream: &config.url,
             cost: config.cost,
             prefer: config.content_from,
-            catalog_only: manner.catalog_only,
+            catalog_only: capabilities.catalog_only,
             others: &config.sources,
         };
         let (mu_url, uss_url) = self.addresses_of(sha1).await;
@@ -199,11 +159,7 @@ impl Upstream {
 
     /// Tells a lazy upstream of a payload that it does not seem to hold, beside everything else.
     fn remind(&self, lazy: bool, sha1: Sha1Digest) {
-        let repeated = || {
-            let mut questions = self.0.questions.lock().unwrap_or_else(PoisonError::into_inner);
-            questions.is_repeated(sha1, self.0.clock.now())
-        };
-        if lazy && repeated() {
+        if lazy && self.0.addresses.is_repeated(sha1, self.0.clock.now()) {
             let upstream = self.clone();
             self.0.tasks.spawn("reminder to the upstream", async move {
                 if let Err(error) = upstream.ask_for_files(&[sha1]).await {
@@ -214,12 +170,12 @@ impl Upstream {
     }
 
     /// Asks an upstream that fetches payloads only when needed to fetch these ([MS-WSUSSS] 3.1.4.11); at
-    /// most 100. They can be had some time later. Does nothing with other upstreams.
+    /// most 100. They are available some time later. Does nothing with other upstreams.
     ///
     /// # Errors
     /// When the upstream cannot be reached, or does not know the payloads.
     pub async fn ask_for_files(&self, digests: &[Sha1Digest]) -> Result<(), SyncError> {
-        if !self.0.manner().lazy || digests.is_empty() {
+        if !self.0.addresses.capabilities().lazy || digests.is_empty() {
             return Ok(());
         }
         let session = self.0.session().await?;
@@ -232,25 +188,6 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lazy_upstream_is_reminded_once_of_what_is_asked_again() {
-        let digest = |byte| Sha1Digest([byte; 20]);
-        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
-        let mut questions = Questions::default();
-        let table = [
-            (1, 0, false),
-            (2, 1, false),
-            (1, 5, true),
-            (1, 6, false),
-            (1, 59, false),
-            (1, 61, false),
-            (1, 62, true),
-        ];
-        for (byte, minute, repeated) in table {
-            assert_eq!(questions.is_repeated(digest(byte), at(minute)), repeated, "{byte} at {minute}");
-        }
-    }
 
     #[test]
     fn microsofts_addresses_come_first_only_where_they_should() {
@@ -287,9 +224,9 @@ mod tests {
 
         // a cheap server before the upstream, Microsoft behind it, and a server of the same cost behind it too
         let others = [
-            PricedSource { place: Place::Microsoft, cost: 50 },
-            PricedSource { place: Place::Server("http://same:8530".to_owned()), cost: 10 },
-            PricedSource { place: Place::Server("http://near:8530".to_owned()), cost: 1 },
+            PricedSource { kind: SourceKind::Microsoft, cost: 50 },
+            PricedSource { kind: SourceKind::Server("http://same:8530".to_owned()), cost: 10 },
+            PricedSource { kind: SourceKind::Server("http://near:8530".to_owned()), cost: 1 },
         ];
         let choice = Choice { others: &others, ..choice(false, ContentFrom::Upstream) };
         let (near, same) = (own.replace("wsus", "near"), own.replace("wsus", "same"));

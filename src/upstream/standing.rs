@@ -4,123 +4,12 @@
 //! the message. It is derived from the history and from one stored time; it never starts anything.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Outcome, SyncError, SyncReport, Upstream, state};
-use crate::bandwidth::{Blame, LinkError};
-
-/// Why a synchronisation failed, in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// No connection, no answer, or answers that break off.
-    Unreachable,
-    /// A proxy between refused.
-    Proxy,
-    /// TLS or its certificates.
-    Certificate,
-    /// The link's budget is spent.
-    Budget,
-    /// The upstream answered with a fault or a status that refuses.
-    Refused,
-    /// What answered is no update server, or damages its answers.
-    WrongAnswer,
-    /// Something in this server's configuration.
-    Configuration,
-    /// This server's disk or store.
-    Storage,
-    /// A fault of this program.
-    Internal,
-}
-
-impl Reason {
-    /// Every one.
-    pub const ALL: [Self; 9] = [
-        Self::Unreachable,
-        Self::Proxy,
-        Self::Certificate,
-        Self::Budget,
-        Self::Refused,
-        Self::WrongAnswer,
-        Self::Configuration,
-        Self::Storage,
-        Self::Internal,
-    ];
-
-    /// As in the API and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Proxy => "proxy",
-            Self::Certificate => "certificate",
-            Self::Budget => "budget",
-            Self::Refused => "refused",
-            Self::WrongAnswer => "wrong_answer",
-            Self::Configuration => "configuration",
-            Self::Storage => "storage",
-            Self::Internal => "internal",
-        }
-    }
-
-    /// What an administrator does about it.
-    pub fn next_step(self) -> &'static str {
-        match self {
-            Self::Unreachable => {
-                "check upstream.url, the network and the upstream itself; it is tried again by itself, and at once with \
-                 `tailwater sync`"
-            }
-            Self::Proxy => "check upstream.proxy and its credentials, then run `tailwater sync`",
-            Self::Certificate => {
-                "check the upstream's certificate, upstream.ca_file and this machine's clock, then run `tailwater sync`"
-            }
-            Self::Budget => {
-                "wait until the budget renews, or raise bandwidth.budget; `tailwater bandwidth show` says when"
-            }
-            Self::Refused => {
-                "see what the upstream said; on the upstream, check that this server may synchronise from it"
-            }
-            Self::WrongAnswer => {
-                "check that upstream.url names an update server and that no proxy changes its answers"
-            }
-            Self::Configuration => "correct the configuration; `tailwater check-config` reads it",
-            Self::Storage => {
-                "check the disk of server.data_dir and its free space, then run `tailwater sync`"
-            }
-            Self::Internal => "see the log, and report it",
-        }
-    }
-
-    /// The reason of a failure; `None` for what is no failure of the synchronisation.
-    pub(super) fn of(error: &SyncError) -> Option<Self> {
-        Some(match error {
-            SyncError::AlreadyRunning | SyncError::Cancelled => return None,
-            SyncError::Link { source, .. } => Self::of_link(source),
-            SyncError::Status { status: 407, .. } => Self::Proxy,
-            SyncError::Status { .. } | SyncError::Fault { .. } | SyncError::Busy => Self::Refused,
-            SyncError::Answer { .. }
-            | SyncError::AnswerTooLong { .. }
-            | SyncError::ForeignAuthorization { .. } => Self::WrongAnswer,
-            SyncError::Url { .. } => Self::Configuration,
-            SyncError::File { .. } | SyncError::Catalog(_) => Self::Storage,
-            SyncError::RootFingerprint { .. } | SyncError::RootStatus { .. } => Self::Certificate,
-            SyncError::Worker => Self::Internal,
-        })
-    }
-
-    fn of_link(error: &LinkError) -> Self {
-        match error {
-            LinkError::Tls { .. } | LinkError::TlsSetup(_) | LinkError::CertificateFile { .. } => {
-                Self::Certificate
-            }
-            other => match other.blame() {
-                Blame::Upstream | Blame::Shutdown => Self::Unreachable,
-                Blame::Proxy => Self::Proxy,
-                Blame::Configuration => Self::Configuration,
-                Blame::Budget => Self::Budget,
-            },
-        }
-    }
-}
+use super::handle::{Upstream, UpstreamState};
+use super::reason::Reason;
+use super::report::{Outcome, SyncReport};
+use super::state;
 
 /// Failures without a success between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -180,7 +69,7 @@ impl Upstream {
     }
 }
 
-impl super::Inner {
+impl UpstreamState {
     /// Whether the last synchronisation that was not cancelled failed.
     pub(super) fn is_failing(&self) -> bool {
         failing(&state::history(&self.catalog)).is_some()
@@ -190,7 +79,7 @@ impl super::Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::Trigger;
+    use crate::upstream::report::Trigger;
 
     fn report(hour: i64, outcome: Outcome) -> SyncReport {
         let at = Timestamp::from_second(hour * 3600).unwrap();

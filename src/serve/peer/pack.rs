@@ -20,7 +20,7 @@ use crate::runtime::Asker;
 use crate::serve::http::Response;
 use crate::serve::http::body::{self, Body};
 use crate::wire::peer::{
-    Address, Context, Item, MAX_ADDRESSES, MAX_CONTEXT_BYTES, Order, Pack, PeerError, short_hash,
+    Address, Context, Item, MAX_ADDRESSES, MAX_CONTEXT_BYTES, MessageError, Order, Pack, short_hash,
 };
 use crate::wire::update_metadata::{Languages, cut};
 
@@ -220,9 +220,9 @@ impl Maker {
         let stored = Chunked { chunks: self.catalog.chunks(part), now: Bytes::new() };
         if has_others(&self.snapshot, revision, &self.languages) {
             let text = std::io::BufReader::new(stored);
-            let shorter = cut(text, &self.languages).map_err(|_document| PeerError::Short)?.document;
+            let shorter = cut(text, &self.languages).map_err(|_document| MessageError::Short)?.document;
             let len = shorter.len();
-            let mut reader = shorter.into_reader().map_err(|_disk| PeerError::Short)?;
+            let mut reader = shorter.into_reader().map_err(|_disk| MessageError::Short)?;
             opened.record(len, &mut reader, &addresses)?;
         } else {
             opened.record(part.len(), &mut { stored }, &addresses)?;

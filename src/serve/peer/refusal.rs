@@ -10,7 +10,7 @@ use super::slots::RetryLater;
 use crate::catalog::CatalogError;
 use crate::runtime::NoTurn;
 use crate::serve::http::{Misdirected, Response, body};
-use crate::wire::peer::{MEDIA_TYPE, PeerError};
+use crate::wire::peer::{MEDIA_TYPE, MessageError};
 
 /// What a child is told to wait that meets a limit, in seconds.
 pub(super) const LATER: &str = "30";
@@ -25,7 +25,7 @@ pub(super) enum Refused {
     #[error("Authorize first: the cookie is missing, too old, or no longer good.")]
     Cookie,
     #[error("The request cannot be read: {0}.")]
-    Message(#[from] PeerError),
+    Message(#[from] MessageError),
     #[error("The answer could not be written to a temporary file.")]
     Body,
     #[error("{0}")]

@@ -1,6 +1,6 @@
 //! One question to a tailwater and its answer, over the limited link and with the cookie of the session.
 //!
-//! **Invariant:** whatever is not the expected answer is [`Trouble::Strange`], and nothing of it is used; only a link
+//! **Invariant:** whatever is not the expected answer is [`PeerError::Strange`], and nothing of it is used; only a link
 //! that broke and a server that is busy are tried again. It never logs a cookie.
 
 use std::time::Duration;
@@ -12,10 +12,10 @@ use http_body_util::Full;
 
 use crate::bandwidth::Class;
 use crate::domain::{Limit, limits};
-use crate::upstream::SyncError;
 use crate::upstream::client::{Answer, Stored, delay};
+use crate::upstream::error::SyncError;
 use crate::upstream::session::{Session, SessionError};
-use crate::wire::peer::{BASE, COOKIE_HEADER, MEDIA_TYPE, PeerError};
+use crate::wire::peer::{BASE, COOKIE_HEADER, MEDIA_TYPE, MessageError};
 
 /// How often a broken link is tried again before the synchronisation gives up.
 const MOST_ATTEMPTS: u32 = 5;
@@ -32,27 +32,27 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(in crate::upstream) enum Trouble {
+pub(in crate::upstream) enum PeerError {
     /// It does not behave like a tailwater: go on as with any other upstream.
     Strange(String),
     /// It cannot be reached, or we failed ourselves: another way would not help.
     Failed(SessionError),
 }
 
-impl From<SessionError> for Trouble {
+impl From<SessionError> for PeerError {
     fn from(error: SessionError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<SyncError> for Trouble {
+impl From<SyncError> for PeerError {
     fn from(error: SyncError) -> Self {
         Self::Failed(error.into())
     }
 }
 
-impl From<PeerError> for Trouble {
-    fn from(error: PeerError) -> Self {
+impl From<MessageError> for PeerError {
+    fn from(error: MessageError) -> Self {
         Self::Strange(error.to_string())
     }
 }
@@ -77,7 +77,7 @@ enum Next {
 
 impl Session {
     /// Asks, and takes the whole answer in.
-    pub(super) async fn ask_peer(&self, ask: &Ask<'_>) -> Result<Answer, Trouble> {
+    pub(super) async fn ask_peer(&self, ask: &Ask<'_>) -> Result<Answer, PeerError> {
         let (mut attempts, mut turns, mut renewed) = (0, 0, false);
         loop {
             let cookie = self.cookie().await?;
@@ -91,7 +91,7 @@ impl Session {
                     self.forget(&cookie).await;
                 }
                 Some(Next::Again(pause)) => {
-                    let busy = matches!(last, Trouble::Strange(_));
+                    let busy = matches!(last, PeerError::Strange(_));
                     let (count, most) =
                         if busy { (&mut turns, MOST_TURNS) } else { (&mut attempts, MOST_ATTEMPTS) };
                     *count += 1;
@@ -106,11 +106,11 @@ impl Session {
     }
 
     /// One attempt: the answer, or what went wrong and what may help.
-    async fn attempt_peer(&self, ask: &Ask<'_>, cookie: &str) -> Result<Stored, (Option<Next>, Trouble)> {
-        let fatal = |error: SyncError| (None, Trouble::from(error));
+    async fn attempt_peer(&self, ask: &Ask<'_>, cookie: &str) -> Result<Stored, (Option<Next>, PeerError)> {
+        let fatal = |error: SyncError| (None, PeerError::from(error));
         let broken = |source: crate::bandwidth::LinkError| {
             let again = source.retry_may_help().then_some(Next::Again(Duration::ZERO));
-            (again, Trouble::from(SyncError::Link { operation: ask.what, source }))
+            (again, PeerError::from(SyncError::Link { operation: ask.what, source }))
         };
         let mut request = self.peer_request(ask, cookie).map_err(fatal)?;
         if let Some(token) = &self.client().token {
@@ -118,7 +118,7 @@ impl Session {
         }
         let response = self.client().link.send(request, Class::Metadata).await.map_err(broken)?;
         let (head, body) = response.into_parts();
-        let strange = |next, what: String| Err((next, Trouble::Strange(format!("{}: {what}", ask.what))));
+        let strange = |next, what: String| Err((next, PeerError::Strange(format!("{}: {what}", ask.what))));
         match head.status {
             StatusCode::OK => {}
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {

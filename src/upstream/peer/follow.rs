@@ -7,12 +7,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::exchange::Trouble;
-use super::line::numbers;
-use super::round::Mark;
+use super::client::numbers;
+use super::exchange::PeerError;
 use crate::domain::{Limit, limits};
 use crate::upstream::client::chance;
-use crate::upstream::{Mode, Outcome, SyncError, SyncOptions, Trigger, Upstream};
+use crate::upstream::config::Mode;
+use crate::upstream::error::SyncError;
+use crate::upstream::handle::Upstream;
+use crate::upstream::mark::Mark;
+use crate::upstream::report::{Outcome, SyncOptions, Trigger};
 use crate::wire::peer::Numbers;
 
 /// How long the upstream may let us wait, in seconds.
@@ -45,7 +48,7 @@ enum Round {
     Brought,
     /// There was news, of nothing that concerns us.
     Nothing,
-    /// It could not be asked, or what it has could not be had.
+    /// It could not be asked, or what it has is not available.
     Failed,
 }
 
@@ -61,7 +64,7 @@ impl Upstream {
 
     async fn follow(&self) {
         let stopping = self.0.tasks.stopping();
-        let mut marks = self.0.mark.subscribe();
+        let mut marks = self.0.peer.mark.subscribe();
         let (mut failures, mut nothings) = (0, 0);
         loop {
             let mark = marks.borrow_and_update().clone();
@@ -104,14 +107,14 @@ impl Upstream {
         let began = self.0.clock.instant();
         let now = match numbers(&session, &path).await {
             Ok(now) => now,
-            Err(Trouble::Strange(reason)) => {
+            Err(PeerError::Strange(reason)) => {
                 tracing::debug!(reason, "the upstream cannot be waited for");
                 return Round::Failed;
             }
-            Err(Trouble::Failed(_)) => return Round::Failed,
+            Err(PeerError::Failed(_)) => return Round::Failed,
         };
         // a synchronisation may have heard of it while this one waited
-        let mark = self.0.mark.borrow().clone().unwrap_or_default();
+        let mark = self.0.peer.mark.borrow().clone().unwrap_or_default();
         if mark.knows_updates(&now) && (!replica || mark.knows_decisions(&now)) {
             let waited = self.0.clock.instant().saturating_duration_since(began);
             return if waited >= LEAST_WAIT { Round::Quiet } else { Round::Nothing };

@@ -5,19 +5,18 @@
 //! for a while, and the synchronisation goes on over MS-WSUSSS. Documents that come this way are cut, compared and
 //! staged as any others. It never decides what is visible.
 
-mod acquaintance;
+mod client;
 mod exchange;
 mod follow;
-mod line;
 mod order;
 mod round;
+mod state;
 
 use crate::domain::{Limit, joined_limits};
 
-pub(super) use acquaintance::Acquaintance;
-pub(super) use exchange::Trouble;
-pub(super) use line::Line;
-pub(super) use round::Mark;
+pub(super) use client::PeerClient;
+pub(super) use exchange::PeerError;
+pub(super) use state::PeerState;
 
 pub(super) const LIMITS: &[Limit] =
-    joined_limits![acquaintance::LIMITS, exchange::LIMITS, follow::LIMITS, line::LIMITS, order::LIMITS,];
+    joined_limits![state::LIMITS, exchange::LIMITS, follow::LIMITS, client::LIMITS, order::LIMITS,];

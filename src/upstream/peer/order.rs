@@ -3,12 +3,12 @@
 //!
 //! **Invariant:** what is named as held is held, byte for byte, until the answer was read. It never asks anybody.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
 
-use super::line::{Line, NumbersOf};
-use crate::catalog::{CatalogError, PartKind, Snapshot};
+use crate::catalog::{Catalog, CatalogError, PartKind, Snapshot};
 use crate::domain::{Limit, RevisionId, UpdateIdentity, limits};
 use crate::wire::peer::{Context, Item, MAX_CONTEXT_BYTES, MOST_CONTEXT, Order, short_hash};
 
@@ -28,11 +28,18 @@ pub(super) const LIMITS: &[Limit] = limits![
 #[derive(Debug, Clone, Default)]
 pub(super) struct Books {
     /// The server's numbers for the revisions of the present page.
-    pub(super) numbers: NumbersOf,
+    pub(super) numbers: HashMap<UpdateIdentity, u32>,
     /// What it proposed to compress against.
     pub(super) kin: Vec<UpdateIdentity>,
     /// Some documents of the last pack.
     pub(super) sample: Vec<(UpdateIdentity, Bytes)>,
+}
+
+impl Books {
+    /// The server's number for a revision that the present page listed.
+    fn number(&self, identity: &UpdateIdentity) -> Option<u32> {
+        self.numbers.get(identity).copied()
+    }
 }
 
 /// An order with all that is needed to read its answer.
@@ -46,7 +53,12 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Reads what is held from the catalog; may wait for the disk.
-    pub(super) fn new(asked: &[UpdateIdentity], books: &Books, line: &Line) -> Result<Self, CatalogError> {
+    pub(super) fn new(
+        asked: &[UpdateIdentity],
+        books: &Books,
+        catalog: &Catalog,
+        languages: &[String],
+    ) -> Result<Self, CatalogError> {
         let named = |identity: &UpdateIdentity| {
             books.number(identity).map_or(Item::Identity(*identity), Item::Number)
         };
@@ -56,7 +68,7 @@ impl Prepared {
         pairs.dedup();
         let (items, identities) = pairs.into_iter().unzip();
         let mut prepared = Self {
-            order: Order { languages: line.languages.clone(), items, context: Vec::new() },
+            order: Order { languages: languages.to_vec(), items, context: Vec::new() },
             items: identities,
             context: Vec::new(),
         };
@@ -64,12 +76,12 @@ impl Prepared {
         for (identity, text) in &books.sample {
             prepared.add(*identity, text.clone(), &mut room);
         }
-        let snapshot = line.catalog.snapshot();
+        let snapshot = catalog.snapshot();
         let kin = books.kin.iter().filter_map(|identity| snapshot.find(identity));
         let older = prepared.items.clone();
         let older = older.iter().filter_map(|identity| snapshot.latest(&identity.update));
         for revision in kin.chain(older) {
-            if let Some((identity, text)) = document(line, &snapshot, revision)? {
+            if let Some((identity, text)) = document(catalog, &snapshot, revision)? {
                 prepared.add(identity, text, &mut room);
             }
         }
@@ -88,7 +100,7 @@ impl Prepared {
 }
 
 fn document(
-    line: &Line,
+    catalog: &Catalog,
     snapshot: &Snapshot,
     revision: RevisionId,
 ) -> Result<Option<(UpdateIdentity, Bytes)>, CatalogError> {
@@ -100,7 +112,7 @@ fn document(
     if part.len() > LARGEST_CONTEXT {
         return Ok(None);
     }
-    match line.catalog.read(&part) {
+    match catalog.read(&part) {
         Ok(text) => Ok(Some((known.identity, text))),
         // it is fetched again, and needs nothing to be compressed against
         Err(CatalogError::Damaged { .. }) => Ok(None),

@@ -6,46 +6,22 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::exchange::Trouble;
-use super::line::Line;
+use super::client::PeerClient;
+use super::exchange::PeerError;
 use crate::catalog::to_json;
-use crate::domain::{UpdateId, UpdateIdentity};
+use crate::domain::UpdateIdentity;
+use crate::upstream::blocking::blocking;
+use crate::upstream::config::Mode;
+use crate::upstream::error::SyncError;
 use crate::upstream::fetch::Fetcher;
 use crate::upstream::ingest::Related;
-use crate::upstream::state::{MOST_MISSING, Selection};
-use crate::upstream::sync::{Run, blocking};
-use crate::upstream::{Mode, Phase, SyncError, select};
-use crate::wire::peer::{MOST_ENTRIES, Numbers, Question};
+use crate::upstream::mark::Mark;
+use crate::upstream::report::Phase;
+use crate::upstream::run::Run;
+use crate::upstream::select::{self, Selection};
+use crate::wire::peer::{Numbers, Question};
 
 const PAGE_KEY: &str = "upstream.peer.page";
-
-/// How far the lists of a tailwater were read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::upstream) struct Mark {
-    /// Whose numbers these are.
-    pub(in crate::upstream) server: Uuid,
-    pub(in crate::upstream) numbers: Numbers,
-    /// The number up to which decisions were taken over, by a replica.
-    #[serde(default)]
-    pub(in crate::upstream) decisions: Option<u64>,
-    /// The mark of that number.
-    #[serde(default)]
-    pub(in crate::upstream) decisions_branch: u64,
-    /// What was selected.
-    pub(in crate::upstream) selection: Selection,
-}
-
-impl Mark {
-    /// Whether the server has no other revisions than when its lists were read.
-    pub(in crate::upstream) fn knows_updates(&self, now: &Numbers) -> bool {
-        (self.numbers.updates, self.numbers.updates_mark) == (now.updates, now.updates_mark)
-    }
-
-    /// Whether nothing else was decided there than was taken over.
-    pub(in crate::upstream) fn knows_decisions(&self, now: &Numbers) -> bool {
-        (self.decisions, self.decisions_branch) == (Some(now.decisions), now.decisions_mark)
-    }
-}
 
 /// How far a list of several pages was read.
 #[derive(Serialize, Deserialize)]
@@ -71,7 +47,7 @@ enum Stand {
 
 /// What the pages of a list said beside their entries.
 #[derive(Debug, Default)]
-struct Told {
+struct ListSummary {
     /// Those of the first page: what came while the others were read comes again.
     numbers: Numbers,
     decisions: Option<Vec<u8>>,
@@ -81,20 +57,20 @@ impl Run {
     /// Everything up to the activation.
     pub(in crate::upstream) async fn peer_round(
         &mut self,
-        line: &Line,
+        peer: &PeerClient,
         fetcher: &Fetcher,
-    ) -> Result<(), Trouble> {
-        let mark = self.state.peer.clone().filter(|mark| mark.server == line.hello.server);
+    ) -> Result<(), PeerError> {
+        let mark = self.state().mark().cloned().filter(|mark| mark.server == peer.hello.server);
         let retried = self.to_retry();
         let mut related = Related::default();
-        let stand = self.stand(line, mark.as_ref()).await?;
+        let stand = self.stand(peer, mark.as_ref()).await?;
         let before = mark.unwrap_or_default();
-        let mut reached = Mark { server: line.hello.server, ..before.clone() };
+        let mut reached = Mark { server: peer.hello.server, ..before.clone() };
         let mut decided = None;
         if stand != Stand::Quiet {
             self.phase(Phase::Categories);
             let asked = Question {
-                server: Some(line.hello.server),
+                server: Some(peer.hello.server),
                 since: before.numbers.updates,
                 since_mark: before.numbers.updates_mark,
                 config: true,
@@ -102,16 +78,16 @@ impl Run {
                 decisions_mark: before.decisions_branch,
                 ..Question::default()
             };
-            let told = self.pages(line, fetcher, asked, &mut related).await?;
+            let told = self.pages(peer, fetcher, asked, &mut related).await?;
             (reached.numbers, decided) = (told.numbers, told.decisions);
         }
         if stand == Stand::News {
             reached.selection = self.selection().await?;
             self.phase(Phase::Listing);
             if !reached.selection.nothing {
-                let asked = self.question(line, &before, &reached.selection);
+                let asked = self.question(peer, &before, &reached.selection);
                 self.phase(Phase::Updates);
-                self.pages(line, fetcher, asked, &mut related).await?;
+                self.pages(peer, fetcher, asked, &mut related).await?;
             }
         }
         related.merge(self.retry(fetcher, retried).await?);
@@ -127,24 +103,23 @@ impl Run {
             }
             None => (before.decisions.filter(|_| self.wants_decisions()), before.decisions_branch),
         };
-        if self.tally.missing.len() <= MOST_MISSING {
+        if self.keep_missing() {
             if stand == Stand::News && !reached.selection.nothing {
                 self.has_compared();
             }
-            self.state.peer = Some(reached);
-            self.state.missing.clone_from(&self.tally.missing);
+            self.state_mut().read_peer(reached);
         }
         Ok(())
     }
 
     fn wants_decisions(&self) -> bool {
-        self.config.mode == Mode::Replica
+        self.config().mode == Mode::Replica
     }
 
     /// Compares what is known with where the server is.
-    async fn stand(&mut self, line: &Line, mark: Option<&Mark>) -> Result<Stand, Trouble> {
+    async fn stand(&mut self, peer: &PeerClient, mark: Option<&Mark>) -> Result<Stand, PeerError> {
         let Some(mark) = mark else { return Ok(Stand::News) };
-        let now = line.numbers().await?;
+        let now = peer.numbers().await?;
         if !mark.knows_updates(&now) || self.selection().await? != mark.selection {
             return Ok(Stand::News);
         }
@@ -154,17 +129,17 @@ impl Run {
     }
 
     /// Asks what is to be installed, as `GetRevisionIdList` would be asked.
-    fn question(&self, line: &Line, before: &Mark, selection: &Selection) -> Question {
+    fn question(&self, peer: &PeerClient, before: &Mark, selection: &Selection) -> Question {
         // the anchor only says that there is one: a number stands for it here
         let known = (before.numbers.updates > 0).then_some("");
         let filter = select::filter(selection, &before.selection, known);
-        let tags = self.state.config.as_ref().map_or(&[][..], |config| &config.languages[..]);
+        let tags = self.state().languages();
         let languages = filter.languages.iter().filter_map(|entry| {
             let tag = tags.iter().find(|language| language.id == entry.id)?.short_name.clone();
             Some((tag, entry.delta))
         });
         Question {
-            server: Some(line.hello.server),
+            server: Some(peer.hello.server),
             since: if filter.anchor.is_some() { before.numbers.updates } else { 0 },
             since_mark: if filter.anchor.is_some() { before.numbers.updates_mark } else { 0 },
             languages: languages.collect(),
@@ -177,26 +152,25 @@ impl Run {
     /// Reads a list page by page, and fetches what each names.
     async fn pages(
         &mut self,
-        line: &Line,
+        peer: &PeerClient,
         fetcher: &Fetcher,
         mut question: Question,
         related: &mut Related,
-    ) -> Result<Told, Trouble> {
+    ) -> Result<ListSummary, PeerError> {
         let hash = *blake3::hash(&question.encode()).as_bytes();
-        let (mut first, mut told) = (None, Told::default());
+        let (mut first, mut told) = (None, ListSummary::default());
         if let Some(page) = self.page().await?
-            && (page.server, page.question) == (line.hello.server, hash)
+            && (page.server, page.question) == (peer.hello.server, hash)
         {
             question.after = page.after;
             first = Some(page.numbers);
         }
         loop {
-            let list = line.list(&question).await?;
+            let list = peer.list(&question).await?;
             let numbers = *first.get_or_insert(list.numbers);
             told.numbers = numbers;
             told.decisions = list.decisions.or(told.decisions);
-            let gone = list.withdrawn.into_iter().filter(|identity| self.staging.holds(identity));
-            self.withdraw.extend(gone);
+            self.withdraw(list.withdrawn);
             let listed: Vec<UpdateIdentity> = list.entries.iter().map(|entry| entry.identity).collect();
             related.merge(self.take(fetcher, &listed).await?);
             let reached = list.entries.last().map(|entry| entry.number).filter(|_| list.more);
@@ -206,42 +180,26 @@ impl Run {
             };
             question.after = reached;
             // what could not be had of a page is only known to this run: then the pages are read again
-            if self.tally.missing.is_empty() {
-                let page = Page { server: line.hello.server, question: hash, numbers, after: reached };
+            if self.tally().missing.is_empty() {
+                let page = Page { server: peer.hello.server, question: hash, numbers, after: reached };
                 self.keep_page(Some(page)).await?;
             }
         }
     }
 
     async fn page(&self) -> Result<Option<Page>, SyncError> {
-        let catalog = self.catalog.clone();
+        let catalog = self.catalog();
         let kept = blocking(move || catalog.setting(PAGE_KEY)).await?.map_err(SyncError::Catalog)?;
         Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     async fn keep_page(&self, page: Option<Page>) -> Result<(), SyncError> {
-        let catalog = self.catalog.clone();
+        let catalog = self.catalog();
         let bytes = page.map(|page| to_json(&page)).transpose().map_err(SyncError::Catalog)?;
         let kept = blocking(move || match bytes {
             None if catalog.setting(PAGE_KEY)?.is_none() => Ok(()),
             bytes => catalog.set_setting(PAGE_KEY, bytes.as_deref()),
         });
         kept.await?.map_err(SyncError::Catalog)
-    }
-}
-
-impl Line {
-    /// The newest revisions of updates, as far as the server has them.
-    pub(in crate::upstream) async fn newest(
-        &self,
-        updates: &[UpdateId],
-    ) -> Result<Vec<UpdateIdentity>, Trouble> {
-        let mut found = Vec::new();
-        for named in updates.chunks(MOST_ENTRIES) {
-            let question = Question { named: named.to_vec(), ..Question::default() };
-            let list = self.list(&question).await?;
-            found.extend(list.entries.iter().map(|entry| entry.identity));
-        }
-        Ok(found)
     }
 }

@@ -6,11 +6,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{CHUNK, Rollup, synchronised};
+use super::round::{CHUNK, Rollup, synchronised};
 use crate::catalog::Epoch;
 use crate::domain::{ComputerChange, ComputerId, Limit, StatusReport, limits};
-use crate::upstream::SyncError;
 use crate::upstream::client::chance;
+use crate::upstream::error::SyncError;
 use crate::wire::server_reporting::{self as wire, RollupConfiguration};
 
 /// Bytes of a request: half a minute of a 64 kbit/s link. One computer's own report may be longer.

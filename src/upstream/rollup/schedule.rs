@@ -7,14 +7,18 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::pace::Pace;
-use super::{Kept, Rollup, RollupReport};
+use super::request::RollupRequest;
+use super::round::{Kept, Rollup, RollupReport};
 use crate::domain::ServerId;
 use crate::runtime::{Waited, is_recent};
+use crate::upstream::blocking::blocking;
 use crate::upstream::client::chance;
+use crate::upstream::config::Mode;
+use crate::upstream::error::SyncError;
+use crate::upstream::handle::{Upstream, UpstreamState};
 use crate::upstream::ingest::chain;
 use crate::upstream::schedule::retry_at;
-use crate::upstream::sync::blocking;
-use crate::upstream::{Inner, Mode, Outcome, SyncError, Trigger, Upstream, root, session};
+use crate::upstream::{root, session};
 
 /// How old the last roll-up may become.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -25,36 +29,13 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
 // not a limit: DAY, PAUSE: when roll-ups are due
 
-/// What asks for a roll-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::upstream) enum Wish {
-    /// Nothing so far.
-    #[default]
-    None,
-    /// A synchronisation on schedule ended.
-    Scheduled,
-    /// A synchronisation that somebody asked for ended.
-    Demanded,
-}
-
-impl Wish {
-    /// What the end of a synchronisation wishes.
-    pub(in crate::upstream) fn of(trigger: Trigger, outcome: Outcome) -> Self {
-        match (outcome, trigger) {
-            (Outcome::Failed | Outcome::Cancelled, _) => Self::None,
-            (_, Trigger::Schedule) => Self::Scheduled,
-            _ => Self::Demanded,
-        }
-    }
-}
-
 impl Upstream {
     /// Tells the upstream what there is to tell, now.
     ///
     /// # Errors
     /// When it cannot be reached or refuses; what it took before is not told again.
     pub async fn roll_up(&self) -> Result<RollupReport, SyncError> {
-        let _one = self.0.rolling.lock().await;
+        let _one = self.0.activity.rolling.lock().await;
         self.0.rollup().await?.run().await
     }
 
@@ -74,7 +55,7 @@ impl Upstream {
 
     async fn keep_rolling_up(&self) {
         let inner = &self.0;
-        let (stopping, mut wishes) = (inner.tasks.stopping(), inner.wishes.subscribe());
+        let (stopping, mut requests) = (inner.tasks.stopping(), inner.activity.rollup_requests.subscribe());
         let mut news = inner.catalog.computer_news();
         let now = inner.clock.now();
         // one in the future is that of a clock which was ahead: it is taken to be due
@@ -110,8 +91,8 @@ impl Upstream {
                     }
                     continue;
                 },
-                changed = wishes.changed() => match changed {
-                    Ok(()) => Some(*wishes.borrow_and_update()),
+                changed = requests.changed() => match changed {
+                    Ok(()) => Some(*requests.borrow_and_update()),
                     Err(_gone) => return,
                 },
                 waited = self.wait_until(due) => {
@@ -124,9 +105,9 @@ impl Upstream {
             };
             let recent = pace.whole.is_some_and(|last| is_recent(last, PAUSE, inner.clock.now()));
             let start = match told {
-                Some(Wish::None) => false,
-                Some(Wish::Scheduled) => !recent && self.has_news(pace.whole).await,
-                Some(Wish::Demanded) => self.has_news(pace.whole).await,
+                Some(RollupRequest::None) => false,
+                Some(RollupRequest::Scheduled) => !recent && self.has_news(pace.whole).await,
+                Some(RollupRequest::Demanded) => self.has_news(pace.whole).await,
                 None => true,
             };
             if !start {
@@ -171,7 +152,7 @@ impl Upstream {
     /// Tells what computers said since the last time.
     async fn roll_up_news(&self, pace: &mut Pace) {
         let told = {
-            let _one = self.0.rolling.lock().await;
+            let _one = self.0.activity.rolling.lock().await;
             async {
                 let rollup = self.0.rollup().await?;
                 match self.0.catalog.take_computer_news() {
@@ -220,7 +201,7 @@ fn tell(report: &RollupReport) {
     tracing::info!(servers, computers, statuses, sent, "told the upstream");
 }
 
-impl Inner {
+impl UpstreamState {
     async fn rollup(&self) -> Result<Rollup, SyncError> {
         let catalog = self.catalog.clone();
         let ours = blocking(move || session::account_id(&catalog)).await??;

@@ -5,10 +5,10 @@
 
 use jiff::Timestamp;
 
-use super::{Rollup, synchronised};
+use super::round::{Rollup, synchronised};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{Limit, ServerId, ServerReport, limits};
-use crate::upstream::SyncError;
+use crate::upstream::error::SyncError;
 use crate::wire::server_reporting::{self as wire, RollupConfiguration};
 
 /// Servers in one request.

@@ -2,7 +2,7 @@
 
 /// Why a message cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PeerError {
+pub enum MessageError {
     /// It ends early.
     #[error("the message ends early")]
     Short,

@@ -6,7 +6,7 @@
 //! **Invariant:** no length that came from outside is believed beyond the bytes that are there, and a reader
 //! never allocates. It never knows what a field means.
 
-use super::PeerError;
+use super::MessageError;
 use crate::domain::{Limit, limits};
 
 /// Bytes of the longest number.
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, PeerError> {
+    pub(super) fn number(&mut self) -> Result<u64, MessageError> {
         let mut value = 0_u64;
         for (place, byte) in self.0.iter().take(LONGEST_NUMBER).enumerate() {
             let bits = u64::from(byte & 0x7f);
@@ -98,38 +98,38 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(if self.0.len() < LONGEST_NUMBER { PeerError::Short } else { PeerError::Number })
+        Err(if self.0.len() < LONGEST_NUMBER { MessageError::Short } else { MessageError::Number })
     }
 
     /// A number that fits 32 bits.
-    pub(super) fn small(&mut self) -> Result<u32, PeerError> {
-        u32::try_from(self.number()?).map_err(|_range| PeerError::Number)
+    pub(super) fn small(&mut self) -> Result<u32, MessageError> {
+        u32::try_from(self.number()?).map_err(|_range| MessageError::Number)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], PeerError> {
-        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(PeerError::Short)?;
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
+        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(MessageError::Short)?;
         self.0 = tail;
         Ok(*head)
     }
 
-    pub(super) fn block(&mut self) -> Result<&'a [u8], PeerError> {
-        let len = usize::try_from(self.number()?).map_err(|_range| PeerError::Short)?;
-        let (head, tail) = self.0.split_at_checked(len).ok_or(PeerError::Short)?;
+    pub(super) fn block(&mut self) -> Result<&'a [u8], MessageError> {
+        let len = usize::try_from(self.number()?).map_err(|_range| MessageError::Short)?;
+        let (head, tail) = self.0.split_at_checked(len).ok_or(MessageError::Short)?;
         self.0 = tail;
         Ok(head)
     }
 
     /// A block that is text of at most `limit` bytes.
-    pub(super) fn text(&mut self, what: &'static str, limit: usize) -> Result<&'a str, PeerError> {
+    pub(super) fn text(&mut self, what: &'static str, limit: usize) -> Result<&'a str, MessageError> {
         let block = self.block()?;
         if block.len() > limit {
-            return Err(PeerError::TooLong { what, limit });
+            return Err(MessageError::TooLong { what, limit });
         }
-        std::str::from_utf8(block).map_err(|_text| PeerError::Value { what })
+        std::str::from_utf8(block).map_err(|_text| MessageError::Value { what })
     }
 
     /// The next field: its tag and its content.
-    pub(super) fn field(&mut self) -> Result<Option<(u64, Self)>, PeerError> {
+    pub(super) fn field(&mut self) -> Result<Option<(u64, Self)>, MessageError> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -141,12 +141,12 @@ impl<'a> Reader<'a> {
         mut self,
         what: &'static str,
         limit: usize,
-        mut read: impl FnMut(&mut Self) -> Result<T, PeerError>,
-    ) -> Result<Vec<T>, PeerError> {
+        mut read: impl FnMut(&mut Self) -> Result<T, MessageError>,
+    ) -> Result<Vec<T>, MessageError> {
         let mut found = Vec::new();
         while !self.is_empty() {
             if found.len() == limit {
-                return Err(PeerError::TooLong { what, limit });
+                return Err(MessageError::TooLong { what, limit });
             }
             found.push(read(&mut self)?);
         }
@@ -168,11 +168,11 @@ mod tests {
                 let mut reader = Reader::new(&bytes);
                 assert_eq!(reader.number(), Ok(value));
                 assert!(reader.is_empty());
-                assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).number(), Err(PeerError::Short));
+                assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).number(), Err(MessageError::Short));
             }
         }
-        assert_eq!(Reader::new(&[0xff; 10]).number(), Err(PeerError::Number));
-        assert_eq!(Reader::new(&[0xff; 11]).number(), Err(PeerError::Number));
+        assert_eq!(Reader::new(&[0xff; 10]).number(), Err(MessageError::Number));
+        assert_eq!(Reader::new(&[0xff; 11]).number(), Err(MessageError::Number));
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let mut writer = Writer::new();
         writer.number(u64::MAX).raw(b"abc");
         let bytes = writer.into_bytes();
-        assert_eq!(Reader::new(&bytes).block(), Err(PeerError::Short));
+        assert_eq!(Reader::new(&bytes).block(), Err(MessageError::Short));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{MOST_ITEMS, PeerError};
+use super::{MOST_ITEMS, MessageError};
 use crate::domain::{Limit, limits};
 
 /// No answer that says this is longer.
@@ -46,14 +46,14 @@ impl Hello {
     ///
     /// # Errors
     /// When it is not the answer of a tailwater of this version.
-    pub fn decode(bytes: &[u8]) -> Result<Self, PeerError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         if bytes.len() > MAX_HELLO {
-            return Err(PeerError::TooLong { what: "the greeting", limit: MAX_HELLO });
+            return Err(MessageError::TooLong { what: "the greeting", limit: MAX_HELLO });
         }
         let hello: Self =
-            serde_json::from_slice(bytes).map_err(|_json| PeerError::Value { what: "the greeting" })?;
+            serde_json::from_slice(bytes).map_err(|_json| MessageError::Value { what: "the greeting" })?;
         if hello.protocol != PROTOCOL {
-            return Err(PeerError::Value { what: "the version" });
+            return Err(MessageError::Value { what: "the version" });
         }
         Ok(Self { most_items: hello.most_items.clamp(1, MOST_ITEMS), ..hello })
     }

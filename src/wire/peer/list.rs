@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use super::field::{Reader, Writer};
-use super::{MAX_LIST, MOST_CONTEXT, MOST_ENTRIES, Numbers, PeerError};
+use super::{MAX_LIST, MOST_CONTEXT, MOST_ENTRIES, MessageError, Numbers};
 use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
 
 const SERVER: u64 = 1;
@@ -59,7 +59,7 @@ pub(super) fn write_identity(field: &mut Writer, identity: &UpdateIdentity) {
     field.raw(identity.update.0.as_bytes()).number(u64::from(identity.revision));
 }
 
-pub(super) fn read_identity(field: &mut Reader<'_>) -> Result<UpdateIdentity, PeerError> {
+pub(super) fn read_identity(field: &mut Reader<'_>) -> Result<UpdateIdentity, MessageError> {
     let update = UpdateId(Uuid::from_bytes(field.array()?));
     Ok(UpdateIdentity { update, revision: field.small()? })
 }
@@ -101,9 +101,9 @@ impl List {
     ///
     /// # Errors
     /// When it is none, or breaks a limit.
-    pub fn decode(bytes: &[u8]) -> Result<Self, PeerError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         if bytes.len() > MAX_LIST {
-            return Err(PeerError::TooLong { what: "the list", limit: MAX_LIST });
+            return Err(MessageError::TooLong { what: "the list", limit: MAX_LIST });
         }
         let (mut list, mut server) = (Self::default(), None);
         let mut message = Reader::new(bytes);
@@ -122,23 +122,23 @@ impl List {
                 _ => {}
             }
         }
-        list.server = server.ok_or(PeerError::Missing { what: "the server" })?;
+        list.server = server.ok_or(MessageError::Missing { what: "the server" })?;
         if list.more && list.entries.is_empty() {
-            return Err(PeerError::Value { what: "the next page" });
+            return Err(MessageError::Value { what: "the next page" });
         }
         Ok(list)
     }
 }
 
-fn entries(field: Reader<'_>) -> Result<Vec<Entry>, PeerError> {
+fn entries(field: Reader<'_>) -> Result<Vec<Entry>, MessageError> {
     let mut number = 0_u32;
     field.each("the list", MOST_ENTRIES, |field| {
         let step = field.small()?;
         // numbers only grow: a page that leads back would never end
         if step == 0 {
-            return Err(PeerError::Value { what: "the order of the list" });
+            return Err(MessageError::Value { what: "the order of the list" });
         }
-        number = number.checked_add(step).ok_or(PeerError::Number)?;
+        number = number.checked_add(step).ok_or(MessageError::Number)?;
         Ok(Entry { number, identity: read_identity(field)? })
     })
 }

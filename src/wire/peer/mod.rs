@@ -19,7 +19,7 @@ mod squeeze;
 mod tests;
 
 use crate::domain::{Limit, joined_limits, limits};
-pub use error::PeerError;
+pub use error::MessageError;
 pub use hello::{Hello, MAX_HELLO};
 pub use list::{Entry, List, MOST_WITHDRAWN};
 pub use order::{Context, Item, Order, short_hash};

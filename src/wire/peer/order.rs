@@ -6,7 +6,7 @@
 
 use super::field::{Reader, Writer};
 use super::list::{read_identity, write_identity};
-use super::{MOST_CONTEXT, MOST_ITEMS, PeerError};
+use super::{MOST_CONTEXT, MOST_ITEMS, MessageError};
 use crate::domain::{Limit, UpdateIdentity, limits};
 
 const LANGUAGES: u64 = 1;
@@ -90,7 +90,7 @@ impl Order {
     ///
     /// # Errors
     /// When it is none, or breaks a limit.
-    pub fn decode(bytes: &[u8]) -> Result<Self, PeerError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut order = Self::default();
         let (mut numbered, mut identities) = (Vec::new(), Vec::new());
         let mut message = Reader::new(bytes);
@@ -104,7 +104,7 @@ impl Order {
                 NUMBERED => {
                     let mut number = 0_u32;
                     numbered = field.each("the order", MOST_ITEMS, |field| {
-                        number = number.checked_add(field.small()?).ok_or(PeerError::Number)?;
+                        number = number.checked_add(field.small()?).ok_or(MessageError::Number)?;
                         Ok(Item::Number(number))
                     })?;
                 }
@@ -124,7 +124,7 @@ impl Order {
         order.items = numbered;
         order.items.append(&mut identities);
         if order.items.len() > MOST_ITEMS {
-            return Err(PeerError::TooLong { what: "the order", limit: MOST_ITEMS });
+            return Err(MessageError::TooLong { what: "the order", limit: MOST_ITEMS });
         }
         Ok(order)
     }

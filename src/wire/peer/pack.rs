@@ -13,7 +13,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use zstd::stream::raw::CParameter;
 
 use super::field::{Reader, Writer};
-use super::{MAX_CONTEXT_BYTES, MOST_CONTEXT, MOST_ITEMS, PeerError};
+use super::{MAX_CONTEXT_BYTES, MOST_CONTEXT, MOST_ITEMS, MessageError};
 use crate::domain::{Limit, Sha1Digest, UpdateIdentity, limits};
 
 /// Addresses of payloads that one document has.
@@ -97,15 +97,15 @@ fn bits(set: &[bool]) -> Vec<u8> {
         .collect()
 }
 
-fn unbits(bytes: &[u8], count: usize) -> Result<Vec<bool>, PeerError> {
+fn unbits(bytes: &[u8], count: usize) -> Result<Vec<bool>, MessageError> {
     if bytes.len() != count.div_ceil(8) {
-        return Err(PeerError::Value { what: "a set of the pack" });
+        return Err(MessageError::Value { what: "a set of the pack" });
     }
     Ok((0..count).map(|place| bytes[place / 8] >> (place % 8) & 1 == 1).collect())
 }
 
-fn compression(error: &io::Error) -> PeerError {
-    PeerError::Compression(error.to_string())
+fn compression(error: &io::Error) -> MessageError {
+    MessageError::Compression(error.to_string())
 }
 
 /// Writes a pack.
@@ -132,7 +132,7 @@ impl Pack {
     ///
     /// # Errors
     /// When `out` cannot be written.
-    pub fn begin<W: Write>(&self, mut out: W, raw: u64) -> Result<Opened<'_, W>, PeerError> {
+    pub fn begin<W: Write>(&self, mut out: W, raw: u64) -> Result<Opened<'_, W>, MessageError> {
         out.write_all(&self.head).map_err(|error| compression(&error))?;
         let made = zstd::stream::write::Encoder::with_ref_prefix(out, self.level, &self.prefix);
         let mut encoder = made.map_err(|error| compression(&error))?;
@@ -159,13 +159,13 @@ impl<W: Write> Opened<'_, W> {
         len: u64,
         document: &mut dyn Read,
         addresses: &[Address],
-    ) -> Result<(), PeerError> {
+    ) -> Result<(), MessageError> {
         let mut head = Writer::new();
         head.number(len);
         self.write(&head.into_bytes())?;
         let copied = io::copy(&mut document.take(len), &mut self.encoder);
         if copied.map_err(|error| compression(&error))? != len {
-            return Err(PeerError::Short);
+            return Err(MessageError::Short);
         }
         let mut tail = Writer::new();
         tail.number(addresses.len() as u64);
@@ -175,7 +175,7 @@ impl<W: Write> Opened<'_, W> {
         self.write(&tail.into_bytes())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), MessageError> {
         self.encoder.write_all(bytes).map_err(|error| compression(&error))
     }
 
@@ -183,7 +183,7 @@ impl<W: Write> Opened<'_, W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(self) -> Result<W, PeerError> {
+    pub fn finish(self) -> Result<W, MessageError> {
         self.encoder.finish().map_err(|error| compression(&error))
     }
 }
@@ -201,7 +201,7 @@ impl<R: BufRead> PackReader<R> {
     ///
     /// # Errors
     /// When it is no such answer.
-    pub fn open(mut body: R, items: &[UpdateIdentity], context: &[&[u8]]) -> Result<Self, PeerError> {
+    pub fn open(mut body: R, items: &[UpdateIdentity], context: &[&[u8]]) -> Result<Self, MessageError> {
         let used = unbits(&head_block(&mut body, MOST_CONTEXT)?, context.len())?;
         let included = unbits(&head_block(&mut body, MOST_ITEMS)?, items.len())?;
         let chosen = |set: &[bool], place: usize| set.get(place).copied().unwrap_or(false);
@@ -212,7 +212,7 @@ impl<R: BufRead> PackReader<R> {
             .map(|(_, it)| *it)
             .collect();
         if documents.iter().map(|document| document.len()).sum::<usize>() > MAX_CONTEXT_BYTES {
-            return Err(PeerError::TooLong { what: "the context", limit: MAX_CONTEXT_BYTES });
+            return Err(MessageError::TooLong { what: "the context", limit: MAX_CONTEXT_BYTES });
         }
         let included: Vec<UpdateIdentity> = items
             .iter()
@@ -236,7 +236,7 @@ impl<R: BufRead> PackReader<R> {
     pub fn read<D>(
         self,
         mut document: impl FnMut(&UpdateIdentity, &mut dyn BufRead) -> D,
-    ) -> Result<Vec<Record<D>>, PeerError> {
+    ) -> Result<Vec<Record<D>>, MessageError> {
         let made = zstd::stream::read::Decoder::with_ref_prefix(self.body, &self.prefix);
         let mut decoder = made.map_err(|error| compression(&error))?;
         decoder.window_log_max(WINDOW_LOG).map_err(|error| compression(&error))?;
@@ -249,56 +249,56 @@ impl<R: BufRead> PackReader<R> {
             // whoever stopped early leaves the rest
             io::copy(&mut one, &mut io::sink()).map_err(|error| compression(&error))?;
             if one.limit() > 0 {
-                return Err(PeerError::Short);
+                return Err(MessageError::Short);
             }
             records.push(Record { identity, document: made, addresses: addresses(&mut text)? });
         }
         match text.read(&mut [0]) {
             Ok(0) => Ok(records),
-            Ok(_) => Err(PeerError::Value { what: "the end of the pack" }),
+            Ok(_) => Err(MessageError::Value { what: "the end of the pack" }),
             Err(error) => Err(compression(&error)),
         }
     }
 }
 
-fn number(text: &mut impl Read) -> Result<u64, PeerError> {
+fn number(text: &mut impl Read) -> Result<u64, MessageError> {
     let mut bytes = [0; 10];
     for place in 0..bytes.len() {
         text.read_exact(&mut bytes[place..=place]).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => PeerError::Short,
+            io::ErrorKind::UnexpectedEof => MessageError::Short,
             _ => compression(&error),
         })?;
         if bytes[place] & 0x80 == 0 {
             return Reader::new(&bytes[..=place]).number();
         }
     }
-    Err(PeerError::Number)
+    Err(MessageError::Number)
 }
 
-fn block(text: &mut impl Read, what: &'static str, limit: usize) -> Result<Vec<u8>, PeerError> {
+fn block(text: &mut impl Read, what: &'static str, limit: usize) -> Result<Vec<u8>, MessageError> {
     let len = usize::try_from(number(text)?).unwrap_or(usize::MAX);
     if len > limit {
-        return Err(PeerError::TooLong { what, limit });
+        return Err(MessageError::TooLong { what, limit });
     }
     let mut bytes = vec![0; len];
-    text.read_exact(&mut bytes).map_err(|_short| PeerError::Short)?;
+    text.read_exact(&mut bytes).map_err(|_short| MessageError::Short)?;
     Ok(bytes)
 }
 
-fn head_block(body: &mut impl Read, most: usize) -> Result<Vec<u8>, PeerError> {
+fn head_block(body: &mut impl Read, most: usize) -> Result<Vec<u8>, MessageError> {
     block(body, "a set of the pack", most.div_ceil(8))
 }
 
-fn addresses(text: &mut impl Read) -> Result<Vec<Address>, PeerError> {
+fn addresses(text: &mut impl Read) -> Result<Vec<Address>, MessageError> {
     let count = usize::try_from(number(text)?).unwrap_or(usize::MAX);
     if count > MAX_ADDRESSES {
-        return Err(PeerError::TooLong { what: "the addresses", limit: MAX_ADDRESSES });
+        return Err(MessageError::TooLong { what: "the addresses", limit: MAX_ADDRESSES });
     }
     let mut found = Vec::new();
     for _ in 0..count {
-        let file = usize::try_from(number(text)?).map_err(|_range| PeerError::Number)?;
+        let file = usize::try_from(number(text)?).map_err(|_range| MessageError::Number)?;
         let short = String::from_utf8(block(text, "an address", LONGEST_ADDRESS)?)
-            .map_err(|_text| PeerError::Value { what: "an address" })?;
+            .map_err(|_text| MessageError::Value { what: "an address" })?;
         found.push(Address { file, short });
     }
     Ok(found)

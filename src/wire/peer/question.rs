@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use super::field::{Reader, Writer};
-use super::{MOST_ENTRIES, PeerError};
+use super::{MOST_ENTRIES, MessageError};
 use crate::domain::{Limit, UpdateId, limits};
 use crate::wire::server_sync::IdAndDelta;
 
@@ -120,7 +120,7 @@ impl Question {
     ///
     /// # Errors
     /// When it is none, or breaks a limit.
-    pub fn decode(bytes: &[u8]) -> Result<Self, PeerError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut question = Self::default();
         let mut message = Reader::new(bytes);
         while let Some((tag, mut field)) = message.field()? {
@@ -148,13 +148,13 @@ impl Question {
             }
         }
         if question.products.is_empty() != question.classifications.is_empty() {
-            return Err(PeerError::Value { what: "the filter" });
+            return Err(MessageError::Value { what: "the filter" });
         }
         Ok(question)
     }
 }
 
-fn categories(field: Reader<'_>) -> Result<Vec<IdAndDelta>, PeerError> {
+fn categories(field: Reader<'_>) -> Result<Vec<IdAndDelta>, MessageError> {
     field.each("the filter", MOST_CATEGORIES, |field| {
         let id = UpdateId(Uuid::from_bytes(field.array()?));
         Ok(IdAndDelta { id, delta: field.number()? != 0 })

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::PeerError;
+use super::MessageError;
 use crate::domain::{Limit, limits};
 
 /// The longest value as text: the decisions of the largest site.
@@ -26,21 +26,21 @@ pub(super) const LIMITS: &[Limit] = limits![
 ///
 /// # Errors
 /// When the value cannot be told in JSON.
-pub fn squeeze<T: Serialize>(value: &T) -> Result<Vec<u8>, PeerError> {
-    let text = serde_json::to_vec(value).map_err(|error| PeerError::Compression(error.to_string()))?;
+pub fn squeeze<T: Serialize>(value: &T) -> Result<Vec<u8>, MessageError> {
+    let text = serde_json::to_vec(value).map_err(|error| MessageError::Compression(error.to_string()))?;
     let level = if text.len() <= SHORT { 19 } else { 9 };
-    zstd::encode_all(text.as_slice(), level).map_err(|error| PeerError::Compression(error.to_string()))
+    zstd::encode_all(text.as_slice(), level).map_err(|error| MessageError::Compression(error.to_string()))
 }
 
 /// Reads it again.
 ///
 /// # Errors
 /// When it is none.
-pub fn unsqueeze<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, PeerError> {
+pub fn unsqueeze<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, MessageError> {
     let decoder = zstd::stream::read::Decoder::with_buffer(bytes)
-        .map_err(|error| PeerError::Compression(error.to_string()))?;
+        .map_err(|error| MessageError::Compression(error.to_string()))?;
     let text = std::io::BufReader::new(decoder.take(LONGEST));
-    serde_json::from_reader(text).map_err(|_json| PeerError::Value { what })
+    serde_json::from_reader(text).map_err(|_json| MessageError::Value { what })
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn limits_are_kept() {
     let items = (1..=600).map(Item::Number).collect();
     assert!(Order::decode(&Order { items, ..Order::default() }.encode()).is_err());
     let half = Question { classifications: Vec::new(), ..question() };
-    assert_eq!(Question::decode(&half.encode()), Err(PeerError::Value { what: "the filter" }));
+    assert_eq!(Question::decode(&half.encode()), Err(MessageError::Value { what: "the filter" }));
 }
 
 /// A pack of documents 1 to 50 of which the third is left out, against two documents of which one is used.
@@ -128,7 +128,7 @@ fn packed() -> (Vec<u8>, Vec<UpdateIdentity>) {
 
 type Read = Vec<(UpdateIdentity, Vec<u8>, usize)>;
 
-fn unpacked(bytes: &[u8], identities: &[UpdateIdentity]) -> Result<Read, PeerError> {
+fn unpacked(bytes: &[u8], identities: &[UpdateIdentity]) -> Result<Read, MessageError> {
     let held = [document(100), document(101)];
     let context: Vec<&[u8]> = held.iter().map(Vec::as_slice).collect();
     let reader = PackReader::open(bytes, identities, &context)?;
@@ -139,7 +139,7 @@ fn unpacked(bytes: &[u8], identities: &[UpdateIdentity]) -> Result<Read, PeerErr
     let each = records.into_iter().map(|one| {
         one.document
             .map(|text| (one.identity, text, one.addresses.len()))
-            .map_err(|error| PeerError::Compression(error.to_string()))
+            .map_err(|error| MessageError::Compression(error.to_string()))
     });
     each.collect()
 }

@@ -1,9 +1,8 @@
-//! The line to a tailwater for one synchronisation: its messages, and what they said that later ones build on.
+//! The client of a tailwater for one synchronisation: its messages, and what they said that later ones build on.
 //!
 //! **Invariant:** once it was strange it is not used again; the numbers of a list are used for that list only. It
 //! stores nothing but what fetching stores.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::Method;
 
-use super::exchange::{Ask, Trouble};
+use super::exchange::{Ask, PeerError};
 use super::order::{Books, Prepared, Sample};
 use crate::catalog::Catalog;
-use crate::domain::{Limit, UpdateIdentity, limits};
-use crate::upstream::SyncError;
+use crate::domain::{Limit, UpdateId, UpdateIdentity, limits};
+use crate::upstream::blocking::blocking;
+use crate::upstream::error::SyncError;
 use crate::upstream::ingest::{self, Ingested};
 use crate::upstream::session::Session;
-use crate::upstream::sync::blocking;
-use crate::wire::peer::{Hello, List, MAX_LIST, Numbers, PackReader, Question};
+use crate::wire::peer::{Hello, List, MAX_LIST, MOST_ENTRIES, Numbers, PackReader, Question};
 use crate::wire::update_metadata::{Languages, MAX_DOCUMENT, cut};
 
 /// A pack of one document, as it crosses the link.
@@ -32,18 +31,18 @@ pub(super) const LIMITS: &[Limit] = limits![
     LONGEST_NUMBERS in "bytes": "The answer to a question for changes" => "it is refused",
 ];
 
-/// One line. Shared by all who fetch.
-pub(in crate::upstream) struct Line {
-    pub(super) session: Arc<Session>,
+/// The client of one upstream. Shared by all who fetch.
+pub(in crate::upstream) struct PeerClient {
+    session: Arc<Session>,
     pub(super) hello: Hello,
-    pub(super) catalog: Catalog,
+    catalog: Catalog,
     /// The languages that are kept, as configured.
-    pub(super) languages: Vec<String>,
+    languages: Vec<String>,
     strange: AtomicBool,
     books: Mutex<Books>,
 }
 
-impl Line {
+impl PeerClient {
     pub(in crate::upstream) fn new(
         session: Arc<Session>,
         hello: Hello,
@@ -76,12 +75,12 @@ impl Line {
     }
 
     /// How far the server has come.
-    pub(super) async fn numbers(&self) -> Result<Numbers, Trouble> {
+    pub(super) async fn numbers(&self) -> Result<Numbers, PeerError> {
         numbers(&self.session, "/changes?marks=1").await
     }
 
     /// One page of a list. What it says of numbers and kin is remembered until the next page.
-    pub(super) async fn list(&self, question: &Question) -> Result<List, Trouble> {
+    pub(super) async fn list(&self, question: &Question) -> Result<List, PeerError> {
         let ask = Ask {
             what: "the list",
             method: Method::POST,
@@ -94,12 +93,12 @@ impl Line {
             let mut bytes = Vec::new();
             answer.read_to_end(&mut bytes).map(|_| List::decode(&bytes))
         });
-        let list = read.await?.map_err(|error| Trouble::Strange(error.to_string()))??;
+        let list = read.await?.map_err(|error| PeerError::Strange(error.to_string()))??;
         if list.server != self.hello.server {
-            return Err(Trouble::Strange("another server answers".to_owned()));
+            return Err(PeerError::Strange("another server answers".to_owned()));
         }
         if list.entries.first().is_some_and(|first| first.number <= question.after) {
-            return Err(Trouble::Strange("its list leads back".to_owned()));
+            return Err(PeerError::Strange("its list leads back".to_owned()));
         }
         let mut books = self.books();
         books.numbers = list.entries.iter().map(|entry| (entry.identity, entry.number)).collect();
@@ -108,17 +107,31 @@ impl Line {
         Ok(list)
     }
 
+    /// The newest revisions of updates, as far as the server has them.
+    pub(in crate::upstream) async fn newest(
+        &self,
+        updates: &[UpdateId],
+    ) -> Result<Vec<UpdateIdentity>, PeerError> {
+        let mut found = Vec::new();
+        for named in updates.chunks(MOST_ENTRIES) {
+            let question = Question { named: named.to_vec(), ..Question::default() };
+            let list = self.list(&question).await?;
+            found.extend(list.entries.iter().map(|entry| entry.identity));
+        }
+        Ok(found)
+    }
+
     /// Asks for documents; the answer may have fewer. `lenient` as in [`ingest`].
     pub(in crate::upstream) async fn pack(
         self: &Arc<Self>,
         asked: Arc<[UpdateIdentity]>,
         languages: Arc<Languages>,
         lenient: bool,
-    ) -> Result<Ingested, Trouble> {
-        let line = Arc::clone(self);
+    ) -> Result<Ingested, PeerError> {
+        let client = Arc::clone(self);
         let prepared = blocking(move || {
-            let books = line.books().clone();
-            Prepared::new(&asked, &books, &line)
+            let books = client.books().clone();
+            Prepared::new(&asked, &books, &client.catalog, &client.languages)
         });
         let prepared = prepared.await?.map_err(SyncError::Catalog)?;
         let body = Bytes::from(prepared.order.encode());
@@ -129,7 +142,7 @@ impl Line {
             let reader = PackReader::open(answer, &prepared.items, &context)?;
             let mut sample = Sample::new(reader.included().len());
             let records = reader.read(|identity, text| cut(sample.tee(*identity, text), &languages))?;
-            Ok::<_, Trouble>((ingest::packed(records, lenient), sample.taken()))
+            Ok::<_, PeerError>((ingest::packed(records, lenient), sample.taken()))
         });
         let (ingested, sample) = read.await??;
         self.books().sample = sample;
@@ -138,7 +151,7 @@ impl Line {
 }
 
 /// Asks for numbers at a path with its query.
-pub(super) async fn numbers(session: &Session, path: &str) -> Result<Numbers, Trouble> {
+pub(super) async fn numbers(session: &Session, path: &str) -> Result<Numbers, PeerError> {
     let ask =
         Ask { what: "its numbers", method: Method::GET, path, body: Bytes::new(), limit: LONGEST_NUMBERS };
     let answer = session.ask_peer(&ask).await?;
@@ -152,15 +165,5 @@ pub(super) async fn numbers(session: &Session, path: &str) -> Result<Numbers, Tr
         }
         _ => None,
     };
-    found.ok_or_else(|| Trouble::Strange("its numbers are none".to_owned()))
+    found.ok_or_else(|| PeerError::Strange("its numbers are none".to_owned()))
 }
-
-impl Books {
-    /// The server's number for a revision that the present page listed.
-    pub(super) fn number(&self, identity: &UpdateIdentity) -> Option<u32> {
-        self.numbers.get(identity).copied()
-    }
-}
-
-/// As [`Books`] keeps them.
-pub(super) type NumbersOf = HashMap<UpdateIdentity, u32>;

@@ -31,7 +31,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// What is known of an upstream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::upstream) struct Acquaintance {
+pub(in crate::upstream) struct PeerState {
     url: String,
     /// What it said, if it is a tailwater.
     hello: Option<Hello>,
@@ -41,7 +41,7 @@ pub(in crate::upstream) struct Acquaintance {
     strange: u32,
 }
 
-impl Acquaintance {
+impl PeerState {
     /// What is remembered of `url`; nothing of another one.
     pub(in crate::upstream) fn load(catalog: &Catalog, url: &str) -> Result<Self, CatalogError> {
         let kept: Option<Self> = catalog.json(KEY)?;
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_negative_answer_is_remembered_for_a_day() {
-        let mut upstream = Acquaintance { at: 0, ..Acquaintance::default() };
+        let mut upstream = PeerState { at: 0, ..PeerState::default() };
         assert!(upstream.is_due(DAY));
         upstream.at = DAY;
         assert!(!upstream.is_due(DAY + 60) && upstream.known().is_none());
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_strange_one_is_let_alone_longer_each_time() {
         let hello = Hello::new(Uuid::from_u128(1));
-        let mut upstream = Acquaintance { hello: Some(hello.clone()), ..Acquaintance::default() };
+        let mut upstream = PeerState { hello: Some(hello.clone()), ..PeerState::default() };
         assert_eq!(upstream.known(), Some(&hello));
         upstream.was_strange(1_000);
         assert!(upstream.known().is_none() && !upstream.is_due(1_001) && upstream.is_due(1_000 + 900));
