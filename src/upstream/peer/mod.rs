@@ -1,5 +1,4 @@
-//! An upstream that is a tailwater as well: the same catalog in a fraction of the bytes (ARCHITECTURE.md, "Between
-//! two tailwaters").
+//! An upstream that is a tailwater as well: the same catalog in a fraction of the bytes (docs/protocol-v1.md).
 //!
 //! **Invariant:** it is found by asking and never required: whatever is strange on this path is told once, remembered
 //! for a while, and the synchronisation goes on over MS-WSUSSS. Documents that come this way are cut, compared and

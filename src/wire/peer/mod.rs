@@ -1,6 +1,5 @@
 //! What two tailwaters say to each other below `/tailwater/v1/`, beside MS-WSUSSS: lists and documents in a
-//! small fraction of the bytes. ARCHITECTURE.md, "Between two tailwaters", says how the messages follow each
-//! other.
+//! small fraction of the bytes. docs/protocol-v1.md says how the messages follow each other.
 //!
 //! **Invariant:** every message has a limit, and a message that is cut off or altered anywhere is refused or
 //! read as what it says, never more. What comes out of here is trusted no more than an answer over SOAP. It
