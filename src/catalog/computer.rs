@@ -17,57 +17,7 @@ use crate::domain::{ComputerId, GroupId, Subnet, UpdateId, UpdateIdentity};
 const FIRST_VISIT: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 // not a limit: FIRST_VISIT: what counts as one visit
 
-/// `RegisterComputer`'s `ComputerInfo` ([MS-WUSP] 2.2.2.2.3). Absent elements are empty or 0.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ComputerInfo {
-    /// `DnsName`.
-    pub dns_name: String,
-    /// `OSMajorVersion`.
-    pub os_major: i32,
-    /// `OSMinorVersion`.
-    pub os_minor: i32,
-    /// `OSBuildNumber`.
-    pub os_build: i32,
-    /// `OSServicePackMajorNumber`.
-    pub service_pack_major: i32,
-    /// `OSServicePackMinorNumber`.
-    pub service_pack_minor: i32,
-    /// `OSLocale`.
-    pub locale: String,
-    /// `ComputerManufacturer`.
-    pub manufacturer: String,
-    /// `ComputerModel`.
-    pub model: String,
-    /// `BiosVersion`.
-    pub bios_version: String,
-    /// `BiosName`.
-    pub bios_name: String,
-    /// `BiosReleaseDate`.
-    pub bios_date: String,
-    /// `ProcessorArchitecture`.
-    pub architecture: String,
-    /// `SuiteMask`.
-    pub suite_mask: i32,
-    /// `OldProductType`.
-    pub old_product_type: i32,
-    /// `NewProductType`.
-    pub new_product_type: i32,
-    /// `SystemMetrics`.
-    pub system_metrics: i32,
-    /// `ClientVersion…` as `major.minor.build.qfe`.
-    pub client_version: String,
-    /// `OSDescription`.
-    pub os_description: String,
-    /// `OEM`.
-    pub oem: String,
-    /// `DeviceType`.
-    pub device_type: String,
-    /// `FirmwareVersion`.
-    pub firmware_version: String,
-    /// `MobileOperator`.
-    pub mobile_operator: String,
-}
+pub use crate::domain::ComputerFacts as ComputerInfo;
 
 /// A computer that called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

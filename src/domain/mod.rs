@@ -7,6 +7,7 @@
 mod approval;
 mod bytes;
 mod client_text;
+mod computer_facts;
 mod computer_name;
 mod content_path;
 mod digest;
@@ -24,6 +25,7 @@ mod update;
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
 pub use client_text::ClientText;
+pub use computer_facts::ComputerFacts;
 pub use computer_name::{ComputerName, ComputerNameError};
 pub use content_path::ContentPath;
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};

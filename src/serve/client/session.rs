@@ -10,7 +10,7 @@ use super::address::Address;
 use super::config::Config;
 use super::cookie::Claims;
 use super::service::Service;
-use crate::catalog::{Caller, Catalog, CatalogError, Computer, ComputerInfo, Place};
+use crate::catalog::{Caller, Catalog, CatalogError, Computer, Place};
 use crate::domain::{ComputerId, ComputerName};
 use crate::runtime::Clock;
 use crate::serve::cookie::{CookieError, Kind, Sealer, is_in_force, lasting};
@@ -155,7 +155,7 @@ impl Service {
         if !self.0.config.registration_required {
             return Err(Refusal::RegistrationNotRequired);
         }
-        let mut info = computer_info(request.info.ok_or(Refusal::Parameter("computerInfo"))?);
+        let mut info = request.info.ok_or(Refusal::Parameter("computerInfo"))?;
         // it may leave its name out: then the one of its handshake stays
         if !info.dns_name.trim().is_empty() {
             let name = ComputerName::parse(&info.dns_name);
@@ -223,34 +223,5 @@ impl Service {
     {
         let service = self.clone();
         Ok(tokio::task::spawn_blocking(move || work(&service)).await??)
-    }
-}
-
-fn computer_info(info: wusp::ComputerInfo) -> ComputerInfo {
-    let [major, minor, build, qfe] = info.client_version;
-    ComputerInfo {
-        dns_name: info.dns_name,
-        os_major: info.os_major,
-        os_minor: info.os_minor,
-        os_build: info.os_build,
-        service_pack_major: info.service_pack_major,
-        service_pack_minor: info.service_pack_minor,
-        locale: info.locale,
-        manufacturer: info.manufacturer,
-        model: info.model,
-        bios_version: info.bios_version,
-        bios_name: info.bios_name,
-        bios_date: info.bios_date,
-        architecture: info.architecture,
-        suite_mask: info.suite_mask,
-        old_product_type: info.old_product_type,
-        new_product_type: info.new_product_type,
-        system_metrics: info.system_metrics,
-        client_version: format!("{major}.{minor}.{build}.{qfe}"),
-        os_description: info.os_description,
-        oem: info.oem,
-        device_type: info.device_type,
-        firmware_version: info.firmware_version,
-        mobile_operator: info.mobile_operator,
     }
 }

@@ -24,9 +24,9 @@ pub use answer::{
     report_answer, report2_answer,
 };
 pub use request::{
-    AuthorizationCookie, CategoryRelationship, ComputerInfo, Cookie, Device, Event, FragmentType,
-    GetAuthorization, GetCookie, GetExtended, GetExtended2, InstalledDriver, RefreshCache, RegisterComputer,
-    ReportEventBatch, Request, RevisionIdentity, StartCategoryScan, SyncPrinterCatalog, SyncUpdates,
+    AuthorizationCookie, CategoryRelationship, Cookie, Device, Event, FragmentType, GetAuthorization,
+    GetCookie, GetExtended, GetExtended2, InstalledDriver, RefreshCache, RegisterComputer, ReportEventBatch,
+    Request, RevisionIdentity, StartCategoryScan, SyncPrinterCatalog, SyncUpdates,
 };
 pub use time::{date, date_time, parse_date_time};
 pub use version::ProtocolVersion;

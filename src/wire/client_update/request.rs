@@ -6,6 +6,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::domain::ComputerFacts;
+
 /// A request of one of the three services.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
@@ -77,43 +79,13 @@ pub struct GetCookie {
     pub protocol_version: Option<String>,
 }
 
-/// `ComputerInfo`. Absent elements are empty or 0.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[expect(missing_docs, reason = "the names are those of the elements")]
-pub struct ComputerInfo {
-    pub dns_name: String,
-    pub os_major: i32,
-    pub os_minor: i32,
-    pub os_build: i32,
-    pub service_pack_major: i32,
-    pub service_pack_minor: i32,
-    pub locale: String,
-    pub manufacturer: String,
-    pub model: String,
-    pub bios_version: String,
-    pub bios_name: String,
-    pub bios_date: String,
-    pub architecture: String,
-    pub suite_mask: i32,
-    pub old_product_type: i32,
-    pub new_product_type: i32,
-    pub system_metrics: i32,
-    /// The four `ClientVersion…` numbers.
-    pub client_version: [i32; 4],
-    pub os_description: String,
-    pub oem: String,
-    pub device_type: String,
-    pub firmware_version: String,
-    pub mobile_operator: String,
-}
-
 /// `RegisterComputer`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegisterComputer {
     /// `cookie`.
     pub cookie: Option<Cookie>,
     /// `computerInfo`.
-    pub info: Option<ComputerInfo>,
+    pub info: Option<ComputerFacts>,
 }
 
 /// `CategoryRelationship`.

@@ -5,9 +5,10 @@
 use std::io::BufRead;
 
 use super::element::{MAX_COOKIES, Outcome, cookie, present, rows, sealed};
+use crate::domain::ComputerFacts;
 use crate::wire::client_update::parse_date_time;
 use crate::wire::client_update::request::{
-    AuthorizationCookie, ComputerInfo, GetAuthorization, GetCookie, RegisterComputer,
+    AuthorizationCookie, GetAuthorization, GetCookie, RegisterComputer,
 };
 use crate::wire::xml::{Decoder, once};
 
@@ -82,8 +83,8 @@ pub(super) fn register_computer<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome
     Ok(request)
 }
 
-fn computer_info<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ComputerInfo> {
-    let mut info = ComputerInfo::default();
+fn computer_info<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ComputerFacts> {
+    let (mut info, mut client_version) = (ComputerFacts::default(), [0_i32; 4]);
     while let Some(name) = decoder.child()? {
         // numbers are only shown to people: one that is no number is left at 0
         let (text, number) = match name {
@@ -109,10 +110,10 @@ fn computer_info<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ComputerInfo> 
             "OldProductType" => (None, Some(&mut info.old_product_type)),
             "NewProductType" => (None, Some(&mut info.new_product_type)),
             "SystemMetrics" => (None, Some(&mut info.system_metrics)),
-            "ClientVersionMajorNumber" => (None, Some(&mut info.client_version[0])),
-            "ClientVersionMinorNumber" => (None, Some(&mut info.client_version[1])),
-            "ClientVersionBuildNumber" => (None, Some(&mut info.client_version[2])),
-            "ClientVersionQfeNumber" => (None, Some(&mut info.client_version[3])),
+            "ClientVersionMajorNumber" => (None, Some(&mut client_version[0])),
+            "ClientVersionMinorNumber" => (None, Some(&mut client_version[1])),
+            "ClientVersionBuildNumber" => (None, Some(&mut client_version[2])),
+            "ClientVersionQfeNumber" => (None, Some(&mut client_version[3])),
             _ => (None, None),
         };
         match (text, number) {
@@ -121,5 +122,7 @@ fn computer_info<R: BufRead>(decoder: &mut Decoder<R>) -> Outcome<ComputerInfo> 
             _ => decoder.skip()?,
         }
     }
+    let [major, minor, build, qfe] = client_version;
+    info.client_version = format!("{major}.{minor}.{build}.{qfe}");
     Ok(info)
 }
