@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::lock::Holder;
+use super::holder::Holder;
 use crate::bandwidth::LinkError;
 use crate::catalog::CatalogError;
 use crate::content::ContentError;
@@ -37,8 +37,8 @@ pub enum AppError {
         #[source]
         source: io::Error,
     },
-    /// A listener cannot be had.
-    #[error("{key}: the listener cannot be had")]
+    /// A listener is not available.
+    #[error("{key}: the listener is not available")]
     Listen {
         /// The configuration key.
         key: &'static str,
@@ -64,7 +64,7 @@ pub enum AppError {
     /// What is remembered of the upstream cannot be read.
     #[error("what is remembered of the upstream cannot be taken up")]
     Upstream(#[source] SyncError),
-    /// The admin token cannot be had.
+    /// The admin token is not available.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// A worker died while the server was put together.

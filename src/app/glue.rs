@@ -1,4 +1,4 @@
-//! Where rooms that do not know each other meet: which files exist, and where they can be had.
+//! Where rooms that do not know each other meet: which files exist, and where they are available.
 //!
 //! **Invariant:** a file that no metadata names is never asked for. It holds no state of its own.
 

@@ -11,9 +11,9 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
 
-use super::AppError;
+use super::error::AppError;
+use super::holder::Holder;
 use crate::domain::{Limit, limits};
 use crate::durable::{Disk, Trouble, make_private_folder};
 
@@ -29,15 +29,6 @@ const MAX_LOCK_FILE: u64 = 4096;
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_LOCK_FILE in "bytes": "The lock file of a data folder that is read" => "it counts as another program's",
 ];
-
-/// Who holds a data directory, as written into its lock file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The process.
-    pub pid: u32,
-    /// Where its admin listener answers; none for a command that opened the store itself.
-    pub admin: Option<SocketAddr>,
-}
 
 /// A data directory that is ours.
 #[derive(Debug)]

@@ -6,7 +6,9 @@
 
 use serde::Serialize;
 
-use super::{AppError, DataDir, catalog_config, content_config};
+use super::error::AppError;
+use super::lock::DataDir;
+use super::settings::{catalog_config, content_config};
 use crate::catalog;
 use crate::config::Loaded;
 use crate::content::Store;

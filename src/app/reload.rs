@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::App;
+use super::build::App;
+use super::settings::plan;
 use crate::bandwidth::{Calendar, Timetable};
 use crate::config::{self, ConfigError, Difference, Loaded};
 use crate::content::Store;
@@ -46,13 +47,13 @@ impl Reloader {
         let next = in_force.with_live(&read);
         let settings = &next.settings;
         self.timetable.set_calendar(Calendar::new(settings.rate, settings.windows.clone()));
-        self.upstream.set_plan(super::plan(settings));
+        self.upstream.set_plan(plan(settings));
         self.content.set_limits(Some(settings.content.max_size), settings.content.min_free);
         if let Err(error) = telemetry::set_filter(&settings.log.filter) {
             // it was checked when it was read
             tracing::error!(%error, "the log's filter stays as it was");
         }
-        self.services.set_in_force(super::in_force(&next));
+        self.services.set_in_force(super::settings::in_force(&next));
         *in_force = next;
         drop(in_force);
         let (changed, restart): (Vec<_>, Vec<_>) = differences.into_iter().partition(|one| one.live);

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::build::{App, close};
+use super::error::AppError;
+use super::lock::DataDir;
 use super::reload::Reloader;
-use super::{App, AppError, DataDir, close, descriptors, glue, secrets, workers};
+use super::{descriptors, glue, secrets, workers};
 use crate::config::{ConfigError, DownstreamPolicy, Fetch, Loaded, Settings};
 use crate::domain::{Limit, limits};
 use crate::runtime::{Clock, Tasks};

@@ -1,7 +1,7 @@
 //! `serve`: the server, until it is told to stop.
 //!
 //! **Invariant:** SIGTERM and SIGINT end it in order: nothing new is accepted, what runs may end, the store
-//! is flushed. It never starts in part: a listener that cannot be had ends it with the reason. The token itself is
+//! is flushed. It never starts in part: a listener that is not available ends it with the reason. The token itself is
 //! never printed.
 
 use std::borrow::Cow;

@@ -149,7 +149,7 @@ pub struct UpstreamSettings {
     pub content_from: ContentFrom,
     /// What they cost there.
     pub cost: u32,
-    /// Where else they can be had.
+    /// Where else they are available.
     pub sources: Vec<SourceSettings>,
     /// A synchronisation that would remove more than this share waits for an administrator; 0 to 1.
     pub hold_removals_above: f64,

@@ -47,9 +47,9 @@ pub struct Short;
 
 /// The budget. Cheap to clone; clones share it.
 #[derive(Clone)]
-pub(super) struct RequestMemory(Arc<Inner>);
+pub(super) struct RequestMemory(Arc<MemoryBudget>);
 
-struct Inner {
+struct MemoryBudget {
     shares: Shares,
     total: usize,
     clock: Clock,
@@ -106,7 +106,7 @@ impl RequestMemory {
     /// A budget of so many bytes.
     pub(super) fn new(bytes: ByteCount, clock: &Clock) -> Self {
         let limits = Limits { least: LEAST as u64, entries: MAX_ADDRESSES, ..Limits::of(bytes.0) };
-        Self(Arc::new(Inner {
+        Self(Arc::new(MemoryBudget {
             shares: Shares::new(limits),
             total: usize::try_from(bytes.0).unwrap_or(usize::MAX),
             clock: clock.clone(),

@@ -280,6 +280,9 @@ impl<'a> Visit<'a> for Reader {
         }
     }
 
+    /// `pub(super)` says who may see an item, and uses nothing.
+    fn visit_visibility(&mut self, _visibility: &'a syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'a syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if let Some(path) = self.from_root(&parts) {

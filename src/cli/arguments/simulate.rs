@@ -80,7 +80,7 @@ pub(in crate::cli) struct SimulateUpstreamArguments {
     /// The same seed gives the same updates
     #[arg(long, default_value_t = 1)]
     pub(in crate::cli) seed: u64,
-    /// Where metadata says that payloads can be had as well, before `/Content/…`
+    /// Where metadata says that payloads are available as well, before `/Content/…`
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) payload_url: Option<String>,
     /// Where requests for payloads are redirected to, before `/Content/…`

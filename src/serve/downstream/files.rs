@@ -12,7 +12,7 @@ use crate::wire::server_sync::served::{self, MOST_DIGESTS};
 
 /// Fetches payloads in the background; `app` joins it to the transfers.
 pub trait WantedFiles: Send + Sync + 'static {
-    /// Whether express payloads can be had here (`ServerHostsPsfFiles`).
+    /// Whether express payloads are available here (`ServerHostsPsfFiles`).
     fn hosts_psf(&self) -> bool;
 
     /// Begins to fetch a file, unless it is held or on its way. False when too many wait already.

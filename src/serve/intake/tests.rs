@@ -124,7 +124,7 @@ async fn large_bodies_are_kept_in_blocks_that_go_as_they_are_read() {
 /// Many clients at once: those that hold what they have, those that come slowly, those in tiny pieces, from one address,
 /// one subnet or many. The budget holds, and honest requests are taken in at once.
 /// A name, and where the sender of that number comes from.
-type Place = (&'static str, fn(u16) -> IpAddr);
+type Origin = (&'static str, fn(u16) -> IpAddr);
 
 fn byte_of(number: u16) -> u8 {
     u8::try_from(number % 200).unwrap_or(0)
@@ -141,7 +141,7 @@ async fn the_budget_holds_and_honest_requests_are_taken_in() {
         ("one byte at a time", || Sender::of(MIB, 1).stopping_at(MIB - 1)),
         ("no length, as fast as it goes", || Sender::of(4 * MIB, 400_000)),
     ];
-    let places: [Place; 3] = [
+    let places: [Origin; 3] = [
         ("one address", |_| address(0, 1)),
         ("one subnet", |number| address(0, byte_of(number))),
         ("many subnets", |number| address(byte_of(number), byte_of(number / 200))),

@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, ListQuery, Listed, Place, Snapshot};
 use crate::domain::{Limit, RevisionId, UpdateId, UpdateIdentity, limits};
 use crate::runtime::Asker;
 use crate::serve::http::Response;
-use crate::wire::peer::{Entry, List, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
+use crate::wire::peer::{List, ListEntry, MOST_ENTRIES, MOST_WITHDRAWN, Numbers, Question, squeeze};
 use crate::wire::server_sync::IdAndDelta;
 
 /// Documents that a list proposes to compress against.
@@ -71,14 +71,14 @@ fn decisions(catalog: &Catalog, known: u64, numbers: Numbers) -> Result<Vec<u8>,
 }
 
 /// What a question selects, by number.
-fn select(snapshot: &Snapshot, question: &Question) -> Vec<Entry> {
-    let entry = |(id, identity): (RevisionId, UpdateIdentity)| Entry { number: id.0, identity };
+fn select(snapshot: &Snapshot, question: &Question) -> Vec<ListEntry> {
+    let entry = |(id, identity): (RevisionId, UpdateIdentity)| ListEntry { number: id.0, identity };
     if !question.named.is_empty() {
         let newest = question.named.iter().filter_map(|update| {
             let id = snapshot.latest(update)?;
             Some((id, snapshot.revision(id)?.identity))
         });
-        let mut found: Vec<Entry> = newest.map(entry).collect();
+        let mut found: Vec<ListEntry> = newest.map(entry).collect();
         found.sort_unstable();
         found.dedup();
         return found;
@@ -102,7 +102,7 @@ fn select(snapshot: &Snapshot, question: &Question) -> Vec<Entry> {
         })
     };
     let numbered = listed.into_iter().filter_map(|identity| Some((snapshot.find(&identity)?, identity)));
-    let mut found: Vec<Entry> = numbered.map(entry).collect();
+    let mut found: Vec<ListEntry> = numbered.map(entry).collect();
     found.sort_unstable();
     found
 }

@@ -230,7 +230,7 @@ impl Maker {
         ended(opened.finish()?)
     }
 
-    /// Where the payloads of a revision can be had, as far as anybody may be told.
+    /// Where the payloads of a revision are available, as far as anybody may be told.
     fn addresses(&self, revision: RevisionId) -> Result<Vec<Address>, Refused> {
         let Some(facts) = self.catalog.facts(revision)? else { return Ok(Vec::new()) };
         let declared: &[FileDeclaration] = &facts.facts.files;

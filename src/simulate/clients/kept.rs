@@ -27,10 +27,10 @@ struct Row {
 
 /// Cookies by machine. Cheap to clone; clones share them.
 #[derive(Debug, Clone)]
-pub struct KeptCookies(Arc<Inner>);
+pub struct KeptCookies(Arc<CookieFile>);
 
 #[derive(Debug)]
-struct Inner {
+struct CookieFile {
     path: PathBuf,
     cookies: Mutex<BTreeMap<Uuid, Cookie>>,
 }
@@ -49,7 +49,7 @@ impl KeptCookies {
         };
         let cookie = |(id, row): (Uuid, Row)| (id, Cookie { expiration: row.expiration, data: row.data });
         let cookies = Mutex::new(rows.into_iter().map(cookie).collect());
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), cookies })))
+        Ok(Self(Arc::new(CookieFile { path: path.to_owned(), cookies })))
     }
 
     /// Writes them back.

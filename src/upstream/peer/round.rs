@@ -179,7 +179,7 @@ impl Run {
                 return Ok(told);
             };
             question.after = reached;
-            // what could not be had of a page is only known to this run: then the pages are read again
+            // what did not come of a page is only known to this run: then the pages are read again
             if self.tally().missing.is_empty() {
                 let page = Page { server: peer.hello.server, question: hash, numbers, after: reached };
                 self.keep_page(Some(page)).await?;

@@ -29,7 +29,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// One revision and the server's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct ListEntry {
     /// The server's number, good for its life.
     pub number: u32,
     /// Which revision.
@@ -44,7 +44,7 @@ pub struct List {
     /// How far it has come.
     pub numbers: Numbers,
     /// At most [`MOST_ENTRIES`], by number.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListEntry>,
     /// Whether there is another page, after the last entry's number.
     pub more: bool,
     /// Revisions that the server no longer has.
@@ -130,7 +130,7 @@ impl List {
     }
 }
 
-fn entries(field: Reader<'_>) -> Result<Vec<Entry>, MessageError> {
+fn entries(field: Reader<'_>) -> Result<Vec<ListEntry>, MessageError> {
     let mut number = 0_u32;
     field.each("the list", MOST_ENTRIES, |field| {
         let step = field.small()?;
@@ -139,6 +139,6 @@ fn entries(field: Reader<'_>) -> Result<Vec<Entry>, MessageError> {
             return Err(MessageError::Value { what: "the order of the list" });
         }
         number = number.checked_add(step).ok_or(MessageError::Number)?;
-        Ok(Entry { number, identity: read_identity(field)? })
+        Ok(ListEntry { number, identity: read_identity(field)? })
     })
 }

@@ -20,7 +20,7 @@ mod tests;
 use crate::domain::{Limit, joined_limits, limits};
 pub use error::MessageError;
 pub use hello::{Hello, MAX_HELLO};
-pub use list::{Entry, List, MOST_WITHDRAWN};
+pub use list::{List, ListEntry, MOST_WITHDRAWN};
 pub use order::{Context, Item, Order, short_hash};
 pub use pack::{Address, MAX_ADDRESSES, Opened, Pack, PackReader, Record};
 pub use pieces::{PieceHash, decode_hashes, encode_hashes};

@@ -34,7 +34,7 @@ const LOWER: char = '\u{1}';
 /// The same in upper case.
 const UPPER: char = '\u{2}';
 
-/// Where a payload can be had: the number of its declaration in the document, and the address.
+/// Where a payload is available: the number of its declaration in the document, and the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Place among the document's payloads.
@@ -65,7 +65,7 @@ pub struct Record<D> {
     pub identity: UpdateIdentity,
     /// What was made of it.
     pub document: D,
-    /// Where its payloads can be had.
+    /// Where its payloads are available.
     pub addresses: Vec<Address>,
 }
 

@@ -29,7 +29,8 @@ fn question() -> Question {
 }
 
 fn list() -> List {
-    let entries = [1, 2, 300, 70_000].map(|number| Entry { number, identity: identity(u128::from(number)) });
+    let entries =
+        [1, 2, 300, 70_000].map(|number| ListEntry { number, identity: identity(u128::from(number)) });
     List {
         server: Uuid::from_u128(5),
         numbers: Numbers { updates: 9, decisions: 1 << 40, updates_mark: u64::MAX, decisions_mark: 7 },
@@ -66,8 +67,8 @@ fn messages_are_read_back_as_they_were_written() {
 
 #[test]
 fn an_entry_of_a_list_costs_eighteen_bytes() {
-    let entries: Vec<Entry> =
-        (1..=1_000).map(|n| Entry { number: n, identity: identity(u128::from(n % 100)) }).collect();
+    let entries: Vec<ListEntry> =
+        (1..=1_000).map(|n| ListEntry { number: n, identity: identity(u128::from(n % 100)) }).collect();
     let bytes = List { entries, ..List::default() }.encode();
     assert!(bytes.len() < 1_000 * 18 + 64, "{}", bytes.len());
 }
@@ -100,8 +101,8 @@ fn altered_messages_are_refused_or_read_within_the_limits() {
 
 #[test]
 fn limits_are_kept() {
-    let entries: Vec<Entry> =
-        (1..=3_000).map(|n| Entry { number: n, identity: identity(u128::from(n)) }).collect();
+    let entries: Vec<ListEntry> =
+        (1..=3_000).map(|n| ListEntry { number: n, identity: identity(u128::from(n)) }).collect();
     assert!(List::decode(&List { entries, ..List::default() }.encode()).is_err());
     let items = (1..=600).map(Item::Number).collect();
     assert!(Order::decode(&Order { items, ..Order::default() }.encode()).is_err());

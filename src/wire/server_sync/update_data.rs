@@ -28,7 +28,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 // not a limit: WINDOW: how much is read at once
 
-/// Why the document of one update could not be had, though the answer around it is whole.
+/// Why the document of one update did not come, though the answer around it is whole.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Its cabinet is no cabinet.
@@ -53,7 +53,7 @@ pub struct Received<D> {
     pub document: Result<D, DocumentError>,
 }
 
-/// Where a payload can be had (`ServerSyncUrlData`); empty addresses are absent ones.
+/// Where a payload is available (`ServerSyncUrlData`); empty addresses are absent ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileUrl {
     /// Which payload.

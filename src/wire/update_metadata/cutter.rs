@@ -7,16 +7,16 @@ use quick_xml::events::Event;
 
 use super::around::Around;
 use super::cut_result::{Cut, Localized};
+use super::element_kind::ElementKind;
 use super::error::MetadataError;
 use super::escape;
 use super::facts::{self, Collector};
 use super::fragment::Writer;
 use super::language::Languages;
 use super::localized::{Entries, Kind};
-use super::place::Place;
 use super::properties;
 use super::spool::Spool;
-use super::tag::{Places, Scope, Space, Tag};
+use super::tag::{AttributeSpans, Scope, Space, Tag};
 use crate::domain::{Limit, limits};
 
 /// Elements open at once; applicability rules of real documents nest about thirty deep.
@@ -44,8 +44,8 @@ pub(super) struct Cutter<'k> {
     keep: &'k Languages,
     facts: Collector,
     scope: Scope,
-    attribute_places: Places,
-    places: Vec<Place>,
+    attribute_places: AttributeSpans,
+    places: Vec<ElementKind>,
     writer: Writer,
     /// Writes `Properties` of the Core fragment, while they are open.
     core_writer: Writer,
@@ -72,7 +72,7 @@ impl<'k> Cutter<'k> {
             keep,
             facts: Collector::default(),
             scope: Scope::default(),
-            attribute_places: Places::default(),
+            attribute_places: AttributeSpans::default(),
             places: Vec::new(),
             writer: Writer::default(),
             core_writer: Writer::default(),
@@ -121,8 +121,8 @@ impl<'k> Cutter<'k> {
         }
     }
 
-    fn place(&self) -> Place {
-        self.places.last().copied().unwrap_or(Place::Document)
+    fn place(&self) -> ElementKind {
+        self.places.last().copied().unwrap_or(ElementKind::Document)
     }
 
     fn start(&mut self, text: &str, raw: &[u8]) -> Result<(), MetadataError> {
@@ -144,10 +144,13 @@ impl<'k> Cutter<'k> {
         let parent = self.place();
         let place = parent.child(tag);
         match (parent, place) {
-            (Place::Document, Place::Update) if !std::mem::replace(&mut self.root_seen, true) => {}
-            (Place::Document, _) => return Err(MetadataError::NotAnUpdate { root: tag.local.to_owned() }),
-            (Place::Update, _) => self.begin_section(place)?,
-            (Place::Localizations, _) => self.begin_entry(place, tag)?,
+            (ElementKind::Document, ElementKind::Update) if !std::mem::replace(&mut self.root_seen, true) => {
+            }
+            (ElementKind::Document, _) => {
+                return Err(MetadataError::NotAnUpdate { root: tag.local.to_owned() });
+            }
+            (ElementKind::Update, _) => self.begin_section(place)?,
+            (ElementKind::Localizations, _) => self.begin_entry(place, tag)?,
             _ => {}
         }
         self.copy(raw);
@@ -155,10 +158,10 @@ impl<'k> Cutter<'k> {
         self.text.clear();
         self.places.push(place);
         match place {
-            Place::Update | Place::Localizations => {}
-            Place::Properties => self.write_properties(tag),
+            ElementKind::Update | ElementKind::Localizations => {}
+            ElementKind::Properties => self.write_properties(tag),
             _ => {
-                if place == Place::Secured {
+                if place == ElementKind::Secured {
                     self.core_writer.start(self.sections[CORE].end(), tag);
                 }
                 if let Some((writer, out)) = self.sink() {
@@ -170,7 +173,7 @@ impl<'k> Cutter<'k> {
     }
 
     fn in_collection(&self) -> bool {
-        self.places.get(1) == Some(&Place::Localizations)
+        self.places.get(1) == Some(&ElementKind::Localizations)
     }
 
     /// Where the fragment text of the open element goes.
@@ -183,15 +186,15 @@ impl<'k> Cutter<'k> {
         self.section.map(|section| (&mut self.writer, self.sections[section].end()))
     }
 
-    fn begin_section(&mut self, place: Place) -> Result<(), MetadataError> {
+    fn begin_section(&mut self, place: ElementKind) -> Result<(), MetadataError> {
         let (section, name) = match place {
-            Place::Identity => (IDENTITY, "UpdateIdentity"),
-            Place::Properties => (EXTENDED, "Properties"),
-            Place::Relationships => (RELATIONSHIPS, "Relationships"),
-            Place::Rules => (RULES, "ApplicabilityRules"),
-            Place::Files => (FILES, "Files"),
-            Place::Handler => (HANDLER, "HandlerSpecificData"),
-            Place::Localizations => {
+            ElementKind::Identity => (IDENTITY, "UpdateIdentity"),
+            ElementKind::Properties => (EXTENDED, "Properties"),
+            ElementKind::Relationships => (RELATIONSHIPS, "Relationships"),
+            ElementKind::Rules => (RULES, "ApplicabilityRules"),
+            ElementKind::Files => (FILES, "Files"),
+            ElementKind::Handler => (HANDLER, "HandlerSpecificData"),
+            ElementKind::Localizations => {
                 if std::mem::replace(&mut self.collection_seen, true) {
                     return Err(MetadataError::Twice { section: "LocalizedPropertiesCollection" });
                 }
@@ -206,10 +209,10 @@ impl<'k> Cutter<'k> {
         Ok(())
     }
 
-    fn begin_entry(&mut self, place: Place, tag: &Tag<'_>) -> Result<(), MetadataError> {
+    fn begin_entry(&mut self, place: ElementKind, tag: &Tag<'_>) -> Result<(), MetadataError> {
         let kind = match place {
-            Place::Localized => Kind::Properties,
-            Place::Eula => Kind::Eula,
+            ElementKind::Localized => Kind::Properties,
+            ElementKind::Eula => Kind::Eula,
             _ => Kind::Between,
         };
         self.entries.begin(kind);
@@ -237,7 +240,7 @@ impl<'k> Cutter<'k> {
 
     fn end(&mut self, name: &str, raw: &[u8]) -> Result<(), MetadataError> {
         let place = self.place();
-        if place == Place::Localizations {
+        if place == ElementKind::Localizations {
             self.places.pop();
             self.end_collection()?;
             self.copy(raw);
@@ -245,13 +248,13 @@ impl<'k> Cutter<'k> {
             return Ok(());
         }
         self.copy(raw);
-        let written = if place == Place::Properties { "ExtendedProperties" } else { name };
-        if place != Place::Update
+        let written = if place == ElementKind::Properties { "ExtendedProperties" } else { name };
+        if place != ElementKind::Update
             && let Some((writer, out)) = self.sink()
         {
             writer.end(out, written);
         }
-        if matches!(place, Place::Properties | Place::Secured) {
+        if matches!(place, ElementKind::Properties | ElementKind::Secured) {
             self.core_writer.end(self.sections[CORE].end(), name);
         }
         if place.has_text() {
@@ -261,7 +264,7 @@ impl<'k> Cutter<'k> {
         self.scope.close(self.places.len() + 1);
         match self.places.len() {
             1 => self.section = None,
-            2 if self.place() == Place::Localizations => {
+            2 if self.place() == ElementKind::Localizations => {
                 self.entries.end();
             }
             _ => {}
@@ -269,16 +272,16 @@ impl<'k> Cutter<'k> {
         self.settle()
     }
 
-    fn take_fact(&mut self, place: Place) -> Result<(), MetadataError> {
+    fn take_fact(&mut self, place: ElementKind) -> Result<(), MetadataError> {
         let text = std::mem::take(&mut self.text);
         match place {
-            Place::Language => {
+            ElementKind::Language => {
                 let default = self.facts.default_language.as_deref();
                 if !self.entries.name_language(facts::language_name(text.trim())?, self.keep, default) {
                     self.writer = Writer::default();
                 }
             }
-            Place::Title => self.entries.current().title = Some(text.trim().to_owned()),
+            ElementKind::Title => self.entries.current().title = Some(text.trim().to_owned()),
             _ => self.facts.text(place, &text)?,
         }
         Ok(())
@@ -289,7 +292,7 @@ impl<'k> Cutter<'k> {
             return Err(MetadataError::Malformed { position: 0, what: "control characters are not text" });
         }
         let place = self.place();
-        if place == Place::Document {
+        if place == ElementKind::Document {
             return self.around.hold(text, raw);
         }
         self.copy(raw);
@@ -305,7 +308,8 @@ impl<'k> Cutter<'k> {
                 None => self.text.push_str(text),
             }
         }
-        let secured = (place == Place::Secured).then(|| (&mut self.core_writer, self.sections[CORE].end()));
+        let secured =
+            (place == ElementKind::Secured).then(|| (&mut self.core_writer, self.sections[CORE].end()));
         if let Some((writer, out)) = secured {
             writer.any_text(out, text, cdata);
         }

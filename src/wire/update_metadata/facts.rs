@@ -4,9 +4,9 @@
 //! **Invariant:** values come only from the places the specification names. It never keeps a reference to the
 //! document.
 
+use super::element_kind::ElementKind;
 use super::error::MetadataError;
 use super::language::Languages;
-use super::place::Place;
 use super::tag::Tag;
 use crate::domain::{
     BundleClause, CategoryKind, Counted, Counts, DriverFacts, Encryption, Facts, FileDeclaration,
@@ -44,81 +44,85 @@ pub(super) struct Collector {
 
 impl Collector {
     /// An element of interest begins.
-    pub(super) fn start(&mut self, place: Place, tag: &Tag<'_>) -> Result<(), MetadataError> {
+    pub(super) fn start(&mut self, place: ElementKind, tag: &Tag<'_>) -> Result<(), MetadataError> {
         self.count(place)?;
         match place {
-            Place::Identity => self.identity = Some(identity(tag)?),
-            Place::Properties => self.properties(tag)?,
-            Place::Uninstallation => self.uninstallable = true,
-            Place::PrerequisiteAnyOf => self
+            ElementKind::Identity => self.identity = Some(identity(tag)?),
+            ElementKind::Properties => self.properties(tag)?,
+            ElementKind::Uninstallation => self.uninstallable = true,
+            ElementKind::PrerequisiteAnyOf => self
                 .prerequisites
                 .push(PrerequisiteClause { any_of: Vec::new(), is_category: flag(tag, "IsCategory") }),
-            Place::PrerequisiteAlternative => {
+            ElementKind::PrerequisiteAlternative => {
                 if let Some(clause) = self.prerequisites.last_mut() {
                     clause.any_of.push(update_id(tag)?);
                 }
             }
-            Place::Prerequisite => self
+            ElementKind::Prerequisite => self
                 .prerequisites
                 .push(PrerequisiteClause { any_of: vec![update_id(tag)?], is_category: false }),
-            Place::BundleAnyOf => self.bundled.push(BundleClause { any_of: Vec::new() }),
-            Place::BundleAlternative => {
+            ElementKind::BundleAnyOf => self.bundled.push(BundleClause { any_of: Vec::new() }),
+            ElementKind::BundleAlternative => {
                 if let Some(clause) = self.bundled.last_mut() {
                     clause.any_of.push(identity(tag)?);
                 }
             }
-            Place::Bundled => self.bundled.push(BundleClause { any_of: vec![identity(tag)?] }),
-            Place::Superseded => self.supersedes.push(update_id(tag)?),
-            Place::File => self.file(tag)?,
-            Place::Category => self.category = tag.value("CategoryType").map(|kind| category_kind(&kind)),
-            Place::Driver => self.driver(tag)?,
-            Place::FeatureScore => self.feature_score(tag)?,
+            ElementKind::Bundled => self.bundled.push(BundleClause { any_of: vec![identity(tag)?] }),
+            ElementKind::Superseded => self.supersedes.push(update_id(tag)?),
+            ElementKind::File => self.file(tag)?,
+            ElementKind::Category => {
+                self.category = tag.value("CategoryType").map(|kind| category_kind(&kind))
+            }
+            ElementKind::Driver => self.driver(tag)?,
+            ElementKind::FeatureScore => self.feature_score(tag)?,
             _ => {}
         }
         Ok(())
     }
 
     /// Refuses too many of a kind before they are kept.
-    fn count(&mut self, place: Place) -> Result<(), MetadataError> {
+    fn count(&mut self, place: ElementKind) -> Result<(), MetadataError> {
         let kind = match place {
-            Place::PrerequisiteAnyOf | Place::PrerequisiteAlternative | Place::Prerequisite => {
-                Counted::Prerequisites
+            ElementKind::PrerequisiteAnyOf
+            | ElementKind::PrerequisiteAlternative
+            | ElementKind::Prerequisite => Counted::Prerequisites,
+            ElementKind::BundleAnyOf | ElementKind::BundleAlternative | ElementKind::Bundled => {
+                Counted::BundleMembers
             }
-            Place::BundleAnyOf | Place::BundleAlternative | Place::Bundled => Counted::BundleMembers,
-            Place::Superseded => Counted::Superseded,
-            Place::File => Counted::Files,
-            Place::Driver => Counted::Devices,
-            Place::FeatureScore => Counted::FeatureScores,
-            Place::KbArticle => Counted::Articles,
-            Place::Bulletin => Counted::Bulletins,
-            Place::MadeFor => Counted::Languages,
-            Place::TargetComputer | Place::DistributionComputer => Counted::ComputerIds,
+            ElementKind::Superseded => Counted::Superseded,
+            ElementKind::File => Counted::Files,
+            ElementKind::Driver => Counted::Devices,
+            ElementKind::FeatureScore => Counted::FeatureScores,
+            ElementKind::KbArticle => Counted::Articles,
+            ElementKind::Bulletin => Counted::Bulletins,
+            ElementKind::MadeFor => Counted::Languages,
+            ElementKind::TargetComputer | ElementKind::DistributionComputer => Counted::ComputerIds,
             _ => return Ok(()),
         };
         Ok(self.counts.one(kind)?)
     }
 
     /// The text of an element of interest; `algorithm` belongs to digests.
-    pub(super) fn text(&mut self, place: Place, text: &str) -> Result<(), MetadataError> {
+    pub(super) fn text(&mut self, place: ElementKind, text: &str) -> Result<(), MetadataError> {
         self.counts.text(text)?;
         match place {
-            Place::KbArticle => self.kb_articles.extend(digits(text)),
-            Place::Bulletin => self.bulletins.push(text.trim().to_owned()),
-            Place::MadeFor => self.made_for(text.trim())?,
-            Place::Secured => self.secured |= text.trim().eq_ignore_ascii_case("FileDecryption"),
-            Place::Sha256 => {
+            ElementKind::KbArticle => self.kb_articles.extend(digits(text)),
+            ElementKind::Bulletin => self.bulletins.push(text.trim().to_owned()),
+            ElementKind::MadeFor => self.made_for(text.trim())?,
+            ElementKind::Secured => self.secured |= text.trim().eq_ignore_ascii_case("FileDecryption"),
+            ElementKind::Sha256 => {
                 let digest = Sha256Digest::from_base64(text)
                     .map_err(|_parse| MetadataError::bad("AdditionalDigest", text))?;
                 if let Some(file) = self.files.last_mut() {
                     file.sha256 = Some(digest);
                 }
             }
-            Place::TargetComputer => {
+            ElementKind::TargetComputer => {
                 if let Some(driver) = self.drivers.last_mut() {
                     driver.computer_hardware_ids.push(text.trim().to_lowercase());
                 }
             }
-            Place::DistributionComputer => {
+            ElementKind::DistributionComputer => {
                 if let Some(driver) = self.drivers.last_mut() {
                     driver.distribution_ids.push(text.trim().to_lowercase());
                 }

@@ -17,7 +17,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// A child of the collection, or the text between two.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct LocalizedEntry {
     /// `None` until it is known, and for what belongs to no language.
     pub(super) language: Option<String>,
     /// As the document writes it.
@@ -33,7 +33,7 @@ pub(super) struct Entry {
     pub(super) dropped: bool,
 }
 
-impl Entry {
+impl LocalizedEntry {
     /// Takes the bytes of a token.
     pub(super) fn copy(&mut self, raw: &[u8]) {
         if !self.dropped {
@@ -54,15 +54,15 @@ pub(super) enum Kind {
 /// What the collection held.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    entries: Vec<Entry>,
+    entries: Vec<LocalizedEntry>,
     held: usize,
 }
 
 impl Entries {
     /// The entry that is being read; one is begun when there is none.
-    pub(super) fn current(&mut self) -> &mut Entry {
+    pub(super) fn current(&mut self) -> &mut LocalizedEntry {
         if self.entries.is_empty() {
-            self.entries.push(Entry::default());
+            self.entries.push(LocalizedEntry::default());
         }
         let last = self.entries.len() - 1;
         &mut self.entries[last]
@@ -73,7 +73,7 @@ impl Entries {
         if let Some(last) = self.entries.last() {
             self.held += last.raw.len() + last.fragment.len();
         }
-        self.entries.push(Entry { kind, ..Entry::default() });
+        self.entries.push(LocalizedEntry { kind, ..LocalizedEntry::default() });
     }
 
     /// The language of the entry that is being read has been read. False when the entry does not stay, whatever
@@ -116,7 +116,7 @@ impl Entries {
     }
 
     /// The entries that stay, in their order.
-    pub(super) fn choose(self, keep: &Languages, default: &str) -> Vec<Entry> {
+    pub(super) fn choose(self, keep: &Languages, default: &str) -> Vec<LocalizedEntry> {
         let kept = |kind: Kind, language: &str, any: bool| {
             kind == Kind::Between || keep.keeps(language) || (!any && language.eq_ignore_ascii_case(default))
         };

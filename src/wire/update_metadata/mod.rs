@@ -8,6 +8,7 @@ mod around;
 mod cut;
 mod cut_result;
 mod cutter;
+mod element_kind;
 mod error;
 mod escape;
 mod facts;
@@ -16,7 +17,7 @@ mod language;
 mod localized;
 #[cfg(test)]
 mod maxima_tests;
-mod place;
+
 mod properties;
 mod source;
 mod spool;

@@ -100,7 +100,7 @@ impl Scope {
 
 /// One attribute: places in the tag's text.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct AttributeSpan {
     prefix: usize,
     local: usize,
     name_end: usize,
@@ -111,13 +111,13 @@ struct Place {
 
 /// Attribute places, kept between tags so that their memory is reused.
 #[derive(Debug, Default)]
-pub(super) struct Places(Vec<Place>);
+pub(super) struct AttributeSpans(Vec<AttributeSpan>);
 
 /// A start tag that was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tag<'a> {
     text: &'a str,
-    places: &'a [Place],
+    places: &'a [AttributeSpan],
     /// The name without its prefix.
     pub(super) local: &'a str,
     /// What its namespace means.
@@ -139,7 +139,7 @@ impl<'a> Tag<'a> {
         text: &'a str,
         depth: usize,
         scope: &mut Scope,
-        places: &'a mut Places,
+        places: &'a mut AttributeSpans,
     ) -> Result<Self, MetadataError> {
         places.0.clear();
         let name_end = text.find(is_space).unwrap_or(text.len());
@@ -199,7 +199,7 @@ impl<'a> Tag<'a> {
                 scope.resolve(&self.text[place.prefix..place.local - 1])?;
             }
             let name = &self.text[place.local..place.name_end];
-            let twin = |other: &&Place| other.kept && &self.text[other.local..other.name_end] == name;
+            let twin = |other: &&AttributeSpan| other.kept && &self.text[other.local..other.name_end] == name;
             if self.places[..index].iter().find(twin).is_some() {
                 return Err(MetadataError::AttributeCollision {
                     element: self.local.to_owned(),
@@ -216,7 +216,7 @@ fn declare_all(
     text: &str,
     depth: usize,
     scope: &mut Scope,
-    places: &mut [Place],
+    places: &mut [AttributeSpan],
 ) -> Result<(), MetadataError> {
     let inside_foreign = scope.find("") == Some(Space::Foreign);
     let mut default_seen = false;
@@ -241,7 +241,7 @@ fn declare_all(
     Ok(())
 }
 
-fn read_attribute(text: &str, start: usize) -> Result<Place, MetadataError> {
+fn read_attribute(text: &str, start: usize) -> Result<AttributeSpan, MetadataError> {
     let rest = &text[start..];
     let name_len =
         rest.find(|c| is_space(c) || c == '=').ok_or_else(|| broken("an attribute has a value"))?;
@@ -255,7 +255,7 @@ fn read_attribute(text: &str, start: usize) -> Result<Place, MetadataError> {
     };
     let value = text.len() - quoted.len() + 1;
     let len = memchr::memchr(quote, &text.as_bytes()[value..]).ok_or_else(|| broken("a quote is closed"))?;
-    Ok(Place {
+    Ok(AttributeSpan {
         prefix: start,
         local: start + local_at,
         name_end: start + name_len,
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<String>, MetadataError> {
-        let (mut scope, mut places) = (Scope::default(), Places::default());
+        let (mut scope, mut places) = (Scope::default(), AttributeSpans::default());
         scope.declare("upd", "http://schemas.microsoft.com/msus/2002/12/Update", 0)?;
         let tag = Tag::read(text, 1, &mut scope, &mut places)?;
         Ok(std::iter::once(tag.local.to_owned())

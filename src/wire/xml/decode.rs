@@ -24,7 +24,7 @@ const NAMESPACE_DEPTH: usize = 3;
 // not a limit: NAMESPACE_DEPTH: deeper elements are known by their local name
 
 /// Where in the document the decoder stands.
-struct Place {
+struct Position {
     limits: Limits,
     depth: usize,
     elements: usize,
@@ -38,7 +38,7 @@ struct Place {
     wanted: Option<Vec<(String, String)>>,
 }
 
-impl Place {
+impl Position {
     fn enter(&mut self, tag: &BytesStart<'_>, empty: bool) -> Result<(), XmlError> {
         if self.depth == self.limits.depth {
             return Err(XmlError::TooDeep { limit: self.limits.depth });
@@ -101,7 +101,7 @@ impl Place {
 pub struct Decoder<R> {
     reader: Reader<Metered<R>>,
     buffer: Vec<u8>,
-    place: Place,
+    place: Position,
 }
 
 pub(super) enum Token {
@@ -115,7 +115,7 @@ impl<R: BufRead> Decoder<R> {
     /// Reads `input`, which must be UTF-8; a byte order mark is passed over.
     pub fn new(input: R, limits: Limits) -> Self {
         let metered = Metered::new(input, limits.token_bytes);
-        let place = Place {
+        let place = Position {
             limits,
             depth: 0,
             elements: 0,

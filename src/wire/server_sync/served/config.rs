@@ -57,11 +57,11 @@ pub struct LanguageRow<'a> {
 /// How this server works (`ServerSyncConfigData`). What no server of ours varies is not here.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigAnswer<'a> {
-    /// Payloads are not had here but from `MUUrl`.
+    /// Payloads are not available here but from `MUUrl`.
     pub catalog_only: bool,
     /// Payloads are fetched when they are asked for.
     pub lazy: bool,
-    /// Express payloads are had here.
+    /// Express payloads are available here.
     pub hosts_psf: bool,
     /// Revisions of one `GetUpdateData`.
     pub most_updates: usize,

@@ -83,7 +83,7 @@ pub fn update_frame(identity: &UpdateIdentity, digests: &[Sha1Digest], compresse
     UpdateFrame { head: head.finish(), tail: tail.finish() }
 }
 
-/// Appends where a payload can be had (`ServerSyncUrlData`). `UssUrl` is empty: a server's payloads are where
+/// Appends where a payload is available (`ServerSyncUrlData`). `UssUrl` is empty: a server's payloads are where
 /// [MS-WSUSSS] 2.1 says.
 pub fn file_url(out: &mut String, sha1: &Sha1Digest, mu_url: Option<&str>) {
     let mut xml = Encoder::with_capacity(200);

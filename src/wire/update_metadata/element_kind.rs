@@ -5,9 +5,9 @@
 
 use super::tag::{Space, Tag};
 
-/// The places that the server looks at; everything else is [`Place::Other`].
+/// The places that the server looks at; everything else is [`ElementKind::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ElementKind {
     Document,
     Update,
     Identity,
@@ -49,7 +49,7 @@ pub(super) enum Place {
     Other,
 }
 
-impl Place {
+impl ElementKind {
     /// Where a child of an element that stands here stands.
     pub(super) fn child(self, tag: &Tag<'_>) -> Self {
         if tag.space == Space::Foreign {
