@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::ContentError;
+use super::versions::Version;
 use crate::domain::{FileDeclaration, Sha1Digest, Sha256Digest};
 use crate::durable::Disk;
 use crate::kv::{Batch, Kv, KvError, MAX_BATCH, Opened, Setup};
@@ -21,6 +22,8 @@ const RECORD_VERSION: u8 = 1;
 /// First byte of the keys of files, and of files that are to be fetched whole.
 const FILE: u8 = b'f';
 const WISH: u8 = b'w';
+/// Of versions; without a digest behind it, of the version of all files that are not listed.
+const VERSION: u8 = b'v';
 const CLEAN: &[u8] = b"stopped cleanly";
 
 /// One file.
@@ -36,6 +39,8 @@ pub(super) struct Record {
 
 pub(super) struct Index {
     kv: Kv,
+    /// What was there could not be read.
+    lost: bool,
 }
 
 fn key(kind: u8, sha1: &Sha1Digest) -> Vec<u8> {
@@ -62,7 +67,7 @@ impl Index {
         };
         let (kv, opened) = Kv::open(setup, disk)?;
         let clean = opened == Opened::Whole && kv.get(CLEAN)?.is_some();
-        let index = Self { kv };
+        let index = Self { kv, lost: opened == Opened::Anew };
         let mut running = Batch::default();
         running.remove(CLEAN);
         index.kv.note(&running)?;
@@ -139,6 +144,41 @@ impl Index {
             tracing::warn!(%error, "files that were to be fetched whole cannot be read");
         }
         found
+    }
+
+    /// Whether what was there could not be read when it was opened.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The version of all files that are not listed, and of those that are. What cannot be read is left out, with a warning.
+    pub(super) fn versions(&self) -> (u32, HashMap<Sha1Digest, Version>) {
+        let (mut base, mut versions) = (0, HashMap::new());
+        let read = self.kv.scan(&[VERSION], |key, value| {
+            match (key.get(1..).map(TryInto::try_into), decode::<Version>(value)) {
+                (Some(Ok(sha1)), Some(version)) => drop(versions.insert(Sha1Digest(sha1), version)),
+                (Some(Err(_)), Some(version)) => base = version.count,
+                _ => {}
+            }
+            true
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "the versions of payloads cannot be read");
+        }
+        (base, versions)
+    }
+
+    /// Writes versions, durably; no digest for that of all others. One that says nothing is removed.
+    pub(super) fn write_versions(
+        &self,
+        changes: &[(Option<Sha1Digest>, Version)],
+    ) -> Result<(), ContentError> {
+        self.note(changes.iter().map(|(sha1, version)| {
+            let key = sha1.map_or_else(|| vec![VERSION], |sha1| key(VERSION, &sha1));
+            let value = (*version != Version::default()).then(|| encode(version)).transpose()?;
+            Ok((key, value))
+        }))?;
+        if changes.is_empty() { Ok(()) } else { self.make_durable() }
     }
 
     /// Notes that everything is written and synced.

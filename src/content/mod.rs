@@ -17,6 +17,7 @@ mod scrub;
 mod sparse;
 mod store;
 mod verify;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub use store::{Store, Verdict};
 pub use verify::{Digests, Hasher};
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![entry::LIMITS, map::LIMITS, store::LIMITS,];
+pub const LIMITS: &[Limit] = joined_limits![entry::LIMITS, map::LIMITS, store::LIMITS, versions::LIMITS,];
 
 /// Where payloads are kept and how much of them.
 #[derive(Debug, Clone)]

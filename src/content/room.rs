@@ -214,17 +214,21 @@ impl Store {
         self.0.held.fetch_sub(held, Ordering::Relaxed);
     }
 
-    /// Drops a file with all its pieces; whoever has it open ends. Blocking.
-    pub fn discard(&self, file: &Arc<SparseFile>) {
+    /// Drops a file with all its pieces, because they may be wrong: whoever has it open ends, and what is given out from
+    /// now on is another version. False when it was dropped before. Blocking.
+    pub fn discard(&self, file: &Arc<SparseFile>) -> bool {
         let sha1 = file.sha1();
         let _one = self.stripe(sha1);
         if file.is_dropped() {
-            return;
+            return false;
         }
+        // its own version stays that of what was read from it
+        self.0.versions.renew(&self.0.index, sha1);
         file.mark_dropped();
         drop(self.0.open.remove(sha1));
         let entry = locked(&self.0.entries).remove(sha1);
         self.unlink(sha1, entry);
+        true
     }
 
     pub(super) fn note_full(&self) {

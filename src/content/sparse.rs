@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::Advice;
@@ -34,8 +34,8 @@ pub struct SparseFile {
     live: Arc<Live>,
     dropped: AtomicBool,
     unsynced: AtomicBool,
-    /// One past the piece that is held and not given out, 0 for none: the one that made the file complete, until the
-    /// digests matched. Whoever has all the others does not have the file yet.
+    /// One past the piece that is not given out even when it is held, 0 for none: until the digests matched, the one that
+    /// made the file complete, and the last of one that passes through. Whoever has all the others does not have the file.
     withheld: AtomicU64,
     /// How often pieces were released.
     releases: AtomicU64,
@@ -52,6 +52,8 @@ pub(super) struct Live {
     pub(super) last_use_ms: AtomicI64,
     /// Whether every declared digest matched.
     pub(super) verified: AtomicBool,
+    /// Which version of its bytes is given out.
+    pub(super) version: AtomicU32,
 }
 
 /// The map's path beside a data path.
@@ -235,6 +237,12 @@ impl SparseFile {
         self.live.verified.load(Ordering::Acquire)
     }
 
+    /// Which version of its bytes is given out: it changes when what was given out may have been wrong, so that what a
+    /// client has is not continued with it (RFC 9110 13.1.5).
+    pub fn version(&self) -> u32 {
+        self.live.version.load(Ordering::Acquire)
+    }
+
     /// Whether it was dropped: readers end, and ask again for the file that takes its place.
     pub fn is_dropped(&self) -> bool {
         self.dropped.load(Ordering::Acquire)
@@ -408,6 +416,11 @@ impl SparseFile {
     /// Ends every reader and writer of this value.
     pub(super) fn mark_dropped(&self) {
         self.dropped.store(true, Ordering::Release);
+    }
+
+    /// Begins another version.
+    pub(super) fn renew(&self, version: u32) {
+        self.live.version.store(version, Ordering::Release);
     }
 
     /// Notes a use.

@@ -20,6 +20,7 @@ use super::map::Header;
 use super::room::Limits;
 use super::sparse::SparseFile;
 use super::verify::Digests;
+use super::versions::Versions;
 use super::{Config, FileState, FileStatus, Usage};
 use crate::domain::{FileDeclaration, Limit, Sha1Digest, limits};
 use crate::durable::{Disk, Trouble};
@@ -69,6 +70,7 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) disk: Disk,
     pub(super) index: Index,
+    pub(super) versions: Versions,
     pub(super) entries: Mutex<HashMap<Sha1Digest, Entry>>,
     pub(super) open: Cache<Sha1Digest, Arc<SparseFile>>,
     pub(super) stripes: [Mutex<()>; STRIPES],
@@ -123,11 +125,17 @@ impl Store {
             .into_iter()
             .map(|(sha1, record)| (sha1, Entry::from_record(record, !clean)))
             .collect();
+        let is_empty = entries.is_empty();
         for entry in entries.values_mut() {
             entry.used_by(clock.now().as_millisecond());
         }
         if !clean {
             super::scrub::recount(&dir, &mut entries)?;
+        }
+        let lost = index.is_lost() || (is_empty && !entries.is_empty());
+        let versions = Versions::load(&index, lost.then(|| clock.now().as_second()));
+        for (sha1, entry) in &entries {
+            entry.live.version.store(versions.of(sha1), Ordering::Relaxed);
         }
         let held = entries.values().map(|entry| entry.live.held.load(Ordering::Relaxed)).sum();
         let store = Self(Arc::new(Inner {
@@ -136,6 +144,7 @@ impl Store {
             clock,
             disk: disk.clone(),
             index,
+            versions,
             entries: Mutex::new(entries),
             open: Cache::new(open_files()),
             stripes: [const { Mutex::new(()) }; STRIPES],
@@ -241,6 +250,10 @@ impl Store {
             locked(&self.0.removed).push(*sha1);
             return Ok(None);
         };
+        if doubtful && after < before {
+            // what was lost was given out, and may come again from another source with other bytes
+            self.renew(&file);
+        }
         self.register(&file);
         Ok(Some(file))
     }
@@ -281,6 +294,7 @@ impl Store {
         }
         let mut entry = Entry::new(declaration.size, declaration.sha256);
         entry.name(&declaration.name);
+        entry.live.version.store(self.0.versions.of(&sha1), Ordering::Relaxed);
         let header = Header { sha1, sha256: declaration.sha256, size: declaration.size, verified: false };
         let made = SparseFile::create(&self.path(&sha1), header, Arc::clone(&entry.live));
         let file = Arc::new(made.inspect_err(|error| self.note_if_full(error))?);
@@ -295,6 +309,7 @@ impl Store {
         let _one = self.stripe(sha1);
         file.mark_dropped();
         drop(self.0.open.remove(sha1));
+        self.renew(file);
         file.forget(pieces)?;
         self.open_listed(sha1).map(drop)
     }
@@ -334,6 +349,23 @@ impl Store {
             entry.sha256 = Some(sha256);
         }
         Ok(Verdict::Verified)
+    }
+
+    /// Which version of a file's bytes is given out, whether anything of it is held or not: see [`SparseFile::version`].
+    pub fn version(&self, sha1: &Sha1Digest) -> u32 {
+        self.0.versions.of(sha1)
+    }
+
+    /// What was given out of a file may have been wrong.
+    pub(super) fn renew(&self, file: &SparseFile) {
+        let version = self.0.versions.renew(&self.0.index, file.sha1());
+        file.renew(version);
+    }
+
+    /// Notes that bytes of a file are given out without being kept: the next process cannot know them, and begins another
+    /// version. False when that was noted since this one began. Blocking.
+    pub fn begin_passing(&self, sha1: &Sha1Digest) -> bool {
+        self.0.versions.begin_passing(&self.0.index, sha1)
     }
 
     /// One file, if anything of it is held.

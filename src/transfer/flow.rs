@@ -55,6 +55,10 @@ pub(super) struct State {
     /// There was no room for what was asked for.
     pub(super) crowded: Option<Crowded>,
     pub(super) failed: Option<(TransferError, Instant)>,
+    /// What was learnt of its sources is kept until then, though nobody wants the file: they sent wrong bytes.
+    pub(super) remembered: Option<Instant>,
+    /// It passed through, and was right.
+    pub(super) is_passed: bool,
 }
 
 /// No room.
@@ -107,6 +111,8 @@ impl Flow {
             trouble: None,
             crowded: None,
             failed: None,
+            remembered: None,
+            is_passed: false,
         };
         Self { shared, declaration, state: Mutex::new(state), settled: Notify::new(), wanted: Notify::new() }
     }
@@ -168,9 +174,8 @@ impl Flow {
             state.file = None;
         }
         let idle = rests && state.lanes == 0 && !state.paused;
-        let resting = state.failed.as_ref().is_some_and(|(_, until)| *until > self.shared.clock.instant());
         if idle
-            && !resting
+            && !state.rests(self.shared.clock.instant())
             && flows.get(&self.sha1()).is_some_and(|flow| std::ptr::eq(&raw const **flow, self))
         {
             flows.remove(&self.sha1());
@@ -180,9 +185,7 @@ impl Flow {
     /// Forgets a flow whose rest is over. True when it may be forgotten.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         let state = locked(&self.state);
-        state.plan.is_idle()
-            && state.lanes == 0
-            && state.failed.as_ref().is_some_and(|(_, until)| *until <= now)
+        state.plan.is_idle() && state.lanes == 0 && !state.rests(now)
     }
 
     /// A reader comes by `offset`, which is held. While others write, the next one who comes by tells it.
@@ -203,14 +206,7 @@ impl Flow {
             if let Some(health) = &mut state.health {
                 health.delivered(index, now);
             }
-            let keys: Vec<_> =
-                state.waiters.range((pieces.start, 0)..(pieces.end, 0)).map(|(key, _)| *key).collect();
-            for key in keys {
-                if let Some(waiter) = state.waiters.remove(&key) {
-                    // whoever left does not mind
-                    let _ = waiter.send(());
-                }
-            }
+            state.wake(pieces);
             let complete = file.is_complete() && !state.verifying && state.has(file);
             state.verifying |= complete;
             complete
@@ -218,6 +214,17 @@ impl Flow {
         if complete {
             self.start_verifying(Arc::clone(file));
         }
+    }
+
+    /// Wakes those who wait for a piece.
+    pub(super) fn wake(&self, piece: u64) {
+        locked(&self.state).wake(piece..piece + 1);
+    }
+
+    /// Whether somebody waits for a piece.
+    pub(super) fn is_waited_for(&self, piece: u64) -> bool {
+        let state = locked(&self.state);
+        state.waiters.range((piece, 0)..(piece + 1, 0)).any(|(_, waiter)| !waiter.is_closed())
     }
 
     /// Waits until the file is verified or given up; errors as [`Flow::ready`].
@@ -308,6 +315,31 @@ impl State {
     /// Whether this is the file that it is about now.
     pub(super) fn has(&self, file: &Arc<SparseFile>) -> bool {
         self.file.as_ref().is_some_and(|own| Arc::ptr_eq(own, file))
+    }
+
+    /// Whether it is kept though nobody wants it: it failed a moment ago, or its sources sent wrong bytes.
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        let until = self.failed.as_ref().map(|(_, until)| *until).max(self.remembered);
+        until.is_some_and(|until| until > now)
+    }
+
+    /// Wakes those who wait for these pieces.
+    fn wake(&mut self, pieces: Range<u64>) {
+        let keys: Vec<_> =
+            self.waiters.range((pieces.start, 0)..(pieces.end, 0)).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(waiter) = self.waiters.remove(&key) {
+                // whoever left does not mind
+                let _ = waiter.send(());
+            }
+        }
+    }
+
+    /// What passed is right; true when that is news.
+    pub(super) fn passed_right(&mut self) -> bool {
+        let is_news = self.remembered.take().is_some() || !self.is_passed;
+        (self.is_passed, self.mismatches, self.trouble) = (true, 0, None);
+        is_news
     }
 
     /// The file was dropped and begins anew.

@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::shared::{Shared, locked};
 use super::{Ahead, Config, Policy, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
-use crate::content::{ContentError, FileState, SparseFile, Store};
+use crate::content::{ContentError, FileState, PIECE, SparseFile, Store};
 use crate::domain::{ByteCount, ByteRange, FileDeclaration, Limit, Rate, Sha1Digest, limits};
 use crate::runtime::{Clock, Tasks};
 
@@ -54,6 +54,7 @@ pub struct Want {
     /// `None` when everything was held from the start.
     flow: Option<(Arc<Flow>, u64)>,
     reader: bool,
+    class: Class,
     /// The file cannot be kept whole: what is held of it may go while it is read.
     passes: bool,
     /// Something of it was readable already.
@@ -139,9 +140,13 @@ impl Handle {
         let end = range.map_or(declaration.size, |range| range.end.min(declaration.size));
         let range = ByteRange { start: range.map_or(0, |range| range.start.min(end)), end };
         let file = self.open(declaration).await?;
-        let (reader, begun) = (wish.reader, AtomicBool::new(false));
+        let (reader, class, begun) = (wish.reader, wish.class, AtomicBool::new(false));
         let passes = !file.is_verified() && shared.store.window(file.size()).is_some();
-        let mut want = Want { range, flow: None, reader, passes, begun, inner: Arc::clone(&self.0), file };
+        if passes {
+            self.watch(declaration, &file).await?;
+        }
+        let mut want =
+            Want { range, flow: None, reader, class, passes, begun, inner: Arc::clone(&self.0), file };
         if self.0.wants.fetch_add(1, Ordering::Relaxed) >= MAX_WANTS {
             return Err(TransferError::Crowded);
         }
@@ -364,6 +369,9 @@ impl Want {
             }
             held
         } else {
+            if self.reader && held == offset && offset / PIECE + 1 == self.file.size().div_ceil(PIECE) {
+                Handle(Arc::clone(&self.inner)).prove(flow, &self.file, self.class);
+            }
             let waiter = match self.reader {
                 false => Waiter::Queue,
                 true if self.begun.load(Ordering::Relaxed) => Waiter::Reader,

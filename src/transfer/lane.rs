@@ -89,7 +89,7 @@ impl Flow {
                     self.kick();
                     let errand = Errand { flow: &self, file: &file, id, run, index, source: &source };
                     let ended = errand.fetch(place).await;
-                    self.ended(id, index, &source, &ended);
+                    self.ended((id, index), &source, &file, &ended);
                 }
                 Step::Learn { anew } => {
                     drop(place);
@@ -183,7 +183,13 @@ impl Flow {
     }
 
     /// A run is over.
-    fn ended(self: &Arc<Self>, id: u64, index: usize, source: &Source, ended: &Ended) {
+    fn ended(
+        self: &Arc<Self>,
+        (id, index): (u64, usize),
+        source: &Source,
+        file: &Arc<SparseFile>,
+        ended: &Ended,
+    ) {
         let now = self.shared.clock.instant();
         let mut state = locked(&self.state);
         state.plan.ended(id);
@@ -196,6 +202,8 @@ impl Flow {
                 return;
             }
             Err(Fault::Unwanted) => return,
+            // it begins anew already
+            Err(_) if file.is_dropped() && !state.has(file) => return,
             Err(fault) => fault,
         };
         tracing::debug!(sha1 = %self.sha1(), source = %source.shown(), %fault, "a run ended early");

@@ -18,8 +18,10 @@ mod health;
 mod intake;
 mod lane;
 mod origins;
+mod passage;
 mod passing;
 mod plan;
+mod proving;
 mod queue;
 mod receive;
 mod scraps;
@@ -51,7 +53,9 @@ pub const LIMITS: &[Limit] = joined_limits![
     health::LIMITS,
     lane::LIMITS,
     origins::LIMITS,
+    passage::LIMITS,
     plan::LIMITS,
+    proving::LIMITS,
     queue::LIMITS,
     receive::LIMITS,
     scraps::LIMITS,

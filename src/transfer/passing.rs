@@ -52,7 +52,7 @@ impl Flow {
     }
 
     /// Makes room for bytes of this file that are about to come.
-    pub(super) async fn room(&self, file: &Arc<SparseFile>, bytes: u64) -> Result<Room, Fault> {
+    pub(super) async fn room(self: &Arc<Self>, file: &Arc<SparseFile>, bytes: u64) -> Result<Room, Fault> {
         if let Some(limit) = self.limit() {
             let coming = locked(&self.state).plan.bytes_under_way(self.declaration.size).max(bytes);
             let over = (file.held() + coming).saturating_sub(limit);
@@ -75,7 +75,7 @@ impl Flow {
     }
 
     /// Releases so many bytes of what is of the least use to its readers, or what there is of it.
-    async fn release(&self, file: &Arc<SparseFile>, bytes: u64) -> Result<(), Fault> {
+    async fn release(self: &Arc<Self>, file: &Arc<SparseFile>, bytes: u64) -> Result<(), Fault> {
         let Some(limit) = self.limit() else { return Ok(()) };
         let readers = {
             let mut state = locked(&self.state);
@@ -87,13 +87,21 @@ impl Flow {
             state.plan.hold_to(Some(ahead(limit, readers.len())));
             readers
         };
-        let (store, file) = (self.shared.store.clone(), Arc::clone(file));
+        let (flow, held) = (Arc::clone(self), Arc::clone(file));
         let wanted = usize::try_from(bytes.div_ceil(PIECE)).unwrap_or(usize::MAX);
         let released = tokio::task::spawn_blocking(move || {
-            let pieces = spare(&readers, file.held_pieces(), ahead(limit, readers.len()), wanted);
-            store.release(&file, &pieces)
+            super::proving::watch_now(&flow.shared, &flow.declaration, &held)?;
+            let pieces = held.held_pieces();
+            // what goes was hashed, where what is before it was
+            let passage = flow.shared.passages.of(&held);
+            let outcome = passage.map(|passage| passage.advance(&held));
+            let pieces = spare(&readers, pieces, ahead(limit, readers.len()), wanted);
+            flow.shared.store.release(&held, &pieces)?;
+            Ok::<_, ContentError>(outcome)
         });
-        released.await.map_err(|_join| Fault::Stopping)??;
+        if let Some(outcome) = released.await.map_err(|_join| Fault::Stopping)?? {
+            self.passed(file, outcome).await;
+        }
         Ok(())
     }
 

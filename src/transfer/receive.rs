@@ -13,11 +13,12 @@ use super::claims::Claims;
 use super::fault::Fault;
 use super::flow::Flow;
 use super::intake::{Intake, Piece};
+use super::passage::{Arrival, Passage};
 use super::scraps::Scrap;
 use super::shared::{Shared, locked};
 use super::tally::Tally;
 use crate::bandwidth::LinkBody;
-use crate::content::{ContentError, PIECE, Room, SparseFile, piece_hash};
+use crate::content::{ContentError, PIECE, PieceHash, Room, SparseFile, piece_hash};
 use crate::domain::{ByteRange, Limit, limits};
 
 /// Pieces written in one go when they arrive faster than they are written.
@@ -206,28 +207,49 @@ impl Incoming<'_> {
 }
 
 impl Target<'_> {
-    /// Leaves out the pieces that are not what the source says they are.
-    async fn whole(&mut self, pieces: Vec<Piece>) -> Result<Vec<Piece>, Fault> {
+    /// Leaves out the pieces that are not what the source says they are, or not what they are known to be.
+    async fn checked(&mut self, pieces: Vec<Piece>) -> Result<Vec<Piece>, Fault> {
+        let passage = self.flow.shared.passages.of(self.file);
+        if self.claims.is_empty() && passage.is_none() {
+            return Ok(pieces);
+        }
         let hashed = tokio::task::spawn_blocking(move || {
             pieces.into_iter().map(|(index, piece)| (piece_hash(&piece), (index, piece))).collect::<Vec<_>>()
         });
         let hashed = hashed.await.map_err(|_join| Fault::Stopping)?;
         let count = hashed.len();
-        let mut state = locked(&self.flow.state);
-        let taken: Vec<Piece> = hashed
-            .into_iter()
-            .filter(|(hash, (index, _))| state.doubts.takes(*index, *hash, self.claims.of(*index)))
-            .map(|(_, piece)| piece)
-            .collect();
-        drop(state);
+        let (taken, contradicts) = self.sorted_out(hashed, passage.as_deref());
+        if contradicts {
+            self.flow.refute(self.file, self.flow.sha1()).await;
+            return Err(Fault::Damaged(count));
+        }
         self.damaged += count - taken.len();
         Ok(taken)
     }
 
-    async fn store(&mut self, mut pieces: Vec<Piece>) -> Result<(), Fault> {
-        if !self.claims.is_empty() {
-            pieces = self.whole(pieces).await?;
+    /// The pieces to take, and whether one is not what came in its place before.
+    fn sorted_out(&self, hashed: Vec<(PieceHash, Piece)>, passage: Option<&Passage>) -> (Vec<Piece>, bool) {
+        let (mut taken, mut contradicts) = (Vec::with_capacity(hashed.len()), false);
+        let mut state = locked(&self.flow.state);
+        for (hash, (index, piece)) in hashed {
+            if !state.doubts.takes(index, hash, self.claims.of(index)) {
+                continue;
+            }
+            match passage.map_or(Arrival::Fits, |passage| passage.arrived(index, hash)) {
+                Arrival::Fits => taken.push((index, piece)),
+                Arrival::Damaged => {}
+                Arrival::Contradicts => contradicts = true,
+            }
         }
+        if let Some(health) = state.health.as_mut().filter(|_| contradicts) {
+            // it is one of those who may have been wrong
+            health.delivered(self.index, self.flow.shared.clock.instant());
+        }
+        (taken, contradicts)
+    }
+
+    async fn store(&mut self, mut pieces: Vec<Piece>) -> Result<(), Fault> {
+        pieces = self.checked(pieces).await?;
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok(()) };
         let landed = first.0..last.0 + 1;
         let bytes: u64 = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
@@ -235,18 +257,19 @@ impl Target<'_> {
         if lacks > 0 {
             self.room.add(self.flow.room(self.file, lacks).await?);
         }
-        let (store, file) = (self.flow.shared.store.clone(), Arc::clone(self.file));
+        let (shared, file) = (Arc::clone(&self.flow.shared), Arc::clone(self.file));
         let written = tokio::task::spawn_blocking(move || {
             let mut fresh = Vec::new();
             let result = pieces.iter().try_for_each(|(index, piece)| {
                 let (held, start) = (file.holds_piece(*index), index * PIECE);
-                store.write_piece(&file, *index, piece)?;
+                shared.store.write_piece(&file, *index, piece)?;
                 fresh.extend(ByteRange::new(start, start + piece.len() as u64).filter(|_| !held));
                 Ok::<(), ContentError>(())
             });
-            (result, fresh)
+            let passage = shared.passages.of(&file);
+            (result, fresh, passage.map(|passage| passage.advance(&file)))
         });
-        let (result, fresh) = written.await.map_err(|_join| Fault::Stopping)?;
+        let (result, fresh, outcome) = written.await.map_err(|_join| Fault::Stopping)?;
         self.room.used(bytes);
         for range in fresh {
             self.stored += range.len();
@@ -260,6 +283,9 @@ impl Target<'_> {
         }
         // even when one piece could not be written, those before it are there
         self.flow.landed(self.file, self.index, landed);
+        if let Some(outcome) = outcome {
+            self.flow.passed(self.file, outcome).await;
+        }
         result.map_err(Fault::from)
     }
 }

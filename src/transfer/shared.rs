@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::flow::Flow;
 use super::origins::Origins;
+use super::passage::Passages;
 use super::{Config, Sources};
 use crate::bandwidth::LinkClient;
 use crate::content::Store;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) hashing_small: Arc<Semaphore>,
     pub(super) flows: Mutex<HashMap<Sha1Digest, Arc<Flow>>>,
     pub(super) origins: Origins,
+    /// What passes through without being kept.
+    pub(super) passages: Passages,
     /// Bytes of cut pieces, over all files.
     pub(super) scraps: Arc<AtomicU64>,
 }
@@ -62,6 +65,7 @@ impl Shared {
             hashing_small: Arc::new(Semaphore::new(1)),
             flows: Mutex::default(),
             origins: Origins::new(&config.servers),
+            passages: Passages::default(),
             scraps: Arc::default(),
             config,
             store,

@@ -17,7 +17,7 @@ use crate::content::{SparseFile, Verdict};
 use crate::domain::{ByteRange, Limit, Sha1Digest, limits};
 
 /// The same when the file did not match [`MAX_MISMATCHES`] times.
-const REST_MISMATCH: Duration = Duration::from_mins(10);
+pub(super) const REST_MISMATCH: Duration = Duration::from_mins(10);
 
 /// The same when the store cannot take bytes.
 pub(super) const REST_STORE: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ impl Flow {
                 Ok(Ok(Verdict::Collision)) => {
                     flow.give_up(TransferError::Collision { sha1: flow.sha1() }, REST_MISMATCH);
                 }
-                Ok(Ok(Verdict::Mismatch { found })) => flow.mismatched(&found).await,
+                Ok(Ok(Verdict::Mismatch { found })) => flow.mismatched(&file, &found).await,
                 Ok(Err(error)) => flow.give_up(error.into(), REST_STORE),
                 Err(_) => flow.give_up(TransferError::Stopping, REST_STORE),
             }
@@ -88,7 +88,7 @@ impl Flow {
     }
 
     /// The bytes were not what was declared; the store has dropped them. Fetches everything again.
-    async fn mismatched(self: &Arc<Self>, found: &Sha1Digest) {
+    pub(super) async fn mismatched(self: &Arc<Self>, gone: &Arc<SparseFile>, found: &Sha1Digest) {
         let mismatches = {
             let mut state = locked(&self.state);
             let liars = state.health.as_mut().map(Health::lied).unwrap_or_default();
@@ -104,6 +104,25 @@ impl Flow {
             self.give_up(TransferError::Mismatch { sha1: self.sha1() }, REST_MISMATCH);
             return;
         }
+        if self.limit().is_some() {
+            // what cannot be kept is fetched when somebody asks for it again, and then from another source
+            let mut state = locked(&self.state);
+            state.is_passed = false;
+            state.remembered = Some(self.shared.clock.instant() + REST_MISMATCH);
+            state.trouble = Some(
+                "the bytes did not match the digest; asked for again, they are fetched from another source"
+                    .to_owned(),
+            );
+            // somebody may have asked again already
+            if state.has(gone) {
+                state.file = None;
+                state.restart();
+            }
+            drop(state);
+            self.settled.notify_waiters();
+            self.kick();
+            return;
+        }
         let (store, declaration) = (self.shared.store.clone(), self.declaration.clone());
         let made = tokio::task::spawn_blocking(move || store.prepare(&declaration)).await;
         let Ok(Ok(file)) = made else {
@@ -113,7 +132,7 @@ impl Flow {
         {
             let mut state = locked(&self.state);
             if !state.has(&file) {
-                state.file = Some(file);
+                state.file = Some(Arc::clone(&file));
                 state.restart();
             }
             state.verifying = false;
@@ -125,5 +144,7 @@ impl Flow {
         }
         self.settled.notify_waiters();
         self.kick();
+        // all of it may have come while the old one was still being dropped
+        self.verify_if_complete(&file);
     }
 }

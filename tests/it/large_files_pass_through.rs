@@ -283,3 +283,139 @@ async fn a_file_that_fails_is_not_pinned_by_its_failure() {
     assert!(reply.body == second.bytes(&large), "what failed gives its room at once");
     world.becomes(&large, FileState::Verified).await;
 }
+
+/// Sends ranges at once; whether each came whole.
+async fn come_whole(world: &World, file: &FileDeclaration, ranges: &[(u64, u64)]) -> Vec<bool> {
+    let mut readers = Vec::new();
+    for (start, end) in ranges.iter().copied() {
+        let (mut client, path) = (world.client().await, file.content_path());
+        readers.push(world.tasks.spawn("reader", async move {
+            let reply =
+                client.ask(Method::GET, &path, &[("range", &format!("bytes={start}-{}", end - 1))]).await;
+            reply.is_ok_and(|reply| reply.status == 206 && reply.body.len() as u64 == end - start)
+        }));
+    }
+    let mut whole = Vec::new();
+    for reader in readers {
+        whole.push(reader.await.unwrap());
+    }
+    whole
+}
+
+/// Puts the bytes of a file with one byte changed under its address.
+fn lie(origin: &Origin, file: &FileDeclaration, truth: &Bytes, at: u64) -> String {
+    let mut bytes = truth.to_vec();
+    bytes[at as usize] ^= 1;
+    origin.add_under(file, bytes.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_the_end_of_a_file_whose_bytes_are_wrong() {
+    let last = (SIZE - 1) / PIECE * PIECE;
+    // at once, one after the other, from the middle, the end alone, and in any order
+    let all: [&[&[(u64, u64)]]; 5] = [
+        &[&[(0, SIZE)]],
+        &[&[(0, SIZE), (0, SIZE), (SIZE / 2, SIZE)]],
+        &[&[(0, SIZE / 3)], &[(SIZE / 3, SIZE)]],
+        &[&[(last, SIZE)]],
+        &[&[(SIZE / 2, last)], &[(0, SIZE / 2)], &[(last, SIZE)]],
+    ];
+    for wrong_at in [0, SIZE / 2, SIZE - 1] {
+        for (number, steps) in all.iter().enumerate() {
+            let world = world().await;
+            let large = world.file("large.esd", SIZE as usize, 2);
+            lie(&world.origin, &large, &world.origin.bytes(&large), wrong_at);
+            for ranges in *steps {
+                let whole = come_whole(&world, &large, ranges).await;
+                let ended = ranges.iter().zip(whole).any(|((_, end), whole)| whole && *end == SIZE);
+                assert!(!ended, "wrong at {wrong_at}, {number}: {ranges:?} came to its end");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_alone_comes_once_the_whole_was_seen() {
+    let world = world().await;
+    let large = world.file("large.esd", SIZE as usize, 2);
+    let truth = world.origin.bytes(&large);
+    assert!(range(&world, &large, SIZE - MIB, SIZE).await == truth[(SIZE - MIB) as usize..]);
+    let cost = world.origin.sent(&large).bytes;
+    assert!(cost >= SIZE - 2 * MIB && cost <= SIZE + STORE, "{cost}");
+    // from then on it is known
+    assert!(range(&world, &large, SIZE - 10, SIZE).await == truth[(SIZE - 10) as usize..]);
+    assert!(world.origin.sent(&large).bytes <= cost + 2 * MIB);
+    rests(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_read_in_parts_costs_its_parts() {
+    let world = world().await;
+    let mut large = world.file("large.psf", SIZE as usize, 2);
+    large.patching = Some("Express".to_owned());
+    assert!(large.is_taken_in_parts());
+    world.known.declare(&large, &[world.origin.url(&large)]);
+    let truth = world.origin.bytes(&large);
+    assert!(range(&world, &large, SIZE - 1_000, SIZE).await == truth[(SIZE - 1_000) as usize..]);
+    assert!(world.origin.sent(&large).bytes <= MIB, "{:?}", world.origin.sent(&large).bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lie_another_source_is_asked_and_who_resumes_begins_anew() {
+    let world = world().await;
+    let right = Origin::start(&world.tasks).await;
+    let large = right.add("large.esd", SIZE as usize, 2);
+    let truth = right.bytes(&large);
+    let wrong = lie(&world.origin, &large, &truth, 100);
+    world.known.declare(&large, &[wrong, right.url(&large)]);
+    let path = large.content_path();
+    // somebody has a wrong beginning, under this name
+    let early = world.client().await.get(&path, &[("range", "bytes=0-999")]).await;
+    assert!(early.status == 206 && early.body != truth[..1_000]);
+    let (etag, date) = (early.header("etag").to_owned(), early.header("last-modified").to_owned());
+    assert!(world.client().await.ask(Method::GET, &path, &[]).await.is_err(), "the lie is found");
+    // whoever asks again gets it right; the one who resumes does not join it to what was wrong
+    for validator in [&etag, &date] {
+        let headers = [("range", "bytes=1000-"), ("if-range", &**validator)];
+        let reply = world.client().await.get(&path, &headers).await;
+        assert!(reply.status == 200 && reply.body == truth, "{validator}: {}", reply.status);
+    }
+    let before =
+        world.client().await.get(&path, &[("if-unmodified-since", &date), ("range", "bytes=1000-")]).await;
+    assert_eq!(before.status, 412);
+    let reply = world.client().await.get(&path, &[("if-match", &etag)]).await;
+    assert_eq!(reply.status, 412);
+    // with the new name it resumes
+    let fresh = world.client().await.get(&path, &[("range", "bytes=0-999")]).await;
+    let headers = [("range", "bytes=1000-1999"), ("if-range", fresh.header("etag"))];
+    let reply = world.client().await.get(&path, &headers).await;
+    assert!(reply.status == 206 && reply.body == truth[1_000..2_000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_that_comes_again_is_the_same_or_nobody_gets_the_end() {
+    let (origin, dir) = (Origin::start(&Tasks::new()).await, tempfile::tempdir().unwrap());
+    let large = origin.add("large.esd", SIZE as usize, 2);
+    let truth = origin.bytes(&large);
+    let start = async || {
+        let setup = Setup { max_size: Some(STORE), ..Setup::default() };
+        let world = World::over(origin.clone(), dir.path(), setup).await;
+        world.known.declare(&large, &[origin.url(&large)]);
+        world
+    };
+    let world = start().await;
+    assert!(range(&world, &large, 0, SIZE).await == truth);
+    // it is known piece by piece: a damaged one is asked for again, by itself
+    let before = world.origin.sent(&large).bytes;
+    world.origin.inject([Fault::Corrupt]);
+    assert!(range(&world, &large, 0, 4 * MIB).await == truth[..4 * MIB as usize]);
+    assert!(world.origin.sent(&large).bytes - before <= 6 * MIB);
+    // a restart knows what was seen no more, so that what it gives has another name
+    let path = large.content_path();
+    let name = world.client().await.get(&path, &[("range", "bytes=0-9")]).await.header("etag").to_owned();
+    world.stop().await;
+    drop(world);
+    let world = start().await;
+    let reply = world.client().await.get(&path, &[("range", "bytes=10-"), ("if-range", &name)]).await;
+    assert!(reply.status == 200 && reply.body == truth, "{}", reply.status);
+}

@@ -104,6 +104,29 @@ impl SparseFile {
         was
     }
 
+    /// Withholds the last piece until [`SparseFile::give_out`]: of a file whose pieces are never there together, so that
+    /// they are hashed as they pass.
+    pub fn withhold_last(&self) {
+        self.withheld.store(map::pieces(self.size), Ordering::Release);
+    }
+
+    /// Gives the last piece out: what passed has the declared digests.
+    pub fn give_out(&self) {
+        let last = map::pieces(self.size);
+        // a completing piece that is withheld stays so: then all are there, and hashed together
+        let _ = self.withheld.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Reads a whole piece (the last may be shorter), withheld or not, into a buffer of its length; no bytes when it is not
+    /// held. It waits for who writes or releases pieces. Blocking.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read_piece(&self, buffer: &mut [u8], index: u64) -> io::Result<usize> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.holds_piece(index) { map::read_up_to(&self.data, buffer, index * PIECE) } else { Ok(0) }
+    }
+
     /// Bytes of a range whose pieces are not held.
     pub fn missing_of(&self, range: ByteRange) -> u64 {
         let pieces = range.start / PIECE..range.end.min(self.size()).div_ceil(PIECE);

@@ -21,12 +21,16 @@ pub(super) const LIMITS: &[Limit] = limits![
 /// Ranges that are joined may be so far apart: the head of another part would be longer (RFC 9110 15.3.7.2).
 const GAP: u64 = 128;
 
-/// When every payload was last modified: content that is named by its digest never is, and a fixed date
-/// stays the same over restarts and refetches, which BITS (`If-Unmodified-Since`) needs.
-pub(super) const LAST_MODIFIED: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
+/// When the first version of every payload was last modified, in seconds since 1970 (1 January 2000): content that is
+/// named by its digest never is, and a fixed date stays the same over restarts and refetches, which BITS
+/// (`If-Unmodified-Since`) needs.
+const LAST_MODIFIED: u64 = 946_684_800;
 
-/// `LAST_MODIFIED` in seconds since 1970.
-const LAST_MODIFIED_S: u64 = 946_684_800;
+/// When a version of a payload ([`SparseFile::version`](crate::content::SparseFile::version)) was last modified, in seconds
+/// since 1970: another second for each, so that conditions with a date tell versions apart as well.
+pub(super) fn last_modified(version: u32) -> u64 {
+    LAST_MODIFIED + u64::from(version)
+}
 
 /// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +66,10 @@ fn lists(list: &str, etag: &str, weak: bool) -> bool {
         })
 }
 
-/// Decides for a payload of `size` bytes whose strong entity tag (with its quotes) is `etag`.
+/// Decides for a payload of `size` bytes whose first version has this strong entity tag (with its quotes).
+#[cfg(any(test, fuzzing))]
 pub(super) fn decide(method: &Method, headers: &HeaderMap, size: u64, etag: &str) -> Wanted {
-    decide_for(method, headers, size, (etag, LAST_MODIFIED_S))
+    decide_for(method, headers, size, (etag, LAST_MODIFIED))
 }
 
 /// Decides for a file of `size` bytes with this entity tag, last modified so many seconds after 1970.
@@ -185,6 +190,7 @@ mod tests {
     use super::*;
 
     const ETAG: &str = "\"ABC\"";
+    const DATE: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
 
     fn decided(headers: &[(&str, &str)]) -> Wanted {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
@@ -303,17 +309,17 @@ mod tests {
             (("if-match", "*"), part.clone()),
             (("if-match", "\"nothing\""), Wanted::Failed),
             (("if-match", "W/\"ABC\""), Wanted::Failed),
-            (("if-unmodified-since", LAST_MODIFIED), part.clone()),
+            (("if-unmodified-since", DATE), part.clone()),
             (("if-unmodified-since", older), Wanted::Failed),
             (("if-unmodified-since", "yesterday"), part.clone()),
             (("if-none-match", "\"x\", W/\"ABC\""), Wanted::NotModified),
             (("if-none-match", "\"x\""), part.clone()),
-            (("if-modified-since", LAST_MODIFIED), Wanted::NotModified),
+            (("if-modified-since", DATE), Wanted::NotModified),
             (("if-modified-since", older), part.clone()),
             (("if-range", ETAG), part.clone()),
             (("if-range", "W/\"ABC\""), Wanted::Whole),
             (("if-range", "\"other\""), Wanted::Whole),
-            (("if-range", LAST_MODIFIED), part),
+            (("if-range", DATE), part),
             (("if-range", older), Wanted::Whole),
         ];
         for (condition, expected) in table {
@@ -329,6 +335,6 @@ mod tests {
 
     #[test]
     fn the_fixed_date_is_the_fixed_number() {
-        assert_eq!(date(LAST_MODIFIED), Some(LAST_MODIFIED_S));
+        assert_eq!((date(DATE), last_modified(1)), (Some(LAST_MODIFIED), LAST_MODIFIED + 1));
     }
 }

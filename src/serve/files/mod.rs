@@ -18,6 +18,7 @@ mod urgent;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -121,6 +122,8 @@ struct Inner {
 struct Found {
     address_type: &'static str,
     etag: String,
+    /// Which version of it an answer is of.
+    version: u32,
     size: u64,
     /// What is held of it, if anything.
     file: Option<Arc<SparseFile>>,
@@ -128,14 +131,19 @@ struct Found {
     for_whom: Requester,
 }
 
-/// The strong entity tag of a digest, with its quotes: the SHA-1, which is known of every file from the start.
-fn etag(sha1: &Sha1Digest) -> String {
+/// The strong entity tag of a digest, with its quotes: the SHA-1, which is known of every file from the start, and the
+/// version of its bytes after the first.
+fn etag(sha1: &Sha1Digest, version: u32) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut tag = String::with_capacity(42);
+    let mut tag = String::with_capacity(53);
     tag.push('"');
     for byte in sha1.0 {
         tag.push(char::from(DIGITS[usize::from(byte >> 4)]));
         tag.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    if version > 0 {
+        tag.push('-');
+        tag.push_str(&version.to_string());
     }
     tag.push('"');
     tag
@@ -200,7 +208,8 @@ impl Service {
             Ok(None) => return not_found(),
             Err(error) => return self.refusal(&address.sha1, &error),
         };
-        let wanted = conditions::decide(method, headers, asked.size, &asked.etag);
+        let version = (&*asked.etag, conditions::last_modified(asked.version));
+        let wanted = conditions::decide_for(method, headers, asked.size, version);
         if self.lacks(&asked, &wanted) && !self.0.known.may_fetch(&asked.sha1, for_whom) {
             // as an upstream that holds approved files only: a downstream server then asks for it by DownloadFiles
             tracing::debug!(sha1 = %asked.sha1, by = %for_whom, "not held, and not approved: not fetched (content.demand)");
@@ -270,8 +279,9 @@ impl Service {
         };
         let declared = || self.0.known.declaration(&sha1).map(|file| file.size);
         let Some(size) = file.as_ref().map(|file| file.size()).or_else(declared) else { return Ok(None) };
-        let etag = etag(&sha1);
-        Ok(Some(Found { address_type: media_type(address), etag, size, file, sha1, for_whom }))
+        let version = file.as_ref().map_or_else(|| self.0.store.version(&sha1), |file| file.version());
+        let (address_type, etag) = (media_type(address), etag(&sha1, version));
+        Ok(Some(Found { address_type, etag, version, size, file, sha1, for_whom }))
     }
 
     /// Opens a held file off the runtime's threads.
@@ -363,7 +373,12 @@ impl Service {
         let missing = asked.file.as_ref().map_or(range.len(), |file| file.missing_of(range));
         let (rate, now) = (self.0.transfer.rate(), self.0.transfer.instant());
         let (class, charge) = self.0.urgent.charge(asked.for_whom, missing, rate, now);
-        Ok((self.0.transfer.want(&declaration, range, class, asked.for_whom).await?, charge))
+        let want = self.0.transfer.want(&declaration, range, class, asked.for_whom).await?;
+        if want.file().version() != asked.version {
+            // it began anew since the conditions were looked at
+            return Err(TransferError::Dropped { sha1: asked.sha1 });
+        }
+        Ok((want, charge))
     }
 }
 
@@ -385,20 +400,23 @@ impl Found {
         let headers = answer.headers_mut();
         headers.reserve(6);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.address_type));
-        headers.insert(header::LAST_MODIFIED, HeaderValue::from_static(conditions::LAST_MODIFIED));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        insert(&mut answer, header::ETAG, &self.etag);
+        self.insert_version(&mut answer);
         answer
+    }
+
+    /// What tells this version of it from others.
+    fn insert_version(&self, answer: &mut Response) {
+        let modified = std::time::UNIX_EPOCH + Duration::from_secs(conditions::last_modified(self.version));
+        insert(answer, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+        insert(answer, header::ETAG, &self.etag);
     }
 
     /// An answer without a body.
     fn bare(&self, status: StatusCode) -> Response {
         let mut answer = Response::new(body::empty());
         *answer.status_mut() = status;
-        answer
-            .headers_mut()
-            .insert(header::LAST_MODIFIED, HeaderValue::from_static(conditions::LAST_MODIFIED));
-        insert(&mut answer, header::ETAG, &self.etag);
+        self.insert_version(&mut answer);
         answer
     }
 }
@@ -414,6 +432,8 @@ impl Service {
             TransferError::Unreachable { again, .. } | TransferError::Deferred { again, .. } => {
                 i64::try_from(again.as_secs()).unwrap_or(RETRY_AFTER).clamp(1, LONGEST_RETRY_AFTER)
             }
+            // it begins anew at once
+            TransferError::Dropped { .. } => 1,
             _ => RETRY_AFTER,
         };
         refusal(sha1, error, wait)
