@@ -171,8 +171,8 @@ pub async fn close(app: App, drain: Duration) {
     let catalog = app.catalog.clone();
     match tokio::task::spawn_blocking(move || catalog.write_server_counts()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "what downstream servers took could not be written"),
-        Err(error) => tracing::error!(%error, "what downstream servers took could not be written"),
+        Ok(Err(error)) => tracing::error!(%error, "the counts of downstream servers could not be written"),
+        Err(error) => tracing::error!(%error, "the counts of downstream servers could not be written"),
     }
     let content = app.content.clone();
     match tokio::task::spawn_blocking(move || content.close()).await {
@@ -240,7 +240,7 @@ fn timetable(
         && let Some(text) = exception.and_then(|exception| serde_json::to_vec(&exception).ok())
         && let Err(error) = catalog.set_setting(admin::EXCEPTION_KEY, Some(&text))
     {
-        tracing::warn!(%error, "when the exception from the calendar ends cannot be written down");
+        tracing::warn!(%error, "the end of the exception from the calendar cannot be written");
     }
     let calendar = Calendar::new(settings.rate, settings.windows.clone());
     Timetable::start(

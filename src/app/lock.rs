@@ -94,7 +94,7 @@ impl DataDir {
         match make_private_folder(&path) {
             Ok(()) => {}
             Err(error) if Trouble::of(&error).is_some() => {
-                tracing::warn!(%error, path = %path.display(), "temporary files lie in the system's own place");
+                tracing::warn!(%error, path = %path.display(), "temporary files lie in the system's folder for temporary files");
                 return Ok(());
             }
             Err(source) => return Err(AppError::DataDir { path, action: "made", source }),
@@ -115,7 +115,7 @@ impl DataDir {
         match written {
             // commands find the server by its configuration then
             Err(error) if Trouble::of(&error).is_some() || is_unwritable(&error) => {
-                tracing::debug!(%error, "who holds the data directory cannot be written down");
+                tracing::debug!(%error, "the holder of the data directory cannot be written");
                 Ok(())
             }
             other => other.map_err(|source| AppError::DataDir {

@@ -105,9 +105,9 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     workers::write_server_counts(&tasks, app.catalog.clone(), clock.clone());
     workers::give_memory_back(&tasks, clock.clone());
     app.upstream.start_following();
-    workers::hold_ahead(
+    workers::prefetch(
         &tasks,
-        workers::Ahead {
+        workers::Prefetch {
             catalog: app.catalog.clone(),
             transfers: app.transfers.clone(),
             needs: app.needs.clone(),

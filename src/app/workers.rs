@@ -55,7 +55,7 @@ pub(super) fn give_memory_back(tasks: &Tasks, clock: Clock) {
 fn not_brought(error: &dyn std::error::Error, told: &mut Option<String>) -> Option<jiff::Timestamp> {
     let reason = error.to_string();
     if told.as_ref() != Some(&reason) {
-        tracing::warn!(error = %reason, "cannot bring into force what is due; it is tried again every minute");
+        tracing::warn!(error = %reason, "cannot apply what is due; retrying every minute");
         *told = Some(reason);
     }
     None
@@ -75,7 +75,7 @@ pub(super) fn bring_due(tasks: &Tasks, catalog: Catalog, clock: Clock, decisions
                 Ok(Ok((count, due))) => {
                     told = None;
                     if count > 0 {
-                        tracing::info!(updates = count, "what was held or meant for later came into force");
+                        tracing::info!(updates = count, "what was withheld or scheduled came into force");
                         decisions.notify_one();
                     }
                     due
@@ -112,7 +112,7 @@ pub(super) fn replace_keys(tasks: &Tasks, catalog: Catalog, clock: Clock, period
                 Err(error) => Some(error.to_string()),
             };
             if let Some(error) = error.as_ref().filter(|_| !failed) {
-                tracing::warn!(%error, "the keys of cookies cannot be replaced; those there are go on, and it is tried again");
+                tracing::warn!(%error, "the keys of cookies cannot be replaced; the present ones stay in use, retrying later");
             }
             failed = error.is_some();
             tokio::select! {
@@ -141,7 +141,7 @@ pub(super) fn write_server_counts(tasks: &Tasks, catalog: Catalog, clock: Clock)
                 Err(error) => Some(error.to_string()),
             };
             if let Some(error) = error.as_ref().filter(|_| !failed) {
-                tracing::warn!(%error, "what downstream servers took cannot be written; it is kept in memory");
+                tracing::warn!(%error, "the counts of downstream servers cannot be written; they stay in memory");
             }
             failed = error.is_some();
         }
@@ -149,7 +149,7 @@ pub(super) fn write_server_counts(tasks: &Tasks, catalog: Catalog, clock: Clock)
 }
 
 /// What holding ahead stands on.
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     pub(super) catalog: Catalog,
     pub(super) transfers: transfer::Handle,
     pub(super) needs: needs::Handle,
@@ -160,7 +160,7 @@ pub(super) struct Ahead {
 
 /// Tells the transfers what to hold ahead: at the start, after decisions, and after each synchronisation that
 /// was not for metadata only; with `learned` also when something was learned and when the quiet window begins or ends.
-pub(super) fn hold_ahead(tasks: &Tasks, parts: Ahead) {
+pub(super) fn prefetch(tasks: &Tasks, parts: Prefetch) {
     if matches!(parts.fetch, Fetch::Demand | Fetch::None) {
         return;
     }
@@ -173,10 +173,10 @@ pub(super) fn hold_ahead(tasks: &Tasks, parts: Ahead) {
                 Ok(Ok(files)) => {
                     let files_wanted = files.len();
                     let left_out = parts.transfers.hold(files);
-                    tracing::debug!(files_wanted, left_out, "files to hold ahead");
+                    tracing::debug!(files_wanted, left_out, "files to prefetch");
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot tell which files to hold ahead"),
-                Err(error) => tracing::warn!(%error, "cannot tell which files to hold ahead"),
+                Ok(Err(error)) => tracing::warn!(%error, "cannot determine which files to prefetch"),
+                Err(error) => tracing::warn!(%error, "cannot determine which files to prefetch"),
             }
             let changed = async {
                 loop {

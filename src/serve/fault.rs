@@ -78,7 +78,7 @@ pub enum Refusal {
     #[error("the answer cannot be put aside for its reader")]
     Spool(#[source] std::io::Error),
     /// More than this server can do now.
-    #[error("the server has too much to do")]
+    #[error("the server is busy")]
     Busy,
     /// The catalog could not answer.
     #[error("the catalog could not answer")]

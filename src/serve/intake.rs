@@ -18,7 +18,7 @@ use http_body_util::BodyExt as _;
 pub(super) use unpack::Unpacked;
 
 use super::http::Misdirected;
-use super::memory::{Held, RequestMemory, Short};
+use super::memory::{RequestMemory, Reservation, Short};
 use crate::domain::{ByteCount, Limit, joined_limits, limits};
 use crate::runtime::{Clock, InUse};
 
@@ -84,13 +84,13 @@ impl Pace {
 /// A body that is in memory, and its memory.
 pub struct Taken {
     bytes: Vec<u8>,
-    held: Held,
+    reserved: Reservation,
 }
 
 /// A large body that is in memory in blocks, and its memory.
 pub struct Blocks {
     blocks: VecDeque<Vec<u8>>,
-    held: Held,
+    reserved: Reservation,
 }
 
 /// Takes bodies in. Cheap to clone.
@@ -136,8 +136,8 @@ impl Intake {
     {
         let mut taken = Taken::from(self.read(from, body, limit, Pace::USUAL).await?);
         // until there is memory for what is made of it, it gives way to others
-        taken.held.grow(made_of(taken.bytes.len()), PATIENCE).await?;
-        taken.held.arrived();
+        taken.reserved.grow(made_of(taken.bytes.len()), PATIENCE).await?;
+        taken.reserved.arrived();
         Ok(taken)
     }
 
@@ -163,7 +163,7 @@ impl Intake {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let mut held = self.memory.begin(from)?;
+        let mut reserved = self.memory.begin(from)?;
         let most = self.memory.largest();
         let limit = limit.min(if pace.in_blocks { most.saturating_sub(ASIDE) } else { longest(most) });
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -179,11 +179,11 @@ impl Intake {
             let left = due.saturating_duration_since(now).min(PAUSE);
             let frame = tokio::select! {
                 biased;
-                () = held.gives_way() => return Err(Misdirected::Busy),
+                () = reserved.gives_way() => return Err(Misdirected::Busy),
                 frame = body.frame() => frame,
                 () = self.clock.sleep(left) => return Err(Misdirected::Timeout),
             };
-            let Some(frame) = frame else { return Ok(Blocks { blocks, held }) };
+            let Some(frame) = frame else { return Ok(Blocks { blocks, reserved }) };
             let frame = frame.map_err(|_broken| Misdirected::Incomplete)?;
             let Ok(data) = frame.into_data() else { continue };
             if length + data.len() > limit {
@@ -191,7 +191,7 @@ impl Intake {
             }
             let room = Room { expected: declared.saturating_sub(length), most: limit, pace };
             let before = self.clock.instant();
-            keep(&mut blocks, &data, room, &mut held).await?;
+            keep(&mut blocks, &data, room, &mut reserved).await?;
             // all waits for memory together are as long as one may be
             pace.patience = pace.patience.saturating_sub(self.clock.instant().duration_since(before));
             length += data.len();
@@ -224,7 +224,7 @@ async fn keep(
     blocks: &mut VecDeque<Vec<u8>>,
     mut data: &[u8],
     room: Room,
-    held: &mut Held,
+    reserved: &mut Reservation,
 ) -> Result<(), Misdirected> {
     let Room { expected, pace, .. } = room;
     while !data.is_empty() {
@@ -232,13 +232,13 @@ async fn keep(
         if free == 0 && (pace.in_blocks || blocks.is_empty()) {
             let size =
                 if pace.in_blocks && !blocks.is_empty() { BLOCK } else { FIRST.max(expected.min(BLOCK)) };
-            held.grow(size, pace.patience).await?;
+            reserved.grow(size, pace.patience).await?;
             let mut block = Vec::new();
             block.reserve_exact(size);
             blocks.push_back(block);
         } else if free < data.len() && !pace.in_blocks {
             if let Some(only) = blocks.back_mut() {
-                enlarge(only, data.len(), room, held).await?;
+                enlarge(only, data.len(), room, reserved).await?;
             }
         } else if let Some(last) = blocks.back_mut() {
             let (now, rest) = data.split_at(free.min(data.len()));
@@ -254,18 +254,18 @@ async fn enlarge(
     kept: &mut Vec<u8>,
     more: usize,
     Room { expected, most, pace }: Room,
-    held: &mut Held,
+    reserved: &mut Reservation,
 ) -> Result<(), Misdirected> {
     let before = kept.capacity();
     let most = if expected == 0 { most } else { kept.len() + expected.max(more) };
     let wanted = (kept.len() + more).max(2 * before).min(most);
     // old and new are there while one is copied into the other
-    held.grow(wanted, pace.patience).await?;
+    reserved.grow(wanted, pace.patience).await?;
     let mut larger = Vec::new();
     larger.reserve_exact(wanted);
     larger.extend_from_slice(kept);
     *kept = larger;
-    held.shrink(before);
+    reserved.shrink(before);
     Ok(())
 }
 
@@ -276,8 +276,8 @@ impl Taken {
     }
 
     /// The bytes and their memory apart.
-    pub fn into_parts(self) -> (Vec<u8>, Held) {
-        (self.bytes, self.held)
+    pub fn into_parts(self) -> (Vec<u8>, Reservation) {
+        (self.bytes, self.reserved)
     }
 
     /// The same as UTF-8: UTF-16 with a byte order mark is converted, everything else is left for its reader to judge.
@@ -290,12 +290,12 @@ impl Taken {
         }
         // two bytes become at most three, in a text that grows by doubling
         let room = 3 * self.bytes.len();
-        self.held.grow(room, PATIENCE).await?;
+        self.reserved.grow(room, PATIENCE).await?;
         let text = as_utf8(&self.bytes)?;
         let before = self.bytes.capacity();
         self.bytes = text;
         self.bytes.shrink_to_fit();
-        self.held.shrink((before + room).saturating_sub(self.bytes.capacity()));
+        self.reserved.shrink((before + room).saturating_sub(self.bytes.capacity()));
         Ok(self)
     }
 }
@@ -345,14 +345,14 @@ pub(super) fn is_plain(headers: &HeaderMap) -> Result<(), Misdirected> {
 
 impl From<Taken> for Blocks {
     fn from(taken: Taken) -> Self {
-        Self { blocks: VecDeque::from([taken.bytes]), held: taken.held }
+        Self { blocks: VecDeque::from([taken.bytes]), reserved: taken.reserved }
     }
 }
 
 impl From<Blocks> for Taken {
     fn from(blocks: Blocks) -> Self {
-        let Blocks { mut blocks, held } = blocks;
-        Self { bytes: blocks.pop_front().unwrap_or_default(), held }
+        let Blocks { mut blocks, reserved } = blocks;
+        Self { bytes: blocks.pop_front().unwrap_or_default(), reserved }
     }
 }
 

@@ -70,7 +70,7 @@ struct Arriving {
 /// A body that is on its way.
 struct Body {
     address: IpAddr,
-    held: usize,
+    reserved: usize,
     since: Instant,
     give_way: CancellationToken,
 }
@@ -78,12 +78,12 @@ struct Body {
 impl Body {
     /// Memory and time that it occupied.
     fn occupied(&self, now: Instant) -> u128 {
-        self.held as u128 * now.saturating_duration_since(self.since).as_micros()
+        self.reserved as u128 * now.saturating_duration_since(self.since).as_micros()
     }
 }
 
-/// Memory that a request holds; given back when dropped.
-pub struct Held {
+/// Memory reserved for one request; released when dropped.
+pub struct Reservation {
     memory: RequestMemory,
     share: Share,
     address: IpAddr,
@@ -129,17 +129,17 @@ impl RequestMemory {
     ///
     /// # Errors
     /// When too many addresses are in the budget.
-    pub(super) fn begin(&self, address: IpAddr) -> Result<Held, Short> {
+    pub(super) fn begin(&self, address: IpAddr) -> Result<Reservation, Short> {
         let address = address.to_canonical();
         let share = self.0.shares.try_take(address, 0).map_err(|_refused| Short)?;
         let give_way = CancellationToken::new();
-        let body = Body { address, held: 0, since: self.0.clock.instant(), give_way: give_way.clone() };
+        let body = Body { address, reserved: 0, since: self.0.clock.instant(), give_way: give_way.clone() };
         let mut arriving = self.arriving();
         let number = arriving.next;
         arriving.next += 1;
         arriving.bodies.insert(number, body);
         drop(arriving);
-        Ok(Held { memory: self.clone(), share, address, number, arriving: Some(give_way) })
+        Ok(Reservation { memory: self.clone(), share, address, number, arriving: Some(give_way) })
     }
 
     fn arriving(&self) -> MutexGuard<'_, Arriving> {
@@ -147,36 +147,36 @@ impl RequestMemory {
     }
 
     /// Tells the bodies that occupy most to give way, when `wanted` more bytes for another are worth it.
-    fn make_room(&self, held: &Held, wanted: usize) {
+    fn make_room(&self, reserved: &Reservation, wanted: usize) {
         let now = self.0.clock.instant();
         let mut arriving = self.arriving();
-        let size = held.bytes() + wanted;
+        let size = reserved.bytes() + wanted;
         let pause = if size <= SMALL { LOOK / 5 } else { LOOK };
         if arriving.looked.is_some_and(|looked| now.saturating_duration_since(looked) < pause) {
             return;
         }
         arriving.looked = Some(now);
-        let own = held.arriving.is_some().then_some(held.number);
+        let own = reserved.arriving.is_some().then_some(reserved.number);
         let since = own.and_then(|number| arriving.bodies.get(&number)).map_or(now, |body| body.since);
         let occupies = size as u128 * now.saturating_duration_since(since).as_micros();
         // of its own address first, then of its subnet, then of addresses that hold more than its own
         let rank = |body: &Body| {
-            if body.address == held.address {
+            if body.address == reserved.address {
                 Some(2)
-            } else if Subnet::of(body.address) == Subnet::of(held.address) {
+            } else if Subnet::of(body.address) == Subnet::of(reserved.address) {
                 Some(1)
             } else {
                 let theirs = self.0.shares.held_by(body.address);
-                let ours = self.0.shares.held_by(held.address) + wanted as u64;
+                let ours = self.0.shares.held_by(reserved.address) + wanted as u64;
                 (size <= SMALL || theirs > ours).then_some(0)
             }
         };
         let (mut leaving, mut others) = (0, Vec::new());
         for (number, body) in &arriving.bodies {
             if body.give_way.is_cancelled() {
-                leaving += body.held;
+                leaving += body.reserved;
             } else if own != Some(*number)
-                && body.held > 0
+                && body.reserved > 0
                 && now.saturating_duration_since(body.since) >= GRACE
                 && body.occupied(now) > occupies
                 && let Some(rank) = rank(body)
@@ -189,14 +189,14 @@ impl RequestMemory {
         while leaving < wanted
             && let Some((_, _, body)) = others.pop()
         {
-            leaving += body.held;
+            leaving += body.reserved;
             body.give_way.cancel();
         }
     }
 }
 
-impl Held {
-    /// Bytes held.
+impl Reservation {
+    /// Bytes reserved.
     pub fn bytes(&self) -> usize {
         usize::try_from(self.share.units()).unwrap_or(usize::MAX)
     }
@@ -290,12 +290,12 @@ impl Held {
         if self.arriving.is_some()
             && let Some(body) = self.memory.arriving().bodies.get_mut(&self.number)
         {
-            body.held = self.bytes();
+            body.reserved = self.bytes();
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.arrived();
         // the share itself is given back after this; those who wait look when they are woken

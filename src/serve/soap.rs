@@ -20,7 +20,7 @@ use crate::wire::xpress;
 /// Shorter answers gain nothing from compression.
 pub const MIN_COMPRESSED: usize = 256;
 // not a limit: MIN_COMPRESSED: shorter answers are sent unpacked
-/// What a client is told to wait when the server has too much to do, in seconds.
+/// What a client is told to wait when the server is busy, in seconds.
 const RETRY_AFTER: &str = "30";
 
 /// The action of a request, as it came: `SOAPAction`, or without it the parameter of SOAP 1.2's media type.

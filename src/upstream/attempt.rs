@@ -66,7 +66,7 @@ impl UpstreamState {
         }
         // one that ends a row of failures is worth an entry
         if report.is_idle_notice() && !self.is_failing() {
-            tracing::debug!("the upstream's change was none for this server");
+            tracing::debug!("the upstream's change does not concern this server");
             return ended.map(|_| report);
         }
         log(&report);
@@ -193,7 +193,7 @@ fn log(report: &SyncReport) {
             let missing = report.missing_total;
             let first =
                 report.missing.first().map(|missing| format!("{}: {}", missing.identity, missing.reason));
-            tracing::warn!(fetched, missing, first, "synchronised in part; the rest is asked for next time");
+            tracing::warn!(fetched, missing, first, "synchronised in part; the rest is requested next time");
         }
         Outcome::Cancelled => tracing::info!(fetched, "the synchronisation was cancelled"),
         Outcome::Failed => tracing::error!(fetched, error = report.error, "the synchronisation failed"),

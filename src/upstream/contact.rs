@@ -81,7 +81,9 @@ impl UpstreamState {
             session.cookie().await.map_err(SessionError::into_sync_error)?;
             known.ask(&session.client().link, now).await;
             if known.known().is_some() {
-                tracing::info!("the upstream is a tailwater: lists and documents come the short way");
+                tracing::info!(
+                    "the upstream is a tailwater: lists and documents are fetched over protocol 1"
+                );
             }
             self.keep_peer_state(known.clone()).await?;
         }

@@ -59,7 +59,7 @@ impl Run {
                 Err(SessionError::Refused { fault, .. })
                     if since.is_some() && fault.code.as_deref() == Some("InvalidParameters") =>
                 {
-                    tracing::info!(%fault, "the upstream does not know since when; asking for all of its decisions");
+                    tracing::info!(%fault, "the upstream refused the anchor; requesting all of its decisions");
                     since = None;
                 }
                 other => break other?,
@@ -89,7 +89,7 @@ impl Run {
         let replaced = blocking(move || catalog.replace_decisions(set, settings)).await?;
         let replaced = replaced.map_err(SyncError::Catalog)?;
         self.note_decided(replaced.updates + replaced.groups);
-        tracing::debug!(?replaced, "took over what was decided upstream");
+        tracing::debug!(?replaced, "applied the upstream's decisions");
         Ok(())
     }
 }

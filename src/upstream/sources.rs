@@ -163,7 +163,7 @@ impl Upstream {
             let upstream = self.clone();
             self.0.tasks.spawn("reminder to the upstream", async move {
                 if let Err(error) = upstream.ask_for_files(&[sha1]).await {
-                    tracing::debug!(%sha1, %error, "the upstream was asked in vain to fetch a payload");
+                    tracing::debug!(%sha1, %error, "the upstream did not accept the request to fetch a payload");
                 }
             });
         }

@@ -49,7 +49,7 @@ impl Run {
             match done {
                 Ok(()) => return self.fetch_keys().await,
                 Err(SessionError::ServerChanged) => {
-                    tracing::warn!("the upstream is another one than before; its lists are read again");
+                    tracing::warn!("the upstream has another identity than before; reading its lists again");
                     self.state_mut().forget_anchors();
                     self.read_all_decisions();
                     self.count_anew();
@@ -165,7 +165,7 @@ impl Run {
                     if fault.code.as_deref() == Some("InvalidParameters")
                         && (filter.anchor.is_some() || !filter.languages.is_empty()) =>
                 {
-                    tracing::warn!(%fault, "the upstream does not take the filter; asking without its anchor or languages");
+                    tracing::warn!(%fault, "the upstream refused the filter; retrying without its anchor or languages");
                     if filter.anchor.take().is_none() {
                         filter.languages.clear();
                     }

@@ -12,7 +12,7 @@ use crate::catalog::Caller;
 use crate::serve::fault::Refusal;
 use crate::serve::http::{Misdirected, Peer, Request, Response, path};
 use crate::serve::intake::{Taken, is_plain};
-use crate::serve::memory::Held;
+use crate::serve::memory::Reservation;
 use crate::serve::operations;
 use crate::serve::soap::{self, Exchange};
 use crate::wire;
@@ -75,7 +75,7 @@ impl Service {
             Err(misdirected) => return misdirected.answer(),
         };
         let (mut exchange, address) = self.exchange(service, parts, from);
-        let (asked, _held) = match made_of(service, &mut exchange, body).await {
+        let (asked, _reserved) = match made_of(service, &mut exchange, body).await {
             Ok(made) => made,
             Err(misdirected) => return exchange.refuse(&Refusal::Misdirected(misdirected)),
         };
@@ -144,13 +144,13 @@ async fn made_of(
     service: wusp::Service,
     exchange: &mut Exchange,
     body: Taken,
-) -> Result<(Result<Asked, Refusal>, Held), Misdirected> {
+) -> Result<(Result<Asked, Refusal>, Reservation), Misdirected> {
     let body = body.into_utf8().await?;
     exchange.heard(body.bytes());
     let asked = read(service, exchange, body.bytes());
-    let (bytes, mut held) = body.into_parts();
-    held.shrink(bytes.capacity());
-    Ok((asked, held))
+    let (bytes, mut reserved) = body.into_parts();
+    reserved.shrink(bytes.capacity());
+    Ok((asked, reserved))
 }
 
 /// Reads the request and checks that header, namespace and body agree on what it is.

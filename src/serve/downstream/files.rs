@@ -31,7 +31,7 @@ impl Service {
         for file in files {
             if !self.0.files.fetch(&file) {
                 // like any download that fails: the server that misses it comes again
-                tracing::info!(sha1 = %file.sha1, "too many transfers wait; a downstream server's file is put off");
+                tracing::info!(sha1 = %file.sha1, "too many transfers are queued; a downstream server's file is deferred");
                 break;
             }
         }

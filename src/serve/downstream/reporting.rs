@@ -20,7 +20,7 @@ use crate::runtime::Asker;
 use crate::serve::fault::Refusal;
 use crate::serve::http::{Misdirected, Peer, Request, Response, path};
 use crate::serve::intake::{Blocks, Taken, Unpacked, is_packed};
-use crate::serve::memory::Held;
+use crate::serve::memory::Reservation;
 use crate::serve::operations;
 use crate::serve::soap::Exchange;
 use crate::wire::server_reporting::{
@@ -97,7 +97,7 @@ impl Service {
             Err(ended) => (exchange, Err(ended.into())),
             Ok((exchange, Err(refusal))) => (exchange, Err(refusal)),
             // its memory is given back when it was taken
-            Ok((exchange, Ok((report, _held)))) => (exchange, self.take(report, proof, arrived).await),
+            Ok((exchange, Ok((report, _reserved)))) => (exchange, self.take(report, proof, arrived).await),
         };
         match answered {
             Ok(element) => {
@@ -198,7 +198,7 @@ fn read(
     body: Unread,
     mut exchange: Exchange,
     limits: &RollupConfiguration,
-) -> (Exchange, Result<(Report, Held), Refusal>) {
+) -> (Exchange, Result<(Report, Reservation), Refusal>) {
     let Unread { body, packed, limit } = body;
     exchange.heard(&body.beginning(packed));
     let mut text = match body.unpacked(packed, limit) {
@@ -208,7 +208,7 @@ fn read(
     let report = report_of(&mut text, &exchange, limits);
     let report = match (text.refusal(), report) {
         (Some(misdirected), _) => Err(Refusal::Misdirected(misdirected)),
-        (None, report) => report.map(|report| (report, text.into_held())),
+        (None, report) => report.map(|report| (report, text.into_reserved())),
     };
     (exchange, report)
 }

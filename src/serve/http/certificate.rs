@@ -17,7 +17,7 @@ pub(super) const LIMITS: &[Limit] = limits![
     MAX_NAME in "bytes": "The name in a client certificate" => "the certificate is known by its key alone",
 ];
 
-/// A client certificate that holds. Small and copied, as a connection's ends are.
+/// A client certificate that is valid. Small and copied, as a connection's ends are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PeerCertificate {
     key: [u8; 32],

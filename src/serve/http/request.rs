@@ -29,7 +29,7 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is TLS, so that addresses in answers begin with `https`.
     pub tls: bool,
-    /// The client certificate that it showed, where that holds (`server.tls.client_ca`).
+    /// The client certificate that it showed, where that is valid (`server.tls.client_ca`).
     pub certificate: Option<PeerCertificate>,
 }
 

@@ -89,14 +89,14 @@ async fn a_body_costs_its_bytes_whatever_pieces_it_comes_in() {
                 let sender = Sender { declared, ..Sender::of(length, piece) };
                 let taken = intake.take(address(0, 1), sender, 4 * MIB).await.unwrap();
                 assert_eq!(taken.bytes().len(), length);
-                let (bytes, held) = taken.into_parts();
+                let (bytes, reserved) = taken.into_parts();
                 let what = format!("{length} bytes in pieces of {piece}, declared: {declared}");
-                assert_eq!(held.bytes(), bytes.capacity() + made_of(length), "{what}");
+                assert_eq!(reserved.bytes(), bytes.capacity() + made_of(length), "{what}");
                 assert!(bytes.capacity() <= 2 * length + FIRST, "{what} hold {}", bytes.capacity());
                 // while it was copied into a larger place both were there
                 let most = 4 * length + made_of(length) + 2 * FIRST;
                 assert!(intake.in_use().most <= most as u64, "{what}: {}", intake.in_use().most);
-                drop(held);
+                drop(reserved);
                 assert_eq!(intake.in_use().used, 0, "{what}");
             }
         }
@@ -272,8 +272,8 @@ async fn utf16_requests_are_read() {
     for bytes in [little, big, text.as_bytes().to_vec()] {
         let taken = intake.whole(address(0, 1), bytes.into()).await.unwrap().into_utf8().await.unwrap();
         assert_eq!(taken.bytes(), text.as_bytes());
-        let (bytes, held) = taken.into_parts();
-        assert!(held.bytes() >= bytes.capacity());
+        let (bytes, reserved) = taken.into_parts();
+        assert!(reserved.bytes() >= bytes.capacity());
     }
     let unpaired = Bytes::from_static(&[0xff, 0xfe, 0x00, 0xd8]);
     let taken = intake.whole(address(0, 1), unpaired).await.unwrap();

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Read};
 use super::Blocks;
 use crate::domain::{Limit, limits};
 use crate::serve::http::Misdirected;
-use crate::serve::memory::Held;
+use crate::serve::memory::Reservation;
 
 /// Blocks in which a text is unpacked.
 const STEP: usize = 64 * 1024;
@@ -32,7 +32,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 impl Blocks {
     /// Ready when it must give way to others.
     pub async fn gives_way(&self) {
-        self.held.gives_way().await;
+        self.reserved.gives_way().await;
     }
 
     /// The beginning of the text, unpacked where it is packed, as far as it can be told: for the answer to one that
@@ -57,16 +57,16 @@ impl Blocks {
     /// # Errors
     /// When memory is short, or it is not packed as it says.
     pub fn unpacked(self, packed: bool, limit: usize) -> Result<Unpacked, Misdirected> {
-        let Self { blocks, mut held } = self;
-        held.arrived();
-        let limit = limit.min(held.largest());
-        held.try_grow(ROWS)?;
+        let Self { blocks, mut reserved } = self;
+        reserved.arrived();
+        let limit = limit.min(reserved.largest());
+        reserved.try_grow(ROWS)?;
         let paid = blocks.iter().map(Vec::len).sum();
         let blocks = Draining { blocks, at: 0 };
         if !packed {
             return Ok(Unpacked {
                 source: Box::new(blocks),
-                held,
+                reserved,
                 window: 0,
                 paid,
                 read: 0,
@@ -74,12 +74,12 @@ impl Blocks {
                 refusal: None,
             });
         }
-        held.try_grow(UNPACKER)?;
+        reserved.try_grow(UNPACKER)?;
         let mut decoder =
             zstd::stream::read::Decoder::with_buffer(blocks).map_err(|_e| Misdirected::Incomplete)?;
         decoder.window_log_max(MAX_WINDOW_LOG).map_err(|_e| Misdirected::Incomplete)?;
         let source = Box::new(io::BufReader::with_capacity(STEP, decoder));
-        Ok(Unpacked { source, held, window: 1 << MAX_WINDOW_LOG, paid: 0, read: 0, limit, refusal: None })
+        Ok(Unpacked { source, reserved, window: 1 << MAX_WINDOW_LOG, paid: 0, read: 0, limit, refusal: None })
     }
 }
 
@@ -120,7 +120,7 @@ impl BufRead for Draining {
 /// what it was.
 pub struct Unpacked {
     source: Box<dyn BufRead + Send>,
-    held: Held,
+    reserved: Reservation,
     /// How large the unpacker's window may become.
     window: usize,
     /// Bytes of text that are charged.
@@ -137,8 +137,8 @@ impl Unpacked {
     }
 
     /// The memory of what was read.
-    pub fn into_held(self) -> Held {
-        self.held
+    pub fn into_reserved(self) -> Reservation {
+        self.reserved
     }
 
     fn refuse(&mut self, why: Misdirected) -> io::Error {
@@ -171,7 +171,7 @@ impl BufRead for Unpacked {
             // the window of the unpacker fills as its text comes out, up to its own size
             let window = |read: usize| read.min(self.window);
             let more = passed - self.paid + window(passed) - window(self.paid);
-            if self.held.try_grow(more).is_err() {
+            if self.reserved.try_grow(more).is_err() {
                 return Err(self.refuse(Misdirected::Busy));
             }
             self.paid = passed;

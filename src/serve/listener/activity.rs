@@ -1,6 +1,6 @@
 //! What one connection is doing, as far as that decides whether it gives way to others.
 //!
-//! **Invariant:** a connection that gave way, or was dropped, holds no share. It never decides who gives way: that is for
+//! **Invariant:** a connection that gave way, or was dropped, has no share. It never decides who gives way: that is for
 //! [`super::connections`].
 
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ impl Activity {
         drop(share);
     }
 
-    /// It must give way: what it held is free from now on, and the socket follows as soon as its task runs.
+    /// It must give way: its share is free from now on, and the socket follows as soon as its task runs.
     pub(super) fn give_way(&self) {
         self.give_back();
         self.leave.notify_one();

@@ -59,7 +59,7 @@ impl<A: Answer> Connection<A> {
         };
         drop(handshake);
         if let Ok(Ok(stream)) = accepted {
-            // the handshake fails over a certificate that does not hold
+            // the handshake fails over a certificate that is not valid
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             self.peer.certificate = shown.map(PeerCertificate::of);
             self.serve(stream).await;

@@ -18,7 +18,7 @@ use super::activity::{Activity, millis_since};
 use crate::domain::{Limit, Subnet, limits};
 use crate::runtime::{Clock, Limits, Refused, Share, Shares};
 
-/// A connection of one who holds few gives way to a newcomer only after it waited for so long.
+/// A connection of one who count few gives way to a newcomer only after it waited for so long.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// A client that took or sent nothing for so long gives way when there is no room.
@@ -29,15 +29,15 @@ const BATCH: usize = 32;
 const HANDSHAKES: u64 = 4;
 /// After nothing gave way for an address it is not looked for again for so long.
 const NEXT_LOOK: Duration = Duration::from_millis(50);
-/// Refusals are told in the log so often, with their count.
-const TELL_EVERY: Duration = Duration::from_mins(1);
+/// Refusals are logged so often, with their count.
+const LOG_EVERY: Duration = Duration::from_mins(1);
 /// What an address is sure of while others hold nearly all.
 const LEAST: u64 = 16;
 
 pub(super) const LIMITS: &[Limit] = limits![
     key "server.max_connections" in "connections": "Connections of agents and downstream servers" => "idle ones and the largest holder's give way, else 503",
     STALLED: "The time for which a client may take or send nothing when there is no room" => "the connection is closed",
-    FRESH: "The time for which an idle connection of who holds few is left alone when there is no room" => "it gives way",
+    FRESH: "The time for which an idle connection of who count few is left alone when there is no room" => "it gives way",
     HANDSHAKES in "th part of all connections": "Connections in the TLS handshake at once, shared by address" => "the connection is closed",
 ];
 
@@ -75,8 +75,8 @@ struct OpenConnections {
     in_vain: Option<(IpAddr, Instant)>,
     refused: u64,
     closed: u64,
-    told: Option<Instant>,
-    untold: u64,
+    logged_at: Option<Instant>,
+    unlogged: u64,
 }
 
 /// What the connections are doing.
@@ -217,11 +217,11 @@ impl Connections {
             Refused::Subnet => Subnet::of(open.address()) == subnet,
             Refused::Total | Refused::Entries => true,
         };
-        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+        let mut open_by: HashMap<IpAddr, usize> = HashMap::new();
         for open in state.open.values().filter(|open| open.stays()) {
-            *held.entry(open.address()).or_default() += 1;
+            *open_by.entry(open.address()).or_default() += 1;
         }
-        let own = held.get(&address).copied().unwrap_or(0);
+        let own = open_by.get(&address).copied().unwrap_or(0);
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let (now, stalled, fresh) =
             (millis_since(self.0.begin, &self.0.clock), millis(STALLED), millis(FRESH));
@@ -231,24 +231,24 @@ impl Connections {
             .filter(|open| fits(open) && open.stays())
             .filter_map(|open| {
                 let since = open.waits_since();
-                let holds = held.get(&open.address()).copied().unwrap_or(0);
+                let count = open_by.get(&open.address()).copied().unwrap_or(0);
                 // who just came has not had the time to ask
                 let ripe = matches!(refused, Refused::Address | Refused::Subnet)
-                    || holds >= 2 * (own + 1)
+                    || count >= 2 * (own + 1)
                     || now.saturating_sub(since) >= fresh;
                 let readiness = if since > 0 && ripe && !open.is_answering() {
                     Readiness::Idle
                 } else if since > 0 && now.saturating_sub(since) >= stalled {
                     Readiness::Stalled
-                } else if refused == Refused::Total && holds >= 2 * (own + 1) {
+                } else if refused == Refused::Total && count >= 2 * (own + 1) {
                     Readiness::Running
                 } else {
                     return None;
                 };
-                Some((readiness, std::cmp::Reverse(holds), since, Arc::clone(open)))
+                Some((readiness, std::cmp::Reverse(count), since, Arc::clone(open)))
             })
             .collect();
-        found.sort_unstable_by_key(|(readiness, holds, since, _)| (*readiness, *holds, *since));
+        found.sort_unstable_by_key(|(readiness, count, since, _)| (*readiness, *count, *since));
         let Some(first) = found.first().map(|(readiness, ..)| *readiness) else { return Vec::new() };
         let batch = match first {
             // an answer is cut off for one newcomer only
@@ -260,15 +260,15 @@ impl Connections {
         found.into_iter().map(|(.., open)| open).collect()
     }
 
-    /// Counts a refusal, and tells of them once a minute.
+    /// Counts a refusal, and logs them once a minute.
     pub(super) fn refuse(&self, address: IpAddr, why: Refused) {
         let now = self.0.clock.instant();
         let mut state = self.state();
         state.refused += 1;
-        state.untold += 1;
-        if state.told.is_none_or(|told| now >= told + TELL_EVERY) {
-            state.told = Some(now);
-            let count = std::mem::take(&mut state.untold);
+        state.unlogged += 1;
+        if state.logged_at.is_none_or(|at| now >= at + LOG_EVERY) {
+            state.logged_at = Some(now);
+            let count = std::mem::take(&mut state.unlogged);
             drop(state);
             tracing::warn!(count, last = %address, %why, open = self.0.shares.in_use().used,
                 "connections were refused; server.max_connections says how many there may be");

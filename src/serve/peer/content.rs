@@ -122,7 +122,7 @@ impl Leased {
 impl Observer for Leased {
     fn before(&mut self) -> io::Result<()> {
         if self.0.as_ref().is_some_and(|lease| !lease.moves()) {
-            return Err(io::Error::other("its reader took nothing for long, and others wait"));
+            return Err(io::Error::other("its reader stalled while others wait"));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(super) const LATER: &str = "30";
 /// Why a request is not answered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("There is no such thing.")]
+    #[error("Not found.")]
     NotFound,
     #[error("Method not allowed.")]
     Method,
@@ -54,7 +54,7 @@ impl Refused {
             Self::Catalog(_) | Self::Worker(_) | Self::Body => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() && !matches!(self, Self::Busy { .. }) {
-            tracing::error!(error = %self, cause = ?std::error::Error::source(self), "a downstream tailwater got no answer");
+            tracing::error!(error = %self, cause = ?std::error::Error::source(self), "a request of a downstream tailwater failed");
         }
         let mut answer = body::text(status, format!("{self}\n"));
         if let Self::Busy { retry_after } = self {

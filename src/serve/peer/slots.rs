@@ -61,12 +61,12 @@ struct SlotTable {
 
 #[derive(Default)]
 struct Running {
-    leased: Vec<Arc<Held>>,
+    leased: Vec<Arc<Transfer>>,
     /// Without a slot, the longest first.
-    parked: VecDeque<Arc<Held>>,
+    parked: VecDeque<Arc<Transfer>>,
 }
 
-struct Held {
+struct Transfer {
     ended: AtomicBool,
     state: Mutex<Moving>,
 }
@@ -79,7 +79,7 @@ struct Moving {
 
 /// A transfer that is under way, with a slot or parked; released when dropped.
 pub(super) struct Lease {
-    held: Arc<Held>,
+    transfer: Arc<Transfer>,
     slots: Slots,
 }
 
@@ -113,9 +113,9 @@ impl Slots {
             NoTurn::Patience => RetryLater::Now,
         })?;
         let moving = Moving { turn: Some(turn), offered: None };
-        let held = Arc::new(Held { ended: AtomicBool::new(false), state: Mutex::new(moving) });
-        locked(&self.0.running).leased.push(Arc::clone(&held));
-        Ok(Lease { held, slots: self.clone() })
+        let transfer = Arc::new(Transfer { ended: AtomicBool::new(false), state: Mutex::new(moving) });
+        locked(&self.0.running).leased.push(Arc::clone(&transfer));
+        Ok(Lease { transfer, slots: self.clone() })
     }
 
     /// Takes the slots of those who read nothing. Their turns are dropped without a lock: that gives them to others.
@@ -127,13 +127,13 @@ impl Slots {
         let mut freed = Vec::new();
         let mut running = locked(&self.0.running);
         let Running { leased, parked } = &mut *running;
-        leased.retain(|held| {
-            let mut state = locked(&held.state);
+        leased.retain(|transfer| {
+            let mut state = locked(&transfer.state);
             let idle = state.offered.is_some_and(|since| now.saturating_duration_since(since) >= PARKED);
             if idle {
                 freed.extend(state.turn.take());
                 drop(state);
-                parked.push_back(Arc::clone(held));
+                parked.push_back(Arc::clone(transfer));
             }
             !idle
         });
@@ -146,12 +146,12 @@ impl Slots {
         drop(freed);
     }
 
-    fn forget(&self, held: &Arc<Held>) {
+    fn forget(&self, transfer: &Arc<Transfer>) {
         let mut running = locked(&self.0.running);
-        running.leased.retain(|other| !Arc::ptr_eq(other, held));
-        running.parked.retain(|other| !Arc::ptr_eq(other, held));
+        running.leased.retain(|other| !Arc::ptr_eq(other, transfer));
+        running.parked.retain(|other| !Arc::ptr_eq(other, transfer));
         drop(running);
-        let turn = locked(&held.state).turn.take();
+        let turn = locked(&transfer.state).turn.take();
         drop(turn);
     }
 
@@ -164,10 +164,10 @@ impl Slots {
 impl Lease {
     /// The reader wants more. False when the transfer must end: it was parked, and others were parked after it.
     pub(super) fn moves(&self) -> bool {
-        if self.held.ended.load(Ordering::Acquire) {
+        if self.transfer.ended.load(Ordering::Acquire) {
             return false;
         }
-        let mut state = locked(&self.held.state);
+        let mut state = locked(&self.transfer.state);
         state.offered = None;
         if state.turn.is_none()
             && let Some(turn) = self.slots.0.turns.try_take()
@@ -175,21 +175,21 @@ impl Lease {
             state.turn = Some(turn);
             drop(state);
             let mut running = locked(&self.slots.0.running);
-            running.parked.retain(|other| !Arc::ptr_eq(other, &self.held));
-            running.leased.push(Arc::clone(&self.held));
+            running.parked.retain(|other| !Arc::ptr_eq(other, &self.transfer));
+            running.leased.push(Arc::clone(&self.transfer));
         }
         true
     }
 
     /// Bytes are ready for the reader: from now on it is the reader who is waited for.
     pub(super) fn offers(&self) {
-        locked(&self.held.state).offered = Some(self.slots.0.clock.instant());
+        locked(&self.transfer.state).offered = Some(self.slots.0.clock.instant());
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.slots.forget(&self.held);
+        self.slots.forget(&self.transfer);
     }
 }
 

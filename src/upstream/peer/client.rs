@@ -61,7 +61,10 @@ impl PeerClient {
     /// It behaved strangely. Told once.
     pub(in crate::upstream) fn distrust(&self, reason: &str) {
         if !self.strange.swap(true, Ordering::Relaxed) {
-            tracing::warn!(reason, "the upstream tailwater behaves strangely; going on over MS-WSUSSS");
+            tracing::warn!(
+                reason,
+                "the upstream tailwater gave an unexpected answer; continuing over MS-WSUSSS"
+            );
         }
     }
 

@@ -108,7 +108,7 @@ impl Upstream {
         let now = match numbers(&session, &path).await {
             Ok(now) => now,
             Err(PeerError::Strange(reason)) => {
-                tracing::debug!(reason, "the upstream cannot be waited for");
+                tracing::debug!(reason, "waiting for changes upstream failed");
                 return Round::Failed;
             }
             Err(PeerError::Failed(_)) => return Round::Failed,

@@ -130,11 +130,11 @@ impl Upstream {
             Err(SyncError::Status { status: 404, .. }) => {
                 // not every upstream listens; the next day it may be another one
                 pace.nobody_listens(self.0.clock.now());
-                tracing::info!("the upstream has no reporting service: it is told nothing of computers");
+                tracing::info!("the upstream has no reporting service: computers are not rolled up");
             }
             Err(error) => {
                 pace.failed();
-                tracing::warn!(error = %chain(&error), "the upstream was not told of everything; tried again later");
+                tracing::warn!(error = %chain(&error), "the roll-up failed; retrying later");
             }
         }
     }
@@ -169,7 +169,7 @@ impl Upstream {
             Err(error) => {
                 // all of it is looked at then, so that nothing is forgotten
                 pace.failed();
-                tracing::warn!(error = %chain(&error), "the upstream was not told of computers; tried again later");
+                tracing::warn!(error = %chain(&error), "the roll-up of computers failed; retrying later");
             }
         }
     }
@@ -198,7 +198,7 @@ fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 fn tell(report: &RollupReport) {
     let RollupReport { servers, computers, statuses, sent, .. } = *report;
-    tracing::info!(servers, computers, statuses, sent, "told the upstream");
+    tracing::info!(servers, computers, statuses, sent, "rolled up to the upstream");
 }
 
 impl UpstreamState {
