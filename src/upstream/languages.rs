@@ -94,7 +94,7 @@ impl Run {
         let (staging, wanted) = (self.staging(), kept.clone());
         let found = blocking(move || staging.lacking_languages(wanted.as_deref(), some(&unsaid)));
         let mut lacking: Vec<UpdateIdentity> = found.await?;
-        let mut refused = self.state_mut().take_refused_languages(&kept);
+        let mut refused = self.state_mut().take_refused_languages(kept.as_ref());
         lacking.retain(|identity| !refused.contains(identity));
         if !lacking.is_empty() {
             tracing::info!(count = lacking.len(), "fetching languages that were added for what is held");

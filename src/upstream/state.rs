@@ -178,8 +178,8 @@ impl SyncState {
     }
 
     /// Takes the revisions that the upstream did not hand out anew for these languages; those of others are forgotten.
-    pub(super) fn take_refused_languages(&mut self, kept: &Option<Vec<String>>) -> BTreeSet<UpdateIdentity> {
-        let refused = self.refused_languages.take().filter(|(of, _)| of == kept);
+    pub(super) fn take_refused_languages(&mut self, kept: Option<&Vec<String>>) -> BTreeSet<UpdateIdentity> {
+        let refused = self.refused_languages.take().filter(|(of, _)| of.as_ref() == kept);
         refused.map(|(_, refused)| refused.into_iter().collect()).unwrap_or_default()
     }
 

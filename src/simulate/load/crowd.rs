@@ -43,13 +43,13 @@ impl Crowd {
             if stopping.is_cancelled() {
                 break;
             }
-            let (life, figures, stopping) = (live(number), Arc::clone(figures), stopping.clone());
+            let (running, figures, stopping) = (live(number), Arc::clone(figures), stopping.clone());
             tasks.spawn(self.name, async move {
-                let lived = tokio::select! {
-                    lived = life => lived,
+                let ended = tokio::select! {
+                    ended = running => ended,
                     () = stopping.cancelled() => Ok(()),
                 };
-                match lived {
+                match ended {
                     Ok(()) => figures.add(|report| report.agents_done += 1),
                     Err(error) => figures.failed(&error),
                 }

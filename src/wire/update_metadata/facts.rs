@@ -71,7 +71,7 @@ impl Collector {
             ElementKind::Superseded => self.supersedes.push(update_id(tag)?),
             ElementKind::File => self.file(tag)?,
             ElementKind::Category => {
-                self.category = tag.value("CategoryType").map(|kind| category_kind(&kind))
+                self.category = tag.value("CategoryType").map(|kind| category_kind(&kind));
             }
             ElementKind::Driver => self.driver(tag)?,
             ElementKind::FeatureScore => self.feature_score(tag)?,
