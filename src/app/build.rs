@@ -30,22 +30,42 @@ use crate::upstream::{self, Upstream};
 
 /// Every room, open and joined, without a listener.
 pub struct App {
-    pub(super) catalog: Catalog,
-    pub(super) content: Store,
+    pub(super) stores: Stores,
     pub(super) transfers: transfer::Handle,
     pub(super) needs: needs::Handle,
     pub(super) upstream: Upstream,
     pub(super) services: admin::Services,
     pub(super) settings: Settings,
-    pub(super) decisions: Arc<Notify>,
-    pub(super) ready: Arc<AtomicBool>,
-    pub(super) served: Arc<AtomicU64>,
-    pub(super) slots: peer::Slots,
-    pub(super) legs: Option<Legs>,
-    pub(super) ledger: Ledger,
+    pub(super) signals: Signals,
+    pub(super) downstream: DownstreamShares,
     pub(super) tasks: Tasks,
     /// Last, so that it is released last.
-    pub(super) _dir: DataDir,
+    _dir: DataDir,
+}
+
+/// What is on the disk.
+pub(super) struct Stores {
+    pub(super) catalog: Catalog,
+    pub(super) content: Store,
+    pub(super) ledger: Ledger,
+}
+
+/// What rooms that do not know each other tell through here.
+pub(super) struct Signals {
+    /// Something was decided: what is to be prefetched may be another.
+    pub(super) decisions: Arc<Notify>,
+    /// Whether agents can be served.
+    pub(super) ready: Arc<AtomicBool>,
+    /// Bytes of payloads served since the start.
+    pub(super) served: Arc<AtomicU64>,
+}
+
+/// What downstream servers and agents share.
+pub(super) struct DownstreamShares {
+    /// Slots for transfers of tailwaters.
+    pub(super) slots: peer::Slots,
+    /// Rates towards clients, where there are any.
+    pub(super) legs: Option<Legs>,
 }
 
 impl App {
@@ -111,19 +131,14 @@ impl App {
             reload: std::sync::OnceLock::new(),
         });
         Ok(Self {
-            catalog,
-            content,
+            stores: Stores { catalog, content, ledger },
             transfers,
             needs,
             upstream,
             services,
             settings,
-            decisions,
-            ready,
-            served,
-            slots,
-            legs,
-            ledger,
+            signals: Signals { decisions, ready, served },
+            downstream: DownstreamShares { slots, legs },
             tasks,
             _dir: dir,
         })
@@ -164,17 +179,17 @@ pub async fn close(app: App, drain: Duration) {
         let running: Vec<_> = app.tasks.status().into_iter().filter(|task| task.running > 0).collect();
         tracing::warn!(?running, "some work did not end in time and is cut off");
     }
-    let ledger = app.ledger.clone();
+    let ledger = app.stores.ledger.clone();
     if let Err(error) = tokio::task::spawn_blocking(move || ledger.close()).await {
         tracing::error!(%error, "the ledger could not be closed cleanly");
     }
-    let catalog = app.catalog.clone();
+    let catalog = app.stores.catalog.clone();
     match tokio::task::spawn_blocking(move || catalog.write_server_counts()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the counts of downstream servers could not be written"),
         Err(error) => tracing::error!(%error, "the counts of downstream servers could not be written"),
     }
-    let content = app.content.clone();
+    let content = app.stores.content.clone();
     match tokio::task::spawn_blocking(move || content.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the store of payloads could not be closed cleanly"),

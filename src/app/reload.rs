@@ -32,7 +32,7 @@ impl Reloader {
             services: app.services.clone(),
             timetable: app.services.timetable.clone(),
             upstream: app.upstream.clone(),
-            content: app.content.clone(),
+            content: app.stores.content.clone(),
         }
     }
 

@@ -81,12 +81,17 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
         files,
         intake: intake.clone(),
     };
-    let site = Arc::new(Accounted::new(site, Arc::clone(&app.served), gate, app.ledger.clone()));
+    let site =
+        Arc::new(Accounted::new(site, Arc::clone(&app.signals.served), gate, app.stores.ledger.clone()));
     let connections = connections(settings, files_allowed, &clock);
     let _ = app.services.connections.set(connections.clone());
     for listener in sockets.agents {
         let listener = listener.with_connections(connections.clone());
-        let run = listener.with_legs(app.legs.clone()).run(Arc::clone(&site), clock.clone(), tasks.clone());
+        let run = listener.with_legs(app.downstream.legs.clone()).run(
+            Arc::clone(&site),
+            clock.clone(),
+            tasks.clone(),
+        );
         tasks.spawn("agents' listener", run);
     }
     let console = admin::Site::new(app.services.clone(), Some(token), own_names(loaded), Some(intake));
@@ -95,24 +100,24 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
         tracing::warn!(%admin_address, "administrators' tokens cross the network unprotected; put TLS in front");
     }
     take_reloads(loaded, &app)?;
-    app.ready.store(true, Ordering::Release);
+    app.signals.ready.store(true, Ordering::Release);
     tracing::info!(?agents, console = %format!("http://{admin_address}/"), upstream = %app.services.about.upstream, "ready");
 
     app.upstream.start_schedule();
     app.upstream.start_rollups();
-    workers::bring_due(&tasks, app.catalog.clone(), clock.clone(), Arc::clone(&app.decisions));
-    workers::replace_keys(&tasks, app.catalog.clone(), clock.clone(), settings.agents.key_rotation);
-    workers::write_server_counts(&tasks, app.catalog.clone(), clock.clone());
+    workers::bring_due(&tasks, app.stores.catalog.clone(), clock.clone(), Arc::clone(&app.signals.decisions));
+    workers::replace_keys(&tasks, app.stores.catalog.clone(), clock.clone(), settings.agents.key_rotation);
+    workers::write_server_counts(&tasks, app.stores.catalog.clone(), clock.clone());
     workers::give_memory_back(&tasks, clock.clone());
     app.upstream.start_following();
     workers::prefetch(
         &tasks,
         workers::Prefetch {
-            catalog: app.catalog.clone(),
+            catalog: app.stores.catalog.clone(),
             transfers: app.transfers.clone(),
             needs: app.needs.clone(),
             fetch: app.settings.content.fetch,
-            decisions: Arc::clone(&app.decisions),
+            decisions: Arc::clone(&app.signals.decisions),
             clock,
         },
     );
@@ -122,7 +127,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
 impl Running {
     /// Whether nothing was ever synchronised into it.
     pub fn is_empty(&self) -> bool {
-        self.app.catalog.snapshot().revisions_after(0) == 0
+        self.app.stores.catalog.snapshot().revisions_after(0) == 0
     }
 
     /// The admin site for the process itself.
@@ -133,7 +138,7 @@ impl Running {
     /// Ends it in order.
     pub async fn stop(self) {
         tracing::info!("stopping");
-        self.app.ready.store(false, Ordering::Release);
+        self.app.signals.ready.store(false, Ordering::Release);
         close(self.app, DRAIN).await;
         tracing::info!("stopped");
     }
@@ -215,7 +220,7 @@ fn client_service(app: &App, clock: &Clock, intake: Intake) -> Result<client::Se
     let public_url = app.settings.server.public_url.clone();
     let config = client::Config { public_url, locations, ..client::Config::default() };
     let callers = Arc::new(glue::Learner(app.needs.clone()));
-    client::Service::new(config, app.catalog.clone(), clock.clone(), callers, intake)
+    client::Service::new(config, app.stores.catalog.clone(), clock.clone(), callers, intake)
         .map_err(AppError::Catalog)
 }
 
@@ -234,7 +239,7 @@ fn downstream_service(
     let parts = downstream::Parts {
         config,
         server: app.upstream.identity().map_err(AppError::Upstream)?,
-        catalog: app.catalog.clone(),
+        catalog: app.stores.catalog.clone(),
         clock: clock.clone(),
         gate,
         files: Arc::new(files),
@@ -252,11 +257,11 @@ fn peer_service(
 ) -> Result<peer::Service, AppError> {
     Ok(peer::Service::new(peer::Parts {
         server: app.upstream.identity().map_err(AppError::Upstream)?,
-        catalog: app.catalog.clone(),
-        content: app.content.clone(),
+        catalog: app.stores.catalog.clone(),
+        content: app.stores.content.clone(),
         files,
         downstream,
-        slots: app.slots.clone(),
+        slots: app.downstream.slots.clone(),
         long_polls: app.settings.downstream.max_long_polls as u64,
         clock: clock.clone(),
         tasks: app.tasks.clone(),
@@ -270,20 +275,20 @@ fn gate(app: &App) -> downstream::Gate {
         DownstreamPolicy::Open => downstream::Policy::Open,
         DownstreamPolicy::Enrolled => downstream::Policy::Enrolled,
     };
-    downstream::Gate::new(policy, app.catalog.clone())
+    downstream::Gate::new(policy, app.stores.catalog.clone())
 }
 
 fn files_service(app: &App, gate: downstream::Gate) -> files::Service {
     let config = files::Config { selfupdate: app.settings.server.selfupdate_dir.clone() };
     let known = Arc::new(glue::Known {
-        catalog: app.catalog.clone(),
+        catalog: app.stores.catalog.clone(),
         gate,
         transfers: app.transfers.clone(),
         demand: app.settings.content.demand,
     });
     files::Service::new(
         &config,
-        app.content.clone(),
+        app.stores.content.clone(),
         app.transfers.clone(),
         known,
         Arc::new(glue::Learner(app.needs.clone())),

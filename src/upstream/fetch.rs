@@ -54,16 +54,10 @@ struct Batch {
     tries: u32,
 }
 
-/// Fetches. Cheap to clone.
+/// What fetching works with, whatever is fetched.
 #[derive(Clone)]
-pub(super) struct Fetcher {
+pub(super) struct FetchContext {
     pub(super) session: Arc<Session>,
-    /// The shorter way, where the upstream is a tailwater.
-    pub(super) peer: Option<Arc<PeerClient>>,
-    pub(super) staging: Staging,
-    pub(super) languages: Arc<Languages>,
-    /// The upstream's limit of one request.
-    pub(super) batch: usize,
     pub(super) progress: Arc<watch::Sender<SyncProgress>>,
     pub(super) cancel: CancellationToken,
     pub(super) clock: Clock,
@@ -72,6 +66,18 @@ pub(super) struct Fetcher {
     pub(super) workers: TaskTracker,
     /// Keeps addresses that may not be stored.
     pub(super) renewals: Arc<Mutex<Renewals>>,
+}
+
+/// Fetches. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Fetcher {
+    pub(super) context: FetchContext,
+    /// The shorter way, where the upstream is a tailwater.
+    pub(super) peer: Option<Arc<PeerClient>>,
+    pub(super) staging: Staging,
+    pub(super) languages: Arc<Languages>,
+    /// The upstream's limit of one request, in revisions.
+    pub(super) batch: usize,
     /// The languages that are available now; none for all.
     pub(super) kept: Arc<Option<Vec<String>>>,
     /// What is asked for is held, and stored once more.
@@ -100,19 +106,19 @@ impl Fetcher {
         if wanted.is_empty() {
             return Ok(Fetched::default());
         }
-        self.progress.send_modify(|progress| progress.to_fetch += wanted.len());
+        self.context.progress.send_modify(|progress| progress.to_fetch += wanted.len());
         let (workers, size) = self.shape();
         let batches = wanted.chunks(size).map(|part| Batch { revisions: part.to_vec(), tries: 0 });
         let shared = Arc::new(FetchQueue {
             queue: Mutex::new(batches.collect()),
             fetched: Mutex::default(),
-            stop: self.cancel.child_token(),
+            stop: self.context.cancel.child_token(),
         });
         let handles: Vec<_> = (0..workers)
             .map(|_| {
                 let (fetcher, shared) = (self.clone(), Arc::clone(&shared));
                 let work = async move { fetcher.work(&shared, listed).await };
-                self.tasks.spawn("fetch of documents", self.workers.track_future(work))
+                self.context.tasks.spawn("fetch of documents", self.context.workers.track_future(work))
             })
             .collect();
         let mut outcome: Result<(), SessionError> = Ok(());
@@ -182,7 +188,7 @@ impl Fetcher {
             move |answer| ingest(answer, &asked, &languages, lenient)
         };
         let answer = tokio::select! {
-            answer = self.session.call(|cookie| get_update_data(cookie, &asked), read) => answer,
+            answer = self.context.session.call(|cookie| get_update_data(cookie, &asked), read) => answer,
             () = shared.stop.cancelled() => Err(SyncError::Cancelled.into()),
         };
         let ingested = match answer {
@@ -229,7 +235,7 @@ impl Fetcher {
             return;
         }
         if listed && tries + 1 < MOST_TRIES {
-            self.clock.sleep(delay(tries + 1)).await;
+            self.context.clock.sleep(delay(tries + 1)).await;
             lock(&shared.queue).push_back(Batch { revisions: asked.to_vec(), tries: tries + 1 });
             return;
         }
@@ -237,7 +243,7 @@ impl Fetcher {
     }
 
     fn miss(&self, shared: &FetchQueue, revisions: &[UpdateIdentity], reason: &str) {
-        self.progress.send_modify(|progress| {
+        self.context.progress.send_modify(|progress| {
             progress.to_fetch = progress.to_fetch.saturating_sub(revisions.len());
         });
         let missing =
@@ -257,7 +263,7 @@ impl Fetcher {
         for revision in &mut revisions {
             revision.facts.kept.clone_from(&self.kept);
         }
-        lock(&self.renewals).learn(signed);
+        lock(&self.context.renewals).learn(signed);
         let absent: Vec<UpdateIdentity> = asked
             .iter()
             .filter(|identity| !revisions.iter().any(|revision| revision.facts.identity == **identity))
@@ -276,7 +282,7 @@ impl Fetcher {
             fetched.stored += good;
             fetched.related.merge(related);
             drop(fetched);
-            self.progress.send_modify(|progress| progress.fetched += good);
+            self.context.progress.send_modify(|progress| progress.fetched += good);
             for (identity, error) in stored.refused {
                 // asking again at once would bring the same
                 self.miss(shared, &[identity], &chain(&error));

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::addresses::Renewals;
 use super::config::Config;
-use super::fetch::Fetcher;
+use super::fetch::{FetchContext, Fetcher};
 use super::names::Choice;
 use super::peer::PeerClient;
 use super::report::{Missing, Phase, SyncOptions, SyncProgress};
@@ -260,17 +260,19 @@ impl Run {
         kept: Option<Vec<String>>,
     ) -> Fetcher {
         Fetcher {
-            session: Arc::clone(self.session()),
+            context: FetchContext {
+                session: Arc::clone(self.session()),
+                progress: Arc::clone(&self.context.progress),
+                cancel: self.cancel(),
+                clock: self.context.clock.clone(),
+                tasks: self.context.tasks.clone(),
+                workers: self.workers.clone(),
+                renewals: Arc::clone(&self.context.renewals),
+            },
             peer,
-            staging: self.staging.clone(),
+            staging: self.staging(),
             languages: Arc::new(self.languages()),
             batch,
-            progress: Arc::clone(&self.context.progress),
-            cancel: self.cancel(),
-            clock: self.context.clock.clone(),
-            tasks: self.context.tasks.clone(),
-            workers: self.workers.clone(),
-            renewals: Arc::clone(&self.context.renewals),
             kept: Arc::new(kept),
             again: false,
         }

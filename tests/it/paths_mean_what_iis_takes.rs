@@ -1,6 +1,8 @@
 //! However a path is written, it reaches what it means and nothing else; every announced address answers, and so does
 //! what monitoring asks.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
 use tailwater::domain::{ContentPath, FileDeclaration, Sha1Digest};
 use tailwater::wire::client_update::Service;
@@ -9,6 +11,9 @@ use tailwater::wire::xml::escape;
 use crate::agents::{self, Agent, Document};
 use crate::server::{Answer, Server};
 use crate::support::world::{Setup, World};
+
+/// How long a line of the log may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Names as publishers might write them.
 fn odd_names() -> Vec<String> {
@@ -158,6 +163,11 @@ fn an_old_agent_that_asks_in_vain_is_named_once_and_told_404() {
         ["/selfupdate/wuident.cab?1412", "//SelfUpdate/AU/x86/NetServer/en/wusetup.cab", "/selfupdate"]
     {
         assert_eq!(ask(&server, "GET", target, "").status, 404, "{target}");
+        // the log is written beside the answer
+        let began = Instant::now();
+        while warnings(&server) == 0 && began.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
         assert_eq!(warnings(&server), 1, "{target}: {}", server.log());
     }
     assert!(server.log().contains("server.selfupdate_dir"), "{}", server.log());

@@ -79,7 +79,7 @@ impl Service {
         let mut changed = self.0.catalog.subscribe();
         let now = || numbers(&self.0.catalog, &self.0.catalog.snapshot());
         if !asked.is_news(now()) && !asked.wait.is_zero() {
-            let place = self.0.waiting.try_take(from, 1);
+            let place = self.0.work.waiting.try_take(from, 1);
             let _place = place.map_err(|_full| Refused::Busy { retry_after: LATER })?;
             let stopping = self.0.tasks.stopping();
             let over = self.0.clock.sleep(asked.wait);

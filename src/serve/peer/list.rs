@@ -23,7 +23,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 impl Service {
     pub(super) async fn list(&self, asker: Asker, body: &[u8]) -> Result<Response, Refused> {
         let mut question = Question::decode(body)?;
-        let _making = self.0.listing.take(asker).await?;
+        let _making = self.0.work.listing.take(asker).await?;
         let gave = |change, mark| self.0.catalog.gave(&Place { change, mark });
         let another = question.server.is_some_and(|server| server != self.0.server.0);
         // numbers of another server mean nothing here, nor those of another branch of this one's store

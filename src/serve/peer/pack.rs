@@ -80,12 +80,12 @@ impl Service {
         let mut key = blake3::Hasher::new();
         let key = key.update(&snapshot.sequence().to_le_bytes()).update(asked).finalize();
         let leased = |pack: Body, lease| message(Bytes::new()).map(|_| Leased::body(pack, lease));
-        if let Some(pack) = self.0.packs.get(&key) {
+        if let Some(pack) = self.0.work.packs.get(&key) {
             return Ok(leased(body::full(pack), lease));
         }
-        let _making = self.0.making.take(Asker { key: child.0.as_u128(), ..Asker::at(from) }).await?;
+        let _making = self.0.work.making.take(Asker { key: child.0.as_u128(), ..Asker::at(from) }).await?;
         // another child may have had the same one made meanwhile
-        if let Some(pack) = self.0.packs.get(&key) {
+        if let Some(pack) = self.0.work.packs.get(&key) {
             return Ok(leased(body::full(pack), lease));
         }
         let languages = match &order.languages[..] {
@@ -106,7 +106,7 @@ impl Service {
         });
         let (pack, small) = packed.await??;
         if let Some(bytes) = small {
-            self.0.packs.insert(key, bytes);
+            self.0.work.packs.insert(key, bytes);
         }
         Ok(leased(pack, lease))
     }

@@ -65,13 +65,22 @@ pub(super) struct PeerRole {
     pub(super) files: files::Service,
     pub(super) downstream: downstream::Service,
     pub(super) slots: Slots,
-    pub(super) waiting: Shares,
-    pub(super) making: Turns,
-    pub(super) listing: Turns,
-    pub(super) packs: Packs,
+    pub(super) work: PeerWork,
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
     pub(super) intake: Intake,
+}
+
+/// How much may be done at once, and what was made.
+pub(super) struct PeerWork {
+    /// Children that wait for a change.
+    pub(super) waiting: Shares,
+    /// Turns of packs in the making.
+    pub(super) making: Turns,
+    /// Turns of lists in the making.
+    pub(super) listing: Turns,
+    /// Finished packs.
+    pub(super) packs: Packs,
 }
 
 impl Service {
@@ -86,10 +95,12 @@ impl Service {
             files,
             downstream,
             slots,
-            waiting: Shares::new(ShareLimits::of(long_polls)),
-            making: Turns::new(TurnLimits::of(MOST_MAKING, PATIENCE), clock.clone()),
-            listing: Turns::new(TurnLimits::of(MOST_LISTING, PATIENCE), clock.clone()),
-            packs: Packs::new(),
+            work: PeerWork {
+                waiting: Shares::new(ShareLimits::of(long_polls)),
+                making: Turns::new(TurnLimits::of(MOST_MAKING, PATIENCE), clock.clone()),
+                listing: Turns::new(TurnLimits::of(MOST_LISTING, PATIENCE), clock.clone()),
+                packs: Packs::new(),
+            },
             clock,
             tasks,
             intake,
