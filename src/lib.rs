@@ -11,6 +11,7 @@ pub mod runtime;
 pub mod telemetry;
 
 // floor 1: what is known, held and said
+pub mod api;
 pub mod bandwidth;
 pub mod catalog;
 pub mod content;
