@@ -25,7 +25,8 @@ const REFUSALS: &[(u16, &str)] = &[
 ];
 
 /// Refusals of operations with a query, a name in the path, or a body.
-const INPUT_REFUSALS: &[(u16, &str)] = &[(400, "The request cannot be understood, or asks for what cannot be")];
+const INPUT_REFUSALS: &[(u16, &str)] =
+    &[(400, "The request cannot be understood, or asks for what cannot be")];
 
 /// Refusals of operations with a body.
 const BODY_REFUSALS: &[(u16, &str)] = &[
@@ -40,7 +41,10 @@ const BODY_REFUSALS: &[(u16, &str)] = &[
 const OWN_REFUSALS: &[(u16, &str)] = &[
     (400, "The request asks for what cannot be"),
     (404, "There is no such thing"),
-    (409, "Not in the present state: a name fits several, or something stands in the way; nothing was changed"),
+    (
+        409,
+        "Not in the present state: a name fits several, or something stands in the way; nothing was changed",
+    ),
 ];
 
 /// The document, OpenAPI 3.1.
@@ -49,7 +53,8 @@ pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for operation in OPERATIONS {
         let described = described(operation, &mut schemas);
-        let path = paths.entry(format!("/api/v1{}", operation.path)).or_insert_with(|| Value::Object(Map::new()));
+        let path =
+            paths.entry(format!("/api/v1{}", operation.path)).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(path) = path {
             path.insert(operation.method.lower().to_owned(), value(&described));
         }
@@ -206,7 +211,9 @@ fn parameters(operation: &Operation, schemas: &mut Schemas) -> Vec<Parameter> {
     // the fields of the query's type, which is not named in the document itself
     let reference = query(&mut schemas.questions);
     let name = reference.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
-    let Some(whole) = name.and_then(|name| schemas.questions.definitions_mut().remove(name)) else { return all };
+    let Some(whole) = name.and_then(|name| schemas.questions.definitions_mut().remove(name)) else {
+        return all;
+    };
     let required: Vec<&str> =
         whole["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, schema) in whole["properties"].as_object().into_iter().flatten() {

@@ -90,7 +90,7 @@ pub struct Failure {
     pub title: Option<String>,
     /// Why it cannot be decided.
     pub error: String,
-    /// What fits an ambiguous name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What fits an ambiguous name; empty for everything else.
+    #[serde(default)]
     pub candidates: Vec<Candidate>,
 }

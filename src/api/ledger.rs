@@ -47,6 +47,25 @@ pub enum LedgerBy {
     Client,
 }
 
+impl LedgerBy {
+    /// Every one.
+    pub const ALL: [Self; 7] =
+        [Self::Hour, Self::Day, Self::Month, Self::Class, Self::File, Self::Source, Self::Client];
+
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Class => "class",
+            Self::File => "file",
+            Self::Source => "source",
+            Self::Client => "client",
+        }
+    }
+}
+
 /// How the ledger answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -40,7 +40,9 @@ pub use content::{
     HeldState, LearnedClass, LearnedContent, LearnedFile, LearnedRelease, Planned, PlannedFile, Started,
     Verification, VerificationReport,
 };
-pub use cost::{BudgetLeft, ClassCost, Cost, Ends, Knowledge, RateInForce, RateReason, Traffic, UpdateCost, Weighed};
+pub use cost::{
+    BudgetLeft, ClassCost, Cost, Ends, Knowledge, RateInForce, RateReason, Traffic, UpdateCost, Weighed,
+};
 pub use decisions::{
     Action, Approve, Decide, Decided, DecidedUpdate, Hold, OpenTerms, Select, Unapprove, Warning,
 };
@@ -48,13 +50,14 @@ pub use document::document;
 pub use endpoint::{Endpoint, Input, Method, Nothing, Operation};
 pub use error::{Candidate, ErrorAnswer, ErrorCode, ErrorDetail, Failure};
 pub use groups::{
-    ChangeGroup, ChangedGroup, ComputersLeft, Group, Groups, NewGroup, RemoveGroup, RemovedGroup, RemovedGroups,
+    ChangeGroup, ChangedGroup, ComputersLeft, Group, Groups, NewGroup, RemoveGroup, RemovedGroup,
+    RemovedGroups,
 };
 pub use keys::{DataDirectory, Disk, Key, RotatedKeys};
 pub use ledger::{ByteCounts, Ledger, LedgerBy, LedgerFormat, LedgerQuery, LedgerRow, LedgerTotals};
 pub use link::{
-    Adaptive, AdaptiveReason, Budget, BudgetForecast, BudgetLine, BudgetStanding, Class, ClassBytes, ClassWaiting,
-    ClientRates, Link, LinkReading, RateChanged, SetRate, WhenSpent, Window,
+    Adaptive, AdaptiveReason, Budget, BudgetForecast, BudgetLine, BudgetStanding, Class, ClassBytes,
+    ClassWaiting, ClientRates, Link, LinkReading, RateChanged, SetRate, WhenSpent, Window,
 };
 pub use operations::*;
 pub use page::{Listed, MAX_REVISIONS, MAX_ROWS, MAX_WHOLE, PageInfo, Paging};
@@ -67,7 +70,8 @@ pub use settings::{
     Configuration, ConfigurationKey, ConfigurationValue, Difference, Doubt, Origin, Reloaded,
 };
 pub use status::{
-    CatalogTotals, Connections, ContentTotals, Lost, Mode, Rollup, Served, Source, SourceState, Status, Worker,
+    CatalogTotals, Connections, ContentTotals, Lost, Mode, Rollup, Served, Source, SourceState, Status,
+    Worker,
 };
 pub use sync::{
     CancelledSync, Failing, FailureReason, StartSync, StartedSync, Sync, SyncHistory, SyncOutcome, SyncPhase,
@@ -76,12 +80,13 @@ pub use sync::{
 pub use systems::{ClientSystems, Installations, OsFacts, ServerCounts};
 pub use transfers::{CancelledTransfer, ChangeTransfer, ChangedTransfer, Transfer, TransferState, Transfers};
 pub use updates::{
-    Approval, Bundled, Decline, HoldNote, License, StateCounts, Terms, Update,
-    UpdateDetail, UpdateState, UpdateStateFilter, UpdateStatus, UpdateType, Updates, UpdatesQuery, Withheld,
-    WithheldReason,
+    Approval, Bundled, Decline, HoldNote, License, StateCounts, Terms, Update, UpdateDetail, UpdateState,
+    UpdateStateFilter, UpdateStatus, UpdateType, Updates, UpdatesQuery, Withheld, WithheldReason,
 };
 
 use crate::domain::{Limit, joined_limits};
+
+// not a limit: MAX_DECIDED, MAX_MOVED: the catalog's, which the server compares when it is compiled
 
 /// Updates that one request decides on at most.
 pub const MAX_DECIDED: usize = 20_000;

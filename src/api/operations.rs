@@ -7,11 +7,11 @@ use super::endpoint::operations;
 use super::{
     Allow, Allowed, Approve, CancelledSync, CancelledTransfer, Categories, ChangeGroup, ChangeTransfer,
     ChangedGroup, ChangedTransfer, Collected, ComputerDetail, ComputerQuery, Computers, ComputersQuery,
-    Configuration, Content, DataDirectory, Decide, Decided, Fetch, Fetched, Group, Groups, Hold, LearnedContent,
-    Ledger, LedgerQuery, Link, Move, MoveAll, Moved, MovedComputers, NewGroup, Nothing, Paging, RateChanged,
-    Reloaded, RemoveGroup, RemovedComputer, RemovedGroups, Revisions, RevisionsQuery, Revoke, Revoked,
-    RotatedKeys, ServerDetail, Servers, ServersQuery, SetRate, StartSync, Started, StartedSync, Status, Sync,
-    SyncHistory, Transfers, Unapprove, UpdateDetail, Updates, UpdatesQuery,
+    Configuration, Content, DataDirectory, Decide, Decided, Fetch, Fetched, Group, Groups, Hold,
+    LearnedContent, Ledger, LedgerQuery, Link, Move, MoveAll, Moved, MovedComputers, NewGroup, Nothing,
+    Paging, RateChanged, Reloaded, RemoveGroup, RemovedComputer, RemovedGroups, Revisions, RevisionsQuery,
+    Revoke, Revoked, RotatedKeys, ServerDetail, Servers, ServersQuery, SetRate, StartSync, Started,
+    StartedSync, Status, Sync, SyncHistory, Transfers, Unapprove, UpdateDetail, Updates, UpdatesQuery,
 };
 
 operations! {

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use crate::config;
 use crate::domain::{Limit, LimitValue};
 use crate::{
-    bandwidth, catalog, content, domain, durable, kv, ledger, needs, runtime, serve, transfer, upstream, wire,
+    api, bandwidth, catalog, content, domain, durable, kv, ledger, needs, runtime, serve, transfer, upstream,
+    wire,
 };
 
 /// The rooms that have limits, by floor.
@@ -17,6 +18,7 @@ const ROOMS: &[(&str, &[Limit])] = &[
     ("runtime", runtime::LIMITS),
     ("durable", durable::LIMITS),
     ("kv", kv::LIMITS),
+    ("api", api::LIMITS),
     ("wire", wire::LIMITS),
     ("catalog", catalog::LIMITS),
     ("content", content::LIMITS),

@@ -16,6 +16,7 @@ mod reload;
 mod run;
 mod secrets;
 mod settings;
+mod shown;
 mod workers;
 
 pub use build::{App, close, examine};
@@ -24,6 +25,7 @@ pub use holder::Holder;
 pub use limits::{doubtful_limits, limits, limits_table};
 pub use lock::DataDir;
 pub use rebuild::{Rebuilt, rebuild_store};
+pub use shown::configuration;
 pub use run::{Running, outlive_file_limits, start, stop_signal, stop_signals};
 
 use crate::domain::{Limit, joined_limits};

@@ -5,14 +5,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Value, json};
-
 use super::build::App;
 use super::settings::plan;
+use super::shown;
+use crate::api::Reloaded;
 use crate::bandwidth::{Calendar, Timetable};
 use crate::config::{self, ConfigError, Difference, Loaded};
 use crate::content::Store;
-use crate::serve::admin::{self, Reloaded};
+use crate::serve::admin;
 use crate::telemetry;
 use crate::upstream::Upstream;
 
@@ -58,9 +58,9 @@ impl Reloader {
         drop(in_force);
         let (changed, restart): (Vec<_>, Vec<_>) = differences.into_iter().partition(|one| one.live);
         tracing::info!(changed = ?keys(&changed), need_restart = ?keys(&restart), "the configuration was read again");
-        let shown = |list: Vec<Difference>| list.iter().map(|one| json!(one)).collect::<Vec<Value>>();
-        let doubts = read.doubts().iter().map(|doubt| json!(doubt)).collect();
-        Ok(Reloaded { changed: shown(changed), restart: shown(restart), doubts })
+        let each = |list: Vec<Difference>| list.into_iter().map(shown::difference).collect();
+        let doubts = read.doubts().iter().map(shown::doubt).collect();
+        Ok(Reloaded { changed: each(changed), restart: each(restart), doubts })
     }
 }
 

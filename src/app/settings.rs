@@ -5,8 +5,6 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
-
 use super::lock::DataDir;
 use crate::bandwidth::{ClientCertificate, LinkConfig, ProxySetting, Reachable};
 use crate::catalog;
@@ -195,6 +193,6 @@ pub(super) fn in_force(loaded: &Loaded) -> admin::InForce {
         max_size: settings.content.max_size.to_string(),
         products: settings.upstream.products.clone(),
         classifications: settings.upstream.classifications.clone(),
-        configuration: json!({ "file": loaded.file, "keys": loaded.shown() }),
+        configuration: super::shown::configuration(loaded),
     }
 }

@@ -9,6 +9,7 @@ mod releases;
 mod select;
 #[cfg(test)]
 mod select_tests;
+mod state;
 mod states;
 mod summary;
 mod updates;

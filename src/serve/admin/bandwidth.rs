@@ -3,15 +3,14 @@
 //! **Invariant:** an exception that was answered with success holds after a restart too. It never changes the
 //! configuration.
 
-use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::ApiError;
-use super::api::{Result, Services, blocking};
+use super::error::ApiError;
+use super::route::Call;
+use super::services::{Result, Services, blocking};
+use super::shown;
+use crate::api;
 use crate::bandwidth::{
     BudgetLine, BudgetPace, BudgetStatus, Exception, Forecast, Legs, Politeness, Standing, Window,
 };
@@ -21,52 +20,57 @@ use crate::domain::Rate;
 pub const EXCEPTION_KEY: &str = "bandwidth.exception";
 
 /// `GET /bandwidth`.
-pub(super) async fn show(State(services): State<Services>) -> Json<Value> {
-    let mut answer = reading(&services);
-    let windows: Vec<Value> = services.timetable.windows().iter().map(window).collect();
-    answer["windows"] = windows.into();
-    answer["downstream"] = json!(services.legs.as_ref().map(Legs::status));
-    Json(answer)
+pub(super) async fn show(services: Services, _: Call<api::ReadLink>) -> Result<api::Link> {
+    Ok(api::Link {
+        reading: reading(&services),
+        windows: services.timetable.windows().iter().map(window).collect(),
+        downstream: services.legs.as_ref().map(Legs::status).map(shown::client_rates),
+    })
 }
 
-fn window(window: &Window) -> Value {
-    json!({
-        "days": window.days.to_string(), "from": window.from.strftime("%H:%M").to_string(),
-        "to": window.to.strftime("%H:%M").to_string(), "rate": window.rate,
-        "time_zone": window.zone.iana_name().unwrap_or("this machine's"),
-    })
+fn window(window: &Window) -> api::Window {
+    api::Window {
+        days: window.days.to_string(),
+        from: window.from.strftime("%H:%M").to_string(),
+        to: window.to.strftime("%H:%M").to_string(),
+        rate: window.rate,
+        time_zone: window.zone.iana_name().unwrap_or("this machine's").to_owned(),
+    }
 }
 
 /// What the link does now.
-pub(super) fn reading(services: &Services) -> Value {
+pub(super) fn reading(services: &Services) -> api::LinkReading {
     let (reading, before) = (services.meter.reading(), services.ledger.before());
-    let kept = services.ledger.kept();
-    let by_class: Vec<Value> = reading
-        .by_class
-        .iter()
-        .map(|(class, received, sent)| {
-            let before = services.ledger.before_of_class(class.as_str());
-            json!({ "class": class, "received": before.received.saturating_add(*received),
-                    "sent": before.sent.saturating_add(*sent) })
-        })
-        .collect();
-    let limiter = services.limiter.status();
-    let waiting: Vec<Value> = limiter
-        .waiting
-        .iter()
-        .map(|(class, streams)| json!({ "class": class, "streams": streams }))
-        .collect();
+    let (kept, limiter) = (services.ledger.kept(), services.limiter.status());
+    let by_class = reading.by_class.iter().map(|&(class, received, sent)| {
+        let before = services.ledger.before_of_class(class.as_str());
+        api::ClassBytes {
+            class: shown::class(class),
+            received: before.received.saturating_add(received),
+            sent: before.sent.saturating_add(sent),
+        }
+    });
+    let waiting = limiter.waiting.iter();
+    let waiting = waiting.map(|&(class, streams)| api::ClassWaiting { class: shown::class(class), streams });
     let in_force = services.timetable.in_force();
-    json!({
-        "rate": limiter.rate, "because": in_force.because, "until": in_force.until, "then": in_force.then,
-        "bits_per_second": reading.bits_per_second, "since": kept.since,
-        "received": before.received.saturating_add(reading.received),
-        "sent": before.sent.saturating_add(reading.sent),
-        "received_today": kept.today.received, "received_month": kept.month.received,
-        "by_class": by_class, "waiting": waiting, "max_transfers": limiter.max_transfers,
-        "budget": services.limiter.budget().map(|budget| budget.status_at(pace(services))),
-        "adaptive": services.politeness.as_ref().map(Politeness::status),
-    })
+    let budget = services.limiter.budget().map(|budget| budget.status_at(pace(services)));
+    api::LinkReading {
+        rate: limiter.rate,
+        because: shown::because(in_force.because),
+        until: in_force.until,
+        then: in_force.then,
+        bits_per_second: reading.bits_per_second,
+        since: kept.since,
+        received: before.received.saturating_add(reading.received),
+        sent: before.sent.saturating_add(reading.sent),
+        received_today: kept.today.received,
+        received_month: kept.month.received,
+        by_class: by_class.collect(),
+        waiting: waiting.collect(),
+        max_transfers: limiter.max_transfers,
+        budget: budget.map(shown::budget),
+        adaptive: services.politeness.as_ref().map(Politeness::status).as_ref().map(shown::adaptive),
+    }
 }
 
 /// How fast the link was used lately: the ledger goes back further than a budget that was just set.
@@ -99,28 +103,19 @@ pub(super) fn warnings(budget: &BudgetStatus) -> Vec<String> {
     warnings
 }
 
-/// `PUT /bandwidth`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Order {
-    rate: String,
-    until: Option<String>,
-}
-
-impl Order {
-    fn exception(&self, now: Timestamp) -> Result<Exception> {
-        let invalid = |field, reason: String| ApiError::Invalid { field, reason };
-        let rate: Rate = self
-            .rate
-            .parse()
-            .map_err(|error: crate::domain::ParseRateError| invalid("rate", error.to_string()))?;
-        let until = self.until.as_deref().map(|text| moment(text, now));
-        let wanted = "expected a time to come, such as \"06:00\", \"2026-12-24T18:00\" or RFC 3339";
-        match until {
-            None => Ok(Exception { rate, until: None, since: Some(now) }),
-            Some(Some(until)) if until > now => Ok(Exception { rate, until: Some(until), since: Some(now) }),
-            Some(_) => Err(invalid("until", wanted.to_owned())),
-        }
+/// The exception that is asked for.
+fn exception(order: &api::SetRate, now: Timestamp) -> Result<Exception> {
+    let invalid = |field, reason: String| ApiError::Invalid { field, reason };
+    let rate: Rate = order
+        .rate
+        .parse()
+        .map_err(|error: crate::domain::ParseRateError| invalid("rate", error.to_string()))?;
+    let until = order.until.as_deref().map(|text| moment(text, now));
+    let wanted = "expected a time to come, such as \"06:00\", \"2026-12-24T18:00\" or RFC 3339";
+    match until {
+        None => Ok(Exception { rate, until: None, since: Some(now) }),
+        Some(Some(until)) if until > now => Ok(Exception { rate, until: Some(until), since: Some(now) }),
+        Some(_) => Err(invalid("until", wanted.to_owned())),
     }
 }
 
@@ -136,18 +131,18 @@ fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     text.parse().ok().or_else(local)
 }
 
-/// Lets a rate hold over the calendar, at once on everything that runs.
-pub(super) async fn set(State(services): State<Services>, Json(order): Json<Order>) -> Result<Json<Value>> {
-    let exception = order.exception(services.clock.now())?;
+/// `PUT /bandwidth`: lets a rate hold over the calendar, at once on everything that runs.
+pub(super) async fn set(services: Services, call: Call<api::SetLinkRate>) -> Result<api::RateChanged> {
+    let exception = exception(&call.body, services.clock.now())?;
     change(services, Some(exception)).await
 }
 
-/// Lets the calendar hold again.
-pub(super) async fn clear(State(services): State<Services>) -> Result<Json<Value>> {
+/// `DELETE /bandwidth`: lets the calendar hold again.
+pub(super) async fn clear(services: Services, _: Call<api::ResetLinkRate>) -> Result<api::RateChanged> {
     change(services, None).await
 }
 
-async fn change(services: Services, exception: Option<Exception>) -> Result<Json<Value>> {
+async fn change(services: Services, exception: Option<Exception>) -> Result<api::RateChanged> {
     blocking(move || {
         let kept = exception.map(|exception| serde_json::to_vec(&exception).unwrap_or_default());
         services.catalog.set_setting(EXCEPTION_KEY, kept.as_deref())?;
@@ -155,9 +150,8 @@ async fn change(services: Services, exception: Option<Exception>) -> Result<Json
         services.timetable.set_exception(exception);
         let now = services.timetable.in_force();
         tracing::info!(%before, now = %now.rate, until = ?now.until, "an administrator changed the link's rate");
-        Ok(Json(json!({
-            "rate": now.rate, "before": before, "because": now.because, "until": now.until, "then": now.then,
-        })))
+        let because = shown::because(now.because);
+        Ok(api::RateChanged { rate: now.rate, before, because, until: now.until, then: now.then })
     })
     .await
 }
@@ -169,8 +163,9 @@ mod tests {
     #[test]
     fn the_end_of_an_exception_lies_ahead() {
         let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
-        let order = |until: &str| Order { rate: "unlimited".to_owned(), until: Some(until.to_owned()) };
-        let until = |text: &str| order(text).exception(now).map(|exception| exception.until.unwrap());
+        let order =
+            |until: &str| api::SetRate { rate: "unlimited".to_owned(), until: Some(until.to_owned()) };
+        let until = |text: &str| exception(&order(text), now).map(|exception| exception.until.unwrap());
         for text in ["00:00", "11:59", "12:01", "2026-11-26T06:00", "2026-11-25T13:00:00+01:00"] {
             match until(text) {
                 Ok(until) => assert!(until > now && until.duration_since(now).as_hours() <= 30, "{text}"),

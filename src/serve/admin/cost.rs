@@ -4,10 +4,10 @@
 //! **Invariant:** a dry run changes nothing, and names every update that it could not weigh. What is foreseen is never
 //! corrected afterwards: it stands beside what crossed.
 
-use serde_json::{Value, json};
-
-use super::api::{Result, Services};
 use super::error::ApiError;
+use super::services::{Result, Services};
+use super::shown;
+use crate::api;
 use crate::catalog::Verdict;
 use crate::domain::{Action, GroupId, UpdateId};
 use crate::needs::{self, MAX_UPDATES as MAX_WEIGHED};
@@ -18,7 +18,7 @@ pub(super) fn of(
     updates: &[UpdateId],
     group: &GroupId,
     action: Action,
-) -> Result<Value> {
+) -> Result<api::Weighed> {
     if updates.len() > MAX_WEIGHED {
         let reason =
             format!("what {} updates move is not weighed at once; name at most {MAX_WEIGHED}", updates.len());
@@ -31,21 +31,26 @@ pub(super) fn of(
         weighed.clear();
     }
     let cost = services.needs.scales(group)?.weigh(&weighed)?;
-    Ok(json!({ "budget": budget(services, &cost), "rate": services.timetable.in_force(),
-               "fetch": services.about.fetch, "cost": cost }))
+    Ok(api::Weighed {
+        budget: budget(services, &cost),
+        rate: shown::rate_in_force(&services.timetable.in_force()),
+        fetch: services.about.fetch.clone(),
+        cost: shown::cost(cost),
+    })
 }
 
 /// What is left of the link's budgets, the tighter one first of all, and whether it is enough; null where there are none.
-fn budget(services: &Services, cost: &needs::Cost) -> Value {
-    let Some(status) =
-        services.limiter.budget().map(|budget| budget.status_at(super::bandwidth::pace(services)))
-    else {
-        return Value::Null;
-    };
-    let tightest = [&status.daily, &status.monthly].into_iter().flatten().min_by_key(|line| line.left);
-    let Some(tightest) = tightest else { return Value::Null };
-    json!({ "left": tightest.left, "left_for_urgent": tightest.left_for_urgent, "renews_at": tightest.renews_at,
-            "is_enough": tightest.left >= cost.left, "daily": status.daily, "monthly": status.monthly })
+fn budget(services: &Services, cost: &needs::Cost) -> Option<api::BudgetLeft> {
+    let status = services.limiter.budget()?.status_at(super::bandwidth::pace(services));
+    let tightest = [&status.daily, &status.monthly].into_iter().flatten().min_by_key(|line| line.left)?;
+    Some(api::BudgetLeft {
+        left: tightest.left,
+        left_for_urgent: tightest.left_for_urgent,
+        renews_at: tightest.renews_at,
+        is_enough: tightest.left >= cost.left,
+        daily: status.daily.as_ref().map(shown::budget_line),
+        monthly: status.monthly.as_ref().map(shown::budget_line),
+    })
 }
 
 /// What is foreseen of approvals that are about to be made: before, because what comes ahead begins at once. A failure
@@ -79,9 +84,13 @@ pub(super) fn remember(needs: &needs::Handle, foreseen: Vec<needs::Foreseen>) {
 }
 
 /// What was foreseen of an update's approval beside what crossed; null when it was not approved lately.
-pub(super) fn traffic(services: &Services, update: &UpdateId) -> Result<Value> {
-    Ok(json!(services.needs.kept(update)?.map(|kept| {
-        json!({ "approved_at": kept.at, "whole": kept.whole, "foreseen": kept.left, "at_most": kept.at_most,
-                "is_upper_bound": kept.is_upper_bound, "crossed": kept.crossed })
-    })))
+pub(super) fn traffic(services: &Services, update: &UpdateId) -> Result<Option<api::Traffic>> {
+    Ok(services.needs.kept(update)?.map(|kept| api::Traffic {
+        approved_at: kept.at,
+        whole: kept.whole,
+        foreseen: kept.left,
+        at_most: kept.at_most,
+        is_upper_bound: kept.is_upper_bound,
+        crossed: kept.crossed,
+    }))
 }

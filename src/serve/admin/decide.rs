@@ -6,42 +6,31 @@
 
 use std::collections::{HashMap, HashSet};
 
-use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::api::{Result, Services, blocking, decisions_by};
 use super::cost;
 use super::error::{ApiError, causes};
 use super::names::resolve;
-use super::warnings::{self, Warning};
+use super::route::Call;
+use super::services::{Result, Services, blocking, decisions_by};
+use super::shown;
+use super::warnings;
+use crate::api::{self, Failure, Warning};
 use crate::catalog::{Catalog, CatalogError, MAX_DECIDED, UpdateRow, Verdict};
 use crate::domain::{Action, GroupId, UpdateId};
 
-/// A decision over several updates.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Decide {
+const _: () = assert!(MAX_DECIDED == api::MAX_DECIDED, "what the API says is what the catalog takes");
+
+/// What the requests for decisions have in common.
+struct Decision {
     updates: Vec<String>,
-    #[serde(default)]
     all_matches: bool,
-    /// Change nothing; say what would be changed, and of an approval what it would move over the link.
-    #[serde(default)]
     dry_run: bool,
-    /// With `dry_run`: whether to weigh what an approval moves.
-    cost: Option<bool>,
-    /// Whether the license terms of what is approved are accepted.
-    #[serde(default)]
-    accept_license: bool,
-    group: Option<String>,
-    #[serde(default)]
-    action: Option<Action>,
-    deadline: Option<String>,
-    until: Option<String>,
-    reason: Option<String>,
     by: Option<String>,
+    /// With `dry_run`: whether to weigh what an approval moves.
+    weighs: bool,
+    /// Whether the license terms of what is approved are accepted.
+    accept_license: bool,
 }
 
 /// An update that a decision is about.
@@ -63,10 +52,10 @@ impl Subject {
 struct Plan {
     subjects: Vec<Subject>,
     /// Names that fit nothing, or too much.
-    failed: Vec<Value>,
+    failed: Vec<Failure>,
     warnings: Vec<Warning>,
     /// License terms that nobody accepted.
-    licenses: Vec<Value>,
+    licenses: Vec<api::OpenTerms>,
     /// Updates whose terms are accepted with it.
     accepting: Vec<UpdateId>,
     /// Updates that one text matched together with others: nobody named them.
@@ -80,10 +69,11 @@ impl Plan {
     }
 
     /// What could not be decided, and why.
-    fn failed(&self) -> Vec<Value> {
+    fn failed(&self) -> Vec<Failure> {
         let refused = self.subjects.iter().filter_map(|one| {
             let error = one.outcome.as_ref().err()?;
-            Some(json!({ "update": one.id, "title": one.title, "error": causes(error) }))
+            let title = Some(one.title.clone());
+            Some(Failure { update: one.id.to_string(), title, error: causes(error), candidates: Vec::new() })
         });
         self.failed.iter().cloned().chain(refused).collect()
     }
@@ -106,38 +96,44 @@ impl Plan {
         }
     }
 
-    fn answer(&self, dry_run: bool) -> Value {
+    fn answer(&self, dry_run: bool) -> api::Decided {
         let rows = self.subjects.iter().filter_map(|one| {
-            let changed = one.outcome.as_ref().ok()?;
-            Some(json!({ "update_id": one.id, "title": one.title, "changed": changed }))
+            let changed = *one.outcome.as_ref().ok()?;
+            Some(api::DecidedUpdate { update_id: one.id, title: one.title.clone(), changed })
         });
-        let count = self.subjects.iter().filter(|one| matches!(one.outcome, Ok(true))).count();
-        let list = if dry_run { "updates" } else { "done" };
-        json!({ "dry_run": dry_run, "count": count, list: rows.collect::<Vec<_>>(), "failed": self.failed(),
-                "warnings": self.warnings, "licenses": self.licenses })
+        let rows: Vec<_> = rows.collect();
+        let count = rows.iter().filter(|row| row.changed).count();
+        let (updates, done) = if dry_run { (Some(rows), None) } else { (None, Some(rows)) };
+        api::Decided {
+            dry_run,
+            count,
+            updates,
+            done,
+            failed: self.failed(),
+            warnings: self.warnings.clone(),
+            licenses: self.licenses.clone(),
+            weighed: None,
+        }
     }
 }
 
-impl Decide {
+impl Decision {
     /// Gives the verdict on every update named, as one change; or says what that would do.
-    async fn apply(self, services: Services, verdict: Verdict) -> Result<Json<Value>> {
+    async fn apply(self, services: Services, verdict: Verdict) -> Result<api::Decided> {
         blocking(move || {
             let mut plan = self.plan(&services, &verdict)?;
-            let mut answer = if self.dry_run {
-                plan.answer(true)
-            } else {
+            if !self.dry_run {
                 if plan.is_refused() {
                     return Err(plan.refusal());
                 }
                 carry_out(&services, &mut plan, &verdict, &decisions_by(self.by.as_deref()))?;
-                plan.answer(false)
-            };
-            if let (true, Verdict::Approve { group, action, .. }) =
-                (self.dry_run && self.cost.unwrap_or(true), &verdict)
-            {
-                merge(&mut answer, cost::of(&services, &plan.possible(), group, *action)?);
+                return Ok(plan.answer(false));
             }
-            Ok(Json(answer))
+            let mut answer = plan.answer(true);
+            if let (true, Verdict::Approve { group, action, .. }) = (self.weighs, &verdict) {
+                answer.weighed = Some(cost::of(&services, &plan.possible(), group, *action)?);
+            }
+            Ok(answer)
         })
         .await
     }
@@ -170,7 +166,7 @@ impl Decide {
     ///
     /// # Errors
     /// When no name fits.
-    fn selected(&self, catalog: &Catalog) -> Result<(Vec<UpdateId>, HashSet<UpdateId>, Vec<Value>)> {
+    fn selected(&self, catalog: &Catalog) -> Result<(Vec<UpdateId>, HashSet<UpdateId>, Vec<Failure>)> {
         within_limit(self.updates.len())?;
         let (mut found, mut failed, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let (mut named, mut matched) = (HashSet::new(), HashSet::new());
@@ -187,7 +183,12 @@ impl Decide {
                     if self.updates.len() == 1 {
                         return Err(error);
                     }
-                    failed.push(json!({ "update": name, "error": error.to_string(), "candidates": error.candidates() }));
+                    failed.push(Failure {
+                        update: name.clone(),
+                        title: None,
+                        error: error.to_string(),
+                        candidates: error.candidates(),
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -199,20 +200,10 @@ impl Decide {
         matched.retain(|id| !named.contains(id));
         Ok((found, matched, failed))
     }
-
-    fn group(&self, catalog: &Catalog) -> Result<Option<GroupId>> {
-        self.group.as_deref().map(|name| super::tree::find(catalog, name).map(|group| group.id)).transpose()
-    }
-
-    fn deadline(&self) -> Result<Option<Timestamp>> {
-        time(self.deadline.as_deref(), "deadline")
-    }
 }
 
-fn merge(into: &mut Value, more: Value) {
-    if let (Value::Object(into), Value::Object(more)) = (into, more) {
-        into.extend(more);
-    }
+fn group(catalog: &Catalog, name: Option<&str>) -> Result<Option<GroupId>> {
+    name.map(|name| super::groups::find(catalog, name).map(|group| group.id)).transpose()
 }
 
 /// Decides, and notes what came of it.
@@ -248,12 +239,12 @@ fn subjects(catalog: &Catalog, found: &[UpdateId], verdict: &Verdict) -> Result<
 }
 
 /// The license terms that approving these would accept.
-fn licenses(catalog: &Catalog, subjects: &[Subject]) -> Result<Vec<Value>> {
+fn licenses(catalog: &Catalog, subjects: &[Subject]) -> Result<Vec<api::OpenTerms>> {
     let mut found = Vec::new();
     for one in subjects.iter().filter(|one| one.wants_terms()) {
         let terms = catalog.terms_of(&one.id)?;
-        let open: Vec<_> = terms.iter().filter(|terms| !terms.is_accepted).map(|terms| terms.id).collect();
-        found.push(json!({ "update_id": one.id, "title": one.title, "terms": open }));
+        let open = terms.iter().filter(|terms| !terms.is_accepted).map(|terms| terms.id).collect();
+        found.push(api::OpenTerms { update_id: one.id, title: one.title.clone(), terms: open });
     }
     Ok(found)
 }
@@ -291,56 +282,59 @@ fn parse_time(text: &str, field: &'static str) -> Result<Timestamp> {
         })
 }
 
+/// What a request for a decision has in common with the others.
+macro_rules! decision {
+    ($body:expr) => {
+        Decision {
+            updates: $body.updates,
+            all_matches: $body.all_matches,
+            dry_run: $body.dry_run,
+            by: $body.by,
+            weighs: false,
+            accept_license: false,
+        }
+    };
+}
+
 /// `POST /updates/approve`.
-pub(super) async fn approve(
-    State(services): State<Services>,
-    Json(body): Json<Decide>,
-) -> Result<Json<Value>> {
+pub(super) async fn approve(services: Services, call: Call<api::ApproveUpdates>) -> Result<api::Decided> {
+    let body = call.body;
     let missing =
         || ApiError::Invalid { field: "group", reason: "name the group that it is approved for".to_owned() };
-    let group = body.group(&services.catalog)?.ok_or_else(missing)?;
-    let (action, deadline) = (body.action.unwrap_or(Action::Install), body.deadline()?);
-    body.apply(services, Verdict::Approve { group, action, deadline }).await
+    let group = group(&services.catalog, body.group.as_deref())?.ok_or_else(missing)?;
+    let action = body.action.map_or(Action::Install, shown::action_of);
+    let deadline = time(body.deadline.as_deref(), "deadline")?;
+    let (weighs, accept_license) = (body.cost.unwrap_or(true), body.accept_license);
+    let decision = Decision { weighs, accept_license, ..decision!(body) };
+    decision.apply(services, Verdict::Approve { group, action, deadline }).await
 }
 
 /// `POST /updates/unapprove`.
-pub(super) async fn unapprove(
-    State(services): State<Services>,
-    Json(body): Json<Decide>,
-) -> Result<Json<Value>> {
-    let group = body.group(&services.catalog)?;
-    body.apply(services, Verdict::Unapprove { group }).await
+pub(super) async fn unapprove(services: Services, call: Call<api::UnapproveUpdates>) -> Result<api::Decided> {
+    let group = group(&services.catalog, call.body.group.as_deref())?;
+    decision!(call.body).apply(services, Verdict::Unapprove { group }).await
 }
 
 /// `POST /updates/decline`.
-pub(super) async fn decline(
-    State(services): State<Services>,
-    Json(body): Json<Decide>,
-) -> Result<Json<Value>> {
-    body.apply(services, Verdict::Decline).await
+pub(super) async fn decline(services: Services, call: Call<api::DeclineUpdates>) -> Result<api::Decided> {
+    decision!(call.body).apply(services, Verdict::Decline).await
 }
 
 /// `POST /updates/undecline`.
-pub(super) async fn undecline(
-    State(services): State<Services>,
-    Json(body): Json<Decide>,
-) -> Result<Json<Value>> {
-    body.apply(services, Verdict::Undecline).await
+pub(super) async fn undecline(services: Services, call: Call<api::UndeclineUpdates>) -> Result<api::Decided> {
+    decision!(call.body).apply(services, Verdict::Undecline).await
 }
 
 /// `POST /updates/hold`: keeps updates from this site, until a time or for good.
-pub(super) async fn hold(State(services): State<Services>, Json(body): Json<Decide>) -> Result<Json<Value>> {
-    let until = time(body.until.as_deref(), "until")?;
-    let reason = body.reason.clone().unwrap_or_default();
-    body.apply(services, Verdict::Hold { until, reason }).await
+pub(super) async fn hold(services: Services, call: Call<api::HoldUpdates>) -> Result<api::Decided> {
+    let until = time(call.body.until.as_deref(), "until")?;
+    let reason = call.body.reason.unwrap_or_default();
+    decision!(call.body).apply(services, Verdict::Hold { until, reason }).await
 }
 
 /// `POST /updates/release`.
-pub(super) async fn release(
-    State(services): State<Services>,
-    Json(body): Json<Decide>,
-) -> Result<Json<Value>> {
-    body.apply(services, Verdict::Release).await
+pub(super) async fn release(services: Services, call: Call<api::ReleaseUpdates>) -> Result<api::Decided> {
+    decision!(call.body).apply(services, Verdict::Release).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use serde_json::{Value, json};
+
+use crate::api::{Candidate, ErrorAnswer, ErrorCode, ErrorDetail, Failure};
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ pub enum ApiError {
         /// How many fit.
         count: usize,
         /// Some of them: GUID and title.
-        candidates: Vec<(String, String)>,
+        candidates: Vec<Candidate>,
     },
     /// Several computers have the name.
     #[error("{count} computers are called {name:?}; name one by its id: {}", ids.join(", "))]
@@ -84,7 +85,7 @@ pub enum ApiError {
     #[error("nothing was changed, because {} of {of} updates stand in the way: {}", refused.len(), summary(refused))]
     Undecided {
         /// Each with its name, the reason, and what fits an ambiguous name.
-        refused: Vec<Value>,
+        refused: Vec<Failure>,
         /// Of how many.
         of: usize,
     },
@@ -123,8 +124,8 @@ pub enum ApiError {
 }
 
 /// The first reasons of a refusal.
-fn summary(refused: &[Value]) -> String {
-    let reasons: Vec<&str> = refused.iter().take(3).filter_map(|one| one["error"].as_str()).collect();
+fn summary(refused: &[Failure]) -> String {
+    let reasons: Vec<&str> = refused.iter().take(3).map(|one| one.error.as_str()).collect();
     format!("{}{}", reasons.join("; "), if refused.len() > reasons.len() { "; …" } else { "" })
 }
 
@@ -152,31 +153,29 @@ impl ApiError {
     }
 
     /// What fits an ambiguous name.
-    pub(super) fn candidates(&self) -> Vec<Value> {
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
         match self {
-            Self::Ambiguous { candidates, .. } => {
-                candidates.iter().map(|(id, title)| json!({ "update_id": id, "title": title })).collect()
-            }
+            Self::Ambiguous { candidates, .. } => candidates.clone(),
             _ => Vec::new(),
         }
     }
 
-    fn status_and_code(&self) -> (StatusCode, &'static str) {
+    fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Self::TooManyWrongTokens => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
-            Self::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, "foreign_host"),
-            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
-            Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
-            Self::NotFound { .. } | Self::Unknown { .. } => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Missing { .. } => (StatusCode::NOT_FOUND, "missing"),
-            Self::Ambiguous { .. } | Self::SameName { .. } => (StatusCode::CONFLICT, "ambiguous"),
-            Self::Undecided { .. } => (StatusCode::CONFLICT, "undecided"),
-            Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
-            Self::Unwanted => (StatusCode::SERVICE_UNAVAILABLE, "unwanted"),
-            Self::ReadOnly { .. } => (StatusCode::INSUFFICIENT_STORAGE, "read_only"),
-            Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::TooManyWrongTokens => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyWrongTokens),
+            Self::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, ErrorCode::ForeignHost),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, ErrorCode::ForeignOrigin),
+            Self::Invalid { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
+            Self::NotFound { .. } | Self::Unknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
+            Self::Missing { .. } => (StatusCode::NOT_FOUND, ErrorCode::Missing),
+            Self::Ambiguous { .. } | Self::SameName { .. } => (StatusCode::CONFLICT, ErrorCode::Ambiguous),
+            Self::Undecided { .. } => (StatusCode::CONFLICT, ErrorCode::Undecided),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            Self::Unwanted => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unwanted),
+            Self::ReadOnly { .. } => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::ReadOnly),
+            Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
         }
     }
 }
@@ -184,15 +183,13 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        let mut detail = json!({ "code": code, "message": self.to_string() });
-        let candidates = self.candidates();
-        if let Some(fields) = detail.as_object_mut().filter(|_| !candidates.is_empty()) {
-            fields.insert("candidates".to_owned(), Value::Array(candidates));
-        }
-        if let (Self::Undecided { refused, .. }, Some(fields)) = (&self, detail.as_object_mut()) {
-            fields.insert("failed".to_owned(), json!(refused));
-        }
-        let mut answer = (status, Json(json!({ "error": detail }))).into_response();
+        let (message, candidates) = (self.to_string(), self.candidates());
+        let failed = match self {
+            Self::Undecided { refused, .. } => refused,
+            _ => Vec::new(),
+        };
+        let error = ErrorDetail { code, message, candidates, failed };
+        let mut answer = (status, Json(ErrorAnswer { error })).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let challenge = http::HeaderValue::from_static("Bearer realm=\"tailwater\"");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -6,97 +6,72 @@
 use std::fmt::Write as _;
 
 use axum::Json;
-use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
 use jiff::{Span, Timestamp};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::ApiError;
-use super::api::{Result, Services, blocking};
+use super::error::ApiError;
+use super::route::Call;
+use super::services::{Result, Services, blocking};
+use super::shown::{self, counts};
+use crate::api::{self, LedgerFormat, LedgerQuery};
 use crate::domain::Sha1Digest;
 use crate::ledger::{By, Counts, LedgerError, Report, ReportRow};
-
-/// What is asked.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Question {
-    from: Option<String>,
-    to: Option<String>,
-    by: Option<String>,
-    format: Option<String>,
-}
 
 fn invalid(field: &'static str, reason: impl Into<String>) -> ApiError {
     ApiError::Invalid { field, reason: reason.into() }
 }
 
-impl Question {
-    fn by(&self) -> Result<By> {
-        let text = self.by.as_deref().unwrap_or("day");
-        let known = By::ALL.into_iter().find(|by| by.as_str() == text);
-        known.ok_or_else(|| invalid("by", "expected hour, day, month, class, file, source or client"))
+/// From when until when; without a word the two last days by hour, 13 months by month, else 31 days.
+fn span(query: &LedgerQuery, services: &Services, by: By) -> Result<(Timestamp, Timestamp)> {
+    let wanted =
+        "expected a month, a day, an hour or a moment: 2026-11, 2026-11-22, 2026-11-22T14 or RFC 3339";
+    let moment = |field, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => services.ledger.span_of(text).map(Some).ok_or_else(|| invalid(field, wanted)),
+    };
+    let to = moment("to", &query.to)?.map_or_else(|| services.clock.now(), |(_, end)| end);
+    let hours = match by {
+        By::Hour => 48,
+        By::Month => 400 * 24,
+        _ => 31 * 24,
+    };
+    let before = || to.checked_sub(Span::new().hours(hours)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let from = moment("from", &query.from)?.map_or_else(before, |(begin, _)| begin);
+    if from >= to {
+        return Err(invalid("from", "lies behind the end"));
     }
-
-    /// From when until when; without a word the two last days by hour, 13 months by month, else 31 days.
-    fn span(&self, services: &Services, by: By) -> Result<(Timestamp, Timestamp)> {
-        let wanted =
-            "expected a month, a day, an hour or a moment: 2026-11, 2026-11-22, 2026-11-22T14 or RFC 3339";
-        let moment = |field, text: &Option<String>| match text {
-            None => Ok(None),
-            Some(text) => services.ledger.span_of(text).map(Some).ok_or_else(|| invalid(field, wanted)),
-        };
-        let to = moment("to", &self.to)?.map_or_else(|| services.clock.now(), |(_, end)| end);
-        let hours = match by {
-            By::Hour => 48,
-            By::Month => 400 * 24,
-            _ => 31 * 24,
-        };
-        let before = || to.checked_sub(Span::new().hours(hours)).unwrap_or(Timestamp::UNIX_EPOCH);
-        let from = moment("from", &self.from)?.map_or_else(before, |(begin, _)| begin);
-        if from >= to {
-            return Err(invalid("from", "lies behind the end"));
-        }
-        Ok((from, to))
-    }
+    Ok((from, to))
 }
 
 /// `GET /bandwidth/ledger`.
-pub(super) async fn report(
-    State(services): State<Services>,
-    Query(question): Query<Question>,
-) -> Result<Response> {
-    let by = question.by()?;
-    let (from, to) = question.span(&services, by)?;
-    let as_csv = match question.format.as_deref() {
-        None | Some("json") => false,
-        Some("csv") => true,
-        Some(_) => return Err(invalid("format", "expected json or csv")),
-    };
+pub(super) async fn report(services: Services, call: Call<api::ReadLedger>) -> Result<Response> {
+    let by = shown::by_of(call.query.by.unwrap_or_default());
+    let (from, to) = span(&call.query, &services, by)?;
+    let format = call.query.format.unwrap_or_default();
     blocking(move || {
         let report = services.ledger.report(from, to, by)?;
-        if as_csv {
+        if format == LedgerFormat::Csv {
             let headers = [
                 (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
                 (header::CONTENT_DISPOSITION, "attachment; filename=\"tailwater-ledger.csv\""),
             ];
             return Ok((headers, csv(&services, &report, by)).into_response());
         }
-        let rows: Vec<Value> = report
-            .rows
-            .iter()
-            .map(|row| {
-                let mut value = counts(&row.counts);
-                value["name"] = row.name.clone().into();
-                value["title"] = title(&services, row, by).into();
-                value
-            })
-            .collect();
-        Ok(Json(json!({
-            "by": by, "from": from, "to": to, "time_zone": report.time_zone, "rows": rows,
-            "total": counts(&report.total), "ahead": report.ahead,
-        }))
+        let row = |row: &ReportRow| api::LedgerRow {
+            name: row.name.clone(),
+            title: title(&services, row, by),
+            counts: counts(&row.counts),
+        };
+        Ok(Json(api::Ledger {
+            by: shown::by(by),
+            from,
+            to,
+            rows: report.rows.iter().map(row).collect(),
+            total: counts(&report.total),
+            ahead: report.ahead,
+            time_zone: report.time_zone,
+        })
         .into_response())
     })
     .await
@@ -108,21 +83,16 @@ fn title(services: &Services, row: &ReportRow, by: By) -> Option<String> {
     services.catalog.file(&sha1).ok().flatten().map(|known| known.declaration.name)
 }
 
-fn counts(counts: &Counts) -> Value {
-    let mut value = json!(counts);
-    value["avoided"] = counts.avoided().into();
-    value
-}
-
 /// The totals of the time that is kept, for `status` and `content`: all of it, and of that this month and this day.
-pub(super) fn kept(services: &Services) -> Value {
+pub(super) fn kept(services: &Services) -> api::LedgerTotals {
     let kept = services.ledger.kept();
-    let mut value = counts(&kept.total);
-    value["since"] = json!(kept.since);
-    value["month"] = counts(&kept.month);
-    value["today"] = counts(&kept.today);
-    value["ahead"] = kept.ahead.into();
-    value
+    api::LedgerTotals {
+        counts: counts(&kept.total),
+        since: kept.since,
+        month: counts(&kept.month),
+        today: counts(&kept.today),
+        ahead: kept.ahead,
+    }
 }
 
 /// One row a line, the total last.

@@ -14,8 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::api::{Result, Services};
 use super::error::ApiError;
+use super::services::{Result, Services};
 use crate::bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
 use crate::catalog::{IdentityKind, Lost};
 use crate::transfer::SourceState;

@@ -3,9 +3,10 @@
 //! **Invariant:** everything below `/api/v1` but its own description needs the token; nothing that changes
 //! anything answers without it. It never speaks to agents, and agents' listeners never lead here.
 
-mod api;
 mod bandwidth;
+mod computers;
 mod content;
+mod control;
 mod cost;
 mod decide;
 mod downstreams;
@@ -15,14 +16,15 @@ mod guard;
 mod ledger;
 mod metrics;
 mod names;
-mod openapi;
 mod overview;
-mod page;
 mod reload;
+mod route;
+mod services;
+mod shown;
 mod store;
 mod sync;
 mod token;
-mod tree;
+mod transfers;
 mod updates;
 mod warnings;
 
@@ -30,7 +32,7 @@ use axum::body::Body as AxumBody;
 use axum::extract::{DefaultBodyLimit, Request as AxumRequest, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response as AxumResponse};
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::routing::get;
 use axum::{Json, Router};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -38,22 +40,23 @@ use tower::ServiceExt as _;
 
 use super::{Answer, Hosts, Intake, Peer, Request, Response, operations};
 
+use crate::api;
 use crate::domain::{Limit, joined_limits};
-pub use api::{About, InForce, Parts, Services};
 pub use bandwidth::EXCEPTION_KEY;
+pub use control::Control;
 pub use error::ApiError;
-pub use reload::{Reload, Reloaded};
-pub use sync::Control;
+pub use reload::Reload;
+use route::{Route, on, on_raw};
+pub use services::{About, InForce, Parts, Services};
 pub use token::{TOKEN_FILE, Token, TokenError};
 
 pub(super) const LIMITS: &[Limit] = joined_limits![
+    computers::LIMITS,
     content::LIMITS,
+    control::LIMITS,
     groups::LIMITS,
     names::LIMITS,
-    page::LIMITS,
-    sync::LIMITS,
     token::LIMITS,
-    tree::LIMITS,
 ];
 
 const PAGE: &str = include_str!("console/index.html");
@@ -66,55 +69,54 @@ pub struct Site {
     router: Router,
 }
 
-/// The handler of an operation of [`openapi::OPERATIONS`].
-fn handler(method: &str, path: &str) -> Option<MethodRouter<Services>> {
-    Some(match (method, path) {
-        ("get", "/status") => get(overview::status),
-        ("get", "/configuration") => get(overview::configuration),
-        ("post", "/reload") => post(reload::reload),
-        ("get", "/store") => get(store::show),
-        ("post", "/store/rotate-keys") => post(store::rotate_keys),
-        ("get", "/sync") => get(sync::show),
-        ("post", "/sync") => post(sync::start),
-        ("delete", "/sync") => delete(sync::cancel),
-        ("get", "/sync/history") => get(sync::history),
-        ("get", "/updates") => get(updates::list),
-        ("get", "/updates/{update}") => get(updates::show),
-        ("post", "/updates/approve") => post(decide::approve),
-        ("post", "/updates/unapprove") => post(decide::unapprove),
-        ("post", "/updates/decline") => post(decide::decline),
-        ("post", "/updates/undecline") => post(decide::undecline),
-        ("post", "/updates/hold") => post(decide::hold),
-        ("post", "/updates/release") => post(decide::release),
-        ("get", "/revisions") => get(updates::revisions),
-        ("get", "/categories") => get(overview::categories),
-        ("get", "/groups") => get(tree::list),
-        ("post", "/groups") => post(tree::create),
-        ("patch", "/groups/{group}") => patch(tree::change),
-        ("delete", "/groups/{group}") => delete(tree::remove),
-        ("get", "/computers") => get(groups::computers),
-        ("get", "/computers/{computer}") => get(groups::computer),
-        ("put", "/computers/{computer}/group") => put(groups::assign),
-        ("post", "/computers/move") => post(groups::assign_all),
-        ("delete", "/computers/{computer}") => delete(groups::forget),
-        ("get", "/downstreams") => get(downstreams::list),
-        ("get", "/downstreams/{server}") => get(downstreams::show),
-        ("post", "/downstreams/allow") => post(downstreams::allow),
-        ("post", "/downstreams/revoke") => post(downstreams::revoke),
-        ("get", "/bandwidth/ledger") => get(ledger::report),
-        ("get", "/content") => get(content::status),
-        ("get", "/content/learned") => get(content::learned),
-        ("post", "/content/verify") => post(content::verify),
-        ("post", "/content/fetch") => post(content::fetch),
-        ("post", "/content/collect") => post(content::collect),
-        ("get", "/transfers") => get(content::transfers),
-        ("put", "/transfers/{sha1}") => put(content::order),
-        ("delete", "/transfers/{sha1}") => delete(content::cancel),
-        ("get", "/bandwidth") => get(bandwidth::show),
-        ("put", "/bandwidth") => put(bandwidth::set),
-        ("delete", "/bandwidth") => delete(bandwidth::clear),
-        _ => return None,
-    })
+/// Each operation of [`api::OPERATIONS`] with what answers it.
+fn routes() -> Vec<Route> {
+    vec![
+        on(api::ReadStatus, overview::status),
+        on(api::ReadConfiguration, overview::configuration),
+        on(api::Reload, reload::reload),
+        on(api::ReadStore, store::show),
+        on(api::RotateKeys, store::rotate_keys),
+        on(api::ReadSync, sync::show),
+        on(api::Synchronise, sync::start),
+        on(api::CancelSync, sync::cancel),
+        on(api::ListSyncs, sync::history),
+        on(api::ListUpdates, updates::list),
+        on(api::ReadUpdate, updates::show),
+        on(api::ApproveUpdates, decide::approve),
+        on(api::UnapproveUpdates, decide::unapprove),
+        on(api::DeclineUpdates, decide::decline),
+        on(api::UndeclineUpdates, decide::undecline),
+        on(api::HoldUpdates, decide::hold),
+        on(api::ReleaseUpdates, decide::release),
+        on(api::ListRevisions, updates::revisions),
+        on(api::ListCategories, overview::categories),
+        on(api::ListGroups, groups::list),
+        on(api::CreateGroup, groups::create),
+        on(api::UpdateGroup, groups::change),
+        on(api::DeleteGroup, groups::remove),
+        on(api::ListComputers, computers::list),
+        on(api::ReadComputer, computers::show),
+        on(api::MoveComputer, computers::assign),
+        on(api::MoveComputers, computers::assign_all),
+        on(api::DeleteComputer, computers::forget),
+        on(api::ListServers, downstreams::list),
+        on(api::ReadServer, downstreams::show),
+        on(api::AllowServer, downstreams::allow),
+        on(api::RevokeServer, downstreams::revoke),
+        on_raw(api::ReadLedger, ledger::report),
+        on(api::ReadContent, content::status),
+        on(api::ReadLearned, content::learned),
+        on(api::VerifyContent, content::verify),
+        on(api::FetchContent, content::fetch),
+        on(api::CollectContent, content::collect),
+        on(api::ListTransfers, transfers::list),
+        on(api::UpdateTransfer, transfers::change),
+        on(api::CancelTransfer, transfers::cancel),
+        on(api::ReadLink, bandwidth::show),
+        on(api::SetLinkRate, bandwidth::set),
+        on(api::ResetLinkRate, bandwidth::clear),
+    ]
 }
 
 impl Site {
@@ -122,21 +124,17 @@ impl Site {
     ///
     /// Bodies are charged to the intake's memory; what comes from the process itself needs none.
     pub fn new(services: Services, token: Option<Token>, names: Hosts, intake: Option<Intake>) -> Self {
-        let mut api = Router::new();
-        for operation in openapi::OPERATIONS {
-            if let Some(handler) = handler(operation.method, operation.path) {
-                api = api.route(operation.path, handler);
-            }
-        }
-        let api = api
+        let each = routes().into_iter();
+        let operations = each.fold(Router::new(), |router, one| router.route(one.path, one.handler));
+        let operations = operations
             .fallback(|| async { nothing_here() })
             .layer(DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(intake, take_body))
             .layer(middleware::map_response(readable_refusal))
             .layer(middleware::from_fn_with_state((token, services.clone()), ask_for_token));
         let router = Router::new()
-            .nest("/api/v1", api)
-            .route("/api/v1/openapi.json", get(|| async { Json(openapi::document()) }))
+            .nest("/api/v1", operations)
+            .route("/api/v1/openapi.json", get(|| async { Json(api::document()) }))
             .route("/", get(|| async { asset(PAGE, "text/html; charset=utf-8") }))
             .route("/console.js", get(|| async { asset(SCRIPT, "text/javascript; charset=utf-8") }))
             .route("/console.css", get(|| async { asset(STYLE, "text/css; charset=utf-8") }))
@@ -256,17 +254,19 @@ async fn ready(State(services): State<Services>) -> AxumResponse {
 mod tests {
     use super::*;
 
+    /// Each operation of the table has a route, and each route is in the table, with its method.
     #[test]
-    fn every_operation_that_is_described_exists() {
-        for operation in openapi::OPERATIONS {
-            assert!(
-                handler(operation.method, operation.path).is_some(),
-                "{} {}",
-                operation.method,
-                operation.path
-            );
+    fn routes_and_operations_are_the_same() {
+        let mut routes: Vec<_> = routes().iter().map(|route| (route.path, route.method.as_str())).collect();
+        let mut described: Vec<_> =
+            api::OPERATIONS.iter().map(|operation| (operation.path, operation.method.as_str())).collect();
+        routes.sort_unstable();
+        described.sort_unstable();
+        assert_eq!(routes, described);
+        let document = api::document();
+        for (path, method) in routes {
+            let described = &document["paths"][format!("/api/v1{path}")][method.to_lowercase()];
+            assert!(described["responses"]["200"].is_object(), "{method} {path}");
         }
-        let document = openapi::document();
-        assert_eq!(document["paths"]["/api/v1/updates/approve"]["post"]["requestBody"]["required"], true);
     }
 }

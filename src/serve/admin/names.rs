@@ -7,11 +7,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
-
-use super::api::Result;
 use super::error::ApiError;
-use crate::catalog::{Catalog, UpdateRow, Withheld};
+use super::services::Result;
+use super::shown;
+use crate::api;
+use crate::catalog::{Catalog, GroupApproval, UpdateRow, UpdateState, Withheld};
 use crate::domain::{GroupId, Limit, ServerId, UpdateId, folded, limits};
 
 /// How alike a name must be to be proposed, of 1.
@@ -42,13 +42,13 @@ pub(super) fn resolve(catalog: &Catalog, name: &str, all: bool) -> Result<Vec<Up
         (found, _) if all || found.len() == 1 => Ok(selected.updates),
         (_, [one]) => Ok(vec![*one]),
         (found, _) => {
-            let shown = catalog.rows(&found[..found.len().min(CANDIDATES)])?;
+            let rows = catalog.rows(&found[..found.len().min(CANDIDATES)])?;
             Err(ApiError::Ambiguous {
                 name: name.trim().chars().take(120).collect(),
                 count: found.len(),
-                candidates: shown
+                candidates: rows
                     .into_iter()
-                    .map(|row| (row.identity.update.to_string(), row.title))
+                    .map(|row| api::Candidate { update_id: row.identity.update, title: row.title })
                     .collect(),
             })
         }
@@ -56,10 +56,17 @@ pub(super) fn resolve(catalog: &Catalog, name: &str, all: bool) -> Result<Vec<Up
 }
 
 /// One thing that keeps an update from being offered, in fields and in a sentence.
-fn withheld(one: &Withheld, of: UpdateId) -> Value {
+fn withheld(one: &Withheld, of: UpdateId) -> api::Withheld {
     let whose = if one.member.update == of { "it".to_owned() } else { format!("its member {}", one.member) };
-    json!({ "update_id": one.member.update, "revision": one.member.revision, "reason": one.reason,
-            "through": one.through, "message": format!("{whose} {}", one.reason.in_words()) })
+    api::Withheld {
+        update_id: one.member.update,
+        revision: one.member.revision,
+        reason: shown::withheld(one.reason),
+        through: one.through.clone(),
+        message: format!("{whose} {}", one.reason.in_words()),
+        title: None,
+        detail: None,
+    }
 }
 
 /// The name that is most like a wrong one, when any is at all.
@@ -125,39 +132,61 @@ impl Names {
         title
     }
 
-    pub(super) fn row(&self, row: &UpdateRow) -> Value {
-        let approved = row.approvals.iter().any(|entry| entry.approval.action.acts());
-        let state = if row.declined.is_some() {
-            "declined"
-        } else if row.expired {
-            "expired"
-        } else if row.hold.is_some() {
-            "held"
-        } else if !row.withheld.is_empty() {
-            "withheld"
-        } else if approved {
-            "approved"
-        } else {
-            "unapproved"
+    pub(super) fn row(&self, row: &UpdateRow) -> api::Update {
+        let approval = |entry: &GroupApproval| api::Approval {
+            approval_id: entry.approval.id,
+            group_id: entry.group,
+            group: self.group(&entry.group),
+            action: shown::action(entry.approval.action),
+            deadline: entry.approval.deadline,
+            made_at: entry.approval.made_at,
+            made_by: entry.approval.made_by.clone(),
         };
-        let approvals: Vec<Value> = row
-            .approvals
-            .iter()
-            .map(|entry| {
-                let approval = &entry.approval;
-                json!({ "approval_id": approval.id, "group_id": entry.group, "group": self.group(&entry.group), "action": approval.action.as_str(),
-                        "deadline": approval.deadline, "made_at": approval.made_at, "made_by": approval.made_by })
-            })
-            .collect();
-        json!({
-            "update_id": row.identity.update, "revision": row.identity.revision, "title": row.title,
-            "kb": row.kb_articles, "severity": row.severity, "created": row.creation_date, "arrived": row.arrived,
-            "classification": self.titles(&row.classifications).join(", "), "products": self.titles(&row.products),
-            "type": row.update_type, "bundle": row.is_bundle, "superseded": row.superseded, "state": state,
-            "approvable": row.explicitly_deployable && !row.expired, "approvals": approvals,
-            "declined": row.declined, "hold": row.hold,
-            "withheld": row.withheld.iter().map(|one| withheld(one, row.identity.update)).collect::<Vec<_>>(),
-            "computers": { "needed": row.counts.needed, "installed": row.counts.installed, "failed": row.counts.failed },
-        })
+        let declined = row.declined.clone().map(|one| api::Decline { at: one.at, by: one.by });
+        let hold = row.hold.clone();
+        api::Update {
+            update_id: row.identity.update,
+            revision: row.revision.0,
+            title: row.title.clone(),
+            kb: row.kb_articles.clone(),
+            severity: row.severity.clone(),
+            created: row.creation_date.clone(),
+            arrived: row.arrived,
+            classification: self.titles(&row.classifications).join(", "),
+            products: self.titles(&row.products),
+            update_type: shown::update_type(row.update_type),
+            bundle: row.is_bundle,
+            superseded: row.superseded,
+            state: state(row.state()),
+            approvable: row.is_approvable(),
+            approvals: row.approvals.iter().map(approval).collect(),
+            declined,
+            hold: hold.map(|one| api::HoldNote {
+                until: one.until,
+                reason: one.reason,
+                by: one.by,
+                at: one.at,
+            }),
+            withheld: row.withheld.iter().map(|one| withheld(one, row.identity.update)).collect(),
+            computers: api::StateCounts {
+                needed: row.counts.needed,
+                installed: row.counts.installed,
+                failed: row.counts.failed,
+            },
+        }
+    }
+}
+
+/// What the catalog says of an update in one word: one of the six that exclude each other.
+fn state(state: UpdateState) -> api::UpdateState {
+    match state {
+        UpdateState::Declined => api::UpdateState::Declined,
+        UpdateState::Expired => api::UpdateState::Expired,
+        UpdateState::Held => api::UpdateState::Held,
+        UpdateState::Withheld => api::UpdateState::Withheld,
+        UpdateState::Approved => api::UpdateState::Approved,
+        UpdateState::Unapproved | UpdateState::Superseded | UpdateState::Needed | UpdateState::Failed => {
+            api::UpdateState::Unapproved
+        }
     }
 }

@@ -2,41 +2,67 @@
 //!
 //! **Invariant:** the answer fits a screen whatever the catalog's size. It never waits for the upstream.
 
-use axum::Json;
-use axum::extract::{Query, State};
-use serde_json::{Value, json};
-
-use super::api::{InForce, Result, Services, blocking};
 use super::bandwidth::reading;
-use super::page::{MAX_WHOLE, Range};
+use super::route::Call;
+use super::services::{InForce, Result, Services, blocking};
+use super::shown::{self, fields};
+use crate::api::{self, MAX_WHOLE};
 use crate::catalog::{CategoryRow, Lost};
 use crate::domain::{CategoryKind, folded};
 use crate::upstream::{Choice, Failing};
 
 /// `GET /status`.
-pub(super) async fn status(State(services): State<Services>) -> Result<Json<Value>> {
+pub(super) async fn status(services: Services, _: Call<api::ReadStatus>) -> Result<api::Status> {
     blocking(move || {
         let about = &services.about;
         let (totals, usage) = (services.catalog.totals(), services.content.usage());
-        let wanted: u64 =
-            services.transfers.list().iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum();
-        Ok(Json(json!({
-            "version": env!("CARGO_PKG_VERSION"), "started_at": about.started_at, "ready": services.is_ready(),
-            "listen": services.listen(), "disk": super::store::disk(&services), "upstream": about.upstream,
-            "mode": if about.replica { "replica" } else { "autonomous" },
-            "last_sync": services.sync.last(), "sync_progress": services.sync.progress(),
-            "next_sync": services.sync.next(), "sync": services.sync.standing(),
-            "catalog": totals, "lost": services.catalog.lost(),
-            "content": { "held": usage.held, "files": usage.files, "verified": usage.verified, "partial": usage.partial,
-                         "wanted": wanted, "fetch": about.fetch, "max_size": services.in_force().max_size, "full": usage.full },
-            "ledger": super::ledger::kept(&services),
-            "served": { "bytes": services.served_bytes() },
-            "link": reading(&services), "sources": services.sources(),
-            "computers": totals.computers, "computers_below": totals.computers_below,
-            "servers_below": totals.servers_below, "last_rollup": services.sync.last_rollup(),
-            "connections": services.connections.get().map(crate::serve::Connections::status),
-            "workers": services.tasks.status(), "warnings": warnings(&services),
-        })))
+        let catalog = fields!(totals => api::CatalogTotals {
+            revisions, updates, offered, approved, declined, expired, staged, damaged, computers, computers_below,
+            servers_below, segment_bytes, text_bytes
+        });
+        let lost = |lost: Lost| fields!(lost => api::Lost { since, revisions, stretches, decisions });
+        let connections = services.connections.get().map(|connections| {
+            let now = connections.status();
+            fields!(now => api::Connections { open, limit, configured, most, addresses, refused, closed_for_others })
+        });
+        let workers = services.tasks.status().into_iter();
+        let workers = workers.map(|one| api::Worker { name: one.name.to_owned(), running: one.running });
+        Ok(api::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: about.started_at,
+            ready: services.is_ready(),
+            listen: services.listen(),
+            disk: super::store::disk(&services),
+            upstream: about.upstream.clone(),
+            mode: if about.replica { api::Mode::Replica } else { api::Mode::Autonomous },
+            last_sync: services.sync.last(),
+            sync_progress: services.sync.progress(),
+            next_sync: services.sync.next(),
+            sync: shown::standing(services.sync.standing()),
+            catalog,
+            lost: services.catalog.lost().map(lost),
+            content: api::ContentTotals {
+                held: usage.held,
+                files: usage.files,
+                verified: usage.verified,
+                partial: usage.partial,
+                wanted: services.wanted_bytes(),
+                fetch: about.fetch.clone(),
+                max_size: services.in_force().max_size.clone(),
+                full: usage.full,
+            },
+            ledger: super::ledger::kept(&services),
+            served: api::Served { bytes: services.served_bytes() },
+            link: reading(&services),
+            sources: services.sources().into_iter().map(shown::source).collect(),
+            computers: totals.computers,
+            computers_below: totals.computers_below,
+            servers_below: totals.servers_below,
+            last_rollup: services.sync.last_rollup(),
+            connections,
+            workers: workers.collect(),
+            warnings: warnings(&services),
+        })
     })
     .await
 }
@@ -121,43 +147,45 @@ fn failed(failing: &Failing) -> String {
 }
 
 /// `GET /configuration`.
-pub(super) async fn configuration(State(services): State<Services>) -> Json<Value> {
-    Json(services.in_force().configuration.clone())
+pub(super) async fn configuration(
+    services: Services,
+    _: Call<api::ReadConfiguration>,
+) -> Result<api::Configuration> {
+    Ok(services.in_force().configuration.clone())
 }
 
 /// `GET /categories`.
 pub(super) async fn categories(
-    State(services): State<Services>,
-    Query(range): Query<Range>,
-) -> Result<Json<Value>> {
+    services: Services,
+    call: Call<api::ListCategories>,
+) -> Result<api::Categories> {
     blocking(move || {
         let rows = services.catalog.categories(None)?;
         let (in_force, choice) = (services.in_force(), services.sync.choice());
-        let shown = |row: &CategoryRow| category(&in_force, choice.as_ref(), row);
-        let mut answer = range.of("categories", &rows, MAX_WHOLE, shown);
-        answer["chosen"] = json!(choice.as_ref().map(chosen));
-        Ok(Json(answer))
+        let (page, categories) =
+            call.query.of(&rows, MAX_WHOLE, |row| category(&in_force, choice.as_ref(), row));
+        Ok(api::Categories { page, categories, chosen: choice.map(chosen) })
     })
     .await
 }
 
 /// What each configured name stands for, and what of it is here.
-fn chosen(choice: &Choice) -> Value {
-    let pairs = choice
-        .empty_pairs
-        .iter()
-        .map(|(product, classification)| json!({ "product": product, "classification": classification }));
-    json!({ "names": choice.names, "empty_pairs": pairs.collect::<Vec<_>>(),
-            "empty_pairs_total": choice.empty_pairs_total, "notes": choice.notes(), "warnings": choice.warnings() })
+fn chosen(choice: Choice) -> api::Choice {
+    let (notes, warnings) = (choice.notes(), choice.warnings());
+    let names = choice.names.into_iter().map(|one| {
+        fields!(one => api::ChosenName { name, ids, now_called, near, is_gone, updates; key: shown::list(one.key) })
+    });
+    let pairs = choice.empty_pairs.into_iter();
+    let pairs = pairs.map(|(product, classification)| api::EmptyPair { product, classification });
+    let (names, empty_pairs) = (names.collect(), pairs.collect());
+    api::Choice { names, empty_pairs, empty_pairs_total: choice.empty_pairs_total, notes, warnings }
 }
 
-fn category(in_force: &InForce, choice: Option<&Choice>, row: &CategoryRow) -> Value {
-    let (kind, configured) = match row.kind {
-        CategoryKind::Company => ("company", None),
-        CategoryKind::ProductFamily => ("family", Some(&in_force.products)),
-        CategoryKind::Product => ("product", Some(&in_force.products)),
-        CategoryKind::Classification => ("classification", Some(&in_force.classifications)),
-        CategoryKind::Other => ("other", None),
+fn category(in_force: &InForce, choice: Option<&Choice>, row: &CategoryRow) -> api::Category {
+    let configured = match row.kind {
+        CategoryKind::ProductFamily | CategoryKind::Product => Some(&in_force.products),
+        CategoryKind::Classification => Some(&in_force.classifications),
+        CategoryKind::Company | CategoryKind::Other => None,
     };
     let id = row.id.to_string();
     let is_named = |name: &String| folded(name) == folded(&row.title) || name.eq_ignore_ascii_case(&id);
@@ -166,6 +194,12 @@ fn category(in_force: &InForce, choice: Option<&Choice>, row: &CategoryRow) -> V
         Some(choice) => choice.chosen.binary_search(&row.id).is_ok(),
         None => names.iter().any(is_named),
     };
-    let selected = configured.is_some_and(is_chosen);
-    json!({ "id": row.id, "name": row.title, "kind": kind, "selected": selected, "updates": row.updates, "parents": row.parents })
+    api::Category {
+        id: row.id,
+        name: row.title.clone(),
+        kind: shown::category_kind(row.kind),
+        selected: configured.is_some_and(is_chosen),
+        updates: row.updates,
+        parents: row.parents.clone(),
+    }
 }

@@ -6,54 +6,31 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::api::Result;
+use super::services::Result;
+use crate::api::Warning;
 use crate::catalog::{Catalog, ComputerQuery, Group, MAX_PAGE, UpdateRow, Verdict, Whose};
-use crate::domain::{Action, GroupId, UpdateId, folded};
+use crate::domain::{Action, GroupId, folded};
 
-/// One warning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Warning {
-    /// For scripts: what kind.
-    code: &'static str,
-    /// For people.
-    message: String,
-    /// About which update; none when it is about the whole decision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    update_id: Option<UpdateId>,
-    /// Its title.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    /// About which group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
+/// About the whole of something.
+fn of_all(code: &str, message: String) -> Warning {
+    Warning { code: code.to_owned(), message, update_id: None, title: None, group: None }
 }
 
-impl Warning {
-    fn of_all(code: &'static str, message: String) -> Self {
-        Self { code, message, update_id: None, title: None, group: None }
-    }
+/// About a group.
+pub(super) fn about_group(code: &str, message: String, group: &str) -> Warning {
+    Warning { group: Some(group.to_owned()), ..of_all(code, message) }
+}
 
-    /// About a group.
-    pub(super) fn about_group(code: &'static str, message: String, group: &str) -> Self {
-        Self { group: Some(group.to_owned()), ..Self::of_all(code, message) }
-    }
-
-    fn about(row: &UpdateRow, code: &'static str, message: String) -> Self {
-        Self {
-            update_id: Some(row.identity.update),
-            title: Some(row.title.clone()),
-            ..Self::of_all(code, message)
-        }
-    }
+fn about(row: &UpdateRow, code: &str, message: String) -> Warning {
+    Warning { update_id: Some(row.identity.update), title: Some(row.title.clone()), ..of_all(code, message) }
 }
 
 /// An update with license terms that nobody accepted.
 pub(super) fn licensed(row: &UpdateRow) -> Warning {
     let message =
         "has license terms; approving it accepts them for all computers (accept_license, --accept-license)";
-    Warning::about(row, "license", message.to_owned())
+    about(row, "license", message.to_owned())
 }
 
 /// What is to be known of a verdict on these updates, before it is given.
@@ -70,7 +47,7 @@ pub(super) fn of(
             found.extend(targeting(catalog, &tree, group)?);
         }
         let past = deadline.filter(|deadline| *deadline <= now && action.acts());
-        found.extend(past.map(|deadline| Warning::of_all("deadline_past", overdue(deadline))));
+        found.extend(past.map(|deadline| of_all("deadline_past", overdue(deadline))));
     }
     for row in rows {
         match verdict {
@@ -79,15 +56,13 @@ pub(super) fn of(
             Verdict::Decline => declining(&tree, row, &mut found),
             Verdict::Undecline => {
                 let message = "was expired by its publisher: it is offered to nobody all the same";
-                found.extend(row.expired.then(|| Warning::about(row, "expired", message.to_owned())));
+                found.extend(row.expired.then(|| about(row, "expired", message.to_owned())));
             }
             Verdict::Unapprove { group: None } | Verdict::Hold { .. } => {}
             Verdict::Release => {
                 let past = row.approvals.iter().filter(|one| one.approval.action.acts());
                 let past = past.filter_map(|one| one.approval.deadline).filter(|deadline| *deadline <= now);
-                found.extend(
-                    past.min().map(|deadline| Warning::about(row, "deadline_past", overdue(deadline))),
-                );
+                found.extend(past.min().map(|deadline| about(row, "deadline_past", overdue(deadline))));
             }
         }
     }
@@ -101,7 +76,7 @@ fn overdue(deadline: Timestamp) -> String {
 }
 
 fn approving(tree: &Tree, row: &UpdateRow, group: &GroupId, action: Action, found: &mut Vec<Warning>) {
-    let mut say = |code, message: String| found.push(Warning::about(row, code, message));
+    let mut say = |code, message: String| found.push(about(row, code, message));
     if action == Action::Block {
         if tree.above(row, group).is_none_or(|(_, action)| !action.acts()) {
             say(
@@ -147,11 +122,11 @@ fn declining(tree: &Tree, row: &UpdateRow, found: &mut Vec<Warning>) {
         .collect();
     if !approved.is_empty() {
         let message = format!("is approved for {}: those approvals end", approved.join(", "));
-        found.push(Warning::about(row, "approved", message));
+        found.push(about(row, "approved", message));
     }
     if row.counts.needed > 0 {
         let message = format!("is needed by {} computers", row.counts.needed);
-        found.push(Warning::about(row, "needed", message));
+        found.push(about(row, "needed", message));
     }
 }
 
@@ -159,7 +134,7 @@ fn declining(tree: &Tree, row: &UpdateRow, found: &mut Vec<Warning>) {
 pub(super) fn moving(catalog: &Catalog) -> Option<Warning> {
     let message = "computers say themselves in which group they are (agents.targeting = \"client\"): the move lasts until \
                    their next contact";
-    catalog.is_client_side_targeting().then(|| Warning::of_all("targeting", message.to_owned()))
+    catalog.is_client_side_targeting().then(|| of_all("targeting", message.to_owned()))
 }
 
 /// The day of a time, in the time zone of this machine.
@@ -208,7 +183,7 @@ impl Tree {
             action.as_str(),
             row.identity.update,
         );
-        let warning = Warning::about(row, "inherited", message);
+        let warning = about(row, "inherited", message);
         Some(Warning { group: Some(from.to_owned()), ..warning })
     }
 }
@@ -225,7 +200,7 @@ fn targeting(catalog: &Catalog, tree: &Tree, group: &GroupId) -> Result<Option<W
             "no computer is in {name:?}: computers say themselves where they are (agents.targeting = \"client\"), and none \
              asks for it"
         );
-        return Ok((members == 0).then(|| Warning::about_group("targeting", message, name)));
+        return Ok((members == 0).then(|| about_group("targeting", message, name)));
     }
     let asking = asking_for(catalog, name)?;
     if asking > members {
@@ -233,12 +208,12 @@ fn targeting(catalog: &Catalog, tree: &Tree, group: &GroupId) -> Result<Option<W
             "{asking} computers ask for {name:?}, but what computers ask for is not in force here \
              (agents.targeting = \"server\"), and {members} are in it; `tailwater computers move` puts them there"
         );
-        return Ok(Some(Warning::about_group("targeting", message, name)));
+        return Ok(Some(about_group("targeting", message, name)));
     }
     // computers of servers below are in groups there
     let reaches = members > 0 || !catalog.servers().is_empty();
     let message = format!("no computer is in {name:?} or below it");
-    Ok((!reaches).then(|| Warning::about_group("no_computers", message, name)))
+    Ok((!reaches).then(|| about_group("no_computers", message, name)))
 }
 
 /// How many agents of ours ask for a group of this name.

@@ -104,7 +104,7 @@ async function statusPage() {
     make("div", { className: "cards" },
       card("Upstream", status.upstream, last ? `${last.outcome}, ${time(last.ended_at)}${status.sync.next ? `; next ${time(status.sync.next)}` : ""}` : "never synchronised"),
       card("Catalog", `${status.catalog.updates} updates`, `${status.catalog.revisions} revisions, ${status.catalog.approved} approved, ${status.catalog.declined} declined`),
-      card("Content held", bytes(status.content.held), `${status.content.files} files, ${status.content.verified} verified; fetch = ${status.content.fetch}`),
+      card("Content cached", bytes(status.content.held), `${status.content.files} files, ${status.content.verified} verified; fetch = ${status.content.fetch}`),
       card("Link now", rate(link.bits_per_second), `of ${link.rate}; ${bytes(link.received_today)} received today, ${bytes(link.received_month)} this month`),
       card("Saved", bytes(status.ledger.avoided), status.ledger.since ? `of ${bytes(status.ledger.served)} served did not cross the link again, since ${status.ledger.since}` : "nothing was served yet"),
       card("Computers", status.computers, `server ${status.version}, up since ${time(status.started_at)}`)),
@@ -114,10 +114,10 @@ async function statusPage() {
     make("p", { className: "faint" }, `${link.rate}, ${next}.`),
     link.windows.length ? table(["Days", "From", "To", "Rate", "Time zone"], link.windows.map((w) => make("tr", {}, cell(w.days), cell(w.from), cell(w.to), cell(w.rate), cell(w.time_zone)))) : null,
     link.budget ? make("h2", {}, "Budget") : null,
-    link.budget ? make("p", { className: "faint" }, { open: "Everything may be fetched.", urgent: `Spent but for its reserve: only ${link.budget.urgent.join(", ")} until ${time(link.budget.until)}.`, spent: `Spent: nothing is fetched until ${time(link.budget.until)}; what is held is served.` }[link.budget.standing]) : null,
+    link.budget ? make("p", { className: "faint" }, { open: "Everything may be fetched.", urgent: `Spent but for its reserve: only ${link.budget.urgent.join(", ")} until ${time(link.budget.until)}.`, spent: `Spent: nothing is fetched until ${time(link.budget.until)}; what is cached is served.` }[link.budget.standing]) : null,
     link.budget ? table(["", "Budget", "Spent", "Left", "Left for what is urgent", "Begins anew", "Ends at this pace"], [["Today", link.budget.daily], ["This month", link.budget.monthly]].filter(([, b]) => b).map(([name, b]) => make("tr", {}, cell(name), cell(bytes(b.limit)), cell(bytes(b.spent)), cell(bytes(b.left)), cell(bytes(b.left_for_urgent)), cell(time(b.renews_at)), cell({ ends: time(b.ends_at), lasts: "it lasts", spent: "it is spent", reserve_only: "only its reserve is left" }[b.forecast] ?? "not known yet")))) : null,
     make("h2", {}, "Ledger of the last 31 days"),
-    make("p", { className: "faint" }, `Of ${bytes(ledger.total.served)} served, ${bytes(ledger.total.avoided)} did not cross the link again; ${bytes(ledger.ahead)} are held that nobody was served yet.`),
+    make("p", { className: "faint" }, `Of ${bytes(ledger.total.served)} served, ${bytes(ledger.total.avoided)} did not cross the link again; ${bytes(ledger.ahead)} are cached that nobody was served yet.`),
     table(["Day", "Received", "Payload", "Wasted", "Served", "Fetched", "Avoided"], ledger.rows.map((r) => make("tr", {}, cell(r.name), ...["received", "payload", "wasted", "served", "fetched", "avoided"].map((k) => cell(bytes(r[k])))))),
     make("h2", {}, "By purpose"),
     table(["Purpose", "Received", "Sent"], link.by_class.map((c) => make("tr", {}, cell(c.class), cell(bytes(c.received)), cell(bytes(c.sent))))),
@@ -176,10 +176,10 @@ async function updatesPage() {
     make("div", { className: "row" },
       own ? make("button", { onclick: act(async () => approveDialog(chosen())) }, "Approve…") : null,
       own ? make("button", { className: "quiet", onclick: act(async () => declineDialog(chosen())) }, "Decline…") : null,
-      own ? make("button", { className: "quiet", onclick: act(async () => decideDialog("undecline", "no longer declined", "Take the decline back of", "They can be approved again.", chosen())) }, "Take decline back…") : null,
-      own ? make("button", { className: "quiet", onclick: act(async () => unapproveDialog(chosen())) }, "Take approvals back…") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => decideDialog("undecline", "no longer declined", "Remove the decline of", "They can be approved again.", chosen())) }, "Remove decline…") : null,
+      own ? make("button", { className: "quiet", onclick: act(async () => unapproveDialog(chosen())) }, "Remove approvals…") : null,
       make("button", { className: "quiet", onclick: act(async () => holdDialog(chosen())) }, "Hold back…"),
-      make("button", { className: "quiet", onclick: act(async () => decideDialog("release", "no longer held", "Let go", "What was approved is in force again.", chosen())) }, "Let go…")),
+      make("button", { className: "quiet", onclick: act(async () => decideDialog("release", "no longer held", "Release", "What was approved is in force again.", chosen())) }, "Release…")),
     table(["", "Title", "KB", "Classification", "State", "Approved for"], answer.updates.map((u) => {
       const box = make("input", { type: "checkbox", ariaLabel: "pick " + u.title, disabled: !u.approvable, onchange: () => (box.checked ? picked.add(u.update_id) : picked.delete(u.update_id)) });
       return make("tr", {}, cell(box), cell(u.title, { className: "open", onclick: act(async () => updateDialog(u.update_id)) }), cell(u.kb.join(", ")), cell(u.classification),
@@ -284,7 +284,7 @@ async function unapproveDialog(updates) {
   const { groups } = await api("/groups");
   const group = groupChoice(groups, "all groups");
   group.ariaLabel = "Group";
-  await decideDialog("unapprove", "no longer approved", "Take approvals back", "What is approved for a group above stays in force for the groups below it.", updates,
+  await decideDialog("unapprove", "no longer approved", "Remove approvals", "What is approved for a group above stays in force for the groups below it.", updates,
     { controls: [group], fields: () => (group.value ? { group: group.value } : {}) });
 }
 
@@ -296,7 +296,7 @@ function costOf({ cost, budget }) {
   const replaced = cost.updates.filter((u) => u.replaced_by).length;
   const classes = cost.updates.length === 1 && !replaced ? cost.updates[0].classes : [];
   return [
-    make("p", {}, `Moves ${bound}${bytes(cost.left)} of ${bytes(cost.whole)} over the link${until}. ${bytes(cost.held)} of what is needed is held already.`),
+    make("p", {}, `Moves ${bound}${bytes(cost.left)} of ${bytes(cost.whole)} over the link${until}. ${bytes(cost.held)} of what is needed is cached already.`),
     replaced ? make("p", {}, `${replaced} of them: an approved update replaces it here, and computers take that one.`) : "",
     budget ? make("p", { className: budget.is_enough ? "" : "bad" }, `Left of the budget until ${time(budget.renews_at)}: ${bytes(budget.left)}${budget.is_enough ? "" : ", which is not enough"}.`) : "",
     classes.length ? table(["Class of computers", "Here", "Takes"], classes.map((c) => make("tr", {}, cell(c.class), cell(c.computers || "", { className: "number" }), cell(knows[c.knowledge](c))))) : "",
@@ -315,7 +315,7 @@ async function holdDialog(updates) {
     dialog.close();
     outcome(answer, "held back");
     await draw();
-  }) }, make("h2", {}, `Hold ${updates.length} update(s) back here?`), make("p", {}, "No computer of this site is offered them for installation, whatever was approved, until the time or until they are let go."),
+  }) }, make("h2", {}, `Hold ${updates.length} update(s) back here?`), make("p", {}, "No computer of this site is offered them for installation, whatever was approved, until the time or until they are released."),
     make("div", { className: "row" }, field("Until (optional)", until), field("Reason", reason)),
     make("div", { className: "row" }, make("button", {}, "Hold back"), close())));
 }
@@ -458,16 +458,16 @@ async function contentPage() {
   const [content, { transfers }, needs] = await Promise.all([api("/content"), api("/transfers"), api("/content/learned")]);
   return [
     make("div", { className: "cards" },
-      card("Held", bytes(content.usage.held), `of at most ${content.max_size}`),
+      card("Cached", bytes(content.usage.held), `of at most ${content.max_size}`),
       card("Files", content.usage.files, `${content.usage.verified} verified, ${content.usage.partial} partial`),
       card("Room", content.usage.full ? "none left" : "enough", `${bytes(content.usage.dropped)} dropped since start to make room`)),
     make("div", { className: "row" },
-      make("button", { onclick: act(async () => { await api("/content/verify", "POST", {}); say("Verification runs."); await draw(); }) }, "Verify what is held"),
+      make("button", { onclick: act(async () => { await api("/content/verify", "POST", {}); say("Verification runs."); await draw(); }) }, "Verify what is cached"),
       make("button", { className: "quiet", onclick: act(async () => { const r = await api("/content/collect", "POST", {}); say(`${r.files} files dropped.`); await draw(); }) }, "Drop what no update names")),
     make("h2", {}, "Transfers"),
     table(["File", "Here", "Size", "Class", "State", ""], transfers.map((t) => make("tr", {}, cell(t.name, { title: t.sha1 }), cell(bytes(t.held), { className: "number" }), cell(bytes(t.size), { className: "number" }), cell(t.class), cell(t.state),
-      cell(make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { paused: t.state !== "paused" }); await draw(); }) }, t.state === "paused" ? "Go on" : "Pause"),
-        make("button", { className: "quiet", disabled: t.class === "interactive", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { class: "interactive" }); await draw(); }) }, "Hurry"),
+      cell(make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { paused: t.state !== "paused" }); await draw(); }) }, t.state === "paused" ? "Resume" : "Pause"),
+        make("button", { className: "quiet", disabled: t.class === "interactive", onclick: act(async () => { await api("/transfers/" + t.sha1, "PUT", { class: "interactive" }); await draw(); }) }, "Expedite"),
         make("button", { className: "quiet", onclick: act(async () => { await api("/transfers/" + t.sha1, "DELETE"); await draw(); }) }, "Cancel"))))),
     make("h2", {}, "What computers here use"),
     make("p", {}, needs.ahead.files ? `${content.fetch === "learned" ? "Fetched ahead" : "With fetch = \"learned\" would be fetched ahead"}: ${needs.ahead.files} files, ${bytes(needs.ahead.bytes)}, ${needs.ahead.quiet_at ? `from ${time(needs.ahead.quiet_at)}` : "now"}` : "Nothing is to be fetched ahead."),

@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::error::{ApiError, causes};
+use super::shown;
 use super::token::WrongTokens;
+use crate::api::{self, Failure};
 use crate::bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
 use crate::catalog::{Catalog, CatalogError};
-use crate::content::Store;
-use crate::domain::FileDeclaration;
+use crate::content::{self, Store};
+use crate::domain::{FileDeclaration, UpdateId};
 use crate::durable::Disk;
 use crate::ledger::{By, Ledger};
 use crate::needs;
@@ -54,7 +55,7 @@ pub struct InForce {
     /// Classifications asked for, by name or GUID; empty means all.
     pub classifications: Vec<String>,
     /// What is in force and where each value came from, without secrets.
-    pub configuration: Value,
+    pub configuration: api::Configuration,
 }
 
 /// Everything the API may touch.
@@ -100,7 +101,7 @@ pub struct Parts {
     /// Whether agents can be answered.
     pub ready: Arc<AtomicBool>,
     /// The last verification.
-    pub verification: Mutex<Value>,
+    pub verification: Mutex<Option<api::Verification>>,
     /// Reads the configuration again, where a server runs that can.
     pub reload: std::sync::OnceLock<super::Reload>,
 }
@@ -135,6 +136,11 @@ impl Services {
         self.ledger.before().served.saturating_add(self.served.load(Ordering::Relaxed))
     }
 
+    /// Bytes that transfers still have to fetch.
+    pub(super) fn wanted_bytes(&self) -> u64 {
+        self.transfers.list().iter().map(|transfer| transfer.size.saturating_sub(transfer.held)).sum()
+    }
+
     /// The servers that payloads come from, with what the ledger keeps of each.
     pub(super) fn sources(&self) -> Vec<SourceStatus> {
         let mut sources = self.transfers.servers();
@@ -146,13 +152,19 @@ impl Services {
         sources
     }
 
-    /// A file with how much of it is held.
-    pub(super) fn file_row(&self, file: &FileDeclaration) -> Value {
+    /// A file with how much of it is cached.
+    pub(super) fn file_row(&self, file: &FileDeclaration) -> api::File {
         let status = self.content.status(&file.sha1);
-        let state = status.as_ref().map_or(Value::from("missing"), |status| json!(status.state));
-        json!({ "sha1": file.sha1.hex(), "sha256": file.sha256.map(|digest| digest.hex()), "name": file.name,
-                "size": file.size, "patching": file.patching, "held": status.map_or(0, |status| status.held),
-                "state": state })
+        let progress = |status: &content::FileStatus| shown::progress(status.state);
+        api::File {
+            sha1: file.sha1.hex(),
+            sha256: file.sha256.map(|digest| digest.hex()),
+            name: file.name.clone(),
+            size: file.size,
+            patching: file.patching.clone(),
+            held: status.as_ref().map_or(0, |status| status.held),
+            state: status.as_ref().map_or(api::FileProgress::Missing, progress),
+        }
     }
 
     pub(super) fn in_force(&self) -> Arc<InForce> {
@@ -173,12 +185,12 @@ impl Services {
         *self.about.listen.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    pub(super) fn verification(&self) -> Value {
+    pub(super) fn verification(&self) -> Option<api::Verification> {
         self.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_verification(&self, value: Value) {
-        *self.verification.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    pub(super) fn set_verification(&self, verification: api::Verification) {
+        *self.verification.lock().unwrap_or_else(PoisonError::into_inner) = Some(verification);
     }
 }
 
@@ -198,16 +210,6 @@ where
 {
     let ended = while_wanted(work).await.map_err(|error| ApiError::internal(&error))?;
     ended.unwrap_or(Err(ApiError::Unwanted))
-}
-
-/// Which part of a list is shown.
-#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
-pub(super) struct Paging {
-    #[serde(default)]
-    pub(super) offset: usize,
-    /// 100 when it is not said, at most [`crate::catalog::MAX_PAGE`].
-    #[serde(default)]
-    pub(super) limit: usize,
 }
 
 /// Who a decision is ascribed to.
@@ -230,7 +232,11 @@ impl From<CatalogError> for ApiError {
         let next = "see the list";
         match &error {
             CatalogError::Undecided { refused, of } => {
-                let row = |(id, error): &(_, CatalogError)| json!({ "update": id, "error": causes(error) });
+                let row = |(id, error): &(UpdateId, CatalogError)| Failure {
+                    update: id.to_string(),
+                    error: causes(error),
+                    ..Failure::default()
+                };
                 Self::Undecided { refused: refused.iter().map(row).collect(), of: *of }
             }
             CatalogError::TooManyAtOnce { .. } => {
