@@ -2,11 +2,17 @@
 //!
 //! **Invariant:** whatever is shown or set says until when it holds. It never edits the configuration file.
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
 
+use crate::api::{
+    self, Adaptive, AdaptiveReason, Budget, BudgetForecast, BudgetLine, BudgetStanding, Ledger, LedgerQuery,
+    LedgerRow, Link, LinkReading, RateReason, SetRate,
+};
 use crate::cli::arguments::BandwidthCommand;
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, bytes, field, list, number, time};
+use crate::cli::output::{self, Outcome, bytes, time};
+use crate::cli::status::since;
+use crate::domain::Rate;
 
 /// A number of bits a second, for people.
 pub(super) fn rate(bits: u64) -> String {
@@ -20,173 +26,162 @@ pub(super) fn rate(bits: u64) -> String {
 }
 
 /// Why the rate holds, until when, and what comes then.
-fn until_when(reading: &Value) -> String {
-    let because = match reading.get("because").and_then(Value::as_str) {
-        Some("exception") => "as set by an administrator",
-        Some("base") => "as configured",
-        _ => "by the calendar",
+fn until_when(because: RateReason, until: Option<Timestamp>, then: Option<Rate>) -> String {
+    let why = match because {
+        RateReason::Exception => "as set by an administrator",
+        RateReason::Base => "as configured",
+        RateReason::Window(_) => "by the calendar",
     };
-    let then = || format!("until {}, then {}", time(reading, "until"), field(reading, "then"));
-    match reading.get("until").filter(|until| !until.is_null()) {
-        Some(_) => format!("{because} {}", then()),
-        None if because.ends_with("administrator") => {
-            format!("{because} until `tailwater bandwidth set --calendar`")
+    match until {
+        Some(until) => format!("{why} until {}, then {}", time(until), output::maybe(then)),
+        None if because == RateReason::Exception => {
+            format!("{why} until `tailwater bandwidth set --calendar`")
         }
-        None => because.to_owned(),
+        None => why.to_owned(),
     }
 }
 
 /// Which budget, and how it stands, for a line each.
-pub(super) fn budgets(reading: &Value) -> Vec<(&'static str, String)> {
-    [("daily", "Today"), ("monthly", "This month")]
+pub(super) fn budgets(reading: &LinkReading) -> Vec<(&'static str, String)> {
+    let Some(budget) = &reading.budget else { return Vec::new() };
+    [(budget.daily, "Today"), (budget.monthly, "This month")]
         .into_iter()
-        .filter_map(|(key, name)| Some((name, reading.get("budget")?.get(key)?)))
-        .filter(|(_, line)| !line.is_null())
-        .map(|(name, line)| {
-            let end = match line.get("forecast").and_then(Value::as_str) {
-                Some("ends") => format!("; at this pace it ends {}", time(line, "ends_at")),
-                Some("lasts") => "; at this pace it lasts".to_owned(),
-                Some("spent") => format!("; spent until {}", time(line, "renews_at")),
-                Some("reserve_only") => {
-                    format!("; spent but for its reserve until {}", time(line, "renews_at"))
-                }
-                _ => String::new(),
-            };
-            let text = format!(
-                "{} of {}, {} left, {} for what is urgent{end}",
-                bytes(line, "spent"),
-                bytes(line, "limit"),
-                bytes(line, "left"),
-                bytes(line, "left_for_urgent"),
-            );
-            (name, text)
-        })
+        .filter_map(|(line, name)| Some((name, budget_line(&line?))))
         .collect()
 }
 
+fn budget_line(line: &BudgetLine) -> String {
+    let end = match line.forecast {
+        BudgetForecast::Ends => format!("; at this pace it ends {}", time(line.ends_at)),
+        BudgetForecast::Lasts => "; at this pace it lasts".to_owned(),
+        BudgetForecast::Spent => format!("; spent until {}", time(line.renews_at)),
+        BudgetForecast::ReserveOnly => format!("; spent but for its reserve until {}", time(line.renews_at)),
+        BudgetForecast::Unknown => String::new(),
+    };
+    format!(
+        "{} of {}, {} left, {} for what is urgent{end}",
+        bytes(line.spent),
+        bytes(line.limit),
+        bytes(line.left),
+        bytes(line.left_for_urgent),
+    )
+}
+
 /// What a spent budget lets through.
-fn standing(budget: &Value) -> Option<String> {
-    let until = time(budget, "until");
-    match budget.get("standing").and_then(Value::as_str) {
-        Some("urgent") => {
-            Some(format!("spent but for the reserve: only {} until {until}", field(budget, "urgent")))
+fn standing(budget: &Budget) -> Option<String> {
+    let until = time(budget.until);
+    match budget.standing {
+        BudgetStanding::Urgent => {
+            let urgent: Vec<&str> = budget.urgent.iter().map(|class| class.as_str()).collect();
+            Some(format!("spent but for the reserve: only {} until {until}", urgent.join(", ")))
         }
-        Some("spent") => Some(format!("spent: nothing is taken until {until}")),
-        _ => None,
+        BudgetStanding::Spent => Some(format!("spent: nothing is taken until {until}")),
+        BudgetStanding::Open => None,
     }
 }
 
 /// What transfers that yield to other traffic are held to, and why.
-pub(super) fn yielding(adaptive: &Value) -> String {
-    let why = match adaptive.get("because").and_then(Value::as_str) {
-        Some("idle") => "nothing that yields is fetched",
-        Some("blind") => "the upstream answers no probe yet",
-        Some("starting") => "trying how much the link carries",
-        Some("rising") => "the link is free",
-        Some("yielding") => "others use the link",
-        Some("calendar") => "the calendar allows no more",
-        _ => "the link is full, or not used up",
+pub(super) fn yielding(adaptive: &Adaptive) -> String {
+    let why = match adaptive.because {
+        AdaptiveReason::Idle => "nothing that yields is fetched",
+        AdaptiveReason::Blind => "the upstream answers no probe yet",
+        AdaptiveReason::Starting => "trying how much the link carries",
+        AdaptiveReason::Rising => "the link is free",
+        AdaptiveReason::Yielding => "others use the link",
+        AdaptiveReason::Calendar => "the calendar allows no more",
+        AdaptiveReason::Steady => "the link is full, or not used up",
     };
-    let millis = |key: &str| adaptive.get(key).and_then(Value::as_f64);
-    let delay = match (millis("queue_ms"), millis("base_delay_ms")) {
-        (Some(queue), Some(base)) => format!("; {queue:.0} ms queue on a way of {base:.0} ms"),
+    let delay = match (adaptive.queue_ms, adaptive.base_delay_ms) {
+        (Some(queue), Some(base)) => format!("; {queue:.0} ms queueing delay over {base:.0} ms base RTT"),
         _ => String::new(),
     };
-    format!("{} for what can wait: {why}{delay}", rate(number(adaptive, "cap_bits_per_second")))
+    format!("{} for what can wait: {why}{delay}", rate(adaptive.cap_bits_per_second))
 }
 
-fn print(reading: &Value) {
-    let since = crate::cli::status::since(reading, "since");
+fn print(link: &Link) {
+    let reading = &link.reading;
+    let since = since(reading.since);
     output::text(&format!(
         "Rate        {}, {}\nNow         {}\nReceived    {} today, {} this month, {}{since}\nSent        {}{since}\n",
-        field(reading, "rate"),
-        until_when(reading),
-        rate(number(reading, "bits_per_second")),
-        bytes(reading, "received_today"),
-        bytes(reading, "received_month"),
-        bytes(reading, "received"),
-        bytes(reading, "sent"),
+        reading.rate,
+        until_when(reading.because, reading.until, reading.then),
+        rate(reading.bits_per_second),
+        bytes(reading.received_today),
+        bytes(reading.received_month),
+        bytes(reading.received),
+        bytes(reading.sent),
     ));
     for (name, text) in budgets(reading) {
         output::text(&format!("{name:<12}{text}"));
     }
-    if let Some(text) = reading.get("budget").and_then(standing) {
+    if let Some(text) = reading.budget.as_ref().and_then(standing) {
         output::text(&format!("{:<12}{text}", "Budget"));
     }
-    if let Some(adaptive) = reading.get("adaptive").filter(|adaptive| !adaptive.is_null()) {
+    if let Some(adaptive) = &reading.adaptive {
         output::text(&format!("Adaptive  {}", yielding(adaptive)));
     }
     output::text("\n");
-    let rows: Vec<Vec<String>> = list(reading, "by_class")
-        .iter()
-        .map(|class| vec![field(class, "class"), bytes(class, "received"), bytes(class, "sent")])
-        .collect();
-    output::table(&["PURPOSE", "RECEIVED", "SENT"], &rows);
-    if reading["downstream"].is_object() {
-        let legs = &reading["downstream"];
+    let classes = reading.by_class.iter();
+    let classes =
+        classes.map(|one| vec![one.class.as_str().to_owned(), bytes(one.received), bytes(one.sent)]);
+    output::table(&["PURPOSE", "RECEIVED", "SENT"], &classes.collect::<Vec<_>>());
+    if let Some(clients) = &link.downstream {
         output::text(&format!(
             "\nTo clients {} in all, {} each, {} a subnet; {} connected, {} wait, {} sent since start\n",
-            field(legs, "rate"),
-            field(legs, "per_client"),
-            field(legs, "per_subnet"),
-            number(legs, "clients"),
-            number(legs, "waiting"),
-            bytes(legs, "sent"),
+            clients.rate,
+            clients.per_client,
+            clients.per_subnet,
+            clients.clients,
+            clients.waiting,
+            bytes(clients.sent),
         ));
     }
-    let windows: Vec<Vec<String>> = list(reading, "windows")
-        .iter()
-        .map(|window| ["days", "from", "to", "rate", "time_zone"].map(|key| field(window, key)).to_vec())
-        .collect();
+    let window = |window: &api::Window| {
+        let rate = window.rate.to_string();
+        vec![window.days.clone(), window.from.clone(), window.to.clone(), rate, window.time_zone.clone()]
+    };
+    let windows: Vec<_> = link.windows.iter().map(window).collect();
     if !windows.is_empty() {
         output::text("\n");
         output::table(&["DAYS", "FROM", "TO", "RATE", "TIME ZONE"], &windows);
     }
 }
 
-/// The numbers of a row of the ledger, in the order of the table.
-const NUMBERS: [&str; 7] = ["received", "sent", "payload", "wasted", "served", "fetched", "avoided"];
-
-fn question(from: Option<&str>, to: Option<&str>, by: &str) -> String {
-    // a plus sign would be read as a space
-    let part = |name: &str, value: Option<&str>| {
-        value.map(|value| format!("&{name}={}", value.replace('+', "%2B"))).unwrap_or_default()
+fn ledger(answer: &Ledger, by: &str) {
+    let numbers = |counts: &api::ByteCounts| counts.named().map(|(_, number)| bytes(number));
+    let row = |name: String, counts: &api::ByteCounts| {
+        std::iter::once(name).chain(numbers(counts)).collect::<Vec<_>>()
     };
-    format!("/bandwidth/ledger?by={by}{}{}", part("from", from), part("to", to))
-}
-
-fn ledger(answer: &Value, by: &str) {
-    let row = |name: String, row: &Value| {
-        std::iter::once(name).chain(NUMBERS.iter().map(|number| bytes(row, number))).collect::<Vec<_>>()
+    let name = |row: &LedgerRow| match row.title.as_deref().unwrap_or_default() {
+        "" => row.name.clone(),
+        title => format!("{} {title}", row.name.chars().take(8).collect::<String>()),
     };
-    let name = |row: &Value| match field(row, "title") {
-        title if title.is_empty() => field(row, "name"),
-        title => format!("{} {title}", field(row, "name").chars().take(8).collect::<String>()),
-    };
-    let mut rows: Vec<_> = list(answer, "rows").iter().map(|line| row(name(line), line)).collect();
-    rows.push(row("total".to_owned(), &answer["total"]));
+    let mut rows: Vec<_> = answer.rows.iter().map(|line| row(name(line), &line.counts)).collect();
+    rows.push(row("total".to_owned(), &answer.total));
     let head = by.to_uppercase();
     let titles = ["RECEIVED", "SENT", "PAYLOAD", "WASTED", "SERVED", "FETCHED", "AVOIDED"];
     output::table(&std::iter::once(head.as_str()).chain(titles).collect::<Vec<_>>(), &rows);
     output::text(&format!(
-        "\n{} are held that nobody was served yet. Served is fetched + avoided; payload is part of received.",
-        bytes(answer, "ahead")
+        "\n{} are cached that nobody was served yet. Served is fetched + avoided; payload is part of received.",
+        bytes(answer.ahead)
     ));
 }
 
 /// As RFC 4180.
-fn lines(answer: &Value, by: &str) -> String {
-    let quote = |text: String| {
+fn lines(answer: &Ledger, by: &str) -> String {
+    let quote = |text: &str| {
         let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
     };
-    let row = |name: String, title: String, row: &Value| {
-        let numbers = NUMBERS.map(|name| number(row, name).to_string()).join(",");
+    let row = |name: &str, title: &str, counts: &api::ByteCounts| {
+        let numbers = counts.named().map(|(_, number)| number.to_string()).join(",");
         format!("{},{},{numbers}\r\n", quote(name), quote(title))
     };
-    let mut out = format!("{by},title,{}\r\n", NUMBERS.join(","));
-    out.extend(list(answer, "rows").iter().map(|line| row(field(line, "name"), field(line, "title"), line)));
-    out.push_str(&row("total".to_owned(), String::new(), &answer["total"]));
+    let names = answer.total.named().map(|(name, _)| name).join(",");
+    let mut out = format!("{by},title,{names}\r\n");
+    let each = answer.rows.iter();
+    out.extend(each.map(|line| row(&line.name, line.title.as_deref().unwrap_or_default(), &line.counts)));
+    out.push_str(&row("total", "", &answer.total));
     out
 }
 
@@ -198,50 +193,51 @@ pub(super) async fn run(
 ) -> anyhow::Result<Outcome> {
     match command {
         BandwidthCommand::Show => {
-            let reading = connection.get("/bandwidth").await?;
-            if json {
-                output::json(&reading)?;
-                return Ok(Outcome::Done);
-            }
-            print(&reading);
+            let link = connection.ask(api::ReadLink).await?;
+            if json { output::json(&link)? } else { print(&link) }
         }
         BandwidthCommand::Ledger { from, to, by, csv } => {
-            let answer = connection.get(&question(from.as_deref(), to.as_deref(), by)).await?;
+            let query = LedgerQuery { from: from.clone(), to: to.clone(), by: Some(*by), format: None };
+            let answer = connection.read(api::ReadLedger, "", &query).await?;
             if json {
                 output::json(&answer)?;
             } else if *csv {
-                output::text(&lines(&answer, by));
+                output::text(&lines(&answer, by.as_str()));
             } else {
-                ledger(&answer, by);
+                ledger(&answer, by.as_str());
             }
         }
-        BandwidthCommand::Set { rate, until, .. } => {
-            if !connection.is_server() {
-                return Err(super::usage(
-                    "no server runs, so there is no rate to change; set bandwidth.rate in the configuration",
-                ));
-            }
-            let answer = match rate {
-                Some(rate) => {
-                    let mut order = json!({ "rate": rate });
-                    if let Some(until) = until {
-                        order["until"] = json!(until);
-                    }
-                    connection.send("PUT", "/bandwidth", Some(order)).await?
-                }
-                None => connection.send("DELETE", "/bandwidth", None).await?,
-            };
-            if json {
-                output::json(&answer)?;
-                return Ok(Outcome::Done);
-            }
-            output::text(&format!(
-                "The link's rate is now {} (was {}), {}.\n",
-                field(&answer, "rate"),
-                field(&answer, "before"),
-                until_when(&answer)
-            ));
-        }
+        BandwidthCommand::Set { rate, until, .. } => set(connection, *rate, until.clone(), json).await?,
     }
     Ok(Outcome::Done)
+}
+
+async fn set(
+    connection: &Connection,
+    rate: Option<Rate>,
+    until: Option<String>,
+    json: bool,
+) -> anyhow::Result<()> {
+    if !connection.is_server() {
+        return Err(super::usage(
+            "no server runs, so there is no rate to change; set bandwidth.rate in the configuration",
+        ));
+    }
+    let answer = match rate {
+        Some(rate) => {
+            let order = SetRate { rate: rate.to_string(), until };
+            connection.send(api::SetLinkRate, "", &order).await?
+        }
+        None => connection.send(api::ResetLinkRate, "", &api::Nothing {}).await?,
+    };
+    if json {
+        return output::json(&answer);
+    }
+    output::text(&format!(
+        "The link's rate is now {} (was {}), {}.\n",
+        answer.rate,
+        answer.before,
+        until_when(answer.because, answer.until, answer.then)
+    ));
+    Ok(())
 }

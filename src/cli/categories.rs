@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** names are printed so that they can be pasted into the configuration. It changes nothing.
 
+use crate::api;
 use crate::cli::arguments::CategoriesCommand;
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, field, list};
+use crate::cli::output::{self, Outcome};
 
 /// Lists.
 pub(super) async fn run(
@@ -13,28 +14,29 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<Outcome> {
     let CategoriesCommand::List = command;
-    let answer = connection.pages("/categories", "categories", 0, None).await?;
+    let answer = connection.pages(api::ListCategories, |paging| paging, 0, None).await?;
     if json {
         output::json(&answer)?;
         return Ok(Outcome::Done);
     }
-    let rows: Vec<Vec<String>> = list(&answer, "categories")
-        .iter()
-        .map(|category| {
-            let selected = if category["selected"] == true { "yes" } else { "" };
-            vec![
-                field(category, "name"),
-                field(category, "kind"),
-                selected.to_owned(),
-                field(category, "updates"),
-                field(category, "id"),
-            ]
-        })
-        .collect();
+    let row = |category: &api::Category| {
+        let selected = if category.selected { "yes" } else { "" };
+        vec![
+            category.name.clone(),
+            category.kind.as_str().to_owned(),
+            selected.to_owned(),
+            category.updates.to_string(),
+            category.id.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = answer.categories.iter().map(row).collect();
     output::table(&["NAME", "KIND", "SELECTED", "UPDATES", "GUID"], &rows);
-    for (name, word) in [("chosen/warnings", "Warning"), ("chosen/notes", "Note")] {
-        for text in list(&answer, name) {
-            output::note(&format!("{word}: {}", text.as_str().unwrap_or_default()));
+    if let Some(chosen) = &answer.chosen {
+        for warning in &chosen.warnings {
+            output::note(&format!("Warning: {warning}"));
+        }
+        for note in &chosen.notes {
+            output::note(&format!("Note: {note}"));
         }
     }
     if rows.is_empty() {

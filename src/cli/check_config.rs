@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use crate::api::ConfigurationKey;
 use crate::app;
 use crate::cli::arguments::CheckArguments;
 use crate::cli::output::{self, Outcome};
@@ -25,6 +26,26 @@ struct Findings {
     doubts: Vec<String>,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Checked<'a> {
+    file: Option<&'a str>,
+    keys: &'a [ConfigurationKey],
+    time_zone: String,
+    usable: bool,
+    mistakes: &'a [String],
+    doubts: &'a [String],
+    upstream: Option<&'a Asked>,
+}
+
+/// What the upstream said, or why it said nothing.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Asked {
+    Examined(Examined),
+    Failed { error: String },
+}
+
 /// Prints every key, and what is wrong. Ends with 2 when something cannot be used.
 pub(super) async fn run(loaded: &Loaded, arguments: &CheckArguments, json: bool) -> anyhow::Result<Outcome> {
     let mut found = Findings::default();
@@ -32,10 +53,16 @@ pub(super) async fn run(loaded: &Loaded, arguments: &CheckArguments, json: bool)
     data_folder(loaded, &mut found);
     let examined = if arguments.connect { Some(ask_upstream(loaded, &mut found).await?) } else { None };
     if json {
-        output::json(&json!({
-            "file": loaded.file, "keys": loaded.shown(), "time_zone": loaded.time_zone(), "usable": found.mistakes.is_empty(),
-            "mistakes": found.mistakes, "doubts": found.doubts, "upstream": examined,
-        }))?;
+        let configuration = app::configuration(loaded);
+        output::json(&Checked {
+            file: configuration.file.as_deref(),
+            keys: &configuration.keys,
+            time_zone: loaded.time_zone(),
+            usable: found.mistakes.is_empty(),
+            mistakes: &found.mistakes,
+            doubts: &found.doubts,
+            upstream: examined.as_ref(),
+        })?;
     } else {
         print(loaded, &found, examined.as_ref());
     }
@@ -45,7 +72,7 @@ pub(super) async fn run(loaded: &Loaded, arguments: &CheckArguments, json: bool)
     Ok(if found.mistakes.is_empty() { Outcome::Done } else { Outcome::Unusable })
 }
 
-fn print(loaded: &Loaded, found: &Findings, upstream: Option<&Value>) {
+fn print(loaded: &Loaded, found: &Findings, upstream: Option<&Asked>) {
     match &loaded.file {
         Some(file) => output::text(&format!("Configuration file: {}\n\n", file.display())),
         None => output::text(&format!(
@@ -63,12 +90,12 @@ fn print(loaded: &Loaded, found: &Findings, upstream: Option<&Value>) {
         .collect();
     output::table(&["KEY", "VALUE", "FROM"], &rows);
     output::text(&format!("\nTime zone in force: {}", loaded.time_zone()));
-    if let Some(upstream) = upstream.filter(|upstream| upstream["categories"].is_u64()) {
+    if let Some(Asked::Examined(upstream)) = upstream {
         output::text(&format!(
             "The upstream answers (protocol {}, {} categories{}).",
-            output::field(upstream, "protocol"),
-            upstream["categories"],
-            if upstream["tailwater"] == true { ", a Tailwater" } else { "" }
+            upstream.protocol,
+            upstream.categories,
+            if upstream.tailwater { ", a Tailwater" } else { "" }
         ));
     }
     for doubt in &found.doubts {
@@ -135,7 +162,7 @@ fn data_folder(loaded: &Loaded, found: &mut Findings) {
 }
 
 /// Asks the upstream what only it knows.
-async fn ask_upstream(loaded: &Loaded, found: &mut Findings) -> anyhow::Result<Value> {
+async fn ask_upstream(loaded: &Loaded, found: &mut Findings) -> anyhow::Result<Asked> {
     output::note("asking the upstream; with Microsoft Update this takes about a minute…");
     let tasks = Tasks::new();
     let examined = app::examine(loaded, Clock::system(), &tasks).await?;
@@ -143,12 +170,12 @@ async fn ask_upstream(loaded: &Loaded, found: &mut Findings) -> anyhow::Result<V
     Ok(match examined {
         Ok(examined) => {
             doubts_of(&examined, found);
-            json!(examined)
+            Asked::Examined(examined)
         }
         Err(error) => {
             let text = causes(&error);
             found.mistakes.push(format!("the upstream cannot be used: {text}"));
-            json!({ "error": text })
+            Asked::Failed { error: text }
         }
     })
 }

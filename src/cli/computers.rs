@@ -3,13 +3,12 @@
 //! **Invariant:** what a computer says of itself is printed as text without control characters. Removing a
 //! computer forgets it and nothing else.
 
-use serde_json::{Value, json};
-
+use crate::api::{self, Computer, ComputerDetail, Computers, ComputersQuery, MoveAll, Whose};
 use crate::cli::arguments::ComputersCommand;
 use crate::cli::confirm;
-use crate::cli::connection::{Connection, encoded};
+use crate::cli::connection::Connection;
 use crate::cli::downstreams::via;
-use crate::cli::output::{self, Outcome, field, list, time};
+use crate::cli::output::{self, Outcome, maybe, time};
 
 /// Lists, shows or changes.
 pub(super) async fn run(
@@ -17,114 +16,117 @@ pub(super) async fn run(
     command: ComputersCommand,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let (answer, print): (Value, fn(&Value)) = match command {
+    match command {
         ComputersCommand::List { text, group, through, ours, page } => {
-            let mut query = Vec::new();
-            query.extend(text.map(|text| format!("text={}", encoded(&text))));
-            query.extend(group.map(|group| format!("group={}", encoded(&group))));
-            query.extend(through.map(|server| format!("through={}", encoded(&server))));
-            query.extend(ours.then(|| "whose=ours".to_owned()));
-            let path = format!("/computers?{}", query.join("&"));
-            (connection.pages(&path, "computers", page.offset, page.limit).await?, print_list)
+            let whose = ours.then_some(Whose::Ours);
+            let asked = ComputersQuery { text, group, through, whose, ..ComputersQuery::default() };
+            let query = |paging: api::Paging| ComputersQuery {
+                offset: paging.offset,
+                limit: paging.limit,
+                ..asked.clone()
+            };
+            let answer = connection.pages(api::ListComputers, query, page.offset, page.limit).await?;
+            if json { output::json(&answer)? } else { print_list(&answer) }
         }
         ComputersCommand::Show { computer, state, page } => {
-            let state = state.map(|state| format!("&state={}", state.as_str())).unwrap_or_default();
-            let path = format!("/computers/{}?{}{state}", encoded(&computer), page.query());
-            (connection.get(&path).await?, print_one)
+            let (state, page) = (state.map(Into::into), page.paging());
+            let query = api::ComputerQuery { state, offset: page.offset, limit: page.limit };
+            let answer = connection.read(api::ReadComputer, &computer, &query).await?;
+            if json { output::json(&answer)? } else { print_one(&answer) }
         }
         ComputersCommand::Move { computers, group } => {
-            let body = json!({ "computers": computers, "group": group });
-            let answer = connection.send("POST", "/computers/move", Some(body)).await?;
-            confirm::warn(list(&answer, "warnings"));
-            (answer, |answer| {
-                for computer in list(answer, "moved") {
-                    output::text(&format!(
-                        "{} is in {:?} now.",
-                        field(computer, "name"),
-                        field(answer, "group")
-                    ));
+            let answer = connection.send(api::MoveComputers, "", &MoveAll { computers, group }).await?;
+            confirm::warn(&answer.warnings);
+            if json {
+                output::json(&answer)?;
+            } else {
+                for computer in &answer.moved {
+                    output::text(&format!("{} is in {:?} now.", computer.name, answer.group));
                 }
-            })
+            }
         }
         ComputersCommand::Remove { computer } => {
-            let answer =
-                connection.send("DELETE", &format!("/computers/{}", encoded(&computer)), None).await?;
-            (answer, |answer| output::text(&format!("Removed {}.", field(answer, "removed"))))
+            let answer = connection.send(api::DeleteComputer, &computer, &api::Nothing {}).await?;
+            if json { output::json(&answer)? } else { output::text(&format!("Removed {}.", answer.removed)) }
         }
-    };
-    if json {
-        output::json(&answer)?;
-    } else {
-        print(&answer);
     }
     Ok(Outcome::Done)
 }
 
-fn print_list(answer: &Value) {
-    let rows: Vec<Vec<String>> = list(answer, "computers")
-        .iter()
-        .map(|computer| {
-            let mut cells: Vec<String> =
-                ["name", "groups", "os", "last_contact", "needed", "installed", "failed"]
-                    .iter()
-                    .map(|name| field(computer, name))
-                    .collect();
-            if let Some(others) = computer["same_name"].as_u64().filter(|others| *others > 0) {
-                cells[0] = format!("{} (one of {})", cells[0], others + 1);
-            }
-            cells.extend([via(computer), field(computer, "computer_id")]);
-            cells
-        })
-        .collect();
+fn print_list(answer: &Computers) {
+    let row = |computer: &Computer| {
+        let name = match computer.same_name {
+            0 => computer.name.clone(),
+            others => format!("{} (one of {})", computer.name, others + 1),
+        };
+        vec![
+            name,
+            computer.groups.join(", "),
+            computer.os.clone(),
+            computer.last_contact.to_string(),
+            computer.needed.to_string(),
+            computer.installed.to_string(),
+            computer.failed.to_string(),
+            via(&computer.via),
+            computer.computer_id.to_string(),
+        ]
+    };
+    let rows: Vec<_> = answer.computers.iter().map(row).collect();
     output::table(
         &["COMPUTER", "GROUPS", "SYSTEM", "LAST CONTACT", "NEEDED", "INSTALLED", "FAILED", "VIA", "ID"],
         &rows,
     );
-    output::of_all(answer, "computers");
+    output::of_all(rows.len(), &answer.page);
 }
 
-fn print_one(computer: &Value) {
-    let of = |name: &str| field(computer, name);
+fn print_one(detail: &ComputerDetail) {
+    let computer = &detail.row;
     output::text(&format!(
         "{}\n  id            {}\n  groups        {}\n  system        {}\n  last contact  {}\n  last report   {}\n  via           {}\n  called from   {}\n  certificate   {}\n",
-        of("name"),
-        of("computer_id"),
-        of("groups"),
-        of("os"),
-        time(computer, "last_contact"),
-        time(computer, "last_report"),
-        via(computer),
-        of("range"),
-        of("certificate"),
+        computer.name,
+        computer.computer_id,
+        computer.groups.join(", "),
+        computer.os,
+        time(computer.last_contact),
+        time(computer.last_report),
+        via(&computer.via),
+        maybe(computer.range.as_ref()),
+        maybe(computer.certificate.as_ref()),
     ));
-    if let Some(others) = computer["same_name"].as_u64().filter(|others| *others > 0) {
+    if computer.same_name > 0 {
         output::text(&format!(
-            "{others} more with this name; `tailwater computers list {}` shows them, and commands take the id.\n",
-            of("name")
+            "{} more with this name; `tailwater computers list {}` shows them, and commands take the id.\n",
+            computer.same_name, computer.name
         ));
     }
-    let cells =
-        |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
-    let updates: Vec<_> = list(computer, "updates")
-        .iter()
-        .map(|update| cells(update, &["state", "result", "update_id", "title"]))
-        .collect();
+    let update = |update: &api::ReportedUpdate| {
+        let (state, result) = (update.state.as_str().to_owned(), maybe(update.result.as_ref()));
+        vec![state, result, update.update_id.to_string(), update.title.clone()]
+    };
+    let updates: Vec<_> = detail.updates.iter().map(update).collect();
     output::table(&["STATE", "RESULT", "UPDATE", "TITLE"], &updates);
-    output::more(updates.len(), computer, "updates_total");
-    let events: Vec<_> = list(computer, "events")
-        .iter()
-        .map(|event| cells(event, &["at", "event", "result", "title"]))
-        .collect();
-    let changes: Vec<_> = list(computer, "identity_changes")
-        .iter()
-        .map(|change| cells(change, &["at", "kind", "before", "after", "from", "times"]))
-        .collect();
+    output::more(updates.len(), detail.updates_total, detail.offset);
+    let change = |change: &api::IdentityChange| {
+        vec![
+            change.at.to_string(),
+            change.kind.as_str().to_owned(),
+            change.before.clone(),
+            change.after.clone(),
+            maybe(change.from.as_ref()),
+            change.times.to_string(),
+        ]
+    };
+    let changes: Vec<_> = detail.identity_changes.iter().map(change).collect();
     if !changes.is_empty() {
         output::text(
             "\nIt was not always what it says it is. Two computers with one identity look like this, and so does one that was rebuilt:",
         );
         output::table(&["WHEN", "WHAT", "BEFORE", "AFTER", "FROM", "TIMES"], &changes);
     }
+    let event = |event: &api::Event| {
+        vec![event.at.to_string(), event.event.clone(), event.result.clone(), maybe(event.title.as_ref())]
+    };
+    let events: Vec<_> = detail.events.iter().map(event).collect();
     if !events.is_empty() {
         output::text("");
         output::table(&["WHEN", "EVENT", "RESULT", "UPDATE"], &events);

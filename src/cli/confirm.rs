@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use serde_json::Value;
-
 use super::connection::Refused;
-use super::output::{self, field};
+use super::output;
+use crate::api::{Candidate, Warning};
 
 /// Lines of one kind that are shown; the rest is counted.
 const SHOWN: usize = 20;
@@ -34,15 +33,15 @@ pub(super) fn ask(question: &str) -> bool {
 }
 
 /// That nothing was changed, because nobody confirmed it.
-pub(super) fn unconfirmed(what: &str, count: Option<u64>, concerned: Vec<Value>) -> anyhow::Error {
+pub(super) fn unconfirmed(what: &str, count: Option<usize>, concerned: Vec<Candidate>) -> anyhow::Error {
     let message = format!("{what}; nothing was changed: confirm it with --yes");
     Refused { message, status: 409, candidates: concerned, failed: Vec::new(), count }.into()
 }
 
 /// Names and titles, as many as fit a screen.
-pub(super) fn show(rows: &[Value]) {
+pub(super) fn show(rows: &[Candidate]) {
     for row in rows.iter().take(SHOWN) {
-        output::note(&format!("  {}  {}", field(row, "update_id"), field(row, "title")));
+        output::note(&format!("  {}  {}", row.update_id, row.title));
     }
     if rows.len() > SHOWN {
         output::note(&format!("  … and {} more", rows.len() - SHOWN));
@@ -50,15 +49,15 @@ pub(super) fn show(rows: &[Value]) {
 }
 
 /// Warnings, the first of each kind.
-pub(super) fn warn(warnings: &[Value]) {
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+pub(super) fn warn(warnings: &[Warning]) {
+    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
     for warning in warnings {
-        let count = told.entry(field(warning, "code")).or_default();
+        let count = told.entry(&warning.code).or_default();
         *count += 1;
         if *count <= WARNED {
-            let title = field(warning, "title");
-            let about = if title.is_empty() { String::new() } else { format!("{title:?} ") };
-            output::note(&format!("warning: {about}{}", field(warning, "message")));
+            let title = warning.title.as_deref().filter(|title| !title.is_empty());
+            let about = title.map(|title| format!("{title:?} ")).unwrap_or_default();
+            output::note(&format!("warning: {about}{}", warning.message));
         }
     }
     for (code, count) in told.iter().filter(|(_, count)| **count > WARNED) {

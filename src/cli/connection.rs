@@ -11,9 +11,11 @@ use bytes::Bytes;
 use http::header;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::api::{
+    Candidate, Endpoint, ErrorAnswer, ErrorDetail, Failure, Input as _, Listed, MAX_ROWS, Nothing, Paging,
+};
 use crate::app::{self, App, AppError, DataDir};
 use crate::config::Loaded;
 use crate::runtime::{Clock, Tasks};
@@ -21,9 +23,6 @@ use crate::serve::admin::{Site, Token};
 
 /// The longest answer that a command takes: a list of a million updates.
 const MAX_ANSWER: usize = 1024 * 1024 * 1024;
-
-/// Rows that are asked for at once.
-const PAGE: u64 = 1_000;
 
 /// How long a server may take to answer; lists of everything are the slowest.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -39,12 +38,12 @@ pub(super) struct Refused {
     pub(super) message: String,
     /// The HTTP status.
     pub(super) status: u16,
-    /// What fits an ambiguous name.
-    pub(super) candidates: Vec<Value>,
+    /// What fits an ambiguous name, or what a command would change.
+    pub(super) candidates: Vec<Candidate>,
     /// Of several that were named, each that stood in the way, with its reason.
-    pub(super) failed: Vec<Value>,
+    pub(super) failed: Vec<Failure>,
     /// How many updates it was about, where that is known.
-    pub(super) count: Option<u64>,
+    pub(super) count: Option<usize>,
 }
 
 /// Whether a process is there; what was written down by one that is not is of an earlier start.
@@ -107,52 +106,83 @@ impl Connection {
         matches!(self.way, Way::Server { .. })
     }
 
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.send("GET", path, None).await
+    /// Asks an operation that takes nothing.
+    pub(super) async fn ask<E>(&self, operation: E) -> anyhow::Result<E::Answer>
+    where
+        E: Endpoint<Query = Nothing, Body = Nothing>,
+    {
+        self.call(operation, "", &Nothing {}, &Nothing {}).await
+    }
+
+    /// Asks an operation with a query about `name`; the name is empty where the operation has none.
+    pub(super) async fn read<E>(
+        &self,
+        operation: E,
+        name: &str,
+        query: &E::Query,
+    ) -> anyhow::Result<E::Answer>
+    where
+        E: Endpoint<Body = Nothing>,
+    {
+        self.call(operation, name, query, &Nothing {}).await
+    }
+
+    /// Asks an operation with a body about `name`; the name is empty where the operation has none.
+    pub(super) async fn send<E>(&self, operation: E, name: &str, body: &E::Body) -> anyhow::Result<E::Answer>
+    where
+        E: Endpoint<Query = Nothing>,
+    {
+        self.call(operation, name, &Nothing {}, body).await
     }
 
     /// A whole list, or its first `most` rows from `offset` on: page by page, as the API gives them. The answer is that of
     /// the first page with the rows of all; `next` says where the rest begins, when there is one.
-    pub(super) async fn pages(
+    pub(super) async fn pages<E>(
         &self,
-        path: &str,
-        rows: &'static str,
-        offset: u64,
+        operation: E,
+        query: impl Fn(Paging) -> E::Query,
+        offset: usize,
         most: Option<u32>,
-    ) -> anyhow::Result<Value> {
-        let most = most.map_or(u64::MAX, u64::from);
-        let (mut whole, mut all, mut at) = (None, Vec::new(), offset);
-        loop {
-            let limit = (most - all.len() as u64).min(PAGE);
-            let joined = if path.contains('?') { '&' } else { '?' };
-            let mut answer = self.get(&format!("{path}{joined}offset={at}&limit={limit}")).await?;
-            if let Some(Value::Array(page)) = answer.get_mut(rows).map(Value::take) {
-                all.extend(page);
-            }
-            let next = answer["next"].as_u64().filter(|next| *next > at);
-            whole.get_or_insert(answer);
-            if let Some(next) = next.filter(|_| (all.len() as u64) < most) {
-                at = next;
-                continue;
-            }
-            let mut whole = whole.unwrap_or_default();
-            whole["next"] = serde_json::json!(next);
-            whole["limit"] = serde_json::json!(all.len());
-            whole[rows] = Value::Array(all);
-            return Ok(whole);
+    ) -> anyhow::Result<E::Answer>
+    where
+        E: Endpoint<Body = Nothing, Answer: Listed> + Copy,
+    {
+        let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let limit = |known: usize| Some((most - known).min(MAX_ROWS));
+        let mut whole = self.read(operation, "", &query(Paging::new(offset, limit(0)))).await?;
+        while let Some(next) = whole.page().next.filter(|_| whole.rows().len() < most) {
+            let known = whole.rows().len();
+            let mut more = self.read(operation, "", &query(Paging::new(next, limit(known)))).await?;
+            whole.rows().append(more.rows());
+            whole.page().next = more.page().next.filter(|after| *after > next);
         }
+        whole.page().limit = whole.rows().len();
+        Ok(whole)
     }
 
-    /// Asks the API; `path` is below `/api/v1`.
-    pub(super) async fn send(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let mut request = http::Request::builder().method(method).uri(format!("/api/v1{path}"));
+    /// Asks the API.
+    async fn call<E: Endpoint>(
+        &self,
+        _: E,
+        name: &str,
+        query: &E::Query,
+        body: &E::Body,
+    ) -> anyhow::Result<E::Answer> {
+        let mut path = format!("/api/v1{}", E::PATH);
+        if let (Some(begin), Some(end)) = (path.find('{'), path.find('}')) {
+            path.replace_range(begin..=end, &encoded(name));
+        }
+        let query = serde_urlencoded::to_string(query)?;
+        if !query.is_empty() {
+            path = format!("{path}?{query}");
+        }
+        let mut request = http::Request::builder().method(E::METHOD.as_str()).uri(path);
         request = request.header(header::HOST, "localhost");
-        let body = match body {
-            Some(body) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                Bytes::from(serde_json::to_vec(&body)?)
-            }
-            None => Bytes::new(),
+        let body = if E::Body::IS_EMPTY {
+            Bytes::new()
+        } else {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Bytes::from(serde_json::to_vec(body)?)
         };
         let (status, answer) = match &self.way {
             Way::Server { address, token } => {
@@ -172,16 +202,14 @@ impl Connection {
                 )
             }
         };
-        let value: Value = if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer)? };
         if status.is_success() {
-            return Ok(value);
+            return serde_json::from_slice(&answer)
+                .context("the answer is not what this version expects; is the server another one?");
         }
-        let message = match value.pointer("/error/message").and_then(Value::as_str) {
-            Some(message) => message.to_owned(),
-            None => format!("the server answered {status}"),
-        };
-        let candidates = super::output::list(&value, "error/candidates").to_vec();
-        let failed = super::output::list(&value, "error/failed").to_vec();
+        let error =
+            serde_json::from_slice::<ErrorAnswer>(&answer).map(|answer| answer.error).unwrap_or_default();
+        let ErrorDetail { message, candidates, failed, .. } = error;
+        let message = if message.is_empty() { format!("the server answered {status}") } else { message };
         Err(Refused { message, status: status.as_u16(), candidates, failed, count: None }.into())
     }
 

@@ -6,13 +6,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use crate::api::{
+    self, ChangeTransfer, Content, Fetch, Fetched, HeldFile, HeldState, LearnedClass, LearnedContent,
+    Nothing, Planned, Transfer, TransferState, Verification,
+};
 use crate::cli::arguments::ContentCommand;
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, bytes, field, list, number};
-use crate::cli::sync::Bar;
-use crate::cli::transfers;
+use crate::cli::output::{self, Outcome, bytes, time};
+use crate::cli::progress::Bar;
+use crate::cli::{status, transfers};
 
 /// How often running work is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -20,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Looks without a running transfer after which nothing more is expected: between the queue and the first
 /// request a file is in neither list.
 const SETTLED: u32 = 6;
+
+/// Files that a screen has room for.
+const FILES: u32 = 40;
 
 /// Lineages shown of one class.
 const LINEAGES: usize = 5;
@@ -33,168 +40,161 @@ pub(super) async fn run(
     command: ContentCommand,
     json: bool,
 ) -> anyhow::Result<Outcome> {
+    let pause = |paused: bool| Some(ChangeTransfer { paused: Some(paused), class: None });
     match command {
-        ContentCommand::Status => {
-            let answer =
-                connection.get(if json { "/content?limit=1000000" } else { "/content?limit=40" }).await?;
-            let mut learned = connection.get("/content/learned").await?;
-            if json {
-                let mut answer = answer;
-                if let Value::Object(fields) = &mut answer {
-                    let transfers = connection.get("/transfers").await?;
-                    fields.insert("transfers".to_owned(), transfers["transfers"].clone());
-                    for name in ["learned", "ahead", "quiet", "missed"] {
-                        fields.insert(name.to_owned(), learned[name].take());
-                    }
-                }
-                output::json(&answer)?;
-            } else {
-                print_status(&answer, &learned);
-                transfers::print(&connection.get("/transfers").await?);
-            }
-            Ok(Outcome::Done)
-        }
-        ContentCommand::Pause(names) => {
-            transfers::order(connection, &names, Some(json!({ "paused": true })), json).await
-        }
-        ContentCommand::Resume(names) => {
-            transfers::order(connection, &names, Some(json!({ "paused": false })), json).await
-        }
+        ContentCommand::Status => show(connection, json).await,
+        ContentCommand::Pause(names) => transfers::order(connection, &names, pause(true), json).await,
+        ContentCommand::Resume(names) => transfers::order(connection, &names, pause(false), json).await,
         ContentCommand::Raise { files, class } => {
-            transfers::order(connection, &files, Some(json!({ "class": class })), json).await
+            let change = ChangeTransfer { paused: None, class: Some(class) };
+            transfers::order(connection, &files, Some(change), json).await
         }
         ContentCommand::Cancel(names) => transfers::order(connection, &names, None, json).await,
         ContentCommand::Verify => verify(connection, json).await,
         ContentCommand::Fetch { updates, approved, no_wait } => {
-            let body = json!({ "updates": updates, "approved": approved });
-            let answer = connection.send("POST", "/content/fetch", Some(body)).await?;
+            let answer = connection.send(api::FetchContent, "", &Fetch { updates, approved }).await?;
             fetch(connection, &answer, no_wait, json).await
         }
         ContentCommand::Collect => {
-            let answer = connection.send("POST", "/content/collect", Some(json!({}))).await?;
+            let answer = connection.send(api::CollectContent, "", &Nothing {}).await?;
             if json {
                 output::json(&answer)?;
             } else {
-                output::text(&format!(
-                    "Dropped {} files, {}.",
-                    number(&answer, "files"),
-                    bytes(&answer, "bytes")
-                ));
+                output::text(&format!("Dropped {} files, {}.", answer.files, bytes(answer.bytes)));
             }
             Ok(Outcome::Done)
         }
     }
 }
 
-fn print_status(answer: &Value, learned: &Value) {
+/// Everything of payloads: what `content status --json` prints.
+#[derive(Serialize)]
+struct Everything {
+    #[serde(flatten)]
+    content: Content,
+    transfers: Vec<Transfer>,
+    learned: Vec<LearnedClass>,
+    ahead: Planned,
+    quiet: bool,
+    missed: u64,
+}
+
+async fn show(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
+    let most = if json { None } else { Some(FILES) };
+    let content = connection.pages(api::ReadContent, |paging| paging, 0, most).await?;
+    let learned = connection.ask(api::ReadLearned).await?;
+    let transfers = transfers::all(connection).await?;
+    if json {
+        let LearnedContent { learned, ahead, quiet, missed, fetch: _ } = learned;
+        output::json(&Everything { content, transfers, learned, ahead, quiet, missed })?;
+    } else {
+        print_status(&content, &learned);
+        transfers::print(&transfers);
+    }
+    Ok(Outcome::Done)
+}
+
+fn print_status(content: &Content, learned: &LearnedContent) {
+    let usage = &content.usage;
     output::text(&format!(
-        "Held      {} in {} files: {} verified, {} partial\nWanted    {}\nAt most   {}\nServed    {} to agents and downstream servers{}\n",
-        bytes(answer, "usage/held"),
-        number(answer, "usage/files"),
-        number(answer, "usage/verified"),
-        number(answer, "usage/partial"),
-        bytes(answer, "wanted"),
-        field(answer, "max_size"),
-        bytes(answer, "served"),
-        crate::cli::status::since(answer, "served_since"),
+        "Cached    {} in {} files: {} verified, {} partial\nWanted    {}\nAt most   {}\nServed    {} to agents and downstream servers{}\n",
+        bytes(usage.held),
+        usage.files,
+        usage.verified,
+        usage.partial,
+        bytes(content.wanted),
+        content.max_size,
+        bytes(content.served),
+        status::since(content.served_since),
     ));
-    if answer["usage"]["full"] == true {
+    if usage.full {
         output::text(
             "There is no room for more: free disk space, raise content.max_size or lower content.min_free.\n",
         );
     }
     print_learned(learned);
-    let rows: Vec<Vec<String>> = list(answer, "files")
-        .iter()
-        .map(|file| {
-            vec![
-                field(file, "state"),
-                bytes(file, "held"),
-                bytes(file, "size"),
-                field(file, "last_use"),
-                field(file, "sha1"),
-                field(file, "names"),
-            ]
-        })
-        .collect();
+    let row = |file: &HeldFile| {
+        vec![
+            file.state.as_str().to_owned(),
+            bytes(file.held),
+            bytes(file.size),
+            file.last_use.to_string(),
+            file.sha1.clone(),
+            file.names.join(", "),
+        ]
+    };
+    let rows: Vec<_> = content.files.iter().map(row).collect();
     output::table(&["STATE", "HELD", "SIZE", "LAST USED", "SHA-1", "NAMES"], &rows);
 }
 
 /// What each class of computers used, and what would be fetched ahead for it.
-fn print_learned(answer: &Value) {
-    for class in list(answer, "learned") {
-        let lineages = list(class, "lineages");
-        output::text(&format!(
-            "{}{}",
-            field(class, "class"),
-            if class["living"] == true { "" } else { " (not seen lately)" }
-        ));
-        for lineage in lineages.iter().take(LINEAGES) {
+fn print_learned(answer: &LearnedContent) {
+    for class in &answer.learned {
+        let lately = if class.living { "" } else { " (not seen lately)" };
+        output::text(&format!("{}{lately}", class.class));
+        for lineage in class.lineages.iter().take(LINEAGES) {
             output::text(&format!(
                 "  {}\n    {} files in {} releases; of the next: {}",
-                field(lineage, "title"),
-                list(lineage, "files").len(),
-                number(lineage, "releases"),
-                bytes(lineage, "bytes"),
+                lineage.title,
+                lineage.files.len(),
+                lineage.releases,
+                bytes(lineage.bytes),
             ));
         }
-        if lineages.len() > LINEAGES {
-            output::text(&format!("  and {} more; --json shows all", lineages.len() - LINEAGES));
+        if class.lineages.len() > LINEAGES {
+            output::text(&format!("  and {} more; --json shows all", class.lineages.len() - LINEAGES));
         }
     }
-    if number(answer, "ahead/files") > 0 {
-        let when = match field(answer, "ahead/quiet_at") {
-            at if at.is_empty() => "now".to_owned(),
-            _ => format!("from {}", output::time(answer, "ahead/quiet_at")),
-        };
-        let what =
-            if field(answer, "fetch") == "learned" { "To fetch ahead" } else { "With fetch = \"learned\"" };
-        output::text(&format!(
-            "{what}: {} files, {}, {when}",
-            number(answer, "ahead/files"),
-            bytes(answer, "ahead/bytes")
-        ));
+    let ahead = &answer.ahead;
+    if ahead.files > 0 {
+        let when = ahead.quiet_at.map_or_else(|| "now".to_owned(), |at| format!("from {}", time(at)));
+        let what = if answer.fetch == "learned" { "To fetch ahead" } else { "With fetch = \"learned\"" };
+        output::text(&format!("{what}: {} files, {}, {when}", ahead.files, bytes(ahead.bytes)));
     }
     output::text("");
 }
 
 async fn verify(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
-    connection.send("POST", "/content/verify", Some(json!({}))).await?;
+    connection.send(api::VerifyContent, "", &Nothing {}).await?;
     let bar = Bar::new();
     let verification = loop {
-        let state = connection.get("/content?limit=1").await?["verification"].clone();
-        if state["running"] != true {
+        let one = api::Paging::new(0, Some(1));
+        let state = connection.read(api::ReadContent, "", &one).await?.verification.unwrap_or_default();
+        if !state.running {
             break state;
         }
-        bar.show(number(&state, "done"), number(&state, "total"), "verifying");
+        bar.show(state.done.unwrap_or_default(), state.total.unwrap_or_default(), "verifying");
         tokio::time::sleep(LOOK).await;
     };
     bar.end();
     if json {
         output::json(&verification)?;
     }
-    if let Some(error) = verification["error"].as_str() {
+    verified(&verification, json)
+}
+
+fn verified(verification: &Verification, json: bool) -> anyhow::Result<Outcome> {
+    if let Some(error) = &verification.error {
         anyhow::bail!("the verification ended early: {error}");
     }
-    let damaged = list(&verification, "report/damaged");
+    let Some(report) = &verification.report else {
+        anyhow::bail!("the server knows of no verification any more; was it restarted?");
+    };
     if !json {
-        output::text(&format!(
-            "Hashed {} files, {}.",
-            number(&verification, "report/files"),
-            bytes(&verification, "report/bytes")
-        ));
-        for damage in damaged {
-            let (name, sha1) = (field(damage, "names"), field(damage, "sha1"));
+        output::text(&format!("Hashed {} files, {}.", report.files, bytes(report.bytes)));
+        for damage in &report.damaged {
             output::text(&format!(
-                "Damaged: {sha1} {name}, {} dropped; fetched again when asked for",
-                bytes(damage, "dropped")
+                "Damaged: {} {}, {} dropped; fetched again when asked for",
+                damage.sha1,
+                damage.names.join(", "),
+                bytes(damage.dropped)
             ));
         }
     }
-    Ok(if damaged.is_empty() { Outcome::Done } else { Outcome::InPart })
+    Ok(if report.damaged.is_empty() { Outcome::Done } else { Outcome::InPart })
 }
 
-/// Waits until these files are here, or nothing more comes; says how much is held and what is missing.
+/// Waits until these files are here, or nothing more comes; says how much is cached and what is missing.
 async fn wait_for(
     connection: &Connection,
     wanted: &HashSet<String>,
@@ -203,13 +203,9 @@ async fn wait_for(
     let bar = Bar::new();
     let (mut idle, mut last_left, mut progressed) = (0, u64::MAX, tokio::time::Instant::now());
     loop {
-        let transfers = connection.get("/transfers").await?;
-        let running: Vec<&Value> = list(&transfers, "transfers")
-            .iter()
-            .filter(|row| row["state"] != "failed" && wanted.contains(&field(row, "sha1")))
-            .collect();
-        let left: u64 =
-            running.iter().map(|row| number(row, "size").saturating_sub(number(row, "held"))).sum();
+        let mut running = transfers::all(connection).await?;
+        running.retain(|row| row.state != TransferState::Failed && wanted.contains(&row.sha1));
+        let left: u64 = running.iter().map(|row| row.size.saturating_sub(row.held)).sum();
         bar.show(total.saturating_sub(left), total, "fetching");
         idle = if running.is_empty() { idle + 1 } else { 0 };
         if left != last_left {
@@ -217,7 +213,7 @@ async fn wait_for(
         } else if progressed.elapsed() > PATIENCE {
             bar.end();
             let trouble =
-                running.iter().find_map(|row| row["trouble"].as_str()).unwrap_or("see the server's log");
+                running.iter().find_map(|row| row.trouble.as_deref()).unwrap_or("see the server's log");
             output::note(&format!("nothing came for a minute ({trouble}); a running server goes on trying"));
             return holdings(connection, wanted).await;
         }
@@ -232,41 +228,58 @@ async fn wait_for(
     }
 }
 
-/// Bytes held of these files, and how many are not verified.
+/// Bytes cached of these files, and how many are not verified.
 async fn holdings(connection: &Connection, wanted: &HashSet<String>) -> anyhow::Result<(u64, usize)> {
-    let content = connection.get("/content?limit=1000000").await?;
-    let files = list(&content, "files").iter().filter(|file| wanted.contains(&field(file, "sha1")));
+    let content = connection.pages(api::ReadContent, |paging| paging, 0, None).await?;
+    let files = content.files.iter().filter(|file| wanted.contains(&file.sha1));
     let (held, verified) = files.fold((0, 0), |(held, verified), file| {
-        (held + number(file, "held"), verified + usize::from(file["state"] == "verified"))
+        (held + file.held, verified + usize::from(file.state == HeldState::Verified))
     });
     Ok((held, wanted.len().saturating_sub(verified)))
 }
 
+/// What `content fetch --json` prints.
+#[derive(Serialize)]
+struct Arrived {
+    /// Files that were wanted.
+    files: usize,
+    /// Their bytes.
+    bytes: u64,
+    /// Bytes that are cached.
+    held: u64,
+    /// Files that are not whole.
+    missing: usize,
+}
+
 async fn fetch(
     connection: &Connection,
-    answer: &Value,
+    answer: &Fetched,
     no_wait: bool,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    for failure in list(answer, "failed") {
-        output::note(&format!("error: {}: {}", field(failure, "name"), field(failure, "error")));
+    for failure in &answer.failed {
+        output::note(&format!("error: {}: {}", failure.name, failure.error));
     }
-    let wanted: HashSet<String> = list(answer, "files").iter().map(|file| field(file, "sha1")).collect();
-    let total: u64 = list(answer, "files").iter().map(|file| number(file, "size")).sum();
+    let wanted: HashSet<String> = answer.files.iter().map(|file| file.sha1.clone()).collect();
+    let total: u64 = answer.files.iter().map(|file| file.size).sum();
     if no_wait && connection.is_server() {
-        output::text(&format!("{} files are queued.", wanted.len()));
+        if json {
+            output::json(answer)?;
+        } else {
+            output::text(&format!("{} files are queued.", wanted.len()));
+        }
         return Ok(Outcome::Done);
     }
     let (held, missing) = wait_for(connection, &wanted, total).await?;
     if json {
-        output::json(&json!({ "files": wanted.len(), "bytes": total, "held": held, "missing": missing }))?;
+        output::json(&Arrived { files: wanted.len(), bytes: total, held, missing })?;
     } else {
         output::text(&format!(
             "{} of {} files are here, {} of {}.",
             wanted.len() - missing,
             wanted.len(),
-            crate::domain::ByteCount(held),
-            crate::domain::ByteCount(total)
+            bytes(held),
+            bytes(total)
         ));
     }
     if missing == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InPart) }

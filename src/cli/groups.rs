@@ -2,12 +2,11 @@
 //!
 //! **Invariant:** whatever goes with a group is shown and confirmed before. Names are passed on as typed.
 
-use serde_json::{Value, json};
-
+use crate::api::{self, ChangeGroup, NewGroup, RemoveGroup, RemovedGroups};
 use crate::cli::arguments::GroupsCommand;
 use crate::cli::confirm;
-use crate::cli::connection::{Connection, encoded};
-use crate::cli::output::{self, Outcome, field, list, number};
+use crate::cli::connection::Connection;
+use crate::cli::output::{self, Outcome};
 
 /// Lists or changes.
 pub(super) async fn run(
@@ -15,77 +14,73 @@ pub(super) async fn run(
     command: GroupsCommand,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let (answer, told) = match command {
+    match command {
         GroupsCommand::List => {
-            let answer = connection.pages("/groups", "groups", 0, None).await?;
-            if !json {
-                let rows: Vec<Vec<String>> = list(&answer, "groups")
-                    .iter()
-                    .map(|group| {
-                        let depth = usize::try_from(number(group, "depth")).unwrap_or(0);
-                        let name = format!("{}{}", "  ".repeat(depth), field(group, "name"));
-                        vec![name, field(group, "computers"), field(group, "group_id")]
-                    })
-                    .collect();
-                output::table(&["GROUP", "COMPUTERS", "GUID"], &rows);
+            let answer = connection.pages(api::ListGroups, |paging| paging, 0, None).await?;
+            let row = |group: &api::Group| {
+                let depth = usize::try_from(group.depth).unwrap_or(0);
+                let name = format!("{}{}", "  ".repeat(depth), group.name);
+                vec![name, group.computers.to_string(), group.group_id.to_string()]
+            };
+            if json {
+                return output::json(&answer).map(|()| Outcome::Done);
             }
-            (answer, None)
+            let rows: Vec<_> = answer.groups.iter().map(row).collect();
+            output::table(&["GROUP", "COMPUTERS", "GUID"], &rows);
         }
         GroupsCommand::Create { name, parent } => {
-            let answer =
-                connection.send("POST", "/groups", Some(json!({ "name": name, "parent": parent }))).await?;
-            let told = format!("Created {:?} in {:?}.", field(&answer, "name"), field(&answer, "parent"));
-            (answer, Some(told))
+            let made = connection.send(api::CreateGroup, "", &NewGroup { name, parent }).await?;
+            let parent = output::maybe(made.parent.as_ref());
+            tell(&made, &format!("Created {:?} in {parent:?}.", made.name), json)?;
         }
         GroupsCommand::Rename { group, name } => {
-            let path = format!("/groups/{}", encoded(&group));
-            let answer = connection.send("PATCH", &path, Some(json!({ "name": name }))).await?;
-            let told = format!("{group:?} is now {:?}.", field(&answer, "name"));
-            (answer, Some(told))
+            let change = ChangeGroup { name: Some(name), parent: None };
+            let changed = connection.send(api::UpdateGroup, &group, &change).await?;
+            confirm::warn(&changed.warnings);
+            tell(&changed, &format!("{group:?} is now {:?}.", changed.group.name), json)?;
         }
         GroupsCommand::Move { group, parent } => {
-            let path = format!("/groups/{}", encoded(&group));
-            let answer = connection.send("PATCH", &path, Some(json!({ "parent": parent }))).await?;
-            let told = format!("{:?} lies in {:?} now.", field(&answer, "name"), field(&answer, "parent"));
-            (answer, Some(told))
+            let change = ChangeGroup { name: None, parent: Some(parent) };
+            let changed = connection.send(api::UpdateGroup, &group, &change).await?;
+            confirm::warn(&changed.warnings);
+            let parent = output::maybe(changed.group.parent.as_ref());
+            tell(&changed, &format!("{:?} lies in {parent:?} now.", changed.group.name), json)?;
         }
         GroupsCommand::Remove { group, yes } => {
-            let path = format!("/groups/{}", encoded(&group));
             if !yes {
-                confirm_removal(&connection.send("DELETE", &format!("{path}?dry_run=true"), None).await?)?;
+                let preview = RemoveGroup { dry_run: true };
+                confirm_removal(&connection.read(api::DeleteGroup, &group, &preview).await?)?;
             }
-            let answer = connection.send("DELETE", &path, None).await?;
-            let told = format!("Removed {}.", removal(&answer));
-            (answer, Some(told))
+            let answer = connection.read(api::DeleteGroup, &group, &RemoveGroup::default()).await?;
+            tell(&answer, &format!("Removed {}.", removal(&answer)), json)?;
         }
-    };
-    confirm::warn(list(&answer, "warnings"));
-    if json {
-        output::json(&answer)?;
-    } else if let Some(told) = told {
-        output::text(&told);
     }
     Ok(Outcome::Done)
 }
 
+/// Prints the answer, or what it comes to in words.
+fn tell(answer: &impl serde::Serialize, text: &str, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(answer);
+    }
+    output::text(text);
+    Ok(())
+}
+
 /// What goes, in words.
-fn removal(answer: &Value) -> String {
-    let below: Vec<String> =
-        list(answer, "groups").iter().skip(1).map(|group| format!("{:?}", field(group, "name"))).collect();
+fn removal(answer: &RemovedGroups) -> String {
+    let below: Vec<String> = answer.groups.iter().skip(1).map(|group| format!("{:?}", group.name)).collect();
     let below =
         if below.is_empty() { String::new() } else { format!(", those below it ({})", below.join(", ")) };
     format!(
         "{:?}{below}, {} approvals; {} of its {} computers become unassigned",
-        field(answer, "removed"),
-        number(answer, "approvals"),
-        number(answer, "computers/unassigned"),
-        number(answer, "computers/total"),
+        answer.removed, answer.approvals, answer.computers.unassigned, answer.computers.total,
     )
 }
 
 /// Asks when more goes than an empty group.
-fn confirm_removal(answer: &Value) -> anyhow::Result<()> {
-    if answer["takes_more"] != true {
+fn confirm_removal(answer: &RemovedGroups) -> anyhow::Result<()> {
+    if !answer.takes_more {
         return Ok(());
     }
     let what = format!("this removes {}", removal(answer));

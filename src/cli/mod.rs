@@ -12,11 +12,13 @@ mod computers;
 mod confirm;
 mod connection;
 mod content;
+mod cost;
 mod decide;
 mod demo;
 mod downstreams;
 mod groups;
 mod output;
+mod progress;
 mod reload;
 mod serve;
 mod simulate;
@@ -29,6 +31,7 @@ mod updates;
 
 use std::process::ExitCode;
 
+use crate::api::{Candidate, Failure};
 use crate::app;
 use crate::config::{self, ConfigError, Loaded};
 use crate::telemetry;
@@ -43,6 +46,31 @@ const MAX_WORKERS: usize = 16;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
+
+/// The document of `--json` of a command that failed.
+#[derive(serde::Serialize)]
+struct Failed<'a> {
+    error: Told<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    message: &'a str,
+    candidates: &'a [Candidate],
+    failed: &'a [Failure],
+    count: Option<usize>,
+}
+
+impl<'a> Failed<'a> {
+    fn new(
+        message: &'a str,
+        candidates: &'a [Candidate],
+        failed: &'a [Failure],
+        count: Option<usize>,
+    ) -> Self {
+        Self { error: Told { message, candidates, failed, count } }
+    }
+}
 
 fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
@@ -74,23 +102,18 @@ fn ended(as_json: bool, result: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Unusable) => ExitCode::from(2),
         Err(error) => {
             let (code, refused) = (code_of(&error), error.downcast_ref::<Refused>());
+            let candidates = refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default();
+            let failed = refused.map(|refused| refused.failed.as_slice()).unwrap_or_default();
             if as_json && !output::has_printed() {
-                let candidates = refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default();
-                let failed = refused.map(|refused| refused.failed.as_slice()).unwrap_or_default();
-                let value = serde_json::json!({ "error": {
-                    "message": format!("{error:#}"), "candidates": candidates, "failed": failed,
-                    "count": refused.and_then(|refused| refused.count) } });
-                let _ = output::json(&value);
+                let count = refused.and_then(|refused| refused.count);
+                let _ = output::json(&Failed::new(&format!("{error:#}"), candidates, failed, count));
             }
             output::note(&format!("error: {error:#}"));
-            confirm::show(refused.map(|refused| refused.candidates.as_slice()).unwrap_or_default());
-            for failed in refused.map(|refused| refused.failed.as_slice()).unwrap_or_default() {
-                let (update, reason) = (output::field(failed, "update"), output::field(failed, "error"));
-                output::note(&format!("  {update}: {reason}"));
-                for candidate in output::list(failed, "candidates") {
-                    let (id, title) =
-                        (output::field(candidate, "update_id"), output::field(candidate, "title"));
-                    output::note(&format!("    {id}  {title}"));
+            confirm::show(candidates);
+            for failed in failed {
+                output::note(&format!("  {}: {}", failed.update, failed.error));
+                for candidate in &failed.candidates {
+                    output::note(&format!("    {}  {}", candidate.update_id, candidate.title));
                 }
             }
             ExitCode::from(code)
@@ -104,8 +127,7 @@ fn mistyped(error: &clap::Error) -> ExitCode {
     if is_wrong && std::env::args_os().any(|argument| argument == "--json") {
         let message = error.render().to_string();
         let message = message.trim().trim_start_matches("error: ");
-        let value = serde_json::json!({ "error": { "message": message, "candidates": [], "failed": [] } });
-        let _ = output::json(&value);
+        let _ = output::json(&Failed::new(message, &[], &[], None));
     }
     let printed = error.print();
     if is_wrong {

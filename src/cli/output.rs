@@ -5,11 +5,15 @@
 //! that could not be written for another reason is one. It never asks the server anything.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use jiff::Timestamp;
+
+use crate::api::PageInfo;
+use crate::domain::ByteCount;
 
 /// How a command ended, when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,20 +121,19 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
 }
 
-/// Says of a list of which rows stand in an answer how many there are: "N of M" and where the rest begins.
-pub(super) fn of_all(answer: &Value, rows: &str) {
-    let (shown, total) = (list(answer, rows).len(), number(answer, "total"));
-    match answer["next"].as_u64() {
+/// Says of a list of which `shown` rows stand in an answer how many there are: "N of M" and where the rest begins.
+pub(super) fn of_all(shown: usize, page: &PageInfo) {
+    let total = page.total;
+    match page.next {
         Some(next) => note(&format!("{shown} of {total}; more with --offset {next}")),
-        None if u64::try_from(shown).is_ok_and(|shown| shown < total) => note(&format!("{shown} of {total}")),
+        None if shown < total => note(&format!("{shown} of {total}")),
         None => {}
     }
 }
 
 /// Says how to see the rest of a list of which `shown` rows stand in an answer.
-pub(super) fn more(shown: usize, answer: &Value, total: &str) {
-    let (total, offset) = (number(answer, total), number(answer, "offset"));
-    let end = offset + u64::try_from(shown).unwrap_or(u64::MAX);
+pub(super) fn more(shown: usize, total: usize, offset: usize) {
+    let end = offset.saturating_add(shown);
     if end < total {
         note(&format!("{shown} of {total}; more with --offset {end}"));
     }
@@ -150,28 +153,19 @@ fn width() -> Option<usize> {
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// A text field of an answer, or an empty one.
-pub(super) fn field(value: &Value, name: &str) -> String {
-    match value.pointer(&format!("/{name}")) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
-            .collect::<Vec<_>>()
-            .join(", "),
-        Some(other) => other.to_string(),
-    }
+/// What may be absent, as text; nothing where it is.
+pub(super) fn maybe(value: Option<impl Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// A time of an answer in this machine's time zone, to the second.
-pub(super) fn time(value: &Value, name: &str) -> String {
-    readable(&field(value, name)).into_owned()
+/// A time in this machine's time zone, to the second; nothing where there is none.
+pub(super) fn time(at: impl Into<Option<Timestamp>>) -> String {
+    readable(&maybe(at.into())).into_owned()
 }
 
 /// Times as people read them; anything else as it is.
 pub(super) fn readable(cell: &str) -> Cow<'_, str> {
-    match cell.parse::<jiff::Timestamp>() {
+    match cell.parse::<Timestamp>() {
         Ok(time) => {
             time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string().into()
         }
@@ -179,19 +173,9 @@ pub(super) fn readable(cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// A number of an answer, or 0.
-pub(super) fn number(value: &Value, name: &str) -> u64 {
-    value.pointer(&format!("/{name}")).and_then(Value::as_u64).unwrap_or_default()
-}
-
-/// An amount of bytes of an answer, as people read it.
-pub(super) fn bytes(value: &Value, name: &str) -> String {
-    crate::domain::ByteCount(number(value, name)).to_string()
-}
-
-/// A list of an answer, or none.
-pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value.pointer(&format!("/{name}")).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+/// An amount of bytes, as people read it.
+pub(super) fn bytes(bytes: u64) -> String {
+    ByteCount(bytes).to_string()
 }
 
 #[cfg(test)]
@@ -207,6 +191,6 @@ mod tests {
         let value = serde_json::json!({ "title": hostile });
         let written = escaped(&serde_json::to_string_pretty(&value).unwrap());
         assert!(written.chars().all(|c| c == '\n' || !is_unprintable(c)));
-        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), value, "the same document");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), value, "the same document");
     }
 }

@@ -26,6 +26,17 @@ pub(super) async fn run(command: &SimulateCommand, json: bool) -> anyhow::Result
     }
 }
 
+/// What `simulate upstream --json` prints.
+#[derive(serde::Serialize)]
+struct Offers {
+    /// For `upstream.url`.
+    url: String,
+    /// Revisions that are offered.
+    revisions: usize,
+    /// Bytes of their payloads.
+    payload_bytes: u64,
+}
+
 async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> anyhow::Result<Outcome> {
     let tasks = Tasks::new();
     let config = upstream::Config {
@@ -45,9 +56,7 @@ async fn play_upstream(arguments: &SimulateUpstreamArguments, json: bool) -> any
     let running = upstream::start(config, &Clock::system(), &tasks).await?;
     let (revisions, payloads) = running.offers();
     if json {
-        output::json(
-            &serde_json::json!({ "url": running.url(), "revisions": revisions, "payload_bytes": payloads }),
-        )?;
+        output::json(&Offers { url: running.url(), revisions, payload_bytes: payloads })?;
     } else {
         output::text(&format!(
             "upstream.url = \"{}\"\n{revisions} revisions, {} of payloads, until Ctrl-C",

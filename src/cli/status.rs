@@ -2,146 +2,142 @@
 //!
 //! **Invariant:** it fits a screen of 80 columns. It changes nothing.
 
-use serde_json::{Value, json};
+use jiff::civil::Date;
 
+use crate::api::{self, Mode, Source, SourceState, Status, SyncOutcome};
+use crate::cli::bandwidth;
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, bytes, field, list, number, time};
+use crate::cli::output::{self, Outcome, bytes, time};
 
 /// Prints the state of everything in brief.
 pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
-    let status = connection.get("/status").await?;
+    let status = connection.ask(api::ReadStatus).await?;
     if json {
         output::json(&status)?;
-        return Ok(Outcome::Done);
+    } else {
+        print(&status);
     }
+    Ok(Outcome::Done)
+}
+
+fn print(status: &Status) {
     let line = |name: &str, text: String| output::text(&format!("{name:<12}{text}"));
-    for warning in list(&status, "warnings") {
-        line("Warning", warning.as_str().unwrap_or_default().to_owned());
+    for warning in &status.warnings {
+        line("Warning", warning.clone());
     }
-    line("Server", server(&status));
-    let replica = if field(&status, "mode") == "replica" { ", which decides (replica)" } else { "" };
-    line("Upstream", format!("{}{replica}", field(&status, "upstream")));
-    line("Last sync", last_sync(&status));
-    if let Some(at) = status.pointer("/sync/next").filter(|at| !at.is_null()) {
-        line("Next sync", time(&json!({ "at": at }), "at"));
+    line("Server", server(status));
+    let replica = if status.mode == Mode::Replica { ", which decides (replica)" } else { "" };
+    line("Upstream", format!("{}{replica}", status.upstream));
+    line("Last sync", last_sync(status));
+    if let Some(at) = status.sync.next {
+        line("Next sync", time(at));
     }
-    if let Some(progress) = status.pointer("/sync_progress").filter(|progress| !progress.is_null()) {
-        line("Now", field(progress, "text"));
+    if let Some(progress) = &status.sync_progress {
+        line("Now", progress.text.clone());
     }
+    let catalog = &status.catalog;
     line(
         "Catalog",
         format!(
             "{} updates, {} revisions, {} approved, {} declined",
-            number(&status, "catalog/updates"),
-            number(&status, "catalog/revisions"),
-            number(&status, "catalog/approved"),
-            number(&status, "catalog/declined")
+            catalog.updates, catalog.revisions, catalog.approved, catalog.declined
         ),
     );
+    let content = &status.content;
     line(
         "Content",
         format!(
-            "{} held in {} files ({} verified), {} wanted, at most {}",
-            bytes(&status, "content/held"),
-            number(&status, "content/files"),
-            number(&status, "content/verified"),
-            bytes(&status, "content/wanted"),
-            field(&status, "content/max_size")
+            "{} cached in {} files ({} verified), {} wanted, at most {}",
+            bytes(content.held),
+            content.files,
+            content.verified,
+            bytes(content.wanted),
+            content.max_size
         ),
     );
+    let link = &status.link;
     line(
         "Link",
         format!(
             "{} now, at most {}; {} received today, {} this month",
-            crate::cli::bandwidth::rate(number(&status, "link/bits_per_second")),
-            field(&status, "link/rate"),
-            bytes(&status, "link/received_today"),
-            bytes(&status, "link/received_month")
+            bandwidth::rate(link.bits_per_second),
+            link.rate,
+            bytes(link.received_today),
+            bytes(link.received_month)
         ),
     );
-    for (name, text) in link(&status) {
+    for (name, text) in bandwidth::budgets(link) {
         line(name, text);
     }
-
-    if let Some(adaptive) = status.pointer("/link/adaptive").filter(|adaptive| !adaptive.is_null()) {
-        line("", crate::cli::bandwidth::yielding(adaptive));
+    line("Saved", saved(status));
+    if let Some(adaptive) = &link.adaptive {
+        line("", bandwidth::yielding(adaptive));
     }
-    for source in shown_sources(&status) {
+    for source in shown_sources(&status.sources) {
         line("Source", source);
     }
-    let (below, servers) = (number(&status, "computers_below"), number(&status, "servers_below"));
+    let (below, servers) = (status.computers_below, status.servers_below);
     let through =
         if servers > 0 { format!(", and {below} through {servers} servers below") } else { String::new() };
-    line("Computers", format!("{}{through}", number(&status, "computers")));
-    Ok(Outcome::Done)
+    line("Computers", format!("{}{through}", status.computers));
 }
 
-fn server(status: &Value) -> String {
-    let listen = field(status, "listen");
-    let listens = if listen.is_empty() {
+fn server(status: &Status) -> String {
+    let listens = if status.listen.is_empty() {
         "not running (read from the store)".to_owned()
     } else {
-        format!("listens on {listen}")
+        format!("listens on {}", status.listen.join(", "))
     };
-    format!("tailwater {}, {listens}", field(status, "version"))
+    format!("tailwater {}, {listens}", status.version)
 }
 
 /// Since which day figures of the ledger hold.
-pub(super) fn since(value: &Value, name: &str) -> String {
-    let since = field(value, name);
-    if since.is_empty() { String::new() } else { format!(" since {since}") }
+pub(super) fn since(day: Option<Date>) -> String {
+    day.map(|day| format!(" since {day}")).unwrap_or_default()
 }
 
-/// What is left of budgets, and what was saved.
-fn link(status: &Value) -> Vec<(&'static str, String)> {
-    let mut lines = status.get("link").map(crate::cli::bandwidth::budgets).unwrap_or_default();
-    let saved = format!(
+/// What did not cross the link again.
+fn saved(status: &Status) -> String {
+    let ledger = &status.ledger;
+    format!(
         "{} of {} served did not cross the link again{}; this month {} of {}",
-        bytes(status, "ledger/avoided"),
-        bytes(status, "ledger/served"),
-        since(status, "ledger/since"),
-        bytes(status, "ledger/month/avoided"),
-        bytes(status, "ledger/month/served"),
-    );
-    lines.push(("Saved", saved));
-    lines
+        bytes(ledger.counts.avoided),
+        bytes(ledger.counts.served),
+        since(ledger.since),
+        bytes(ledger.month.avoided),
+        bytes(ledger.month.served),
+    )
 }
 
 /// The servers that payloads come from, when there is a choice between several, or one of them is down.
-fn shown_sources(status: &Value) -> Vec<String> {
-    let sources: Vec<&Value> = list(status, "sources").iter().collect();
-    let down = |source: &&Value| field(source, "state") == "down";
-    if sources.len() < 2 && !sources.iter().any(down) {
+fn shown_sources(sources: &[Source]) -> Vec<String> {
+    let is_down = |source: &Source| source.state == SourceState::Down;
+    if sources.len() < 2 && !sources.iter().any(is_down) {
         return Vec::new();
     }
-    let text = |source: &Value| {
-        let cost = source["cost"].as_u64().map_or(String::new(), |cost| format!(", cost {cost}"));
-        let state = if down(&source) {
-            format!("down for {} s, asked again in {} s", source["down_seconds"], source["retry_seconds"])
+    let text = |source: &Source| {
+        let cost = source.cost.map(|cost| format!(", cost {cost}")).unwrap_or_default();
+        let seconds = |count: Option<u64>| count.unwrap_or_default();
+        let state = if is_down(source) {
+            let (down, retry) = (seconds(source.down_seconds), seconds(source.retry_seconds));
+            format!("down for {down} s, asked again in {retry} s")
         } else {
-            field(source, "state")
+            source.state.as_str().to_owned()
         };
-        format!("{}{cost}: {state}; {} received", field(source, "source"), bytes(source, "received"))
+        format!("{}{cost}: {state}; {} received", source.source, bytes(source.received))
     };
-    sources.into_iter().map(text).collect()
+    sources.iter().map(text).collect()
 }
 
-fn last_sync(status: &Value) -> String {
-    match status.pointer("/last_sync") {
-        Some(last) if !last.is_null() => {
-            let message = field(last, "message");
-            let why = if message.is_empty() { String::new() } else { format!(": {message}") };
-            let success = match field(last, "outcome").as_str() {
-                "failed" | "cancelled" => match status.pointer("/sync/last_success") {
-                    Some(at) if !at.is_null() => {
-                        format!("; the last success was at {}", time(&json!({ "at": at }), "at"))
-                    }
-                    _ => "; none has succeeded yet".to_owned(),
-                },
-                _ => String::new(),
-            };
-            format!("{} at {}{why}{success}", field(last, "outcome"), time(last, "ended_at"))
+fn last_sync(status: &Status) -> String {
+    let Some(last) = &status.last_sync else { return "never; run `tailwater sync`".to_owned() };
+    let why = if last.message.is_empty() { String::new() } else { format!(": {}", last.message) };
+    let success = match (last.outcome, status.sync.last_success) {
+        (SyncOutcome::Failed | SyncOutcome::Cancelled, Some(at)) => {
+            format!("; the last success was at {}", time(at))
         }
-        _ => "never; run `tailwater sync`".to_owned(),
-    }
+        (SyncOutcome::Failed | SyncOutcome::Cancelled, None) => "; none has succeeded yet".to_owned(),
+        _ => String::new(),
+    };
+    format!("{} at {}{why}{success}", last.outcome.as_str(), time(last.ended_at))
 }

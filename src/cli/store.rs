@@ -5,8 +5,9 @@
 use anyhow::Context as _;
 
 use super::connection::Connection;
-use super::output::{self, Outcome, field, list, number};
-use super::sync::Bar;
+use super::output::{self, Outcome};
+use super::progress::Bar;
+use crate::api;
 use crate::app::{self, AppError};
 use crate::config::Loaded;
 use crate::domain::ByteCount;
@@ -64,23 +65,17 @@ pub(super) async fn rebuild(loaded: &Loaded, json: bool) -> anyhow::Result<Outco
 
 /// Replaces the keys of cookies.
 pub(super) async fn rotate_keys(connection: &Connection, json: bool) -> anyhow::Result<Outcome> {
-    let answer = connection.send("POST", "/store/rotate-keys", Some(serde_json::json!({}))).await?;
+    let answer = connection.ask(api::RotateKeys).await?;
     if json {
         output::json(&answer)?;
         return Ok(Outcome::Done);
     }
-    let rotated = number(&answer, "rotated");
-    if rotated == 0 {
+    if answer.rotated == 0 {
         output::text("There are no keys yet: a server makes them when it starts.");
     }
-    for key in list(&answer, "keys") {
-        let state = if key["seals"] == true { "seals" } else { "opens what it sealed" };
-        output::text(&format!(
-            "{}  {}  {}  {state}",
-            field(key, "purpose"),
-            field(key, "id"),
-            field(key, "made")
-        ));
+    for key in &answer.keys {
+        let state = if key.seals { "seals" } else { "opens what it sealed" };
+        output::text(&format!("{}  {}  {}  {state}", key.purpose, key.id, key.made));
     }
     Ok(Outcome::Done)
 }

@@ -1,50 +1,50 @@
-//! `content pause`, `resume`, `raise`, `cancel`: what an administrator says of transfers.
+//! `content pause`, `resume`, `raise`, `cancel`: what an administrator changes of transfers.
 //!
-//! **Invariant:** a name that could be several transfers changes none of them. Nothing that is held is given up.
+//! **Invariant:** a name that could be several transfers changes none of them. Nothing that is cached is dropped.
 
-use serde_json::Value;
+use serde::Serialize;
 
+use crate::api::{self, ChangeTransfer, Nothing, Transfer};
 use crate::cli::arguments::TransferNames;
 use crate::cli::connection::Connection;
-use crate::cli::output::{self, Outcome, bytes, field, list};
+use crate::cli::output::{self, Outcome, bytes};
 
 /// Transfers that a screen has room for.
 const SHOWN: usize = 20;
 
 /// Shows them, the first few.
-pub(super) fn print(answer: &Value) {
-    let transfers = list(answer, "transfers");
+pub(super) fn print(transfers: &[Transfer]) {
     if transfers.is_empty() {
         return;
     }
     output::text("\n");
-    let rows: Vec<Vec<String>> = transfers
-        .iter()
-        .take(SHOWN)
-        .map(|transfer| {
-            vec![
-                field(transfer, "state"),
-                field(transfer, "class"),
-                bytes(transfer, "held"),
-                bytes(transfer, "size"),
-                field(transfer, "sha1"),
-                field(transfer, "name"),
-            ]
-        })
-        .collect();
+    let row = |transfer: &Transfer| {
+        vec![
+            transfer.state.as_str().to_owned(),
+            transfer.class.as_str().to_owned(),
+            bytes(transfer.held),
+            bytes(transfer.size),
+            transfer.sha1.clone(),
+            transfer.name.clone(),
+        ]
+    };
+    let rows: Vec<_> = transfers.iter().take(SHOWN).map(row).collect();
     output::table(&["TRANSFER", "CLASS", "HELD", "SIZE", "SHA-1", "NAME"], &rows);
     if transfers.len() > SHOWN {
         output::text(&format!("and {} more; --json shows all\n", transfers.len() - SHOWN));
     }
 }
 
+/// All transfers.
+pub(super) async fn all(connection: &Connection) -> anyhow::Result<Vec<Transfer>> {
+    Ok(connection.pages(api::ListTransfers, |paging| paging, 0, None).await?.transfers)
+}
+
 /// The one transfer that a name means.
-fn transfer<'a>(transfers: &'a [Value], name: &str) -> anyhow::Result<&'a Value> {
+fn transfer<'a>(transfers: &'a [Transfer], name: &str) -> anyhow::Result<&'a Transfer> {
     let wanted = name.to_ascii_lowercase();
-    let means = |transfer: &&Value| {
-        let sha1 = transfer["sha1"].as_str().unwrap_or_default().to_ascii_lowercase();
-        sha1.starts_with(&wanted)
-            || transfer["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(&wanted))
+    let means = |transfer: &&Transfer| {
+        transfer.sha1.to_ascii_lowercase().starts_with(&wanted) || transfer.name.eq_ignore_ascii_case(&wanted)
     };
     let mut found = transfers.iter().filter(means);
     match (found.next(), found.next()) {
@@ -54,38 +54,44 @@ fn transfer<'a>(transfers: &'a [Value], name: &str) -> anyhow::Result<&'a Value>
     }
 }
 
-/// Changes transfers, or gives them up.
+/// What was done to one transfer.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Done {
+    Changed(api::ChangedTransfer),
+    Cancelled(api::CancelledTransfer),
+}
+
+/// Changes transfers, or cancels them where there is no change.
 pub(super) async fn order(
     connection: &Connection,
     names: &TransferNames,
-    change: Option<Value>,
+    change: Option<ChangeTransfer>,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let answer = connection.get("/transfers").await?;
-    let transfers = list(&answer, "transfers");
-    let meant: Vec<&Value> =
-        names.files.iter().map(|name| transfer(transfers, name)).collect::<anyhow::Result<_>>()?;
+    let transfers = all(connection).await?;
+    let meant: Vec<&Transfer> =
+        names.files.iter().map(|name| transfer(&transfers, name)).collect::<anyhow::Result<_>>()?;
     let mut done = Vec::new();
     for transfer in meant {
-        let path = format!("/transfers/{}", transfer["sha1"].as_str().unwrap_or_default());
-        let method = if change.is_some() { "PUT" } else { "DELETE" };
-        done.push(connection.send(method, &path, change.clone()).await?);
+        done.push(match &change {
+            Some(change) => {
+                Done::Changed(connection.send(api::UpdateTransfer, &transfer.sha1, change).await?)
+            }
+            None => Done::Cancelled(connection.send(api::CancelTransfer, &transfer.sha1, &Nothing {}).await?),
+        });
         if !json {
-            output::text(&format!(
-                "{} {}: {}\n",
-                field(transfer, "sha1"),
-                field(transfer, "name"),
-                match &change {
-                    None => "given up; what has come is kept".to_owned(),
-                    Some(change) if change["paused"] == true => "paused".to_owned(),
-                    Some(change) if change["paused"] == false => "goes on".to_owned(),
-                    Some(change) => format!("at least {} now", field(change, "class")),
-                }
-            ));
+            let what = match change {
+                None => "cancelled; what has arrived is kept".to_owned(),
+                Some(ChangeTransfer { paused: Some(true), .. }) => "paused".to_owned(),
+                Some(ChangeTransfer { class: Some(class), .. }) => format!("at least {} now", class.as_str()),
+                Some(_) => "resumed".to_owned(),
+            };
+            output::text(&format!("{} {}: {what}\n", transfer.sha1, transfer.name));
         }
     }
     if json {
-        output::json(&Value::from(done))?;
+        output::json(&done)?;
     }
     Ok(Outcome::Done)
 }

@@ -3,13 +3,14 @@
 //! **Invariant:** what is decided goes through [`Decision`], whichever way. It never guesses between updates that fit
 //! equally well.
 
-use serde_json::{Value, json};
-
+use crate::api::{
+    self, Approve, Decide, Endpoint, File, Hold, License, Unapprove, Update, UpdateDetail, UpdatesQuery,
+};
 use crate::cli::arguments::{ActionArgument, ApproveArguments, ListArguments, UpdatesCommand, Which};
-use crate::cli::confirm;
-use crate::cli::connection::{Connection, encoded};
+use crate::cli::connection::Connection;
+use crate::cli::cost;
 use crate::cli::decide::Decision;
-use crate::cli::output::{self, Outcome, bytes, field, list, number};
+use crate::cli::output::{self, Outcome, bytes, maybe, time};
 
 /// Lists, shows or decides.
 pub(super) async fn run(
@@ -18,297 +19,221 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<Outcome> {
     match command {
-        UpdatesCommand::List(arguments) => listing(connection, &arguments, json).await,
+        UpdatesCommand::List(arguments) => listing(connection, arguments, json).await,
         UpdatesCommand::Show { update, page } => {
-            let answer = connection.get(&format!("/updates/{}?{}", encoded(&update), page.query())).await?;
+            let answer = connection.read(api::ReadUpdate, &update, &page.paging()).await?;
             if json {
-                output::json(&answer)?;
+                output::json(&answer)?
             } else {
-                print_one(&answer);
+                print_one(&answer)
             }
             Ok(Outcome::Done)
         }
-        UpdatesCommand::Approve(arguments) => approve(connection, &arguments, json).await,
+        UpdatesCommand::Approve(arguments) => approve(connection, arguments, json).await,
         UpdatesCommand::Decline(which) => {
-            decision("decline", "Declined", &which).make(connection, json).await
+            simple(api::DeclineUpdates, ("decline", "Declined"), which).make(connection, json).await
         }
         UpdatesCommand::Undecline(which) => {
-            decision("undecline", "No longer declined:", &which).make(connection, json).await
+            let words = ("undecline", "No longer declined:");
+            simple(api::UndeclineUpdates, words, which).make(connection, json).await
         }
         UpdatesCommand::Hold { which, until, reason } => {
-            let mut hold = decision("hold", "Held", &which);
-            hold.body["until"] = json!(until);
-            hold.body["reason"] = json!(reason);
-            hold.make(connection, json).await
+            let Which { updates, all_matches, yes } = which;
+            let by = Some(super::user());
+            let body = Hold { updates, all_matches, by, until, reason, ..Hold::default() };
+            decision(api::HoldUpdates, ("hold", "Held"), body, yes).make(connection, json).await
         }
         UpdatesCommand::Release(which) => {
-            decision("release", "No longer held:", &which).make(connection, json).await
+            let words = ("release", "No longer held:");
+            simple(api::ReleaseUpdates, words, which).make(connection, json).await
         }
         UpdatesCommand::Unapprove { which, group } => {
-            let mut unapprove = decision("unapprove", "No longer approved:", &which);
-            unapprove.how = group.as_ref().map(|group| format!(" for {group:?}")).unwrap_or_default();
-            unapprove.body["group"] = json!(group);
+            let Which { updates, all_matches, yes } = which;
+            let how = group.as_ref().map(|group| format!(" for {group:?}")).unwrap_or_default();
+            let by = Some(super::user());
+            let body = Unapprove { updates, all_matches, by, group, ..Unapprove::default() };
+            let words = ("unapprove", "No longer approved:");
+            let unapprove = Decision { how, ..decision(api::UnapproveUpdates, words, body, yes) };
             unapprove.make(connection, json).await
         }
     }
 }
 
-/// What all decisions have in common.
-fn decision(verb: &'static str, done: &'static str, which: &Which) -> Decision {
-    let body = json!({ "updates": which.updates, "all_matches": which.all_matches, "by": super::user() });
-    Decision { verb, done, how: String::new(), body, yes: which.yes }
+fn decision<E: Endpoint>(
+    operation: E,
+    (verb, done): (&'static str, &'static str),
+    body: E::Body,
+    yes: bool,
+) -> Decision<E> {
+    Decision { operation, verb, done, how: String::new(), body, yes }
+}
+
+/// A decision that says nothing more than on what.
+fn simple<E: Endpoint<Body = Decide>>(
+    operation: E,
+    words: (&'static str, &'static str),
+    which: Which,
+) -> Decision<E> {
+    let Which { updates, all_matches, yes } = which;
+    let body = Decide { updates, all_matches, by: Some(super::user()), ..Decide::default() };
+    decision(operation, words, body, yes)
 }
 
 async fn approve(
     connection: &Connection,
-    arguments: &ApproveArguments,
+    arguments: ApproveArguments,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let not_approved = arguments.action == ActionArgument::NotApproved;
-    let mut approve =
-        decision("approve", if not_approved { "Not approved:" } else { "Approved" }, &arguments.which);
-    approve.how = format!(" for {:?}, action {}", arguments.group, arguments.action.as_str());
-    approve.body["group"] = json!(arguments.group);
-    approve.body["action"] = json!(arguments.action.as_str());
-    approve.body["deadline"] = json!(arguments.deadline);
-    approve.body["accept_license"] = json!(arguments.accept_license);
-    if arguments.dry_run {
-        approve.body["dry_run"] = json!(true);
-        return cost(connection, approve.body, json).await;
+    let ApproveArguments { which, group, action, deadline, dry_run, accept_license } = arguments;
+    let done = if action == ActionArgument::NotApproved { "Not approved:" } else { "Approved" };
+    let action = api::Action::from(action);
+    let how = format!(" for {group:?}, action {}", action.as_str());
+    let body = Approve {
+        updates: which.updates,
+        all_matches: which.all_matches,
+        by: Some(super::user()),
+        dry_run,
+        group: Some(group),
+        action: Some(action),
+        deadline,
+        accept_license,
+        cost: None,
+    };
+    if dry_run {
+        return cost::print(connection, &body, json).await;
     }
+    let approve = Decision { how, ..decision(api::ApproveUpdates, ("approve", done), body, which.yes) };
     approve.make(connection, json).await
 }
 
-async fn listing(connection: &Connection, arguments: &ListArguments, json: bool) -> anyhow::Result<Outcome> {
-    let mut query = Vec::new();
-    let texts = [
-        ("text", &arguments.text),
-        ("product", &arguments.product),
-        ("classification", &arguments.classification),
-        ("kb", &arguments.kb),
-    ];
-    query.extend(
-        texts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?)))),
-    );
-    query.extend(arguments.state.map(|state| format!("state={}", state.as_str())));
-    let path = format!("/updates?{}", query.join("&"));
-    let (offset, most) = (u64::from(arguments.offset), Some(arguments.limit));
-    let answer = connection.pages(&path, "updates", offset, most).await?;
+async fn listing(connection: &Connection, arguments: ListArguments, json: bool) -> anyhow::Result<Outcome> {
+    let ListArguments { text, product, classification, kb, state, limit, offset } = arguments;
+    let state = state.map(Into::into);
+    let asked = UpdatesQuery { text, product, classification, kb, state, ..UpdatesQuery::default() };
+    let query =
+        |paging: api::Paging| UpdatesQuery { offset: paging.offset, limit: paging.limit, ..asked.clone() };
+    let offset = usize::try_from(offset)?;
+    let answer = connection.pages(api::ListUpdates, query, offset, Some(limit)).await?;
     if json {
         output::json(&answer)?;
         return Ok(Outcome::Done);
     }
-    let updates = list(&answer, "updates");
-    let rows: Vec<Vec<String>> = updates
-        .iter()
-        .map(|update| {
-            ["update_id", "state", "kb", "classification", "title"]
-                .iter()
-                .map(|name| field(update, name))
-                .collect()
-        })
-        .collect();
+    let row = |update: &Update| {
+        vec![
+            update.update_id.to_string(),
+            update.state.as_str().to_owned(),
+            update.kb.join(", "),
+            update.classification.clone(),
+            update.title.clone(),
+        ]
+    };
+    let rows: Vec<_> = answer.updates.iter().map(row).collect();
     output::table(&["UPDATE", "STATE", "KB", "CLASSIFICATION", "TITLE"], &rows);
-    output::of_all(&answer, "updates");
+    output::of_all(rows.len(), &answer.page);
     Ok(Outcome::Done)
 }
 
-fn print_one(update: &Value) {
-    let of = |name: &str| field(update, name);
+fn print_one(detail: &UpdateDetail) {
+    let update = &detail.row;
     output::text(&format!(
         "{}\n  update          {} revision {}\n  kind            {}, {}\n  products        {}\n  KB              {}\n  \
          state           {}\n  computers       {} need it, {} have it, {} failed\n",
-        of("title"),
-        of("update_id"),
-        of("revision"),
-        of("update_type"),
-        of("classification"),
-        of("products"),
-        of("kb"),
-        of("state"),
-        of("computers/needed"),
-        of("computers/installed"),
-        of("computers/failed"),
+        update.title,
+        update.update_id,
+        update.revision,
+        detail.kind.as_str(),
+        update.classification,
+        update.products.join(", "),
+        update.kb.join(", "),
+        update.state.as_str(),
+        update.computers.needed,
+        update.computers.installed,
+        update.computers.failed,
     ));
-    if let Some(hold) = update.get("hold").filter(|hold| !hold.is_null()) {
-        let until = field(hold, "until");
+    if let Some(hold) = &update.hold {
         output::text(&format!(
             "  held            {}, by {}{}{}\n",
-            if until.is_empty() { "for good".to_owned() } else { format!("until {until}") },
-            field(hold, "by"),
-            if field(hold, "reason").is_empty() { "" } else { ": " },
-            field(hold, "reason"),
+            hold.until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}")),
+            hold.by,
+            if hold.reason.is_empty() { "" } else { ": " },
+            hold.reason,
         ));
     }
     print_withheld(update);
-    if update["license"]["required"] == true {
-        output::text(&license(&update["license"]));
+    if detail.license.required {
+        output::text(&license(&detail.license));
     }
-    let cells =
-        |value: &Value, names: &[&str]| names.iter().map(|name| field(value, name)).collect::<Vec<_>>();
-    let approvals: Vec<_> = list(update, "approvals")
-        .iter()
-        .map(|approval| cells(approval, &["group", "action", "deadline", "made_by", "made_at"]))
-        .collect();
-    if !approvals.is_empty() {
-        output::table(&["APPROVED FOR", "ACTION", "DEADLINE", "BY", "AT"], &approvals);
-        output::text("");
-    }
-    if let Some(traffic) = update.get("traffic").filter(|traffic| !traffic.is_null()) {
-        let bound = if traffic["is_upper_bound"] == true { "at most " } else { "" };
+    print_approvals(&update.approvals);
+    if let Some(traffic) = &detail.traffic {
+        let bound = if traffic.is_upper_bound { "at most " } else { "" };
         output::text(&format!(
             "  over the link   {} since it was approved; foreseen {bound}{} of {}\n",
-            bytes(traffic, "crossed"),
-            bytes(traffic, "foreseen"),
-            bytes(traffic, "whole"),
+            bytes(traffic.crossed),
+            bytes(traffic.foreseen),
+            bytes(traffic.whole),
         ));
     }
-    print_files(update);
-    let statuses: Vec<_> = list(update, "statuses")
-        .iter()
-        .map(|status| cells(status, &["name", "state", "result", "computer_id"]))
-        .collect();
+    print_files(&detail.files);
+    let status = |status: &api::UpdateStatus| {
+        let (state, result) = (status.state.as_str().to_owned(), maybe(status.result.as_ref()));
+        vec![status.name.clone(), state, result, status.computer_id.to_string()]
+    };
+    let statuses: Vec<_> = detail.statuses.iter().map(status).collect();
     if !statuses.is_empty() {
         output::text("");
         output::table(&["COMPUTER", "STATE", "RESULT", "ID"], &statuses);
     }
-    output::more(statuses.len(), update, "statuses_total");
+    output::more(statuses.len(), detail.statuses_total, detail.offset);
 }
 
-/// Its payloads, with how much of each is held.
-fn print_files(update: &Value) {
-    let files: Vec<_> = list(update, "files")
-        .iter()
-        .map(|file| {
-            vec![
-                field(file, "name"),
-                bytes(file, "size"),
-                field(file, "state"),
-                bytes(file, "held"),
-                field(file, "sha1"),
-            ]
-        })
-        .collect();
+fn print_approvals(approvals: &[api::Approval]) {
+    if approvals.is_empty() {
+        return;
+    }
+    let row = |approval: &api::Approval| {
+        let (action, deadline) = (approval.action.as_str().to_owned(), maybe(approval.deadline));
+        let (by, at) = (approval.made_by.clone(), approval.made_at.to_string());
+        vec![approval.group.clone(), action, deadline, by, at]
+    };
+    let rows: Vec<_> = approvals.iter().map(row).collect();
+    output::table(&["APPROVED FOR", "ACTION", "DEADLINE", "BY", "AT"], &rows);
+    output::text("");
+}
+
+/// Its payloads, with how much of each is cached.
+fn print_files(files: &[File]) {
+    let row = |file: &File| {
+        let state = file.state.as_str().to_owned();
+        vec![file.name.clone(), bytes(file.size), state, bytes(file.held), file.sha1.clone()]
+    };
+    let files: Vec<_> = files.iter().map(row).collect();
     output::table(&["FILE", "SIZE", "STATE", "HELD", "SHA-1"], &files);
 }
 
 /// Prints what keeps an update from being offered.
-fn print_withheld(update: &Value) {
-    for (number, one) in list(update, "withheld").iter().enumerate() {
-        let (title, detail) = (field(one, "title"), field(one, "detail"));
+fn print_withheld(update: &Update) {
+    for (number, one) in update.withheld.iter().enumerate() {
+        let title = one.title.as_ref().filter(|_| one.update_id != update.update_id);
         output::text(&format!(
             "  {:<16}{}{}{}",
             if number == 0 { "withheld" } else { "" },
-            field(one, "message"),
-            if title.is_empty() || field(one, "update_id") == field(update, "update_id") {
-                String::new()
-            } else {
-                format!(" ({title})")
-            },
-            if detail.is_empty() { String::new() } else { format!("; last time: {detail}") },
+            one.message,
+            title.map(|title| format!(" ({title})")).unwrap_or_default(),
+            one.detail.as_ref().map(|detail| format!("; last time: {detail}")).unwrap_or_default(),
         ));
     }
 }
 
 /// What there is to know of license terms.
-fn license(license: &Value) -> String {
-    let accepted = list(license, "terms").iter().find(|terms| !field(terms, "accepted_by").is_empty());
-    match (license["accepted"] == true, accepted) {
+fn license(license: &License) -> String {
+    let accepted =
+        license.terms.iter().find_map(|terms| Some((terms.accepted_by.as_ref()?, terms.accepted_at)));
+    match (license.accepted, accepted) {
         (false, _) => {
             "  license         has terms; `updates approve --accept-license` accepts them for all computers\n"
                 .to_owned()
         }
-        (true, Some(terms)) => format!(
-            "  license         accepted by {} at {}\n",
-            field(terms, "accepted_by"),
-            output::time(terms, "accepted_at")
-        ),
+        (true, Some((by, at))) => format!("  license         accepted by {by} at {}\n", time(at)),
         (true, None) => "  license         accepted\n".to_owned(),
-    }
-}
-
-/// Prints what an approval would move.
-async fn cost(connection: &Connection, body: Value, json: bool) -> anyhow::Result<Outcome> {
-    let answer = connection.send("POST", "/updates/approve", Some(body)).await?;
-    let failed = list(&answer, "failed");
-    confirm::warn(list(&answer, "warnings"));
-    if json {
-        output::json(&answer)?;
-    } else {
-        for update in list(&answer, "cost/updates") {
-            output::text(&format!("{}\n{}", field(update, "title"), moved(update)));
-            if !field(update, "replaced_by").is_empty() {
-                output::text("    an approved update replaces it here: computers take that one");
-                continue;
-            }
-            for class in list(update, "classes") {
-                let computers = match number(class, "computers") {
-                    0 => String::new(),
-                    count => format!(", {count} here"),
-                };
-                let takes = match class["knowledge"].as_str() {
-                    Some("learned") => format!("{} as of earlier releases", bytes(class, "needed")),
-                    Some("takes_nothing") => "nothing, as of earlier releases".to_owned(),
-                    _ => "nothing learned yet: any of it".to_owned(),
-                };
-                output::text(&format!("    {}{computers}: {takes}", field(class, "class")));
-            }
-        }
-        if list(&answer, "cost/updates").len() > 1 {
-            output::text(&format!("Together\n{}", moved(&answer["cost"])));
-        }
-        output::text(&format!("  takes           {}", takes(&answer["cost"])));
-        let budget = field(&answer, "budget/left");
-        if !budget.is_empty() {
-            let enough = if answer["budget"]["is_enough"] == true { "" } else { ": not enough" };
-            let renews = output::time(&answer, "budget/renews_at");
-            output::text(&format!(
-                "  budget left     {} until {renews}{enough}",
-                bytes(&answer, "budget/left")
-            ));
-        }
-        output::text(&format!("Would change {} updates. Nothing was changed.", number(&answer, "count")));
-    }
-    for failure in failed {
-        output::note(&format!("error: {}", field(failure, "error")));
-    }
-    Ok(if failed.is_empty() { Outcome::Done } else { Outcome::InPart })
-}
-
-/// What of an update, or of several, crosses the link.
-fn moved(cost: &Value) -> String {
-    let bound = if cost["is_upper_bound"] == true { "at most " } else { "" };
-    format!(
-        "  over the link   {bound}{} of {}\n  held already    {}",
-        bytes(cost, "left"),
-        bytes(cost, "whole"),
-        bytes(cost, "held"),
-    )
-}
-
-/// How long it takes.
-fn takes(cost: &Value) -> String {
-    if number(cost, "left") == 0 {
-        return "no time: nothing is left to fetch".to_owned();
-    }
-    if cost["ends"]["unlimited"] == true {
-        return "as long as the link takes: no rate is set".to_owned();
-    }
-    match field(cost, "ends/at") {
-        at if at.is_empty() => "more than three months at the calendar's rates".to_owned(),
-        _ => format!(
-            "{} at the calendar's rates, until {}",
-            span(number(cost, "ends/seconds")),
-            output::time(cost, "ends/at")
-        ),
-    }
-}
-
-/// `2 h 05 min`.
-fn span(seconds: u64) -> String {
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
     }
 }

@@ -11,7 +11,7 @@ use imports::Imports;
 /// Rooms by floor, as ARCHITECTURE.md draws them.
 const FLOORS: [&[&str]; 7] = [
     &["domain", "runtime", "telemetry", "durable", "kv"],
-    &["wire", "catalog", "content", "bandwidth", "ledger"],
+    &["api", "wire", "catalog", "content", "bandwidth", "ledger"],
     &["transfer", "upstream", "needs"],
     &["serve", "simulate"],
     &["config"],
@@ -100,7 +100,7 @@ fn work_of_the_admin_api_ends_when_its_client_goes() {
 }
 
 /// Rooms whose circles are still to be opened. Empty is the goal: rooms leave this list, none comes to it.
-const CIRCULAR: &[&str] = &["bandwidth", "catalog", "cli", "config", "kv", "ledger", "needs", "transfer"];
+const CIRCULAR: &[&str] = &["bandwidth", "catalog", "config", "kv", "ledger", "needs", "transfer"];
 
 #[test]
 fn no_circle_has_more_than_three_files() {

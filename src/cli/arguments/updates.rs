@@ -3,7 +3,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::PageArguments;
+use super::fleet::PageArguments;
+use crate::api;
 
 /// `updates …`.
 #[derive(Debug, Subcommand)]
@@ -132,19 +133,18 @@ pub(in crate::cli) enum State {
     Failed,
 }
 
-impl State {
-    /// As the API spells it.
-    pub(in crate::cli) fn as_str(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Unapproved => "unapproved",
-            Self::Declined => "declined",
-            Self::Held => "held",
-            Self::Withheld => "withheld",
-            Self::Expired => "expired",
-            Self::Superseded => "superseded",
-            Self::Needed => "needed",
-            Self::Failed => "failed",
+impl From<State> for api::UpdateStateFilter {
+    fn from(state: State) -> Self {
+        match state {
+            State::Approved => Self::Approved,
+            State::Unapproved => Self::Unapproved,
+            State::Declined => Self::Declined,
+            State::Held => Self::Held,
+            State::Withheld => Self::Withheld,
+            State::Expired => Self::Expired,
+            State::Superseded => Self::Superseded,
+            State::Needed => Self::Needed,
+            State::Failed => Self::Failed,
         }
     }
 }
@@ -184,13 +184,12 @@ pub(in crate::cli) enum ActionArgument {
     NotApproved,
 }
 
-impl ActionArgument {
-    /// As the API spells it.
-    pub(in crate::cli) fn as_str(self) -> &'static str {
-        match self {
-            Self::Install => "install",
-            Self::Uninstall => "uninstall",
-            Self::NotApproved => "not_approved",
+impl From<ActionArgument> for api::Action {
+    fn from(action: ActionArgument) -> Self {
+        match action {
+            ActionArgument::Install => Self::Install,
+            ActionArgument::Uninstall => Self::Uninstall,
+            ActionArgument::NotApproved => Self::NotApproved,
         }
     }
 }

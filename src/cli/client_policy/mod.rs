@@ -19,7 +19,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::cli::arguments::{PolicyArguments, PolicyFormat};
 use crate::cli::output::{self, Outcome};
@@ -56,6 +56,22 @@ impl Document {
     }
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    url: &'a str,
+    group: Option<&'a str>,
+    format: &'a str,
+    undo: bool,
+    check: bool,
+    values: &'a [policy::Shown<'a>],
+    warnings: &'a [String],
+    policy: Option<&'a str>,
+    encoding: &'a str,
+    content_base64: String,
+    output: Option<&'a Path>,
+}
+
 /// Prints the policy, what undoes it, or what checks a computer for it.
 pub(super) fn run(settings: &Settings, arguments: &PolicyArguments, json: bool) -> anyhow::Result<Outcome> {
     let url = match (&arguments.url, &settings.server.public_url) {
@@ -77,12 +93,19 @@ pub(super) fn run(settings: &Settings, arguments: &PolicyArguments, json: bool) 
             Document::Text(text) | Document::Wide(text) => Some(text),
             Document::Binary(_) => None,
         };
-        output::json(&json!({
-            "url": policy.url, "group": policy.group, "format": arguments.format.as_str(),
-            "undo": arguments.undo, "check": arguments.check, "values": values, "warnings": policy.warnings,
-            "policy": text, "encoding": document.encoding(), "content_base64": STANDARD.encode(&bytes),
-            "output": arguments.output,
-        }))?;
+        output::json(&Printed {
+            url: &policy.url,
+            group: policy.group.as_deref(),
+            format: arguments.format.as_str(),
+            undo: arguments.undo,
+            check: arguments.check,
+            values: &values,
+            warnings: &policy.warnings,
+            policy: text.map(String::as_str),
+            encoding: document.encoding(),
+            content_base64: STANDARD.encode(&bytes),
+            output: arguments.output.as_deref(),
+        })?;
         return Ok(Outcome::Done);
     }
     if arguments.output.is_some() {

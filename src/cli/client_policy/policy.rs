@@ -4,7 +4,7 @@
 //! server. Names, keys and meanings are those of Microsoft's administrative templates (WindowsUpdate.admx,
 //! DeliveryOptimization.admx) and of the Policy CSP.
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::address::{checked, doubt, is_host};
 use crate::cli::arguments::{AutomaticUpdates, PolicyArguments, ProxyBehavior};
@@ -81,14 +81,32 @@ impl Value {
     }
 
     /// For `--json`.
-    pub(super) fn shown(&self) -> serde_json::Value {
+    pub(super) fn shown(&self) -> Shown<'_> {
         let (kind, data) = match &self.data {
-            Data::Text(text) => ("REG_SZ", json!(text)),
-            Data::Number(number) => ("REG_DWORD", json!(number)),
+            Data::Text(text) => ("REG_SZ", ShownData::Text(text)),
+            Data::Number(number) => ("REG_DWORD", ShownData::Number(*number)),
         };
-        json!({ "key": format!("HKLM\\{}", self.key.path()), "name": self.name, "type": kind, "data": data,
-                "csp": self.csp.as_ref().map(|csp| csp.path) })
+        let csp = self.csp.as_ref().map(|csp| csp.path);
+        Shown { key: format!("HKLM\\{}", self.key.path()), name: self.name, kind, data, csp }
     }
+}
+
+/// A value as `--json` prints it.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    key: String,
+    name: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    data: ShownData<'a>,
+    csp: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownData<'a> {
+    Text(&'a str),
+    Number(u32),
 }
 
 /// Everything that was asked for.

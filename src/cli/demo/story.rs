@@ -5,12 +5,15 @@
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::Stage;
 use super::watch::Peak;
+use crate::api::{
+    self, Approve, Class, Computer, NewGroup, Paging, StartSync, SyncOutcome, SyncReport, UpdateStateFilter,
+    UpdateType, UpdatesQuery,
+};
 use crate::cli::bandwidth;
-use crate::cli::output::{bytes, field, list, number};
+use crate::cli::output::bytes;
 use crate::domain::{ByteCount, Rate};
 use crate::runtime::{Clock, Tasks};
 use crate::simulate::clients;
@@ -47,12 +50,12 @@ impl Counters {
 }
 
 async fn counters(stage: &Stage) -> anyhow::Result<Counters> {
-    let status = stage.desk.get("/status").await?;
-    let metadata = list(&status, "link/by_class").iter().find(|class| class["class"] == "metadata");
+    let status = stage.desk.ask(api::ReadStatus).await?;
+    let metadata = status.link.by_class.iter().find(|one| one.class == Class::Metadata);
     Ok(Counters {
-        received: number(&status, "link/received"),
-        metadata: metadata.map_or(0, |class| number(class, "received")),
-        served: number(&status, "served/bytes"),
+        received: status.link.received,
+        metadata: metadata.map_or(0, |one| one.received),
+        served: status.served.bytes,
     })
 }
 
@@ -81,13 +84,9 @@ pub(super) async fn tell(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow:
 async fn acts(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Figures> {
     stage.say("1. The branch synchronises what is known of updates.");
     let first = synchronise(stage).await?;
-    stage.say(&format!(
-        "   {} revisions, {} over the link.",
-        number(&first, "stored"),
-        bytes(&first, "received")
-    ));
+    stage.say(&format!("   {} revisions, {} over the link.", first.stored, bytes(first.received)));
     let second = synchronise(stage).await?;
-    stage.say(&format!("   Again, with nothing new: {}.", bytes(&second, "received")));
+    stage.say(&format!("   Again, with nothing new: {}.", bytes(second.received)));
 
     stage.say(&format!("\n2. The administrator approves for the group {GROUP:?}."));
     let approved_payload = approve(stage).await?;
@@ -110,7 +109,7 @@ async fn acts(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Fig
         link_rate: stage.rate,
         highest_second_bits: 0,
         metadata_received: after.metadata,
-        second_sync_received: number(&second, "received"),
+        second_sync_received: second.received,
         clients: stage.clients,
         files_downloaded: report.files,
         payload_served: after.served - before.served,
@@ -121,46 +120,54 @@ async fn acts(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Fig
 }
 
 /// Synchronises and waits.
-async fn synchronise(stage: &Stage) -> anyhow::Result<Value> {
-    let last = crate::cli::sync::to_its_end(&stage.desk, json!({}), !stage.quiet).await?;
+async fn synchronise(stage: &Stage) -> anyhow::Result<SyncReport> {
+    let last = crate::cli::sync::to_its_end(&stage.desk, StartSync::default(), !stage.quiet).await?;
+    let last = last.context("the synchronisation left no report")?;
     ensure!(
-        last["outcome"] == "complete",
+        last.outcome == SyncOutcome::Complete,
         "the synchronisation ended {}: {}",
-        field(&last, "outcome"),
-        field(&last, "message")
+        last.outcome.as_str(),
+        last.message
     );
     Ok(last)
 }
 
 /// Approves the definitions bundle and a few ordinary updates; returns how many bytes of payloads that is.
 async fn approve(stage: &Stage) -> anyhow::Result<u64> {
-    stage.desk.send("POST", "/groups", Some(json!({ "name": GROUP }))).await?;
-    let listed = stage.desk.get("/updates?limit=1000&state=unapproved").await?;
-    let rows = list(&listed, "updates");
+    let group = NewGroup { name: GROUP.to_owned(), parent: None };
+    stage.desk.send(api::CreateGroup, "", &group).await?;
+    let state = Some(UpdateStateFilter::Unapproved);
+    let query = UpdatesQuery { limit: Some(1_000), state, ..UpdatesQuery::default() };
+    let rows = stage.desk.read(api::ListUpdates, "", &query).await?.updates;
     let bundle = rows
         .iter()
-        .filter(|row| row["approvable"] == true && row["bundle"] == true)
-        .find(|row| field(row, "classification").contains("Definition"))
-        .or_else(|| rows.iter().find(|row| row["bundle"] == true))
+        .filter(|row| row.approvable && row.bundle)
+        .find(|row| row.classification.contains("Definition"))
+        .or_else(|| rows.iter().find(|row| row.bundle))
         .context("the head office offers no bundle")?;
-    let mut ids = vec![field(bundle, "update_id")];
+    let mut ids = vec![bundle.update_id.to_string()];
     let others = rows.iter().filter(|row| {
-        row["approvable"] == true && row["superseded"] == false && row["type"] == "Software" && *row != bundle
+        row.approvable && !row.superseded && row.update_type == UpdateType::Software && *row != bundle
     });
-    ids.extend(others.take(10).map(|row| field(row, "update_id")));
-    let deadline = "2030-01-01T18:00:00Z";
-    let body =
-        json!({ "updates": ids, "group": GROUP, "deadline": deadline, "accept_license": true, "by": "demo" });
-    let answer = stage.desk.send("POST", "/updates/approve", Some(body)).await?;
-    ensure!(list(&answer, "failed").is_empty(), "an approval failed: {}", answer["failed"]);
+    ids.extend(others.take(10).map(|row| row.update_id.to_string()));
+    let approve = Approve {
+        updates: ids.clone(),
+        group: Some(GROUP.to_owned()),
+        deadline: Some("2030-01-01T18:00:00Z".to_owned()),
+        accept_license: true,
+        by: Some("demo".to_owned()),
+        ..Approve::default()
+    };
+    let answer = stage.desk.send(api::ApproveUpdates, "", &approve).await?;
+    ensure!(answer.failed.is_empty(), "an approval failed: {:?}", answer.failed);
     let mut total = 0;
     for id in &ids {
-        let update = stage.desk.get(&format!("/updates/{id}")).await?;
-        total += list(&update, "files").iter().map(|file| number(file, "size")).sum::<u64>();
+        let update = stage.desk.read(api::ReadUpdate, id, &Paging::default()).await?;
+        total += update.files.iter().map(|file| file.size).sum::<u64>();
     }
     stage.say(&format!(
         "   {:?} and {} others: {} of payloads, none of it fetched yet.",
-        field(bundle, "title"),
+        bundle.title,
         ids.len() - 1,
         ByteCount(total)
     ));
@@ -191,15 +198,15 @@ async fn visit(stage: &Stage, clock: &Clock, tasks: &Tasks) -> anyhow::Result<cl
 }
 
 async fn reported(stage: &Stage) -> anyhow::Result<()> {
-    let answer = stage.desk.get("/computers").await?;
-    let computers = list(&answer, "computers");
-    let sum = |name: &str| computers.iter().map(|computer| number(computer, name)).sum::<u64>();
+    let query = api::ComputersQuery::default();
+    let computers = stage.desk.read(api::ListComputers, "", &query).await?.computers;
+    let sum = |of: fn(&Computer) -> u32| computers.iter().map(of).sum::<u32>();
     stage.say(&format!(
         "   {} computers in {GROUP:?}: {} updates installed, {} still needed, {} failed.",
         computers.len(),
-        sum("installed"),
-        sum("needed"),
-        sum("failed")
+        sum(|one| one.installed),
+        sum(|one| one.needed),
+        sum(|one| one.failed)
     ));
     Ok(())
 }

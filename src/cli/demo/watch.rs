@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
-
+use crate::api;
 use crate::cli::connection::Connection;
-use crate::cli::output::number;
 
 /// How often the counter is read.
 const STEP: Duration = Duration::from_millis(100);
@@ -35,8 +33,8 @@ impl Peak {
         let mut ticks = tokio::time::interval(STEP);
         loop {
             let now = ticks.tick().await;
-            let Ok(reading) = connection.get("/bandwidth").await else { return };
-            let received = received(&reading);
+            let Ok(reading) = connection.ask(api::ReadLink).await else { return };
+            let received = reading.reading.received;
             seen.push_back((now, received));
             if seen.len() > WINDOW + 1 {
                 seen.pop_front();
@@ -54,8 +52,4 @@ impl Peak {
             }
         }
     }
-}
-
-pub(super) fn received(reading: &Value) -> u64 {
-    number(reading, "received")
 }
