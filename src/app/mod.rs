@@ -25,8 +25,8 @@ pub use holder::Holder;
 pub use limits::{doubtful_limits, limits, limits_table};
 pub use lock::DataDir;
 pub use rebuild::{Rebuilt, rebuild_store};
-pub use shown::configuration;
 pub use run::{Running, outlive_file_limits, start, stop_signal, stop_signals};
+pub use shown::configuration;
 
 use crate::domain::{Limit, joined_limits};
 
