@@ -16,7 +16,7 @@ use super::memory::Memory;
 use super::sled::{Sled, is_locked};
 use super::{KvError, Opened, Setup};
 use crate::durable::{Disk, Trouble, set_aside};
-use crate::runtime::patiently;
+use crate::runtime::retry;
 
 /// What sled calls a snapshot that it is writing.
 const HALF_SNAPSHOT: &str = ".generating";
@@ -76,7 +76,7 @@ fn cause(error: &KvError) -> String {
 }
 
 fn opened_once(setup: &Setup) -> Result<Sled, Failure> {
-    let open = || patiently(LOCK_ATTEMPTS, is_locked, || Sled::open(setup));
+    let open = || retry(LOCK_ATTEMPTS, is_locked, || Sled::open(setup));
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(sled)) => Ok(sled),
         Ok(Err(error)) if is_locked(&error) => Err(Failure::Locked),

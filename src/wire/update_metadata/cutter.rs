@@ -15,6 +15,7 @@ use super::fragment::Writer;
 use super::language::Languages;
 use super::localized::{Entries, Kind};
 use super::properties;
+use super::section::{CORE, EXTENDED, FILES, HANDLER, IDENTITY, RELATIONSHIPS, RULES, UNROUTED};
 use super::spool::Spool;
 use super::tag::{AttributeSpans, Scope, Space, Tag};
 use crate::domain::{Limit, limits};
@@ -28,16 +29,6 @@ pub(super) const LIMITS: &[Limit] = limits![
     MAX_DEPTH in "elements": "Elements within elements of a document" => "that document is refused",
     MAX_FACT in "bytes": "A text of a document that becomes a fact" => "that document is refused",
 ];
-
-/// Sections in the order of the fragments; what a section's number is in [`Cutter::sections`].
-const IDENTITY: usize = 0;
-const CORE: usize = 1;
-const RELATIONSHIPS: usize = 2;
-const RULES: usize = 3;
-const EXTENDED: usize = 4;
-const FILES: usize = 5;
-const HANDLER: usize = 6;
-const UNROUTED: usize = 7;
 
 /// What has been read so far of a document.
 pub(super) struct Cutter<'k> {

@@ -19,6 +19,7 @@ mod localized;
 mod maxima_tests;
 
 mod properties;
+mod section;
 mod source;
 mod spool;
 mod tag;

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// The last one.
-pub fn patiently<T, E>(
+pub fn retry<T, E>(
     attempts: u32,
     passing: impl Fn(&E) -> bool,
     mut attempt: impl FnMut() -> Result<T, E>,
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn what_passes_is_waited_for_and_nothing_else() {
         let mut left = 2;
-        let ended = patiently(
+        let ended = retry(
             5,
             |_: &&str| true,
             || {
@@ -51,7 +51,7 @@ mod tests {
         );
         assert_eq!(ended, Ok(7));
         let mut made = 0;
-        let ended: Result<(), _> = patiently(
+        let ended: Result<(), _> = retry(
             5,
             |error| *error == "busy",
             || {
@@ -61,7 +61,7 @@ mod tests {
         );
         assert_eq!((ended, made), (Err("broken"), 3));
         made = 0;
-        let ended: Result<(), _> = patiently(
+        let ended: Result<(), _> = retry(
             3,
             |_| true,
             || {
