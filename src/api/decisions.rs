@@ -63,7 +63,7 @@ macro_rules! decision {
         pub struct $name {
             /// GUIDs (with or without .REVISION), KB numbers, phrases of titles, names of products or classifications;
             /// decided as one change, all or none.
-            #[schemars(length(max = MAX_DECIDED))]
+            #[schemars(length(min = 1, max = MAX_DECIDED))]
             pub updates: Vec<String>,
             /// Take all updates that a name fits; else a name that fits several is refused.
             #[serde(default)]
@@ -109,6 +109,7 @@ decision! {
     /// An approval for a group.
     Approve {
         /// The group, by name or GUID. Needed.
+        #[schemars(required)]
         group: Option<String>,
         /// What computers are to do; to install it when nothing is said.
         action: Option<Action>,

@@ -198,13 +198,22 @@ fn described(operation: &Operation, schemas: &mut Schemas) -> Described {
     }
 }
 
+/// The schema of a name in a path.
+fn named(name: &str, schemas: &mut SchemaGenerator) -> Value {
+    let mut schema = value(&String::json_schema(schemas));
+    if let ("sha1", Value::Object(schema)) = (name, &mut schema) {
+        schema.insert("pattern".to_owned(), "^[0-9a-fA-F]{40}$".into());
+    }
+    schema
+}
+
 fn parameters(operation: &Operation, schemas: &mut Schemas) -> Vec<Parameter> {
     let in_path = operation.parameter().map(|name| Parameter {
         name: name.to_owned(),
         place: "path",
         required: true,
         description: None,
-        schema: value(&String::json_schema(&mut schemas.questions)),
+        schema: named(name, &mut schemas.questions),
     });
     let mut all = Vec::from_iter(in_path);
     let Some(query) = operation.query else { return all };
@@ -284,7 +293,7 @@ mod tests {
         assert_eq!(approve["requestBody"]["required"], true);
         let schemas = &document["components"]["schemas"];
         assert_eq!(schemas["Approve"]["additionalProperties"], false);
-        assert_eq!(schemas["Approve"]["required"], value(&["updates"]));
+        assert_eq!(schemas["Approve"]["required"], value(&["updates", "group"]));
         assert_eq!(schemas["Update"]["properties"]["arrived"]["format"], "date-time");
         let limit = document["paths"]["/api/v1/updates"]["get"]["parameters"].as_array().unwrap();
         assert!(limit.iter().any(|one| one["name"] == "limit" && one["required"] == false), "{limit:?}");

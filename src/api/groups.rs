@@ -48,7 +48,8 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGroup {
-    /// Its name, as agents with client-side targeting send it.
+    /// Its name, as agents with client-side targeting send it; at most 255 characters.
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// The group to lie in, by name or GUID; All Computers when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

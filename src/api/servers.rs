@@ -213,6 +213,7 @@ pub struct Certificate {
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// Name or identity.
+    #[schemars(length(min = 1))]
     pub server: String,
     /// Its name and identity are not enough: it must show the token.
     #[serde(default)]
@@ -224,6 +225,7 @@ pub struct Allow {
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// Name or identity.
+    #[schemars(length(min = 1))]
     pub server: String,
     /// Forget it instead, with the servers below it and all their computers.
     #[serde(default)]
