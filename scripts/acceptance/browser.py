@@ -109,7 +109,7 @@ def walk(browser, url, token):
     picture("computer")
     page.click("dialog button:has-text('Close')")
     page.click("nav >> text=Content")
-    page.wait_for_selector("text=Verify what is held")
+    page.wait_for_selector("text=Verify what is cached")
     picture("content")
     page.click("nav >> text=Synchronisation")
     page.wait_for_selector("h2:has-text('History')")

@@ -37,7 +37,7 @@ operations! {
     ListUpdates: Get "/updates" (UpdatesQuery, Nothing) -> Updates, &[404];
     /// One update: by GUID, KB number, or a phrase that only its title has
     ReadUpdate: Get "/updates/{update}" (Paging, Nothing) -> UpdateDetail, &[404, 409];
-    /// Approve updates for a group, or say with dry_run what that would change and move over the link
+    /// Approve updates for a group, or say with `dry_run` what that would change and move over the link
     ApproveUpdates: Post "/updates/approve" (Nothing, Approve) -> Decided, &[404, 409];
     /// Remove approvals
     UnapproveUpdates: Post "/updates/unapprove" (Nothing, Unapprove) -> Decided, &[404, 409];
@@ -59,7 +59,7 @@ operations! {
     CreateGroup: Post "/groups" (Nothing, NewGroup) -> Group, &[404, 409];
     /// Rename a group, or put it below another
     UpdateGroup: Patch "/groups/{group}" (Nothing, ChangeGroup) -> ChangedGroup, &[404, 409];
-    /// Remove a group and those below it, or say with dry_run what would go
+    /// Remove a group and those below it, or say with `dry_run` what would go
     DeleteGroup: Delete "/groups/{group}" (RemoveGroup, Nothing) -> RemovedGroups, &[404, 409];
     /// All computers, by name
     ListComputers: Get "/computers" (ComputersQuery, Nothing) -> Computers, &[404];

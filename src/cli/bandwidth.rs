@@ -194,7 +194,11 @@ pub(super) async fn run(
     match command {
         BandwidthCommand::Show => {
             let link = connection.ask(api::ReadLink).await?;
-            if json { output::json(&link)? } else { print(&link) }
+            if json {
+                output::json(&link)?;
+            } else {
+                print(&link);
+            }
         }
         BandwidthCommand::Ledger { from, to, by, csv } => {
             let query = LedgerQuery { from: from.clone(), to: to.clone(), by: Some(*by), format: None };

@@ -19,20 +19,28 @@ pub(super) async fn run(
     match command {
         ComputersCommand::List { text, group, through, ours, page } => {
             let whose = ours.then_some(Whose::Ours);
-            let asked = ComputersQuery { text, group, through, whose, ..ComputersQuery::default() };
+            let asked = ComputersQuery { text, group, whose, through, ..ComputersQuery::default() };
             let query = |paging: api::Paging| ComputersQuery {
                 offset: paging.offset,
                 limit: paging.limit,
                 ..asked.clone()
             };
             let answer = connection.pages(api::ListComputers, query, page.offset, page.limit).await?;
-            if json { output::json(&answer)? } else { print_list(&answer) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                print_list(&answer);
+            }
         }
         ComputersCommand::Show { computer, state, page } => {
             let (state, page) = (state.map(Into::into), page.paging());
             let query = api::ComputerQuery { state, offset: page.offset, limit: page.limit };
             let answer = connection.read(api::ReadComputer, &computer, &query).await?;
-            if json { output::json(&answer)? } else { print_one(&answer) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                print_one(&answer);
+            }
         }
         ComputersCommand::Move { computers, group } => {
             let answer = connection.send(api::MoveComputers, "", &MoveAll { computers, group }).await?;
@@ -47,7 +55,11 @@ pub(super) async fn run(
         }
         ComputersCommand::Remove { computer } => {
             let answer = connection.send(api::DeleteComputer, &computer, &api::Nothing {}).await?;
-            if json { output::json(&answer)? } else { output::text(&format!("Removed {}.", answer.removed)) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                output::text(&format!("Removed {}.", answer.removed));
+            }
         }
     }
     Ok(Outcome::Done)

@@ -26,20 +26,36 @@ pub(super) async fn run(
                 ..asked.clone()
             };
             let answer = connection.pages(api::ListServers, query, page.offset, page.limit).await?;
-            if json { output::json(&answer)? } else { print_list(&answer) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                print_list(&answer);
+            }
         }
         DownstreamsCommand::Show { server } => {
             let answer = connection.read(api::ReadServer, &server, &api::Nothing {}).await?;
-            if json { output::json(&answer)? } else { print_one(&answer) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                print_one(&answer);
+            }
         }
         DownstreamsCommand::Allow { server, require_token } => {
             let allow = Allow { server, needs_token: require_token };
             let answer = connection.send(api::AllowServer, "", &allow).await?;
-            if json { output::json(&answer)? } else { print_allowed(&answer) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                print_allowed(&answer);
+            }
         }
         DownstreamsCommand::Revoke { server, forget } => {
             let answer = connection.send(api::RevokeServer, "", &Revoke { server, forget }).await?;
-            if json { output::json(&answer)? } else { print_revoked(&answer) }
+            if json {
+                output::json(&answer)?;
+            } else {
+                print_revoked(&answer);
+            }
         }
     }
     Ok(Outcome::Done)

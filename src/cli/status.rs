@@ -55,22 +55,22 @@ fn print(status: &Status) {
             content.max_size
         ),
     );
-    let link = &status.link;
+    let reading = &status.link;
     line(
         "Link",
         format!(
             "{} now, at most {}; {} received today, {} this month",
-            bandwidth::rate(link.bits_per_second),
-            link.rate,
-            bytes(link.received_today),
-            bytes(link.received_month)
+            bandwidth::rate(reading.bits_per_second),
+            reading.rate,
+            bytes(reading.received_today),
+            bytes(reading.received_month)
         ),
     );
-    for (name, text) in bandwidth::budgets(link) {
+    for (name, text) in bandwidth::budgets(reading) {
         line(name, text);
     }
     line("Saved", saved(status));
-    if let Some(adaptive) = &link.adaptive {
+    if let Some(adaptive) = &reading.adaptive {
         line("", bandwidth::yielding(adaptive));
     }
     for source in shown_sources(&status.sources) {

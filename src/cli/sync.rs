@@ -24,11 +24,19 @@ pub(super) async fn run(
         None => return start(connection, arguments, json).await,
         Some(SyncCommand::Status) => {
             let state = connection.ask(api::ReadSync).await?;
-            if json { output::json(&state)? } else { print_state(&state) }
+            if json {
+                output::json(&state)?;
+            } else {
+                print_state(&state);
+            }
         }
         Some(SyncCommand::History) => {
             let history = connection.read(api::ListSyncs, "", &Paging::default()).await?;
-            if json { output::json(&history)? } else { print_history(&history) }
+            if json {
+                output::json(&history)?;
+            } else {
+                print_history(&history);
+            }
         }
         Some(SyncCommand::Cancel) => {
             let answer = connection.send(api::CancelSync, "", &Nothing {}).await?;

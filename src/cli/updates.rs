@@ -23,9 +23,9 @@ pub(super) async fn run(
         UpdatesCommand::Show { update, page } => {
             let answer = connection.read(api::ReadUpdate, &update, &page.paging()).await?;
             if json {
-                output::json(&answer)?
+                output::json(&answer)?;
             } else {
-                print_one(&answer)
+                print_one(&answer);
             }
             Ok(Outcome::Done)
         }

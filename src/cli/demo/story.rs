@@ -136,8 +136,8 @@ async fn synchronise(stage: &Stage) -> anyhow::Result<SyncReport> {
 async fn approve(stage: &Stage) -> anyhow::Result<u64> {
     let group = NewGroup { name: GROUP.to_owned(), parent: None };
     stage.desk.send(api::CreateGroup, "", &group).await?;
-    let state = Some(UpdateStateFilter::Unapproved);
-    let query = UpdatesQuery { limit: Some(1_000), state, ..UpdatesQuery::default() };
+    let unapproved = Some(UpdateStateFilter::Unapproved);
+    let query = UpdatesQuery { limit: Some(1_000), state: unapproved, ..UpdatesQuery::default() };
     let rows = stage.desk.read(api::ListUpdates, "", &query).await?.updates;
     let bundle = rows
         .iter()

@@ -22,6 +22,7 @@ use crate::domain::{Action, GroupId, UpdateId};
 const _: () = assert!(MAX_DECIDED == api::MAX_DECIDED, "what the API says is what the catalog takes");
 
 /// What the requests for decisions have in common.
+#[expect(clippy::struct_excessive_bools, reason = "independent fields of requests")]
 struct Decision {
     updates: Vec<String>,
     all_matches: bool,

@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Path, Query, Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on as on_method};
 
 use super::error::ApiError;
@@ -27,22 +27,20 @@ impl<E: Endpoint> Call<E> {
     async fn of(request: Request) -> std::result::Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let name = if E::PATH.contains('{') {
-            Path::from_request_parts(&mut parts, &()).await.map_err(|refused| refused.into_response())?.0
+            Path::from_request_parts(&mut parts, &()).await.map_err(IntoResponse::into_response)?.0
         } else {
             String::new()
         };
-        let query = match E::Query::EMPTY {
-            Some(nothing) => nothing,
-            None => {
-                Query::from_request_parts(&mut parts, &()).await.map_err(|refused| refused.into_response())?.0
-            }
+        let query = if let Some(nothing) = E::Query::EMPTY {
+            nothing
+        } else {
+            Query::from_request_parts(&mut parts, &()).await.map_err(IntoResponse::into_response)?.0
         };
-        let body = match E::Body::EMPTY {
-            Some(nothing) => nothing,
-            None => {
-                let request = http::Request::from_parts(parts, Body::new(body));
-                Json::from_request(request, &()).await.map_err(|refused| refused.into_response())?.0
-            }
+        let body = if let Some(nothing) = E::Body::EMPTY {
+            nothing
+        } else {
+            let request = http::Request::from_parts(parts, Body::new(body));
+            Json::from_request(request, &()).await.map_err(IntoResponse::into_response)?.0
         };
         Ok(Self { name, query, body })
     }

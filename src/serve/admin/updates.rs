@@ -87,11 +87,11 @@ pub(super) async fn show(services: Services, call: Call<api::ReadUpdate>) -> Res
         let id = *found.first().ok_or_else(absent)?;
         let detail = catalog.update(&id, None)?.ok_or_else(absent)?;
         let states = catalog.states_of(&id, call.query.offset, call.query.limit.unwrap_or_default())?;
-        let status = |status: crate::catalog::ComputerState| api::UpdateStatus {
-            computer_id: status.computer,
-            name: status.dns_name,
-            state: shown::reported(status.state),
-            result: status.result.map(shown::code),
+        let reported = |one: crate::catalog::ComputerState| api::UpdateStatus {
+            computer_id: one.computer,
+            name: one.dns_name,
+            state: shown::reported(one.state),
+            result: one.result.map(shown::code),
         };
         let licenses = catalog.terms_of(&id)?;
         let mut row = Names::of(catalog).row(&detail.row);
@@ -115,7 +115,7 @@ pub(super) async fn show(services: Services, call: Call<api::ReadUpdate>) -> Res
             files: detail.files.iter().map(|file| services.file_row(file)).collect(),
             statuses_total: states.total,
             offset: states.offset,
-            statuses: states.rows.into_iter().map(status).collect(),
+            statuses: states.rows.into_iter().map(reported).collect(),
             traffic: cost::traffic(&services, &id)?,
         })
     })
