@@ -14,7 +14,7 @@ use crate::needs;
 use crate::serve::client::Callers;
 use crate::serve::downstream::{Gate, WantedFiles};
 use crate::serve::files::{Asked, KnownFiles};
-use crate::transfer::{self, Came, Source, Sources, SourcesFuture};
+use crate::transfer::{self, ByteOutcome, Source, Sources, SourcesFuture};
 use crate::upstream::{Address, Upstream};
 
 /// The catalog's side of a miss.
@@ -69,10 +69,10 @@ impl Asked for Learner {
 pub(super) struct FromUpstream(pub Upstream, pub Ledger);
 
 impl Sources for FromUpstream {
-    fn came(&self, class: Class, sha1: Sha1Digest, origin: &Arc<str>, came: Came) {
+    fn came(&self, class: Class, sha1: Sha1Digest, origin: &Arc<str>, came: ByteOutcome) {
         let fate = match came {
-            Came::Stored(range) => ledger::Fate::Stored(range),
-            Came::Wasted(bytes) => ledger::Fate::Wasted(bytes),
+            ByteOutcome::Stored(range) => ledger::Fate::Stored(range),
+            ByteOutcome::Wasted(bytes) => ledger::Fate::Wasted(bytes),
         };
         self.1.came(class.as_str(), sha1, origin, fate);
     }

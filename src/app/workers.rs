@@ -172,7 +172,7 @@ pub(super) fn prefetch(tasks: &Tasks, parts: Prefetch) {
             match tokio::task::spawn_blocking(move || wanted(&catalog, &needs, fetch)).await {
                 Ok(Ok(files)) => {
                     let files_wanted = files.len();
-                    let left_out = parts.transfers.hold(files);
+                    let left_out = parts.transfers.prefetch(files);
                     tracing::debug!(files_wanted, left_out, "files to prefetch");
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot determine which files to prefetch"),
@@ -202,17 +202,17 @@ fn wanted(
     catalog: &Catalog,
     needs: &needs::Handle,
     fetch: Fetch,
-) -> Result<Vec<transfer::Ahead>, needs::NeedsError> {
+) -> Result<Vec<transfer::Prefetch>, needs::NeedsError> {
     let scope = if fetch == Fetch::Learned { needs::Scope::Learned } else { needs::Scope::Approved };
     let plan = needs.plan(scope)?.files.into_iter();
     let mut files: Vec<_> =
-        plan.map(|ahead| transfer::Ahead { file: ahead.file, class: ahead.class }).collect();
+        plan.map(|ahead| transfer::Prefetch { file: ahead.file, class: ahead.class }).collect();
     if fetch == Fetch::All {
         let mut named: HashSet<Sha1Digest> = files.iter().map(|ahead| ahead.file.sha1).collect();
         for sha1 in catalog.live_digests().into_iter().filter(|sha1| named.insert(*sha1)) {
             let file = catalog.file(&sha1)?.map(|known| known.declaration);
             let file = file.filter(|file| !file.is_taken_in_parts());
-            files.extend(file.map(|file| transfer::Ahead { file, class: Class::Background }));
+            files.extend(file.map(|file| transfer::Prefetch { file, class: Class::Background }));
         }
     }
     Ok(files)

@@ -21,7 +21,7 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const RECORD_VERSION: u8 = 1;
 /// First byte of the keys of files, and of files that are to be fetched whole.
 const FILE: u8 = b'f';
-const WISH: u8 = b'w';
+const PINNED: u8 = b'w';
 /// Of versions; without a digest behind it, of the version of all files that are not listed.
 const VERSION: u8 = b'v';
 const CLEAN: &[u8] = b"stopped cleanly";
@@ -63,7 +63,7 @@ impl Index {
             name: "index of payloads",
             dir: path.to_owned(),
             cache: CACHE_BYTES,
-            trees: &[(FILE, "files"), (WISH, "wishes")],
+            trees: &[(FILE, "files"), (PINNED, "wishes")],
         };
         let (kv, opened) = Kv::open(setup, disk)?;
         let clean = opened == Opened::Whole && kv.get(CLEAN)?.is_some();
@@ -123,20 +123,20 @@ impl Index {
     }
 
     /// Remembers files that are to be fetched whole, durably.
-    pub(super) fn wish(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
-        self.note(files.iter().map(|file| Ok((key(WISH, &file.sha1), Some(encode(file)?)))))?;
+    pub(super) fn pin_downloads(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
+        self.note(files.iter().map(|file| Ok((key(PINNED, &file.sha1), Some(encode(file)?)))))?;
         if files.is_empty() { Ok(()) } else { Ok(self.kv.flush()?) }
     }
 
     /// Forgets one of them; durable with the next write.
-    pub(super) fn fulfil(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
-        self.note(std::iter::once(Ok((key(WISH, sha1), None))))
+    pub(super) fn complete_download(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
+        self.note(std::iter::once(Ok((key(PINNED, sha1), None))))
     }
 
     /// Those that are remembered and can be read.
-    pub(super) fn wishes(&self) -> Vec<FileDeclaration> {
+    pub(super) fn pinned_downloads(&self) -> Vec<FileDeclaration> {
         let mut found = Vec::new();
-        let read = self.kv.scan(&[WISH], |_key, value| {
+        let read = self.kv.scan(&[PINNED], |_key, value| {
             found.extend(decode::<FileDeclaration>(value));
             true
         });
@@ -221,8 +221,8 @@ mod tests {
             assert!(!clean);
             index.write(&changes).unwrap();
             index.write(&[(Sha1Digest([3; 20]), None)]).unwrap();
-            index.wish(&[file(1), file(2)]).unwrap();
-            index.fulfil(&Sha1Digest([1; 20])).unwrap();
+            index.pin_downloads(&[file(1), file(2)]).unwrap();
+            index.complete_download(&Sha1Digest([1; 20])).unwrap();
             index.close().unwrap();
         }
         let (index, clean) = Index::open(dir.path(), &Disk::unwatched()).unwrap();
@@ -230,6 +230,6 @@ mod tests {
         let records = index.load().unwrap();
         assert_eq!(records.len(), 249);
         assert_eq!(records.get(&Sha1Digest([9; 20])), Some(&record));
-        assert_eq!(index.wishes(), [file(2)]);
+        assert_eq!(index.pinned_downloads(), [file(2)]);
     }
 }

@@ -401,21 +401,21 @@ impl Store {
     ///
     /// # Errors
     /// When the index cannot be written.
-    pub fn wish(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
-        self.0.index.wish(files)
+    pub fn pin_downloads(&self, files: &[FileDeclaration]) -> Result<(), ContentError> {
+        self.0.index.pin_downloads(files)
     }
 
-    /// Forgets such a wish: it was fulfilled, or given up. A kill within seconds may bring it back. Blocking.
+    /// Forgets such a download: it is complete, or was cancelled. A kill within seconds may bring it back. Blocking.
     ///
     /// # Errors
     /// When the index cannot be written.
-    pub fn fulfil(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
-        self.0.index.fulfil(sha1)
+    pub fn complete_download(&self, sha1: &Sha1Digest) -> Result<(), ContentError> {
+        self.0.index.complete_download(sha1)
     }
 
-    /// The wishes that were neither fulfilled nor given up. Blocking.
-    pub fn wishes(&self) -> Vec<FileDeclaration> {
-        self.0.index.wishes()
+    /// The downloads that are neither complete nor cancelled. Blocking.
+    pub fn pinned_downloads(&self) -> Vec<FileDeclaration> {
+        self.0.index.pinned_downloads()
     }
 
     /// Makes everything written so far durable. Blocking.

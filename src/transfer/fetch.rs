@@ -17,9 +17,9 @@ use super::claims::Claims;
 use super::fault::Fault;
 use super::flow::Flow;
 use super::intake::{Intake, Wanted};
+use super::partial_pieces::PartialPiece;
 use super::plan::Run;
 use super::receive::{Incoming, Target};
-use super::scraps::Scrap;
 use super::shared::locked;
 use super::tally::Tally;
 use crate::bandwidth::{LinkBody, Place, Purpose};
@@ -44,7 +44,7 @@ pub(super) struct Ended {
 }
 
 /// A run on its way.
-pub(super) struct Errand<'a> {
+pub(super) struct RangeRequest<'a> {
     pub(super) flow: &'a Arc<Flow>,
     pub(super) file: &'a Arc<SparseFile>,
     pub(super) id: u64,
@@ -54,7 +54,7 @@ pub(super) struct Errand<'a> {
     pub(super) source: &'a Source,
 }
 
-impl Errand<'_> {
+impl RangeRequest<'_> {
     /// Fetches one run from one source into the store, at a place on the link that it gives back.
     pub(super) async fn fetch(self, place: Place) -> Ended {
         let begun = self.flow.shared.clock.instant();
@@ -64,13 +64,13 @@ impl Errand<'_> {
 
     /// The bytes that came and are kept, and how it ended.
     async fn exchange(&self, place: Place) -> (u64, Result<(), Fault>) {
-        let mut scrap = locked(&self.flow.state).scraps.take(self.run.start);
-        let begun = self.ask(place, scrap.as_ref()).await;
+        let mut partial = locked(&self.flow.state).partial_pieces.take(self.run.start);
+        let begun = self.ask(place, partial.as_ref()).await;
         match begun {
-            Ok((head, body)) => self.take(head, body, scrap).await,
+            Ok((head, body)) => self.take(head, body, partial).await,
             Err(fault) => {
-                if let Some(scrap) = scrap.take() {
-                    locked(&self.flow.state).scraps.keep(self.run.start, scrap);
+                if let Some(partial) = partial.take() {
+                    locked(&self.flow.state).partial_pieces.keep(self.run.start, partial);
                 }
                 (0, Err(fault))
             }
@@ -78,15 +78,15 @@ impl Errand<'_> {
     }
 
     /// Where the run begins: behind what is there of its first piece.
-    fn start(&self, scrap: Option<&Scrap>) -> u64 {
-        self.run.start * PIECE + scrap.map_or(0, |scrap| scrap.bytes.len() as u64)
+    fn start(&self, partial: Option<&PartialPiece>) -> u64 {
+        self.run.start * PIECE + partial.map_or(0, |partial| partial.bytes.len() as u64)
     }
 
     /// Asks, and waits for an answer that is of some use.
-    async fn ask(&self, place: Place, scrap: Option<&Scrap>) -> Result<(Head, LinkBody), Fault> {
+    async fn ask(&self, place: Place, partial: Option<&PartialPiece>) -> Result<(Head, LinkBody), Fault> {
         let shared = &self.flow.shared;
         let size = self.flow.declaration.size;
-        let (start, end) = (self.start(scrap), self.run.bytes(size).end);
+        let (start, end) = (self.start(partial), self.run.bytes(size).end);
         let room = self.flow.room(self.file, end - self.run.bytes(size).start).await?;
         let mut request = Request::get(&self.source.url)
             .header(header::RANGE, format!("bytes={start}-{}", end - 1))
@@ -105,27 +105,32 @@ impl Errand<'_> {
     }
 
     /// Takes what the answer brings.
-    async fn take(&self, head: Head, body: LinkBody, scrap: Option<Scrap>) -> (u64, Result<(), Fault>) {
+    async fn take(
+        &self,
+        head: Head,
+        body: LinkBody,
+        partial: Option<PartialPiece>,
+    ) -> (u64, Result<(), Fault>) {
         let arrangement = match head.brings {
-            Brings::Range { first, end } => self.range(&head.headers, (first, end), scrap),
-            Brings::Whole { sized } => self.whole(&head.headers, sized, scrap),
+            Brings::Range { first, end } => self.range(&head.headers, (first, end), partial),
+            Brings::Whole { sized } => self.whole(&head.headers, sized, partial),
         };
-        let Arrangement { intake, end, claims, leaves, keeps_scrap, is_late, scrap } = match arrangement {
+        let Arrangement { intake, end, claims, leaves, keeps_partial, is_late, partial } = match arrangement {
             Ok(arrangement) => arrangement,
             Err(refused) => {
-                let (fault, scrap) = *refused;
+                let (fault, partial) = *refused;
                 // the connection closes with the body: the rest must not cross the link
                 drop(body);
-                self.keep(self.run.start, scrap);
+                self.keep(self.run.start, partial);
                 return (0, Err(fault));
             }
         };
         let mut tally = Tally::new(&self.flow.shared, self.run.class, self.flow.sha1(), self.source);
-        let (intake, from, begun) = match scrap {
-            Some(scrap) => {
-                scrap.tally.into_iter().for_each(|aside| tally.take_up(aside));
-                let begun = scrap.bytes.len() as u64;
-                (intake.resuming(scrap.bytes), scrap.from, begun)
+        let (intake, from, begun) = match partial {
+            Some(partial) => {
+                partial.tally.into_iter().for_each(|aside| tally.take_up(aside));
+                let begun = partial.bytes.len() as u64;
+                (intake.resuming(partial.bytes), partial.from, begun)
             }
             None => (intake, Vec::new(), 0),
         };
@@ -142,7 +147,7 @@ impl Errand<'_> {
             stored: 0,
         };
         let keeps_pace = matches!(head.brings, Brings::Whole { .. }) && self.flow.limit().is_some();
-        let incoming = Incoming { target, intake, end, leaves, keeps_scrap, keeps_pace, begun, came: 0 };
+        let incoming = Incoming { target, intake, end, leaves, keeps_partial, keeps_pace, begun, came: 0 };
         let (kept, result) = incoming.receive(body).await;
         // what was asked for first did not come
         let result = if is_late { result.and(Err(Refusal::OtherRange.into())) } else { result };
@@ -150,45 +155,58 @@ impl Errand<'_> {
     }
 
     /// A part of the file: the run's own pieces, and what comes beside them and is wanted.
-    fn range(&self, headers: &HeaderMap, (first, end): (u64, u64), scrap: Option<Scrap>) -> Arranged {
+    fn range(
+        &self,
+        headers: &HeaderMap,
+        (first, end): (u64, u64),
+        partial: Option<PartialPiece>,
+    ) -> Arranged {
         let size = self.flow.declaration.size;
-        let start = self.start(scrap.as_ref());
+        let start = self.start(partial.as_ref());
         let lead = start.saturating_sub(first);
         if lead > MOST_LEAD && self.flow.refuses_lead(self.index) {
-            return Err(Box::new((Fault::Unranged, scrap)));
+            return Err(Box::new((Fault::Unranged, partial)));
         }
         self.ranged();
         let whole = |end: u64| if end == size { end.div_ceil(PIECE) } else { end / PIECE };
         let brought = (first.div_ceil(PIECE), whole(end));
         let Some((from, to)) = self.flow.stretch(self.id, self.file, brought) else {
-            return Err(Box::new((Fault::Stopping, scrap)));
+            return Err(Box::new((Fault::Stopping, partial)));
         };
         let from = if first > start { from.max(brought.0) } else { from };
         // the last piece may only begin here
         let until = to.min(end.div_ceil(PIECE));
         if from >= until {
-            return Err(Box::new((Refusal::OtherRange.into(), scrap)));
+            return Err(Box::new((Refusal::OtherRange.into(), partial)));
         }
         let stop = end.min(to * PIECE);
         let intake = |at: u64| Intake::new(size, at, Wanted::Run(from, until)).until(stop);
-        let (intake, scrap) = match scrap {
-            Some(scrap) if first > start => {
-                self.keep(self.run.start, Some(scrap));
+        let (intake, partial) = match partial {
+            Some(partial) if first > start => {
+                self.keep(self.run.start, Some(partial));
                 (intake(first), None)
             }
             // its piece comes whole
             Some(_) if first <= self.run.start * PIECE => (intake(first), None),
-            Some(scrap) => (intake(self.run.start * PIECE).skipping(lead), Some(scrap)),
+            Some(partial) => (intake(self.run.start * PIECE).skipping(lead), Some(partial)),
             None => (intake(first), None),
         };
         let claims = Claims::read(headers, first / PIECE, end.div_ceil(PIECE));
         let is_late = first > start;
-        Ok(Arrangement { intake, end: stop, claims, leaves: Some(until), keeps_scrap: true, is_late, scrap })
+        Ok(Arrangement {
+            intake,
+            end: stop,
+            claims,
+            leaves: Some(until),
+            keeps_partial: true,
+            is_late,
+            partial,
+        })
     }
 
-    fn keep(&self, piece: u64, scrap: Option<Scrap>) {
-        if let Some(scrap) = scrap {
-            locked(&self.flow.state).scraps.keep(piece, scrap);
+    fn keep(&self, piece: u64, partial: Option<PartialPiece>) {
+        if let Some(partial) = partial {
+            locked(&self.flow.state).partial_pieces.keep(piece, partial);
         }
     }
 
@@ -203,12 +221,12 @@ impl Errand<'_> {
     }
 
     /// The whole file: what is missing of it. What was kept of the run's first piece comes again.
-    fn whole(&self, headers: &HeaderMap, sized: bool, scrap: Option<Scrap>) -> Arranged {
+    fn whole(&self, headers: &HeaderMap, sized: bool, partial: Option<PartialPiece>) -> Arranged {
         let size = self.flow.declaration.size;
         let pieces = size.div_ceil(PIECE);
         let mine = match self.marks(pieces) {
             Ok(mine) => mine,
-            Err(fault) => return Err(Box::new((fault, scrap))),
+            Err(fault) => return Err(Box::new((fault, partial))),
         };
         let until = mine.iter().rposition(|mine| *mine).map_or(0, |at| at as u64 + 1);
         Ok(Arrangement {
@@ -219,9 +237,9 @@ impl Errand<'_> {
             // what somebody reads
             leaves: self.flow.limit().map(|_| until),
             // what has no length and ends early may be a page about something else
-            keeps_scrap: sized,
+            keeps_partial: sized,
             is_late: false,
-            scrap: None,
+            partial: None,
         })
     }
 
@@ -247,15 +265,15 @@ struct Arrangement {
     /// Up to which piece it may be broken off when nobody wants the rest; `None` when it is not.
     leaves: Option<u64>,
     /// Whether the beginning of a piece in which it ends is kept.
-    keeps_scrap: bool,
+    keeps_partial: bool,
     /// It begins behind what was asked for.
     is_late: bool,
     /// The beginning of its first piece.
-    scrap: Option<Scrap>,
+    partial: Option<PartialPiece>,
 }
 
 /// How it is taken, or why it is not, with what was kept for it.
-type Arranged = Result<Arrangement, Box<(Fault, Option<Scrap>)>>;
+type Arranged = Result<Arrangement, Box<(Fault, Option<PartialPiece>)>>;
 
 /// What the head of an answer said.
 struct Head {

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::claims::Doubts;
 use super::health::Health;
 use super::lane::REST;
-use super::plan::{Plan, Wish};
-use super::scraps::Scraps;
+use super::partial_pieces::PartialPieces;
+use super::plan::{Demand, Plan};
 use super::shared::{Shared, locked};
 use super::{TransferError, TransferState, TransferStatus};
 use crate::bandwidth::Class;
@@ -42,7 +42,7 @@ pub(super) struct State {
     pub(super) waiter_id: u64,
     pub(super) health: Option<Health>,
     pub(super) doubts: Doubts,
-    pub(super) scraps: Scraps,
+    pub(super) partial_pieces: PartialPieces,
     pub(super) renewal: Renewal,
     pub(super) lanes: usize,
     pub(super) paused: bool,
@@ -99,7 +99,7 @@ impl Flow {
             waiter_id: 0,
             health: None,
             doubts: Doubts::default(),
-            scraps: Scraps::new(Arc::clone(&shared.scraps)),
+            partial_pieces: PartialPieces::new(Arc::clone(&shared.partial_pieces)),
             renewal: Renewal::Possible,
             lanes: 0,
             paused: false,
@@ -121,13 +121,13 @@ impl Flow {
         self.declaration.sha1
     }
 
-    /// Adds a wish for a range of `file`; [`Flow::kick`] then begins. A flow that rests from a failure says so
+    /// Adds a demand for a range of `file`; [`Flow::kick`] then begins. A flow that rests from a failure says so
     /// instead. The registry must be locked, so that the flow is not forgotten meanwhile.
     pub(super) fn join(
         &self,
         file: &Arc<SparseFile>,
         range: ByteRange,
-        wish: Wish,
+        demand: Demand,
     ) -> Result<u64, TransferError> {
         let mut state = locked(&self.state);
         let now = self.shared.clock.instant();
@@ -137,7 +137,9 @@ impl Flow {
                 (state.failed, state.health, state.failures, state.trouble) = (None, None, 0, None);
                 state.renewal = Renewal::Possible;
             }
-            None if state.paused && wish.reader => return Err(TransferError::Stopped { sha1: self.sha1() }),
+            None if state.paused && demand.reader => {
+                return Err(TransferError::Stopped { sha1: self.sha1() });
+            }
             None => {}
         }
         if file.is_dropped() {
@@ -147,13 +149,13 @@ impl Flow {
             state.file = Some(Arc::clone(file));
             state.restart();
         }
-        let id = state.plan.add(range, wish);
+        let id = state.plan.add(range, demand);
         self.share(&mut state);
         self.wanted.notify_waiters();
         Ok(id)
     }
 
-    /// Withdraws a wish.
+    /// Withdraws a demand.
     pub(super) fn leave(&self, id: u64) {
         let mut flows = locked(&self.shared.flows);
         let mut state = locked(&self.state);
@@ -304,7 +306,7 @@ impl Flow {
         self.give_up(TransferError::Stopped { sha1: self.sha1() }, REST);
     }
 
-    /// Gives every wish for the file at least this class.
+    /// Gives every demand for the file at least this class.
     pub(super) fn raise(&self, class: Class) {
         locked(&self.state).plan.raise(class);
         self.wanted.notify_waiters();
@@ -345,7 +347,7 @@ impl State {
     /// The file was dropped and begins anew.
     pub(super) fn restart(&mut self) {
         self.plan.restart();
-        self.scraps.clear();
+        self.partial_pieces.clear();
     }
 
     /// When some server is asked again, while those of all sources are known to be down.

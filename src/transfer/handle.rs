@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::time::Instant;
 
 use super::flow::{Flow, Waiter};
-use super::plan::Wish;
+use super::plan::Demand;
 use super::queue::Queue;
 use super::shared::{Shared, locked};
-use super::{Ahead, Config, Policy, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
+use super::{Config, Policy, Prefetch, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
 use crate::bandwidth::{Class, LinkClient, Requester};
 use crate::content::{ContentError, FileState, PIECE, SparseFile, Store};
 use crate::domain::{ByteCount, ByteRange, FileDeclaration, Limit, Rate, Sha1Digest, limits};
@@ -64,7 +64,7 @@ pub struct Want {
 
 impl Handle {
     /// Transfers into `store` over `link`. Its workers run in `tasks`: they verify what a stop left
-    /// unverified, and fetch in the background what [`Handle::hold`] and [`Handle::fetch`] name.
+    /// unverified, and fetch in the background what [`Handle::prefetch`] and [`Handle::fetch`] name.
     pub fn new(
         config: Config,
         store: Store,
@@ -76,7 +76,7 @@ impl Handle {
         let shared = Arc::new(Shared::new(config, store, link, sources, clock, tasks));
         let handle = Self(Arc::new(Inner { shared, queue: Queue::default(), wants: AtomicUsize::new(0) }));
         super::queue::start(&handle);
-        super::wishes::resume(&handle);
+        super::pinned::resume(&handle);
         let finishing = handle.clone();
         handle.0.shared.tasks.spawn("verify leftovers", async move { finishing.verify_leftovers().await });
         handle
@@ -94,7 +94,7 @@ impl Handle {
                 name: status.names.into_iter().next().unwrap_or_default(),
                 patching: None,
             };
-            if let Ok(want) = self.register(&declaration, None, Wish::own(Class::Background)).await {
+            if let Ok(want) = self.register(&declaration, None, Demand::own(Class::Background)).await {
                 drop(want);
             }
         }
@@ -112,7 +112,7 @@ impl Handle {
         class: Class,
         requester: Requester,
     ) -> Result<Want, TransferError> {
-        self.register(file, Some(range), Wish { class, requester, reader: true }).await
+        self.register(file, Some(range), Demand { class, requester, reader: true }).await
     }
 
     /// `None` wants the whole file.
@@ -120,11 +120,11 @@ impl Handle {
         &self,
         declaration: &FileDeclaration,
         range: Option<ByteRange>,
-        wish: Wish,
+        demand: Demand,
     ) -> Result<Want, TransferError> {
-        match self.try_register(declaration, range, wish).await {
+        match self.try_register(declaration, range, demand).await {
             // it was dropped between opening and joining; the file that takes its place is there already
-            Err(TransferError::Dropped { .. }) => self.try_register(declaration, range, wish).await,
+            Err(TransferError::Dropped { .. }) => self.try_register(declaration, range, demand).await,
             other => other,
         }
     }
@@ -133,14 +133,14 @@ impl Handle {
         &self,
         declaration: &FileDeclaration,
         range: Option<ByteRange>,
-        wish: Wish,
+        demand: Demand,
     ) -> Result<Want, TransferError> {
         let shared = &self.0.shared;
         let sha1 = declaration.sha1;
         let end = range.map_or(declaration.size, |range| range.end.min(declaration.size));
         let range = ByteRange { start: range.map_or(0, |range| range.start.min(end)), end };
         let file = self.open(declaration).await?;
-        let (reader, class, begun) = (wish.reader, wish.class, AtomicBool::new(false));
+        let (reader, class, begun) = (demand.reader, demand.class, AtomicBool::new(false));
         let passes = !file.is_verified() && shared.store.window(file.size()).is_some();
         if passes {
             self.watch(declaration, &file).await?;
@@ -156,21 +156,21 @@ impl Handle {
         }
         // complete, it only waits for its digests
         let here = held || want.file.is_complete();
-        if !here && passes && !wish.reader {
+        if !here && passes && !demand.reader {
             let beyond = ContentError::Beyond { sha1, size: ByteCount(declaration.size) };
             return Err(beyond.into());
         }
         if !here && self.0.queue.is_paused(&sha1) {
             return Err(TransferError::Stopped { sha1 });
         }
-        if !here && wish.reader && shared.config.policy == Policy::None {
+        if !here && demand.reader && shared.config.policy == Policy::None {
             let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
             return Err(TransferError::Elsewhere { sha1, url });
         }
-        if let (false, Some(until)) = (here, shared.link.limiter().spent_until(wish.class)) {
+        if let (false, Some(until)) = (here, shared.link.limiter().spent_until(demand.class)) {
             return Err(TransferError::Spent { until });
         }
-        let (flow, id) = self.join(declaration, &want.file, range, wish)?;
+        let (flow, id) = self.join(declaration, &want.file, range, demand)?;
         if here {
             flow.verify_if_complete(&want.file);
         }
@@ -203,7 +203,7 @@ impl Handle {
         declaration: &FileDeclaration,
         file: &Arc<SparseFile>,
         range: ByteRange,
-        wish: Wish,
+        demand: Demand,
     ) -> Result<(Arc<Flow>, u64), TransferError> {
         let shared = &self.0.shared;
         let mut flows = locked(&shared.flows);
@@ -216,7 +216,7 @@ impl Handle {
         }
         let begin = || Arc::new(Flow::new(Arc::clone(shared), declaration.clone(), Arc::clone(file)));
         let flow = Arc::clone(flows.entry(declaration.sha1).or_insert_with(begin));
-        let id = flow.join(file, range, wish)?;
+        let id = flow.join(file, range, demand)?;
         Ok((flow, id))
     }
 
@@ -232,7 +232,7 @@ impl Handle {
     /// before: what is under way and no longer named stops after its current window, and what came of it stays. Only
     /// the policies `approved`, `learned` and `all` follow it. The answer is how many were left out because the queue
     /// is full.
-    pub fn hold(&self, files: Vec<Ahead>) -> usize {
+    pub fn prefetch(&self, files: Vec<Prefetch>) -> usize {
         match self.0.shared.config.policy {
             Policy::Approved | Policy::Learned | Policy::All => {
                 self.0.queue.replace(files, &self.0.shared.store)
@@ -320,14 +320,14 @@ impl Handle {
     /// Gives a file up; what has come is kept. True when it was queued or being transferred.
     pub fn cancel(&self, sha1: &Sha1Digest) -> bool {
         self.0.queue.pause(sha1, false);
-        super::wishes::forget(&self.0.shared, *sha1);
+        super::pinned::forget(&self.0.shared, *sha1);
         let queued = self.0.queue.remove(sha1);
         self.with_flow(sha1, |flow| flow.cancel()) || queued
     }
 
     /// Gives a file at least this class; one that was queued begins.
     pub fn raise(&self, sha1: &Sha1Digest, class: Class) -> bool {
-        let queued = super::queue::hurry(self, sha1, class);
+        let queued = super::queue::expedite(self, sha1, class);
         self.with_flow(sha1, |flow| flow.raise(class)) || queued
     }
 }

@@ -1,7 +1,7 @@
 //! The requests of one flow: each lane takes a run, fetches it, and takes the next.
 //!
 //! **Invariant:** a lane that ends was counted out under the same lock that showed there is nothing to do, so
-//! no wish is left without a lane. A lane that pauses holds no place among the flights.
+//! no demand is left without a lane. A lane that pauses holds no place among the flights.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::fault::Fault;
-use super::fetch::{Ended, Errand};
+use super::fetch::{Ended, RangeRequest};
 use super::flow::{Crowded, Flow, Renewal, State};
 use super::health::{Blame, Health, Pick};
 use super::plan::{self, InStore, Run};
@@ -29,7 +29,7 @@ pub(super) const REST: Duration = Duration::from_secs(20);
 /// The same when no source has the file.
 const REST_GONE: Duration = Duration::from_secs(10);
 
-/// Between two looks at a budget that is spent: a more urgent wish may come meanwhile.
+/// Between two looks at a budget that is spent: a more urgent demand may come meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between the first two looks whether there is room; it grows with each further one.
@@ -87,8 +87,8 @@ impl Flow {
                 Step::Fetch { id, run, index, source, file } => {
                     // while one lane paused the others ended
                     self.kick();
-                    let errand = Errand { flow: &self, file: &file, id, run, index, source: &source };
-                    let ended = errand.fetch(place).await;
+                    let request = RangeRequest { flow: &self, file: &file, id, run, index, source: &source };
+                    let ended = request.fetch(place).await;
                     self.ended((id, index), &source, &file, &ended);
                 }
                 Step::Learn { anew } => {
@@ -245,7 +245,7 @@ impl Flow {
         let state = locked(&self.state);
         let Some(health) = &state.health else { return false };
         let tries = if state.plan.readers() > 0 { UNRANGED_READER } else { UNRANGED_QUEUE };
-        let held = InStore { file, scraps: &state.scraps };
+        let held = InStore { file, partial_pieces: &state.partial_pieces };
         let waste = state.plan.is_waste(id, &held, self.declaration.size.div_ceil(PIECE));
         waste && (health.unranged(index) < tries || health.has_other(index))
     }
@@ -260,8 +260,8 @@ impl Flow {
     /// An answer brings more pieces than its run asked for: those that it may take.
     pub(super) fn stretch(&self, id: u64, file: &SparseFile, brought: (u64, u64)) -> Option<(u64, u64)> {
         let mut state = locked(&self.state);
-        let State { plan, scraps, .. } = &mut *state;
-        plan.stretch(id, &InStore { file, scraps }, brought)
+        let State { plan, partial_pieces, .. } = &mut *state;
+        plan.stretch(id, &InStore { file, partial_pieces }, brought)
     }
 
     /// A source sends the whole file: which pieces the run `id` may take. `None` when the whole is on its
@@ -271,16 +271,16 @@ impl Flow {
         if state.plan.is_whole_under_way() {
             return None;
         }
-        let State { plan, scraps, .. } = &mut *state;
-        Some(plan.widen(id, &InStore { file, scraps }, self.declaration.size.div_ceil(PIECE)))
+        let State { plan, partial_pieces, .. } = &mut *state;
+        Some(plan.widen(id, &InStore { file, partial_pieces }, self.declaration.size.div_ceil(PIECE)))
     }
 }
 
 impl State {
     pub(super) fn has_work(&mut self) -> bool {
-        let Self { file, plan, scraps, .. } = self;
+        let Self { file, plan, partial_pieces, .. } = self;
         let Some(file) = file else { return false };
-        !file.is_complete() && plan.has_work(&InStore { file, scraps })
+        !file.is_complete() && plan.has_work(&InStore { file, partial_pieces })
     }
 
     /// Why nothing of what is wanted may cross the link now.
@@ -294,9 +294,9 @@ impl State {
         if self.failed.is_some() || self.paused {
             return None;
         }
-        let Self { file, plan, scraps, .. } = self;
+        let Self { file, plan, partial_pieces, .. } = self;
         let file = file.as_ref().filter(|file| !file.is_complete())?;
-        let run = plan.peek(&InStore { file, scraps })?;
+        let run = plan.peek(&InStore { file, partial_pieces })?;
         Some(Purpose { class: run.class, requester: run.requester, file: Some(sha1) })
     }
 
@@ -381,9 +381,9 @@ impl State {
             let closed = shared.origins.closed(&source.url, now);
             return Step::Pause(closed.map_or(now + LEAST_PAUSE, |closed| closed.until));
         }
-        let Self { file, plan, scraps, .. } = self;
+        let Self { file, plan, partial_pieces, .. } = self;
         let begun = file.as_ref().and_then(|file| {
-            let (id, run) = plan.next(&InStore { file, scraps }, window)?;
+            let (id, run) = plan.next(&InStore { file, partial_pieces }, window)?;
             Some(Step::Fetch { id, run, index, source, file: Arc::clone(file) })
         });
         begun.unwrap_or_else(|| self.end())

@@ -1,4 +1,4 @@
-//! What to fetch next, once: demand of agents and background wishes become ranged requests to the sources.
+//! What to fetch next, once: demand of agents and downloads of the queue become ranged requests to the sources.
 //!
 //! **Invariant:** no byte of a file is asked for twice at the same time, and a piece that is held is never
 //! asked for. What arrives goes to the store first and to those who wait from there. It never decides what
@@ -18,18 +18,18 @@ mod health;
 mod intake;
 mod lane;
 mod origins;
+mod partial_pieces;
 mod passage;
 mod passing;
+mod pinned;
 mod plan;
 mod proving;
 mod queue;
 mod receive;
-mod scraps;
 mod shared;
 mod tally;
 mod verdict;
 mod waiting;
-mod wishes;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -58,7 +58,7 @@ pub const LIMITS: &[Limit] = joined_limits![
     proving::LIMITS,
     queue::LIMITS,
     receive::LIMITS,
-    scraps::LIMITS,
+    partial_pieces::LIMITS,
     shared::LIMITS,
     verdict::LIMITS,
     waiting::LIMITS,
@@ -71,7 +71,7 @@ pub enum Policy {
     /// Pieces, when a client asks for them.
     #[default]
     Demand,
-    /// As `Demand`, and every file that [`Handle::hold`] names ahead of demand: the approved ones.
+    /// As `Demand`, and every file that [`Handle::prefetch`] names ahead of demand: the approved ones.
     Approved,
     /// As `Approved`; the list then has what computers here are foreseen to ask for.
     Learned,
@@ -117,7 +117,7 @@ pub type SourcesFuture<'a> = Pin<Box<dyn Future<Output = Vec<Source>> + Send + '
 
 /// A file to hold ahead of demand.
 #[derive(Debug, Clone)]
-pub struct Ahead {
+pub struct Prefetch {
     /// The file.
     pub file: FileDeclaration,
     /// How urgent it is.
@@ -126,7 +126,7 @@ pub struct Ahead {
 
 /// What became of payload bytes that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum ByteOutcome {
     /// They are held, and were not before.
     Stored(ByteRange),
     /// They were of no use: already held, not asked for, cut off within a piece, or damaged.
@@ -136,7 +136,7 @@ pub enum Came {
 /// Knows where files can be had, and is told what came from there; `app` joins it to the upstream and the ledger.
 pub trait Sources: Send + Sync + 'static {
     /// Bytes of a file came from an origin (`scheme://host:port`). Must not wait.
-    fn came(&self, _class: Class, _sha1: Sha1Digest, _origin: &Arc<str>, _came: Came) {}
+    fn came(&self, _class: Class, _sha1: Sha1Digest, _origin: &Arc<str>, _came: ByteOutcome) {}
 
     /// The addresses of a file, the one to try first first; empty when it cannot be had now.
     fn sources<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a>;

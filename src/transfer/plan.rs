@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::scraps::Scraps;
+use super::partial_pieces::PartialPieces;
 use crate::bandwidth::{Class, Requester};
 use crate::content::{PIECE, SparseFile};
 use crate::domain::{ByteRange, Limit, limits};
@@ -44,7 +44,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 const SMALL_WASTE: u64 = 16;
 
 /// Whose turn it is: class, runs under way for the requester, when they had one last, and runs under way for the same
-/// wish. The least goes first.
+/// demand. The least goes first.
 type Rank = (Class, usize, u64, usize);
 
 /// Nobody comes before this.
@@ -62,10 +62,10 @@ pub(super) struct Run {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) class: Class,
-    /// Whose wish it fulfils.
+    /// Whose demand it meets.
     pub(super) requester: Requester,
-    /// Which wish.
-    wish: u64,
+    /// Which demand.
+    demand: u64,
 }
 
 impl Run {
@@ -77,21 +77,21 @@ impl Run {
 
 /// How somebody wants bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct Demand {
     pub(super) class: Class,
     pub(super) requester: Requester,
-    /// Whether a reader moves through the range; a background wish is not held to [`AHEAD`].
+    /// Whether a reader moves through the range; a background demand is not held to [`AHEAD`].
     pub(super) reader: bool,
 }
 
-impl Wish {
+impl Demand {
     /// This server's own, in the background.
     pub(super) fn own(class: Class) -> Self {
         Self { class, requester: Requester::Own, reader: false }
     }
 }
 
-/// Somebody's wish for a range of the file.
+/// Somebody's demand for a range of the file.
 #[derive(Debug, Clone, Copy)]
 struct Interest {
     first: u64,
@@ -99,7 +99,7 @@ struct Interest {
     next: u64,
     /// One past the last piece.
     end: u64,
-    wish: Wish,
+    demand: Demand,
 }
 
 /// Which pieces are there; a seam for tests.
@@ -115,7 +115,7 @@ pub(super) trait Held {
 /// What is held of a file, and what has begun.
 pub(super) struct InStore<'a> {
     pub(super) file: &'a SparseFile,
-    pub(super) scraps: &'a Scraps,
+    pub(super) partial_pieces: &'a PartialPieces,
 }
 
 impl Held for InStore<'_> {
@@ -124,7 +124,7 @@ impl Held for InStore<'_> {
     }
 
     fn has_begun(&self, piece: u64) -> bool {
-        self.scraps.has(piece)
+        self.partial_pieces.has(piece)
     }
 }
 
@@ -142,11 +142,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Adds a wish and returns its number.
-    pub(super) fn add(&mut self, range: ByteRange, wish: Wish) -> u64 {
+    /// Adds a demand and returns its number.
+    pub(super) fn add(&mut self, range: ByteRange, demand: Demand) -> u64 {
         self.last_id += 1;
         let (first, end) = (range.start / PIECE, range.end.div_ceil(PIECE));
-        self.interests.insert(self.last_id, Interest { first, next: first, end, wish });
+        self.interests.insert(self.last_id, Interest { first, next: first, end, demand });
         self.last_id
     }
 
@@ -157,15 +157,15 @@ impl Plan {
         }
     }
 
-    /// The file was dropped and begins anew: its readers end, and what background wishes had passed is missing again.
+    /// The file was dropped and begins anew: its readers end, and what background demands had passed is missing again.
     pub(super) fn restart(&mut self) {
-        self.interests.retain(|_, interest| !interest.wish.reader);
+        self.interests.retain(|_, interest| !interest.demand.reader);
         for interest in self.interests.values_mut() {
             interest.next = interest.first;
         }
     }
 
-    /// Withdraws a wish.
+    /// Withdraws a demand.
     pub(super) fn remove(&mut self, id: u64) {
         self.interests.remove(&id);
     }
@@ -179,14 +179,14 @@ impl Plan {
         self.window.unwrap_or(AHEAD).min(AHEAD)
     }
 
-    /// One past the last piece that is fetched for a wish now.
+    /// One past the last piece that is fetched for a demand now.
     fn reach_of(&self, interest: &Interest) -> u64 {
-        if interest.wish.reader { interest.end.min(interest.next + self.ahead()) } else { interest.end }
+        if interest.demand.reader { interest.end.min(interest.next + self.ahead()) } else { interest.end }
     }
 
     /// Where readers are: the next piece of each and one past its last.
     pub(super) fn places(&self) -> Vec<(u64, u64)> {
-        let readers = self.interests.values().filter(|interest| interest.wish.reader);
+        let readers = self.interests.values().filter(|interest| interest.demand.reader);
         readers.map(|interest| (interest.next, interest.end)).collect()
     }
 
@@ -196,7 +196,7 @@ impl Plan {
         self.under_way.iter().map(|(_, run)| run.bytes(size).len().min(longest * PIECE)).sum()
     }
 
-    /// Gives every wish, present and to come, at least this class.
+    /// Gives every demand, present and to come, at least this class.
     pub(super) fn raise(&mut self, class: Class) {
         self.raised = Some(class);
     }
@@ -218,7 +218,7 @@ impl Plan {
 
     /// The most urgent class that is wanted.
     pub(super) fn class(&self) -> Option<Class> {
-        self.interests.values().map(|interest| interest.wish.class).chain(self.raised).min()
+        self.interests.values().map(|interest| interest.demand.class).chain(self.raised).min()
     }
 
     fn is_under_way(&self, piece: u64) -> bool {
@@ -227,13 +227,13 @@ impl Plan {
 
     /// How many places of the file readers are at: those who read the same part together are one.
     pub(super) fn spots(&self) -> usize {
-        let readers = self.interests.values().filter(|interest| interest.wish.reader);
+        let readers = self.interests.values().filter(|interest| interest.demand.reader);
         readers.map(|interest| interest.next / AHEAD).collect::<BTreeSet<_>>().len()
     }
 
     /// How many readers move through parts of it.
     pub(super) fn readers(&self) -> usize {
-        self.interests.values().filter(|interest| interest.wish.reader).count()
+        self.interests.values().filter(|interest| interest.demand.reader).count()
     }
 
     /// Whether so little is left of a run from `piece` on, or somebody still wants some of it, that it goes on.
@@ -255,7 +255,7 @@ impl Plan {
     }
 
     /// Takes the next run out, under a number for [`Plan::ended`]: the most urgent class first, then the requester who
-    /// has the fewest under way and waits longest, then the wish that came first.
+    /// has the fewest under way and waits longest, then the demand that came first.
     pub(super) fn next(&mut self, held: &impl Held, window: u64) -> Option<(u64, Run)> {
         let run = self.best(held, window)?;
         let id = self.begin(run);
@@ -279,11 +279,11 @@ impl Plan {
             if best.is_some_and(|(best, _)| best == FIRST) {
                 break;
             }
-            let rank = self.rank(id, interest.wish);
+            let rank = self.rank(id, interest.demand);
             if best.is_some_and(|(best, _)| best <= rank) {
                 continue;
             }
-            let reader = interest.wish.reader;
+            let reader = interest.demand.reader;
             let limit = self.reach_of(&interest);
             let mut start = interest.next;
             while start < limit && held.holds(start) {
@@ -301,24 +301,24 @@ impl Plan {
                 && start > interest.next;
             if start < limit && !sliver {
                 let end = self.run_end(held, start, self.reach(limit, rank.0), window);
-                let requester = interest.wish.requester;
-                best = Some((rank, Run { start, end, class: rank.0, requester, wish: id }));
+                let requester = interest.demand.requester;
+                best = Some((rank, Run { start, end, class: rank.0, requester, demand: id }));
             }
         }
         best.map(|(_, run)| run)
     }
 
-    fn rank(&self, id: u64, wish: Wish) -> Rank {
-        let class = self.raised.map_or(wish.class, |raised| raised.min(wish.class));
-        let theirs = self.under_way.iter().filter(|(_, run)| run.requester == wish.requester).count();
-        let mine = self.under_way.iter().filter(|(_, run)| run.wish == id).count();
-        (class, theirs, self.served.get(&wish.requester).copied().unwrap_or(0), mine)
+    fn rank(&self, id: u64, demand: Demand) -> Rank {
+        let class = self.raised.map_or(demand.class, |raised| raised.min(demand.class));
+        let theirs = self.under_way.iter().filter(|(_, run)| run.requester == demand.requester).count();
+        let mine = self.under_way.iter().filter(|(_, run)| run.demand == id).count();
+        (class, theirs, self.served.get(&demand.requester).copied().unwrap_or(0), mine)
     }
 
-    /// Where a wish that ends at `limit` is followed by others at least as urgent, so that one request does for them.
+    /// Where a demand that ends at `limit` is followed by others at least as urgent, so that one request does for them.
     fn reach(&self, limit: u64, class: Class) -> u64 {
         let next = |interest: &&Interest| {
-            interest.next <= limit && interest.wish.class <= class && interest.wish.reader
+            interest.next <= limit && interest.demand.class <= class && interest.demand.reader
         };
         let ends = self.interests.values().filter(next).map(|other| self.reach_of(other));
         ends.fold(limit, u64::max)

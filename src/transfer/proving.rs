@@ -10,7 +10,7 @@ use super::TransferError;
 use super::flow::Flow;
 use super::handle::Handle;
 use super::passage::{Outcome, Passage};
-use super::plan::Wish;
+use super::plan::Demand;
 use super::shared::{Shared, locked};
 use super::verdict::REST_MISMATCH;
 use crate::bandwidth::{Class, Requester};
@@ -102,9 +102,9 @@ impl Handle {
         tracing::info!(sha1 = %flow.sha1(), from = first * PIECE, to = end,
             "the end of a file larger than the store was asked for: what was not verified of it is fetched first");
         // a reader like others: nothing is fetched for it that they bring
-        let wish = Wish { class, requester: Requester::Own, reader: true };
+        let demand = Demand { class, requester: Requester::Own, reader: true };
         let range = ByteRange { start: first * PIECE, end };
-        let want = self.register(&flow.declaration, Some(range), wish).await?.in_answer();
+        let want = self.register(&flow.declaration, Some(range), demand).await?.in_answer();
         let stopping = flow.shared.tasks.stopping();
         let mut waited = flow.shared.clock.instant();
         while let Some(next) = flow.hash_on(want.file(), passage).await? {

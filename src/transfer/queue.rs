@@ -1,8 +1,8 @@
 //! The background queue: whole files, one after the other, until they are held.
 //!
 //! **Invariant:** a file that is wanted always waits or runs, whoever looks; at most [`MAX_QUEUE`] files wait; [`WORKERS`] are fetched at once, and beside them [`SIDE_WORKERS`] small
-//! or more urgent ones, [`MAX_ENDING`] of which everything was asked for, and [`MAX_HURRIED`] that an administrator raised. A file that fails comes again after a pause, for
-//! as long as it is wanted. It never competes with a reader: its wishes are of a class below.
+//! or more urgent ones, [`MAX_ENDING`] of which everything was asked for, and [`MAX_EXPEDITED`] that an administrator raised. A file that fails comes again after a pause, for
+//! as long as it is wanted. It never competes with a reader: its demands are of a class below.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::handle::Handle;
 use super::plan;
 use super::shared::locked;
-use super::{Ahead, TransferError};
+use super::{Prefetch, TransferError};
 use crate::bandwidth::Class;
 use crate::content::{FileState, Store};
 use crate::domain::{ByteCount, FileDeclaration, Limit, Sha1Digest, limits};
@@ -37,7 +37,7 @@ const SMALL: u64 = 16 * 1024 * 1024;
 const MAX_ENDING: usize = 4;
 
 /// Files fetched beside them because an administrator raised them.
-const MAX_HURRIED: usize = 8;
+const MAX_EXPEDITED: usize = 8;
 
 /// The pause before a file that failed is tried again; it doubles with each further failure.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -57,32 +57,32 @@ const SHOWN: usize = 1_000;
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_QUEUE in "files": "Files that wait to be fetched ahead of demand" => "they are given again with the next list",
     MAX_ENDING in "files": "Files of which everything was asked for, beside those of the queue" => "the next file waits",
-    MAX_HURRIED in "files": "Files fetched at once because an administrator raised them" => "they wait",
+    MAX_EXPEDITED in "files": "Files fetched at once because an administrator raised them" => "they wait",
     LONGEST_AGAIN: "The pause before a file of the queue is tried again" => "it grows no further",
     SHOWN in "files": "Files shown in a list of transfers" => "only their number is shown",
 ];
 
 // not a limit: SMALL: which files go first
 
-struct Wish {
+struct QueuedDownload {
     file: FileDeclaration,
     class: Class,
     not_before: Option<Instant>,
     failures: u32,
     /// Its servers could not be reached: it comes back with the first of them.
     cut_off: bool,
-    /// Named by [`Handle::hold`], so that the next list replaces it.
+    /// Named by [`Handle::prefetch`], so that the next list replaces it.
     listed: bool,
 }
 
 /// What waits.
 pub(super) struct Queue {
-    wishes: Mutex<VecDeque<Wish>>,
+    waiting: Mutex<VecDeque<QueuedDownload>>,
     /// Files that an administrator stopped, until they go on or the server starts anew.
     paused: Mutex<HashSet<Sha1Digest>>,
     running: Mutex<HashMap<Sha1Digest, Running>>,
     /// Places for what an administrator raised.
-    hurried: Arc<Semaphore>,
+    expedited: Arc<Semaphore>,
     /// Places for files of which every piece was asked for.
     ending: Arc<Semaphore>,
     changed: Notify,
@@ -97,10 +97,10 @@ struct Running {
     listed: bool,
 }
 
-/// A wish that is being fetched; the token says when it is wanted no more.
-type Begun = (Wish, CancellationToken);
+/// A download that is being fetched; the token says when it is wanted no more.
+type Begun = (QueuedDownload, CancellationToken);
 
-/// Which wishes a worker takes.
+/// Which downloads a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
     /// All.
@@ -109,7 +109,7 @@ enum Takes {
     Aside,
 }
 
-/// What became of a wish that was raised.
+/// What became of a download that was raised.
 enum Raised {
     /// It is fetched now.
     Begins(Begun, OwnedSemaphorePermit),
@@ -122,10 +122,10 @@ enum Raised {
 impl Default for Queue {
     fn default() -> Self {
         Self {
-            wishes: Mutex::default(),
+            waiting: Mutex::default(),
             paused: Mutex::default(),
             running: Mutex::default(),
-            hurried: Arc::new(Semaphore::new(MAX_HURRIED)),
+            expedited: Arc::new(Semaphore::new(MAX_EXPEDITED)),
             ending: Arc::new(Semaphore::new(MAX_ENDING)),
             changed: Notify::new(),
         }
@@ -135,40 +135,49 @@ impl Default for Queue {
 impl Queue {
     /// Adds one in front of the listed ones. False when the queue is full.
     pub(super) fn push(&self, file: FileDeclaration, class: Class) -> bool {
-        let mut wishes = locked(&self.wishes);
-        if wishes.len() >= MAX_QUEUE {
+        let mut waiting = locked(&self.waiting);
+        if waiting.len() >= MAX_QUEUE {
             return false;
         }
-        wishes.retain(|wish| wish.file.sha1 != file.sha1);
-        let place = wishes.iter().position(|wish| wish.listed).unwrap_or(wishes.len());
-        wishes.insert(place, Wish { listed: false, ..Wish::new(file, class) });
-        drop(wishes);
+        waiting.retain(|download| download.file.sha1 != file.sha1);
+        let place = waiting.iter().position(|download| download.listed).unwrap_or(waiting.len());
+        waiting.insert(place, QueuedDownload { listed: false, ..QueuedDownload::new(file, class) });
+        drop(waiting);
         self.changed.notify_waiters();
         true
     }
 
     /// Replaces the listed ones, leaving out what is verified. Says how many did not fit.
-    pub(super) fn replace(&self, files: Vec<Ahead>, store: &Store) -> usize {
-        let lacking = |ahead: &Ahead| {
+    pub(super) fn replace(&self, files: Vec<Prefetch>, store: &Store) -> usize {
+        let lacking = |ahead: &Prefetch| {
             store.status(&ahead.file.sha1).is_none_or(|status| status.state != FileState::Verified)
         };
         let mut lacking: VecDeque<_> = files.into_iter().filter(lacking).collect();
         let named: HashSet<Sha1Digest> = lacking.iter().map(|ahead| ahead.file.sha1).collect();
         let running = locked(&self.running);
-        let mut wishes = locked(&self.wishes);
+        let mut waiting = locked(&self.waiting);
         // one that failed keeps its pause
-        let pause = |wish: &Wish| (wish.file.sha1, (wish.not_before, wish.failures, wish.cut_off));
-        let paused: HashMap<_, _> = wishes.iter().filter(|wish| wish.listed).map(pause).collect();
-        wishes.retain(|wish| !wish.listed);
-        let others: HashSet<Sha1Digest> = wishes.iter().map(|wish| wish.file.sha1).collect();
-        while wishes.len() < MAX_QUEUE {
-            let Some(Ahead { file, class }) = lacking.pop_front() else { break };
+        let pause = |download: &QueuedDownload| {
+            (download.file.sha1, (download.not_before, download.failures, download.cut_off))
+        };
+        let paused: HashMap<_, _> = waiting.iter().filter(|download| download.listed).map(pause).collect();
+        waiting.retain(|download| !download.listed);
+        let others: HashSet<Sha1Digest> = waiting.iter().map(|download| download.file.sha1).collect();
+        while waiting.len() < MAX_QUEUE {
+            let Some(Prefetch { file, class }) = lacking.pop_front() else { break };
             if !running.contains_key(&file.sha1) && !others.contains(&file.sha1) {
                 let (not_before, failures, cut_off) = paused.get(&file.sha1).copied().unwrap_or_default();
-                wishes.push_back(Wish { file, class, not_before, failures, cut_off, listed: true });
+                waiting.push_back(QueuedDownload {
+                    file,
+                    class,
+                    not_before,
+                    failures,
+                    cut_off,
+                    listed: true,
+                });
             }
         }
-        drop(wishes);
+        drop(waiting);
         for (_, gone) in running.iter().filter(|(sha1, running)| running.listed && !named.contains(sha1)) {
             gone.withdrawn.cancel();
         }
@@ -180,35 +189,36 @@ impl Queue {
     /// Gives a file up, whether it waits or runs. False when it does neither.
     pub(super) fn remove(&self, sha1: &Sha1Digest) -> bool {
         let running = locked(&self.running);
-        let mut wishes = locked(&self.wishes);
-        let before = wishes.len();
-        wishes.retain(|wish| wish.file.sha1 != *sha1);
+        let mut waiting = locked(&self.waiting);
+        let before = waiting.len();
+        waiting.retain(|download| download.file.sha1 != *sha1);
         let runs = running.get(sha1).inspect(|running| running.withdrawn.cancel());
-        runs.is_some() || wishes.len() < before
+        runs.is_some() || waiting.len() < before
     }
 
-    /// Makes a wish at least so urgent and takes it out, with a place beside the workers; without one it goes to the
+    /// Makes a download at least so urgent and takes it out, with a place beside the workers; without one it goes to the
     /// front.
     fn raise(&self, sha1: &Sha1Digest, class: Class) -> Raised {
-        let place = Arc::clone(&self.hurried).try_acquire_owned().ok();
+        let place = Arc::clone(&self.expedited).try_acquire_owned().ok();
         let mut running = locked(&self.running);
         let is_paused = self.is_paused(sha1);
-        let mut wishes = locked(&self.wishes);
+        let mut waiting = locked(&self.waiting);
         if let Some(running) = running.get_mut(sha1) {
             running.class = running.class.min(class);
             return Raised::First;
         }
-        let found = wishes.iter().position(|wish| wish.file.sha1 == *sha1).and_then(|at| wishes.remove(at));
-        let Some(mut wish) = found else { return Raised::Unknown };
-        wish.class = wish.class.min(class);
-        wish.not_before = None;
+        let found =
+            waiting.iter().position(|download| download.file.sha1 == *sha1).and_then(|at| waiting.remove(at));
+        let Some(mut download) = found else { return Raised::Unknown };
+        download.class = download.class.min(class);
+        download.not_before = None;
         // from now on it is the administrator's, and no new list takes it back
-        wish.listed = false;
+        download.listed = false;
         if let Some(place) = place.filter(|_| !is_paused) {
-            return Raised::Begins(begin(&mut running, wish), place);
+            return Raised::Begins(begin(&mut running, download), place);
         }
-        wishes.push_front(wish);
-        drop((wishes, running));
+        waiting.push_front(download);
+        drop((waiting, running));
         self.changed.notify_waiters();
         Raised::First
     }
@@ -231,16 +241,16 @@ impl Queue {
 
     pub(super) fn holds(&self, sha1: &Sha1Digest) -> bool {
         let running = locked(&self.running);
-        running.contains_key(sha1) || locked(&self.wishes).iter().any(|wish| wish.file.sha1 == *sha1)
+        running.contains_key(sha1) || locked(&self.waiting).iter().any(|download| download.file.sha1 == *sha1)
     }
 
     /// What runs, whether its transfer has begun or not, and then what waits, up to [`SHOWN`].
     pub(super) fn known(&self) -> Vec<(FileDeclaration, Class)> {
         let running = locked(&self.running);
-        let wishes = locked(&self.wishes);
+        let waiting = locked(&self.waiting);
         let runs = running.values().map(|running| (&running.file, running.class));
-        let waits = wishes.iter().filter(|wish| !running.contains_key(&wish.file.sha1));
-        let waits = waits.map(|wish| (&wish.file, wish.class));
+        let waits = waiting.iter().filter(|download| !running.contains_key(&download.file.sha1));
+        let waits = waits.map(|download| (&download.file, download.class));
         runs.chain(waits).take(SHOWN).map(|(file, class)| (file.clone(), class)).collect()
     }
 
@@ -250,7 +260,7 @@ impl Queue {
     }
 
     pub(super) fn len(&self) -> usize {
-        locked(&self.wishes).len()
+        locked(&self.waiting).len()
     }
 
     /// Begins the next one that is due and may cross the link, or says when one will be.
@@ -264,22 +274,31 @@ impl Queue {
         let mut running = locked(&self.running);
         let urgent = running.values().map(|running| running.class).min();
         let paused = locked(&self.paused);
-        let mut wishes = locked(&self.wishes);
-        let may_go = |wish: &Wish| {
-            (takes == Takes::Any || wish.file.size <= SMALL || urgent.is_some_and(|class| wish.class < class))
-                && (paused.is_empty() || !paused.contains(&wish.file.sha1))
+        let mut waiting = locked(&self.waiting);
+        let may_go = |download: &QueuedDownload| {
+            (takes == Takes::Any
+                || download.file.size <= SMALL
+                || urgent.is_some_and(|class| download.class < class))
+                && (paused.is_empty() || !paused.contains(&download.file.sha1))
         };
-        let due = |wish: &Wish| {
+        let due = |download: &QueuedDownload| {
             // one that runs and was asked for again is looked at when it has ended
-            let idle = !running.contains_key(&wish.file.sha1);
-            wish.not_before.is_none_or(|at| at <= now) && may_go(wish) && may[wish.class as usize] && idle
+            let idle = !running.contains_key(&download.file.sha1);
+            download.not_before.is_none_or(|at| at <= now)
+                && may_go(download)
+                && may[download.class as usize]
+                && idle
         };
-        match wishes.iter().position(due).and_then(|place| wishes.remove(place)) {
-            Some(wish) => Ok(begin(&mut running, wish)),
-            None if wishes.iter().any(|wish| may_go(wish) && !may[wish.class as usize]) => {
+        match waiting.iter().position(due).and_then(|place| waiting.remove(place)) {
+            Some(download) => Ok(begin(&mut running, download)),
+            None if waiting.iter().any(|download| may_go(download) && !may[download.class as usize]) => {
                 Err(Some(now + SPENT))
             }
-            None => Err(wishes.iter().filter(|wish| may_go(wish)).filter_map(|wish| wish.not_before).min()),
+            None => Err(waiting
+                .iter()
+                .filter(|download| may_go(download))
+                .filter_map(|download| download.not_before)
+                .min()),
         }
     }
 
@@ -289,16 +308,16 @@ impl Queue {
     }
 
     /// A file is there, or is wanted no more.
-    fn end(&self, wish: &Wish) {
-        locked(&self.running).remove(&wish.file.sha1);
+    fn end(&self, download: &QueuedDownload) {
+        locked(&self.running).remove(&download.file.sha1);
         self.changed.notify_waiters();
     }
 
     /// A file failed: it goes behind the others.
-    fn again(&self, wish: Wish, error: &TransferError, now: Instant) {
+    fn again(&self, download: QueuedDownload, error: &TransferError, now: Instant) {
         let mut running = locked(&self.running);
-        let class = running.remove(&wish.file.sha1).map_or(wish.class, |running| running.class);
-        let wish = Wish { class, ..wish };
+        let class = running.remove(&download.file.sha1).map_or(download.class, |running| running.class);
+        let download = QueuedDownload { class, ..download };
         let cut_off = matches!(error, TransferError::Unreachable { .. });
         // a source that asked to be left alone did not fail, and says itself when to come again
         let deferred = match error {
@@ -307,36 +326,37 @@ impl Queue {
         };
         let stopped = matches!(error, TransferError::Stopped { .. } | TransferError::Spent { .. });
         let failures =
-            if cut_off || stopped || deferred.is_some() { 0 } else { wish.failures.saturating_add(1) };
+            if cut_off || stopped || deferred.is_some() { 0 } else { download.failures.saturating_add(1) };
         let pause = AGAIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
         // what an administrator or a budget stopped is due as soon as they let it go on
         let not_before = (!stopped).then(|| now + deferred.unwrap_or(pause).min(LONGEST_AGAIN));
-        let mut wishes = locked(&self.wishes);
-        if wishes.len() < MAX_QUEUE && wishes.iter().all(|other| other.file.sha1 != wish.file.sha1) {
-            wishes.push_back(Wish { not_before, failures, cut_off, ..wish });
+        let mut waiting = locked(&self.waiting);
+        if waiting.len() < MAX_QUEUE && waiting.iter().all(|other| other.file.sha1 != download.file.sha1) {
+            waiting.push_back(QueuedDownload { not_before, failures, cut_off, ..download });
         }
-        drop((wishes, running));
+        drop((waiting, running));
         self.changed.notify_waiters();
     }
 
     /// A server answers again: what waited for one need not wait any longer.
-    fn hurry(&self) {
-        for wish in locked(&self.wishes).iter_mut().filter(|wish| wish.cut_off) {
-            (wish.not_before, wish.cut_off) = (None, false);
+    fn expedite(&self) {
+        for download in locked(&self.waiting).iter_mut().filter(|download| download.cut_off) {
+            (download.not_before, download.cut_off) = (None, false);
         }
         self.changed.notify_waiters();
     }
 }
 
-/// Notes that a wish is being fetched.
-fn begin(running: &mut HashMap<Sha1Digest, Running>, wish: Wish) -> Begun {
-    let (withdrawn, file) = (CancellationToken::new(), wish.file.clone());
-    let entry = Running { file, class: wish.class, withdrawn: withdrawn.clone(), listed: wish.listed };
-    running.insert(wish.file.sha1, entry);
-    (wish, withdrawn)
+/// Notes that a download is being fetched.
+fn begin(running: &mut HashMap<Sha1Digest, Running>, download: QueuedDownload) -> Begun {
+    let (withdrawn, file) = (CancellationToken::new(), download.file.clone());
+    let entry =
+        Running { file, class: download.class, withdrawn: withdrawn.clone(), listed: download.listed };
+    running.insert(download.file.sha1, entry);
+    (download, withdrawn)
 }
 
-impl Wish {
+impl QueuedDownload {
     fn new(file: FileDeclaration, class: Class) -> Self {
         Self { file, class, not_before: None, failures: 0, cut_off: false, listed: false }
     }
@@ -354,7 +374,7 @@ pub(super) fn start(handle: &Handle) {
         loop {
             let back = watching.0.shared.origins.back.notified();
             tokio::select! {
-                () = back => watching.0.queue.hurry(),
+                () = back => watching.0.queue.expedite(),
                 () = stopping.cancelled() => break,
             }
         }
@@ -389,7 +409,7 @@ async fn work_on(handle: &Handle, begun: Begun) {
     let asked_for = Arc::new(Notify::new());
     let mut fetch = Box::pin({
         let (handle, asked_for) = (handle.clone(), Arc::clone(&asked_for));
-        async move { carry(&handle, begun, &asked_for).await }
+        async move { download(&handle, begun, &asked_for).await }
     });
     let place = async {
         asked_for.notified().await;
@@ -407,45 +427,45 @@ async fn work_on(handle: &Handle, begun: Begun) {
 }
 
 /// Fetches one; what fails comes again later. Says when all of it was asked for.
-async fn carry(handle: &Handle, (wish, withdrawn): Begun, asked_for: &Notify) {
+async fn download(handle: &Handle, (download, withdrawn): Begun, asked_for: &Notify) {
     let (shared, queue) = (&handle.0.shared, &handle.0.queue);
-    let size = ByteCount(wish.file.size);
+    let size = ByteCount(download.file.size);
     let fetched = tokio::select! {
-        fetched = whole(handle, &wish, asked_for) => fetched,
+        fetched = whole(handle, &download, asked_for) => fetched,
         () = withdrawn.cancelled() => Ok(()),
     };
     match fetched {
-        _ if withdrawn.is_cancelled() => queue.end(&wish),
-        Err(error @ TransferError::Stopped { .. }) if queue.is_paused(&wish.file.sha1) => {
-            queue.again(wish, &error, shared.clock.instant());
+        _ if withdrawn.is_cancelled() => queue.end(&download),
+        Err(error @ TransferError::Stopped { .. }) if queue.is_paused(&download.file.sha1) => {
+            queue.again(download, &error, shared.clock.instant());
         }
         Ok(()) => {
-            queue.end(&wish);
-            super::wishes::forget(shared, wish.file.sha1);
+            queue.end(&download);
+            super::pinned::forget(shared, download.file.sha1);
         }
-        Err(TransferError::Stopping | TransferError::Stopped { .. }) => queue.end(&wish),
+        Err(TransferError::Stopping | TransferError::Stopped { .. }) => queue.end(&download),
         Err(
             error @ (TransferError::Spent { .. }
             | TransferError::Unreachable { .. }
             | TransferError::Deferred { .. }),
         ) => {
-            tracing::info!(sha1 = %wish.file.sha1, %size, %error, "a file waits for the link");
-            queue.again(wish, &error, shared.clock.instant());
+            tracing::info!(sha1 = %download.file.sha1, %size, %error, "a file waits for the link");
+            queue.again(download, &error, shared.clock.instant());
         }
         Err(error) => {
-            tracing::warn!(sha1 = %wish.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
-            queue.again(wish, &error, shared.clock.instant());
+            tracing::warn!(sha1 = %download.file.sha1, %size, %error, "a file could not be fetched ahead; it is tried again");
+            queue.again(download, &error, shared.clock.instant());
         }
     }
 }
 
 /// Makes a queued file at least so urgent and begins it, beside what runs. False when it is not queued.
-pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
+pub(super) fn expedite(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
     match handle.0.queue.raise(sha1, class) {
         Raised::Begins(begun, place) => {
             let worker = handle.clone();
             handle.0.shared.tasks.spawn("raised transfer", async move {
-                carry(&worker, begun, &Notify::new()).await;
+                download(&worker, begun, &Notify::new()).await;
                 drop(place);
             });
             true
@@ -456,16 +476,16 @@ pub(super) fn hurry(handle: &Handle, sha1: &Sha1Digest, class: Class) -> bool {
 }
 
 /// Fetches a whole file and waits until it is verified.
-async fn whole(handle: &Handle, wish: &Wish, asked_for: &Notify) -> Result<(), TransferError> {
-    let want = handle.register(&wish.file, None, plan::Wish::own(wish.class)).await?;
+async fn whole(handle: &Handle, download: &QueuedDownload, asked_for: &Notify) -> Result<(), TransferError> {
+    let want = handle.register(&download.file, None, plan::Demand::own(download.class)).await?;
     // while it was opened there was nothing yet to raise
-    if let Some(class) = handle.0.queue.raised(&wish.file.sha1).filter(|class| *class < wish.class) {
-        handle.with_flow(&wish.file.sha1, |flow| flow.raise(class));
+    if let Some(class) = handle.0.queue.raised(&download.file.sha1).filter(|class| *class < download.class) {
+        handle.with_flow(&download.file.sha1, |flow| flow.raise(class));
     }
     let mut offset = want.range().start;
     while offset < want.range().end {
         offset = want.ready(offset).await?;
-        handle.with_flow(&wish.file.sha1, |flow| {
+        handle.with_flow(&download.file.sha1, |flow| {
             if flow.is_asked_for() {
                 asked_for.notify_one();
             }
@@ -478,17 +498,17 @@ async fn whole(handle: &Handle, wish: &Wish, asked_for: &Notify) -> Result<(), T
 mod tests {
     use super::*;
 
-    fn wish(number: u8, size: u64, class: Class) -> Wish {
+    fn download(number: u8, size: u64, class: Class) -> QueuedDownload {
         let name = format!("{number}.cab");
         let file =
             FileDeclaration { sha1: Sha1Digest([number; 20]), sha256: None, size, name, patching: None };
-        Wish { listed: true, ..Wish::new(file, class) }
+        QueuedDownload { listed: true, ..QueuedDownload::new(file, class) }
     }
 
     #[test]
     fn small_and_urgent_files_do_not_stand_behind_large_ones() {
         let (queue, now) = (Queue::default(), Instant::now());
-        let next = |takes| queue.next(takes, now, |_| true).ok().map(|(wish, _)| wish.file.sha1.0[0]);
+        let next = |takes| queue.next(takes, now, |_| true).ok().map(|(download, _)| download.file.sha1.0[0]);
         for (number, size, class) in [
             (1, 9 << 30, Class::Security),
             (2, 8 << 30, Class::Security),
@@ -496,7 +516,7 @@ mod tests {
             (4, 1 << 20, Class::Normal),
             (5, 6 << 30, Class::Deadline),
         ] {
-            locked(&queue.wishes).push_back(wish(number, size, class));
+            locked(&queue.waiting).push_back(download(number, size, class));
         }
         assert_eq!((next(Takes::Any), next(Takes::Any)), (Some(1), Some(2)));
         assert_eq!((next(Takes::Aside), next(Takes::Aside)), (Some(4), Some(5)));
@@ -514,7 +534,7 @@ mod tests {
     fn a_file_that_begins_is_listed_raised_and_given_up_like_any_other() {
         let (queue, now) = (Queue::default(), Instant::now());
         let sha1 = Sha1Digest([1; 20]);
-        assert!(queue.push(wish(1, 9, Class::Background).file, Class::Background));
+        assert!(queue.push(download(1, 9, Class::Background).file, Class::Background));
         let Ok((begun, withdrawn)) = queue.next(Takes::Any, now, |_| true) else { panic!("it is due") };
         let listed = |queue: &Queue| queue.known().iter().map(|(_, class)| *class).collect::<Vec<_>>();
         assert_eq!((queue.len(), listed(&queue)), (0, vec![Class::Background]));

@@ -13,8 +13,8 @@ use super::claims::Claims;
 use super::fault::Fault;
 use super::flow::Flow;
 use super::intake::{Intake, Piece};
+use super::partial_pieces::PartialPiece;
 use super::passage::{Arrival, Passage};
-use super::scraps::Scrap;
 use super::shared::{Shared, locked};
 use super::tally::Tally;
 use crate::bandwidth::LinkBody;
@@ -71,7 +71,7 @@ pub(super) struct Incoming<'a> {
     /// Up to which piece it may be broken off when nobody wants the rest; `None` when it is not.
     pub(super) leaves: Option<u64>,
     /// Whether the beginning of a piece in which it ends is kept.
-    pub(super) keeps_scrap: bool,
+    pub(super) keeps_partial: bool,
     /// Whether it is read no faster than clients read the file: it brings more than was asked for of one that cannot be
     /// kept.
     pub(super) keeps_pace: bool,
@@ -103,12 +103,14 @@ impl Incoming<'_> {
         drop(body);
         let (piece, begun) = self.intake.unfinished();
         let mut kept = self.target.stored;
-        if self.keeps_scrap && !begun.is_empty() {
+        if self.keeps_partial && !begun.is_empty() {
             kept += (begun.len() as u64).saturating_sub(self.begun);
             let mut from = std::mem::take(&mut self.target.from);
             from.push(self.target.url.to_owned());
             let tally = Some(self.target.tally.set_aside(begun.len()));
-            locked(&self.target.flow.state).scraps.keep(piece, Scrap { bytes: begun, from, tally });
+            locked(&self.target.flow.state)
+                .partial_pieces
+                .keep(piece, PartialPiece { bytes: begun, from, tally });
         }
         self.target.flow.shared.origins.received(self.target.url, self.came);
         (kept, result)

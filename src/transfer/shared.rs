@@ -44,7 +44,7 @@ pub(super) struct Shared {
     /// What passes through without being kept.
     pub(super) passages: Passages,
     /// Bytes of cut pieces, over all files.
-    pub(super) scraps: Arc<AtomicU64>,
+    pub(super) partial_pieces: Arc<AtomicU64>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,7 +66,7 @@ impl Shared {
             flows: Mutex::default(),
             origins: Origins::new(&config.servers),
             passages: Passages::default(),
-            scraps: Arc::default(),
+            partial_pieces: Arc::default(),
             config,
             store,
             link,

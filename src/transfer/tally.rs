@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::origins::origin;
 use super::shared::Shared;
-use super::{Came, Source};
+use super::{ByteOutcome, Source};
 use crate::bandwidth::Class;
 use crate::domain::{ByteRange, Sha1Digest};
 
@@ -52,14 +52,14 @@ impl Tally {
     /// It is held now.
     pub(super) fn stored(&mut self, range: ByteRange) {
         self.untold = self.untold.saturating_sub(range.len());
-        self.shared.sources.came(self.class, self.sha1, &self.origin, Came::Stored(range));
+        self.shared.sources.came(self.class, self.sha1, &self.origin, ByteOutcome::Stored(range));
     }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
         if self.untold > 0 {
-            self.shared.sources.came(self.class, self.sha1, &self.origin, Came::Wasted(self.untold));
+            self.shared.sources.came(self.class, self.sha1, &self.origin, ByteOutcome::Wasted(self.untold));
         }
     }
 }

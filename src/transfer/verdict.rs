@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::TransferError;
 use super::flow::Flow;
 use super::health::Health;
-use super::plan::Wish;
+use super::plan::Demand;
 use super::shared::locked;
 use crate::bandwidth::Class;
 use crate::content::{SparseFile, Verdict};
@@ -138,7 +138,7 @@ impl Flow {
             state.verifying = false;
             state.trouble = Some("the bytes did not match the digest; fetching again".to_owned());
             if let (None, Some(whole)) = (state.refetch, ByteRange::new(0, self.declaration.size)) {
-                let id = state.plan.add(whole, Wish::own(Class::Normal));
+                let id = state.plan.add(whole, Demand::own(Class::Normal));
                 state.refetch = Some(id);
             }
         }

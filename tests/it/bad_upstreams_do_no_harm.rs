@@ -7,7 +7,7 @@ use std::time::Duration;
 use tailwater::bandwidth::Class;
 use tailwater::content::FileState;
 use tailwater::domain::FileDeclaration;
-use tailwater::transfer::{Ahead, Policy};
+use tailwater::transfer::{Policy, Prefetch};
 
 use crate::support::origin::{Fault, Origin};
 use crate::support::world::{Setup, World};
@@ -195,8 +195,8 @@ async fn with_fetch_none_clients_are_sent_to_the_origin() {
     assert_eq!(world.origin.sent(&file).requests, 0);
 }
 
-fn ahead(file: &FileDeclaration) -> Ahead {
-    Ahead { file: file.clone(), class: Class::Normal }
+fn ahead(file: &FileDeclaration) -> Prefetch {
+    Prefetch { file: file.clone(), class: Class::Normal }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +204,7 @@ async fn with_fetch_approved_the_listed_files_come_ahead() {
     let setup = Setup { policy: Policy::Approved, ..Setup::default() };
     let world = World::with(setup).await;
     let files: Vec<_> = (0..5).map(|n| world.file("ahead.cab", 2 * MIB, 20 + n)).collect();
-    assert_eq!(world.transfer.hold(files.iter().map(ahead).collect()), 0);
+    assert_eq!(world.transfer.prefetch(files.iter().map(ahead).collect()), 0);
     for file in &files {
         world.becomes(file, FileState::Verified).await;
         assert_eq!(world.origin.sent(file).bytes, file.size);

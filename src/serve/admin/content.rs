@@ -144,7 +144,7 @@ pub(super) async fn fetch(services: Services, call: Call<api::FetchContent>) -> 
         files.retain(|file| seen.insert(file.sha1));
         let full = services
             .transfers
-            .fetch_for_good(&files, Class::Normal)
+            .pin_downloads(&files, Class::Normal)
             .map_err(|error| ApiError::internal(&error))?;
         let error = causes(&TransferError::Crowded);
         let failed = full.iter().map(|file| api::FetchFailure {

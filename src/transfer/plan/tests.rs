@@ -17,13 +17,13 @@ fn bytes(start: u64, end: u64) -> ByteRange {
     ByteRange { start, end }
 }
 
-fn reader() -> Wish {
+fn reader() -> Demand {
     agent(1)
 }
 
-fn agent(last: u8) -> Wish {
+fn agent(last: u8) -> Demand {
     let requester = Requester::Agent(std::net::IpAddr::from([10, 0, 0, last]));
-    Wish { class: Class::Interactive, requester, reader: true }
+    Demand { class: Class::Interactive, requester, reader: true }
 }
 
 fn take(plan: &mut Plan, held: &Pieces) -> Option<(u64, u64)> {
@@ -77,7 +77,7 @@ fn nothing_held_or_under_way_is_asked_for_again() {
 fn what_comes_unasked_is_taken_while_it_is_wanted_and_nowhere_else_on_its_way() {
     let mut plan = Plan::default();
     let mut held = Pieces((0..4).collect());
-    plan.add(bytes(0, 40 * PIECE), Wish::own(Class::Normal));
+    plan.add(bytes(0, 40 * PIECE), Demand::own(Class::Normal));
     let (first, _) = plan.next(&held, 4).unwrap();
     let (second, run) = plan.next(&held, 4).unwrap();
     assert_eq!((run.start, run.end), (8, 12));
@@ -130,7 +130,7 @@ fn a_failed_run_is_missing_again() {
 #[test]
 fn a_file_that_begins_anew_is_wanted_from_its_first_piece() {
     let mut plan = Plan::default();
-    plan.add(bytes(0, 8 * PIECE), Wish::own(Class::Background));
+    plan.add(bytes(0, 8 * PIECE), Demand::own(Class::Background));
     let held = Pieces((0..8).collect());
     assert_eq!(take(&mut plan, &held), None);
     plan.restart();
@@ -141,7 +141,7 @@ fn a_file_that_begins_anew_is_wanted_from_its_first_piece() {
 fn the_more_urgent_goes_first_and_a_withdrawn_wish_not_at_all() {
     let mut plan = Plan::default();
     let held = Pieces::default();
-    plan.add(bytes(0, 100 * PIECE), Wish::own(Class::Background));
+    plan.add(bytes(0, 100 * PIECE), Demand::own(Class::Background));
     let gone = plan.add(bytes(200 * PIECE, 210 * PIECE), reader());
     plan.add(bytes(300 * PIECE, 310 * PIECE), reader());
     plan.remove(gone);
@@ -154,8 +154,8 @@ fn the_more_urgent_goes_first_and_a_withdrawn_wish_not_at_all() {
 fn wishes_of_one_requester_take_turns_as_well() {
     let mut plan = Plan::default();
     let held = Pieces::default();
-    for wish in 0..3 {
-        plan.add(bytes(wish * 100 * PIECE, (wish + 1) * 100 * PIECE), reader());
+    for demand in 0..3 {
+        plan.add(bytes(demand * 100 * PIECE, (demand + 1) * 100 * PIECE), reader());
     }
     let starts: Vec<_> = (0..6).filter_map(|_| take(&mut plan, &held)).map(|(start, _)| start).collect();
     assert_eq!(starts, [0, 100, 200, 16, 116, 216]);

@@ -11,7 +11,7 @@ use tailwater::content::{self, FileState, Store};
 use tailwater::domain::{ByteCount, FileDeclaration, Rate, Sha1Digest};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::serve::{Answer, Listener, ListenerConfig, Peer, Request, Response, files};
-use tailwater::transfer::{self, Came, Handle, Policy, Source, Sources, SourcesFuture};
+use tailwater::transfer::{self, ByteOutcome, Handle, Policy, Source, Sources, SourcesFuture};
 
 use super::client::Client;
 use super::origin::Origin;
@@ -54,12 +54,12 @@ impl files::KnownFiles for Known {
 }
 
 impl Sources for Known {
-    fn came(&self, _class: Class, sha1: Sha1Digest, _origin: &Arc<str>, came: Came) {
+    fn came(&self, _class: Class, sha1: Sha1Digest, _origin: &Arc<str>, came: ByteOutcome) {
         let mut accounts = self.1.lock().unwrap();
         let account = accounts.entry(sha1).or_default();
         match came {
-            Came::Stored(range) => account.stored += range.len(),
-            Came::Wasted(bytes) => account.wasted += bytes,
+            ByteOutcome::Stored(range) => account.stored += range.len(),
+            ByteOutcome::Wasted(bytes) => account.wasted += bytes,
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 /// The beginning of a piece.
-pub(super) struct Scrap {
+pub(super) struct PartialPiece {
     /// Its first bytes.
     pub(super) bytes: Vec<u8>,
     /// Who sent them, to be blamed with the others when the file does not match.
@@ -32,20 +32,20 @@ pub(super) struct Scrap {
 }
 
 /// Those of one file.
-pub(super) struct Scraps {
-    pieces: BTreeMap<u64, Scrap>,
+pub(super) struct PartialPieces {
+    pieces: BTreeMap<u64, PartialPiece>,
     total: Arc<AtomicU64>,
 }
 
-impl Scraps {
+impl PartialPieces {
     /// `total` counts what all files keep.
     pub(super) fn new(total: Arc<AtomicU64>) -> Self {
         Self { pieces: BTreeMap::new(), total }
     }
 
     /// Keeps the beginning of a piece, where there is room for it.
-    pub(super) fn keep(&mut self, piece: u64, scrap: Scrap) {
-        let bytes = scrap.bytes.len() as u64;
+    pub(super) fn keep(&mut self, piece: u64, partial: PartialPiece) {
+        let bytes = partial.bytes.len() as u64;
         if bytes == 0 || self.pieces.len() >= MOST_PIECES {
             return;
         }
@@ -53,16 +53,16 @@ impl Scraps {
             self.total.fetch_sub(bytes, Ordering::Relaxed);
             return;
         }
-        if let Some(old) = self.pieces.insert(piece, scrap) {
+        if let Some(old) = self.pieces.insert(piece, partial) {
             self.total.fetch_sub(old.bytes.len() as u64, Ordering::Relaxed);
         }
     }
 
     /// Gives the beginning of a piece out.
-    pub(super) fn take(&mut self, piece: u64) -> Option<Scrap> {
-        let scrap = self.pieces.remove(&piece)?;
-        self.total.fetch_sub(scrap.bytes.len() as u64, Ordering::Relaxed);
-        Some(scrap)
+    pub(super) fn take(&mut self, piece: u64) -> Option<PartialPiece> {
+        let partial = self.pieces.remove(&piece)?;
+        self.total.fetch_sub(partial.bytes.len() as u64, Ordering::Relaxed);
+        Some(partial)
     }
 
     /// Whether a piece has begun.
@@ -72,13 +72,13 @@ impl Scraps {
 
     /// The file begins anew.
     pub(super) fn clear(&mut self) {
-        let bytes: u64 = self.pieces.values().map(|scrap| scrap.bytes.len() as u64).sum();
+        let bytes: u64 = self.pieces.values().map(|partial| partial.bytes.len() as u64).sum();
         self.total.fetch_sub(bytes, Ordering::Relaxed);
         self.pieces.clear();
     }
 }
 
-impl Drop for Scraps {
+impl Drop for PartialPieces {
     fn drop(&mut self) {
         self.clear();
     }
@@ -88,23 +88,23 @@ impl Drop for Scraps {
 mod tests {
     use super::*;
 
-    fn scrap(len: usize) -> Scrap {
-        Scrap { bytes: vec![7; len], from: Vec::new(), tally: None }
+    fn partial(len: usize) -> PartialPiece {
+        PartialPiece { bytes: vec![7; len], from: Vec::new(), tally: None }
     }
 
     #[test]
     fn what_is_kept_is_bounded_over_all_files_and_given_out_once() {
         let total = Arc::new(AtomicU64::new(0));
-        let mut files: Vec<_> = (0..20).map(|_| Scraps::new(Arc::clone(&total))).collect();
+        let mut files: Vec<_> = (0..20).map(|_| PartialPieces::new(Arc::clone(&total))).collect();
         for file in &mut files {
-            (0..100).for_each(|piece| file.keep(piece, scrap(60_000)));
+            (0..100).for_each(|piece| file.keep(piece, partial(60_000)));
         }
         let kept = total.load(Ordering::Relaxed);
         assert!(kept <= MOST_BYTES && kept > MOST_BYTES - 60_000);
         assert!(files[0].has(3) && !files[0].has(99), "at most {MOST_PIECES} of a file");
         assert_eq!(files[0].take(3).unwrap().bytes.len(), 60_000);
         assert!(files[0].take(3).is_none());
-        files[0].keep(4, scrap(10));
+        files[0].keep(4, partial(10));
         drop(files);
         assert_eq!(total.load(Ordering::Relaxed), 0);
     }
