@@ -18,7 +18,7 @@ use super::activity::{Activity, millis_since};
 use crate::domain::{Limit, Subnet, limits};
 use crate::runtime::{Clock, Limits, Refused, Share, Shares};
 
-/// A connection of one who count few gives way to a newcomer only after it waited for so long.
+/// A connection of an address with few gives way to a newcomer only after it waited for so long.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// A client that took or sent nothing for so long gives way when there is no room.
@@ -37,7 +37,7 @@ const LEAST: u64 = 16;
 pub(super) const LIMITS: &[Limit] = limits![
     key "server.max_connections" in "connections": "Connections of agents and downstream servers" => "idle ones and the largest holder's give way, else 503",
     STALLED: "The time for which a client may take or send nothing when there is no room" => "the connection is closed",
-    FRESH: "The time for which an idle connection of who count few is left alone when there is no room" => "it gives way",
+    FRESH: "The time for which an idle connection of an address with few is left alone when there is no room" => "it gives way",
     HANDSHAKES in "th part of all connections": "Connections in the TLS handshake at once, shared by address" => "the connection is closed",
 ];
 
