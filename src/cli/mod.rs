@@ -34,13 +34,11 @@ use std::process::ExitCode;
 use crate::api::{Candidate, Failure};
 use crate::app;
 use crate::config::{self, ConfigError, Loaded};
+use crate::runtime::executor;
 use crate::telemetry;
 use arguments::{Arguments, Command, StoreCommand};
 use connection::{Connection, Refused};
 use output::Outcome;
-
-/// Worker threads: protocols and transfers are short steps; hashing and disks use the blocking pool.
-const MAX_WORKERS: usize = 16;
 
 /// What was typed cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -149,8 +147,7 @@ fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
     let quiet = telemetry::Config { filter: "error".to_owned(), ..loaded.settings.log.clone() };
     let log = if matches!(arguments.command, Command::Serve) { &loaded.settings.log } else { &quiet };
     telemetry::start(log, matches!(arguments.command, Command::Serve))?;
-    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, MAX_WORKERS));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    let runtime = executor()?;
     let outcome = runtime.block_on(dispatch(&loaded, arguments));
     // blocking work that still runs (a re-hash, say) must not hold the process back
     runtime.shutdown_background();

@@ -11,6 +11,7 @@ mod rate_limiter;
 mod retry;
 mod shares;
 mod tasks;
+mod threads;
 mod turns;
 mod wanted;
 
@@ -24,8 +25,9 @@ pub use rate_limiter::{Allowance, RateLimiter, RateLimits, TooOften};
 pub use retry::retry;
 pub use shares::{InUse, Limits, Refused, Share, Shares};
 pub use tasks::{TaskStatus, Tasks};
+pub use threads::executor;
 pub use turns::{Asker, NoTurn, Turn, TurnLimits, TurnStatus, Turns};
 pub use wanted::{is_unwanted, while_wanted};
 
 /// The limits of this room.
-pub const LIMITS: &[Limit] = joined_limits![clock::LIMITS, panics::LIMITS, turns::LIMITS,];
+pub const LIMITS: &[Limit] = joined_limits![clock::LIMITS, panics::LIMITS, threads::LIMITS, turns::LIMITS,];
