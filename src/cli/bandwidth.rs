@@ -223,7 +223,7 @@ async fn set(
     json: bool,
 ) -> anyhow::Result<()> {
     if !connection.is_server() {
-        return Err(super::usage(
+        return Err(crate::cli::usage::wrong(
             "no server runs, so there is no rate to change; set bandwidth.rate in the configuration",
         ));
     }

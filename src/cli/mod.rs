@@ -28,6 +28,7 @@ mod sync;
 mod table;
 mod transfers;
 mod updates;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -39,11 +40,7 @@ use crate::telemetry;
 use arguments::{Arguments, Command, StoreCommand};
 use connection::{Connection, Refused};
 use output::Outcome;
-
-/// What was typed cannot be meant.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
+use usage::Usage;
 
 /// The document of `--json` of a command that failed.
 #[derive(serde::Serialize)]
@@ -68,10 +65,6 @@ impl<'a> Failed<'a> {
     ) -> Self {
         Self { error: Told { message, candidates, failed, count } }
     }
-}
-
-fn usage(text: impl Into<String>) -> anyhow::Error {
-    Usage(text.into()).into()
 }
 
 /// Runs the program with the process's own arguments.
@@ -195,10 +188,4 @@ async fn ask(connection: &Connection, command: Command, json: bool) -> anyhow::R
         | Command::ClientPolicy(_)
         | Command::Simulate(_) => Ok(Outcome::Done),
     }
-}
-
-/// Who this is, for decisions.
-fn user() -> String {
-    let named = std::env::var("USER").or_else(|_e| std::env::var("LOGNAME"));
-    named.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "command line".to_owned())
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(
         }
         UpdatesCommand::Hold { which, until, reason } => {
             let Which { updates, all_matches, yes } = which;
-            let by = Some(super::user());
+            let by = Some(crate::cli::usage::user());
             let body = Hold { updates, all_matches, by, until, reason, ..Hold::default() };
             decision(api::HoldUpdates, ("hold", "Held"), body, yes).make(connection, json).await
         }
@@ -50,7 +50,7 @@ pub(super) async fn run(
         UpdatesCommand::Unapprove { which, group } => {
             let Which { updates, all_matches, yes } = which;
             let how = group.as_ref().map(|group| format!(" for {group:?}")).unwrap_or_default();
-            let by = Some(super::user());
+            let by = Some(crate::cli::usage::user());
             let body = Unapprove { updates, all_matches, by, group, ..Unapprove::default() };
             let words = ("unapprove", "No longer approved:");
             let unapprove = Decision { how, ..decision(api::UnapproveUpdates, words, body, yes) };
@@ -75,7 +75,7 @@ fn simple<E: Endpoint<Body = Decide>>(
     which: Which,
 ) -> Decision<E> {
     let Which { updates, all_matches, yes } = which;
-    let body = Decide { updates, all_matches, by: Some(super::user()), ..Decide::default() };
+    let body = Decide { updates, all_matches, by: Some(crate::cli::usage::user()), ..Decide::default() };
     decision(operation, words, body, yes)
 }
 
@@ -91,7 +91,7 @@ async fn approve(
     let body = Approve {
         updates: which.updates,
         all_matches: which.all_matches,
-        by: Some(super::user()),
+        by: Some(crate::cli::usage::user()),
         dry_run,
         group: Some(group),
         action: Some(action),

@@ -115,7 +115,7 @@ pub(super) fn run(settings: &Settings, arguments: &PolicyArguments, json: bool) 
         Document::Text(text) => output::text(text),
         Document::Wide(text) if std::io::stdout().is_terminal() => output::text(text),
         Document::Binary(_) if std::io::stdout().is_terminal() => {
-            return Err(super::usage(
+            return Err(crate::cli::usage::wrong(
                 "registry-pol is a binary file; name one with --output Registry.pol, or redirect the output",
             ));
         }
@@ -128,7 +128,7 @@ fn document(policy: &Policy, arguments: &PolicyArguments) -> anyhow::Result<Docu
     if arguments.check {
         return match arguments.format {
             PolicyFormat::Powershell | PolicyFormat::Intune => Ok(Document::Text(check::script(policy))),
-            _ => Err(super::usage(
+            _ => Err(crate::cli::usage::wrong(
                 "what a computer has is checked by a PowerShell script; write --format powershell --check (or --format \
                  intune --check for the detection script of a remediation)",
             )),

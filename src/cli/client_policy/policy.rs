@@ -134,7 +134,8 @@ impl Policy {
     /// # Errors
     /// A usage error that names the option.
     pub(super) fn new(url: &str, arguments: &PolicyArguments) -> anyhow::Result<Self> {
-        let address = |text: &str, option| checked(text, option).map_err(|why| super::super::usage(&why));
+        let address =
+            |text: &str, option| checked(text, option).map_err(|why| crate::cli::usage::wrong(&why));
         let url = address(url, "--url")?;
         let alternate =
             arguments.alternate.as_deref().map(|text| address(text, "--alternate")).transpose()?;
@@ -256,7 +257,7 @@ impl Policy {
         if !arguments.cache_host.is_empty() {
             if let Some(wrong) = arguments.cache_host.iter().find(|host| !is_host(host)) {
                 let shown: String = wrong.chars().filter(|c| !c.is_control()).take(120).collect();
-                return Err(super::super::usage(format!(
+                return Err(crate::cli::usage::wrong(format!(
                     "--cache-host: {shown:?} is no host name or address; write it without scheme and port"
                 )));
             }
@@ -278,7 +279,7 @@ fn group_name(text: &str) -> anyhow::Result<String> {
     let name = text.trim();
     let length = name.encode_utf16().count();
     if name.is_empty() || length > MAX_GROUP || name.chars().any(char::is_control) {
-        return Err(super::super::usage(
+        return Err(crate::cli::usage::wrong(
             "--group: write the name of a group, at most 255 characters in one line (several groups with ; between)",
         ));
     }
