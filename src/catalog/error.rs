@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::kv::KvError;
-use super::{Belonging, DecisionKind};
+use crate::catalog::values::belonging::{Belonging, DecisionKind};
 use crate::domain::{ComputerId, GroupId, ServerNameError, UpdateId, UpdateIdentity};
+use crate::kv::KvError;
 use crate::runtime::Panicked;
 
 /// Why an operation on the catalog failed.
@@ -274,7 +274,7 @@ impl CatalogError {
     }
 
     /// Whether the index is not what was written: it can be made again.
-    pub(super) fn is_damage(&self) -> bool {
+    pub(in crate::catalog) fn is_damage(&self) -> bool {
         match self {
             Self::Index(error) => error.is_damage(),
             Self::Record { .. } => true,

@@ -1,10 +1,12 @@
 //! What `fuzz/` reaches of this room: records of segments and of the index, and dumps. **Invariant:** it is never part
 //! of the product.
 
-use super::kv::Kv;
-use super::segment::codec::Codec;
-use super::segment::frame;
-use super::{Computer, Event, Server, Status, manifest, record};
+use crate::catalog::storage::segment::codec::Codec;
+use crate::catalog::storage::segment::frame;
+use crate::catalog::storage::{manifest, record};
+use crate::catalog::values::computer::{Computer, Event, Status};
+use crate::catalog::values::server::Server;
+use crate::kv::Kv;
 
 /// Reads bytes as a record of a segment, as such a record with a right checksum, and as what either can hold.
 pub fn records(data: &[u8]) {

@@ -18,9 +18,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::record::key;
-use super::store::Store;
-use super::{Catalog, CatalogError};
+use crate::catalog::Catalog;
+use crate::catalog::error::CatalogError;
+use crate::catalog::storage::log::Store;
+use crate::catalog::storage::record::key;
 use crate::domain::{Limit, limits};
 use crate::durable::{Mode, Trouble, make_private_folder, open_private, replace, set_aside};
 
@@ -32,7 +33,7 @@ const MAX_KEY_FILE: u64 = 4 * 1024;
 const MAX_KEYS: usize = 16;
 
 /// What is limited here.
-pub(super) const LIMITS: &[Limit] = limits![
+pub(in crate::catalog) const LIMITS: &[Limit] = limits![
     MAX_KEYS in "keys": "Keys of a ring, the one that seals and those that still open" => "the oldest is given up",
     MAX_KEY_FILE in "bytes": "The file of a key" => "it is set aside",
 ];
@@ -86,7 +87,7 @@ struct Inner {
 
 /// Every ring that was opened, by purpose.
 #[derive(Default)]
-pub(super) struct Rings(RwLock<BTreeMap<&'static str, Keyring>>);
+pub(in crate::catalog) struct Rings(RwLock<BTreeMap<&'static str, Keyring>>);
 
 fn random() -> Result<[u8; SEAL_KEY], CatalogError> {
     let mut secret = [0; SEAL_KEY];

@@ -1,7 +1,7 @@
 //! What is known: updates and their texts, what an administrator decided, computers and what they
 //! reported.
 //!
-//! Index records lie in a key-value store ([`kv`]: sled), texts in checksummed append-only segments beside
+//! Index records lie in a key-value store ([`crate::kv`]: sled), texts in checksummed append-only segments beside
 //! it, and agents are answered from an immutable [`Snapshot`] in memory that is swapped whole.
 //!
 //! The interface is synchronous. Reading a snapshot is memory only; everything that stores or reads texts
@@ -13,195 +13,112 @@
 //!
 //! [`RevisionId`]: crate::domain::RevisionId
 
-mod approvals;
-#[cfg(test)]
-mod bundle_tests;
-mod checking;
-#[cfg(test)]
-mod clock_tests;
-mod computer;
 mod computers;
 mod config;
-#[cfg(test)]
-mod damage_tests;
-mod decision;
 mod decisions;
-mod deployments;
-mod descendant;
-mod descendants;
-#[cfg(test)]
-mod descendants_tests;
-mod downstream;
-mod enrolment;
 mod error;
-mod events;
-mod facts;
-#[cfg(test)]
-mod facts_tests;
-#[cfg(test)]
-mod fleet_tests;
+mod face;
 /// What `fuzz/` reaches.
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod identity;
 mod ingest;
-mod journal;
 mod keyring;
-#[cfg(test)]
-mod keyring_tests;
-mod keys;
-mod languages;
-mod lineage;
-#[cfg(test)]
-mod lineage_tests;
-mod load;
-mod lost;
-#[cfg(test)]
-mod lost_tests;
-mod manifest;
-#[cfg(test)]
-mod member_tests;
-mod news;
-mod overlay;
-mod part;
-mod provisional;
 mod query;
-#[cfg(test)]
-mod query_tests;
-mod quota;
-mod reading;
-mod rebuild;
-mod record;
-mod replace;
-#[cfg(test)]
-mod replica_tests;
-mod rollup;
-mod said;
-mod scan;
-mod segment;
-mod server;
 mod servers;
 mod settings;
 mod snapshot;
-mod staging;
-mod store;
-#[cfg(test)]
-mod storing_tests;
-mod succession;
-#[cfg(test)]
-mod succession_tests;
-mod tail;
-mod terms;
-#[cfg(test)]
-mod terms_tests;
+mod storage;
 #[cfg(test)]
 mod tests;
-mod tree;
-#[cfg(test)]
-mod tree_tests;
-mod upward;
-mod verdict;
-#[cfg(test)]
-mod verdict_tests;
+mod texts;
+mod values;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-pub use computer::{Caller, Computer, ComputerInfo, Event, Failure, Group, State, Status};
-pub use computers::{FleetCounts, MAX_MOVED};
+pub use computers::identity::{IdentityChange, IdentityKind, MAX_CHANGES};
+pub use computers::members::{FleetCounts, MAX_MOVED};
 pub use config::{Config, DriverReader, OfferPolicy};
-pub use decision::Hold;
-pub use deployments::{DecisionSet, SharedApproval, SharedDecline};
-pub use descendant::Descendant;
-pub use downstream::Epoch;
+pub use decisions::decision::{Decline, Hold};
+pub use decisions::export::{DecisionSet, SharedApproval, SharedDecline};
+pub use decisions::groups::Removal;
+pub use decisions::payload_keys::WantedKeys;
+pub use decisions::replace::Replaced;
+pub use decisions::terms::{Acceptance, Terms};
+pub use decisions::verdict::{MAX_DECIDED, Verdict};
 pub use error::CatalogError;
-pub use identity::{IdentityChange, IdentityKind, MAX_CHANGES};
+pub use face::servers::Epoch;
+pub use ingest::lost::{Lost, Unnamed};
+pub use ingest::staging::{Activated, Activation, Held, Staging, Stored, Summary};
 pub use keyring::{KeyInfo, Keyring, SEAL_KEY};
-pub use keys::WantedKeys;
-pub use lineage::Place;
-pub use lost::{Lost, Unnamed};
-pub use part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
-pub use query::{
-    ApprovedInstall, CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Counts, Decline,
-    GroupApproval, KnownFile, MAX_PAGE, Page, Release, ReleaseFile, Selected, Totals, UpdateDetail,
-    UpdateQuery, UpdateRow, UpdateState, UpdateWord, Whose,
+pub use query::releases::{ApprovedInstall, Release, ReleaseFile};
+pub use query::rows::{
+    CategoryRow, ComputerDetail, ComputerQuery, ComputerRow, ComputerState, GroupApproval, KnownFile,
+    MAX_PAGE, Page, Selected, Totals, UpdateDetail, UpdateQuery, UpdateRow, UpdateState, Whose,
 };
-pub use quota::StateBytes;
-pub use reading::Chunks;
-pub use rebuild::{load_index, rebuild, rebuild_index};
-pub use replace::Replaced;
-pub use scan::{
+pub use query::states::UpdateWord;
+pub use settings::to_json;
+pub use snapshot::listing::{ListQuery, Listed};
+pub use snapshot::root::{Revision, Snapshot};
+pub use storage::client_state::StateBytes;
+pub use storage::lineage::Place;
+pub use storage::rebuild::{load_index, rebuild, rebuild_index};
+pub use texts::Chunks;
+pub use values::belonging::{Belonging, DecisionKind, Former};
+pub use values::computer::{Caller, Computer, ComputerInfo, Event, Failure, Group, State, Status};
+pub use values::counts::Counts;
+pub use values::descendant::Descendant;
+pub use values::facts::StoredFacts;
+pub use values::part::{FileUrl, NewPart, NewRevision, PartKind, PartRef};
+pub use values::scan::{
     Deployment, DeploymentAction, Device, DriverQuery, InstalledDriver, Offer, ScanAnswer, ScanQuery,
 };
-pub use server::{
+pub use values::server::{
     Certificate, Credential, IdentifiedBy, Invitation, Permission, Refused, Revocation, Seen, Server,
     Standing, Took,
 };
-pub use settings::to_json;
-pub use snapshot::{
-    Belonging, DecisionKind, Former, ListQuery, Listed, Reason, Revision, Snapshot, Withheld,
-};
-pub use staging::{Activated, Activation, Held, Staging, Stored, Summary};
-pub use terms::{Acceptance, Terms};
-pub use tree::Removal;
-pub use verdict::{MAX_DECIDED, Verdict};
+pub use values::withheld::{Reason, Withheld};
 
 use crate::domain::{
-    ComputerId, Facts, FileDeclaration, GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity,
+    ComputerId, FileDeclaration, GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity,
     joined_limits,
 };
-use crate::kv;
 use crate::runtime::Clock;
-use store::Store;
+use storage::log::Store;
 
 /// The limits of this room.
 pub const LIMITS: &[Limit] = joined_limits![
-    approvals::LIMITS,
-    computers::LIMITS,
-    decision::LIMITS,
-    descendant::LIMITS,
-    descendants::LIMITS,
-    enrolment::LIMITS,
-    events::LIMITS,
-    identity::LIMITS,
-    ingest::LIMITS,
-    journal::LIMITS,
+    decisions::change::LIMITS,
+    computers::members::LIMITS,
+    decisions::decision::LIMITS,
+    values::descendant::LIMITS,
+    servers::descendants::LIMITS,
+    servers::enrolment::LIMITS,
+    computers::events::LIMITS,
+    computers::identity::LIMITS,
+    ingest::prepare::LIMITS,
+    storage::journal::LIMITS,
     keyring::LIMITS,
-    lineage::LIMITS,
-    manifest::LIMITS,
-    news::LIMITS,
-    provisional::LIMITS,
+    storage::lineage::LIMITS,
+    storage::manifest::LIMITS,
+    computers::news::LIMITS,
+    computers::provisional::LIMITS,
     query::LIMITS,
-    rebuild::LIMITS,
-    replace::LIMITS,
-    rollup::LIMITS,
-    said::LIMITS,
-    segment::LIMITS,
-    server::LIMITS,
-    servers::LIMITS,
+    storage::rebuild::LIMITS,
+    decisions::replace::LIMITS,
+    servers::rollup::LIMITS,
+    values::counts::LIMITS,
+    storage::segment::LIMITS,
+    values::server::LIMITS,
+    servers::registry::LIMITS,
     snapshot::LIMITS,
-    staging::LIMITS,
-    succession::LIMITS,
-    terms::LIMITS,
-    verdict::LIMITS,
+    ingest::staging::LIMITS,
+    computers::succession::LIMITS,
+    decisions::terms::LIMITS,
+    decisions::verdict::LIMITS,
 ];
-
-/// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
-const FRAME_BYTES: u32 = 256 * 1024;
-
-/// What is kept of a revision beside its texts.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct StoredFacts {
-    /// What its document says.
-    pub facts: Facts,
-    /// Where its payloads can be had upstream.
-    pub file_urls: Vec<FileUrl>,
-    /// Whether everything is known that its document says of drivers; not so for what was stored by earlier versions.
-    #[serde(skip)]
-    pub drivers_known: bool,
-}
 
 /// The catalog. Cheap to clone; clones share one store.
 #[derive(Clone)]
@@ -265,8 +182,8 @@ impl Catalog {
 
     /// The activation that waits for an administrator, if one does.
     pub fn held(&self) -> Option<Held> {
-        let value = self.0.kv.get(record::key::HELD).ok()??;
-        record::decode('h', &value).ok()
+        let value = self.0.kv.get(storage::record::key::HELD).ok()??;
+        storage::record::decode('h', &value).ok()
     }
 
     /// Activates what was held.
@@ -291,7 +208,7 @@ impl Catalog {
     }
 
     /// Writes the index, engine-neutral: with a copy of the `documents` folder it is the whole store.
-    /// Returns how many entries. See [`kv::Kv::dump`].
+    /// Returns how many entries. See [`crate::kv::Kv::dump`].
     pub fn dump_index(&self, out: &mut impl std::io::Write) -> Result<u64, CatalogError> {
         Ok(self.0.kv.dump(out)?)
     }

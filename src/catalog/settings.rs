@@ -7,8 +7,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::record::key;
-use super::{Catalog, CatalogError};
+use crate::catalog::Catalog;
+use crate::catalog::error::CatalogError;
+use crate::catalog::storage::record::key;
 
 /// A value as JSON, for a setting.
 ///
@@ -33,7 +34,7 @@ impl Catalog {
         Ok(self.0.kv.get(&key::setting(key))?)
     }
 
-    /// Sets a value durably, at most [`super::kv::MAX_ENTRY`] bytes; `None` removes it.
+    /// Sets a value durably, at most [`crate::kv::MAX_ENTRY`] bytes; `None` removes it.
     pub fn set_setting(&self, key: &str, value: Option<&[u8]>) -> Result<(), CatalogError> {
         self.0.apply_durably(&[(key::setting(key), value.map(<[u8]>::to_vec))])
     }

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
-use super::super::descendant::status_in_words;
-use super::super::said::Of;
-use super::super::store::Store;
-use super::super::{CatalogError, Computer, Descendant, Status};
 use super::states::page_of;
-use super::{ComputerDetail, ComputerQuery, ComputerRow, Page, Whose, page_limit};
+use crate::catalog::error::CatalogError;
+use crate::catalog::query::rows::{ComputerDetail, ComputerQuery, ComputerRow, Page, Whose, page_limit};
+use crate::catalog::storage::log::Store;
+use crate::catalog::values::computer::{Computer, Status};
+use crate::catalog::values::counts::Of;
+use crate::catalog::values::descendant::Descendant;
+use crate::catalog::values::descendant::status_in_words;
 use crate::domain::{ComputerId, GroupId, ServerId};
 
 /// A computer: an agent of ours, or one of a server below.
@@ -90,7 +92,7 @@ fn is_in(own: &[GroupId], groups: &[GroupId]) -> bool {
 
 impl Store {
     /// Agents of ours in a group or one below it.
-    pub(in super::super) fn members(&self, group: &GroupId) -> Vec<Arc<Computer>> {
+    pub(in crate::catalog) fn members(&self, group: &GroupId) -> Vec<Arc<Computer>> {
         let groups = self.snapshot().view().decisions.below(group);
         self.computers.all().into_iter().filter(|computer| is_in(&computer.groups, &groups)).collect()
     }
@@ -154,7 +156,7 @@ impl Store {
         }
     }
 
-    pub(in super::super) fn computers(&self, query: &ComputerQuery) -> Page<ComputerRow> {
+    pub(in crate::catalog) fn computers(&self, query: &ComputerQuery) -> Page<ComputerRow> {
         let decisions = Arc::clone(&self.snapshot().view().decisions);
         let groups = query.group.map(|group| decisions.below(&group));
         let text = query.text.as_deref().unwrap_or_default().to_lowercase();
@@ -170,7 +172,7 @@ impl Store {
         Page { rows, total, offset: query.offset }
     }
 
-    pub(in super::super) fn computer_detail(
+    pub(in crate::catalog) fn computer_detail(
         &self,
         id: &ComputerId,
     ) -> Result<Option<ComputerDetail>, CatalogError> {

@@ -6,15 +6,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::PoisonError;
 
-use super::super::CatalogError;
-use super::super::snapshot::{Snapshot, flag, is_hidden};
-use super::super::store::Store;
 use super::updates::title;
-use super::{CategoryRow, KnownFile, Totals};
+use crate::catalog::error::CatalogError;
+use crate::catalog::query::rows::{CategoryRow, KnownFile, Totals};
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::withheld::is_hidden;
+use crate::catalog::snapshot::world::flag;
+use crate::catalog::storage::log::Store;
 use crate::domain::{Action, CategoryKind, FileDeclaration, Sha1Digest, UpdateId, UpdateType};
 
 /// Updates reached from these through bundles, these included, as numbers of the snapshot.
-pub(in super::super) fn bundled(snapshot: &Snapshot, updates: &[u32]) -> BTreeSet<u32> {
+pub(in crate::catalog) fn bundled(snapshot: &Snapshot, updates: &[u32]) -> BTreeSet<u32> {
     let world = snapshot.world();
     let mut found: BTreeSet<u32> = updates.iter().copied().collect();
     let mut open = updates.to_vec();
@@ -51,7 +53,10 @@ impl Store {
         Ok(files)
     }
 
-    pub(in super::super) fn files_of(&self, update: &UpdateId) -> Result<Vec<FileDeclaration>, CatalogError> {
+    pub(in crate::catalog) fn files_of(
+        &self,
+        update: &UpdateId,
+    ) -> Result<Vec<FileDeclaration>, CatalogError> {
         let snapshot = self.snapshot();
         match snapshot.world().update(update) {
             Some((index, _)) => self.files_of_all(&snapshot, &[index]),
@@ -59,7 +64,7 @@ impl Store {
         }
     }
 
-    pub(in super::super) fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
+    pub(in crate::catalog) fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
         let snapshot = self.snapshot();
         let decisions = &snapshot.view().decisions.updates;
         let approved =
@@ -73,7 +78,7 @@ impl Store {
         self.files_of_all(&snapshot, &approved)
     }
 
-    pub(in super::super) fn file(&self, sha1: &Sha1Digest) -> Result<Option<KnownFile>, CatalogError> {
+    pub(in crate::catalog) fn file(&self, sha1: &Sha1Digest) -> Result<Option<KnownFile>, CatalogError> {
         let snapshot = self.snapshot();
         let part = snapshot.world().owner_of(sha1).and_then(|id| snapshot.facts_part(id));
         let Some(part) = part else { return Ok(None) };
@@ -88,7 +93,7 @@ impl Store {
         Ok(known)
     }
 
-    pub(in super::super) fn categories(
+    pub(in crate::catalog) fn categories(
         &self,
         language: Option<&str>,
     ) -> Result<Vec<CategoryRow>, CatalogError> {
@@ -133,7 +138,7 @@ impl Store {
         Ok(rows)
     }
 
-    pub(in super::super) fn categories_together(&self) -> HashMap<Vec<UpdateId>, usize> {
+    pub(in crate::catalog) fn categories_together(&self) -> HashMap<Vec<UpdateId>, usize> {
         let snapshot = self.snapshot();
         let world = snapshot.world();
         let is_category = |id: u32| world.rev(id).is_some_and(|rev| rev.category.is_some());
@@ -153,11 +158,11 @@ impl Store {
         found
     }
 
-    pub(in super::super) fn totals(&self) -> Totals {
+    pub(in crate::catalog) fn totals(&self) -> Totals {
         let snapshot = self.snapshot();
         let (world, view) = (snapshot.world(), snapshot.view());
-        let present = |update: &&super::super::snapshot::Upd| world.rev(update.newest).is_some();
-        let expired = |update: &super::super::snapshot::Upd| {
+        let present = |update: &&crate::catalog::snapshot::world::Upd| world.rev(update.newest).is_some();
+        let expired = |update: &crate::catalog::snapshot::world::Upd| {
             world.rev(update.newest).is_some_and(|rev| rev.has(flag::EXPIRED))
         };
         let decided = view.decisions.updates.values();

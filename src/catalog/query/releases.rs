@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 
-use super::super::CatalogError;
-use super::super::snapshot::{Snapshot, flag};
-use super::super::store::Store;
 use super::updates::{categories_of, title};
+use crate::catalog::error::CatalogError;
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::world::flag;
+use crate::catalog::storage::log::Store;
 use crate::domain::{
     Action, CategoryKind, FileDeclaration, GroupId, Limit, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
     limits,
@@ -83,7 +84,7 @@ fn parts(snapshot: &Snapshot, update: u32) -> Vec<u32> {
 }
 
 impl Store {
-    pub(in super::super) fn release_of(&self, id: &UpdateId) -> Result<Option<Release>, CatalogError> {
+    pub(in crate::catalog) fn release_of(&self, id: &UpdateId) -> Result<Option<Release>, CatalogError> {
         let snapshot = self.snapshot();
         let world = snapshot.world();
         let Some((_, update)) = world.update(id) else { return Ok(None) };
@@ -100,7 +101,7 @@ impl Store {
         }))
     }
 
-    pub(in super::super) fn release_files(&self, id: &UpdateId) -> Result<Vec<ReleaseFile>, CatalogError> {
+    pub(in crate::catalog) fn release_files(&self, id: &UpdateId) -> Result<Vec<ReleaseFile>, CatalogError> {
         let snapshot = self.snapshot();
         let world = snapshot.world();
         let Some((index, _)) = world.update(id) else { return Ok(Vec::new()) };
@@ -125,7 +126,7 @@ impl Store {
     }
 
     /// The updates that can be approved and have this payload, themselves or in what they bundle.
-    pub(in super::super) fn releases_with(&self, sha1: &Sha1Digest) -> Vec<UpdateId> {
+    pub(in crate::catalog) fn releases_with(&self, sha1: &Sha1Digest) -> Vec<UpdateId> {
         let snapshot = self.snapshot();
         let world = snapshot.world();
         let Some(owner) = world.owner_of(sha1).and_then(|id| world.rev(id)) else { return Vec::new() };
@@ -160,7 +161,7 @@ impl Store {
         found.into_iter().collect()
     }
 
-    pub(in super::super) fn approved_installs(&self) -> Vec<ApprovedInstall> {
+    pub(in crate::catalog) fn approved_installs(&self) -> Vec<ApprovedInstall> {
         let snapshot = self.snapshot();
         let world = snapshot.world();
         let decided = snapshot.view().decisions.updates.iter();

@@ -9,10 +9,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::CatalogError;
-use super::super::snapshot::{Rev, Snapshot};
-use super::super::store::Store;
 use super::updates::with_subcategories;
+use crate::catalog::error::CatalogError;
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::world::Rev;
+use crate::catalog::storage::log::Store;
 use crate::domain::{CategoryKind, Facts, Phrase, UpdateId, UpdateType, folded};
 
 /// What people put around a KB number that they copied.

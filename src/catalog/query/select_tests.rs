@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::tests::{House, facts, fill, hidden, needs, update};
-use super::{UpdateQuery, UpdateState};
 use crate::catalog::Catalog;
+use crate::catalog::query::rows::{UpdateQuery, UpdateState};
+use crate::catalog::tests::{House, facts, fill, hidden, needs, update};
 use crate::domain::{CategoryKind, Facts, Title, UpdateType};
 
 fn titled(mut facts: Facts, title: &str) -> Facts {

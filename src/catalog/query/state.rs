@@ -3,7 +3,7 @@
 //! **Invariant:** one order of precedence for everybody who shows an update: what ends it comes before what was
 //! approved. Nothing is read here; the row has it all.
 
-use super::{UpdateRow, UpdateState};
+use super::rows::{UpdateRow, UpdateState};
 
 impl UpdateRow {
     /// The first that is true of: declined, expired, held, withheld, approved, unapproved.

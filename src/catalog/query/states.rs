@@ -8,11 +8,14 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::descendant::status_in_words;
-use super::super::said::Of;
-use super::super::store::Store;
-use super::super::{Catalog, CatalogError, Computer, Status};
-use super::{ComputerState, Page, State, page_limit};
+use crate::catalog::Catalog;
+use crate::catalog::error::CatalogError;
+use crate::catalog::query::rows::{ComputerState, Page, page_limit};
+use crate::catalog::storage::log::Store;
+use crate::catalog::values::computer::State;
+use crate::catalog::values::computer::{Computer, Status};
+use crate::catalog::values::counts::Of;
+use crate::catalog::values::descendant::status_in_words;
 use crate::domain::{ComputerId, GroupId, ServerId, UpdateId};
 
 impl Catalog {

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 
 use uuid::{Uuid, uuid};
 
-use super::super::CatalogError;
-use super::super::snapshot::flag;
-use super::super::store::Store;
-use super::Counts;
 use super::updates::categories_of;
+use crate::catalog::error::CatalogError;
+use crate::catalog::snapshot::world::flag;
+use crate::catalog::storage::log::Store;
+use crate::catalog::values::counts::Counts;
 use crate::domain::{Action, CategoryKind, ServerSummary, UpdateId, UpdateType};
 
 /// Critical Updates and Security Updates, by which Windows tells what is critical (note 71).
@@ -28,7 +28,7 @@ fn count(number: usize) -> u32 {
 
 impl Store {
     /// This server's own numbers. Reads what every agent reported.
-    pub(in super::super) fn summary(&self) -> Result<ServerSummary, CatalogError> {
+    pub(in crate::catalog) fn summary(&self) -> Result<ServerSummary, CatalogError> {
         let mut summary = ServerSummary::default();
         let mut said: HashMap<Uuid, Counts> = HashMap::new();
         let snapshot = self.snapshot();

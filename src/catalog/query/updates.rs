@@ -9,15 +9,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::manifest::kb_number;
-use super::super::snapshot::{Rev, Snapshot, Upd, flag, is_hidden};
-use super::super::store::Store;
-use super::super::{CatalogError, StoredFacts};
 use super::select::Selection;
-use super::{
-    Counts, GroupApproval, MAX_PAGE, Page, Selected, UpdateDetail, UpdateQuery, UpdateRow, UpdateState,
-    page_limit,
+use crate::catalog::error::CatalogError;
+use crate::catalog::query::rows::{
+    GroupApproval, MAX_PAGE, Page, Selected, UpdateDetail, UpdateQuery, UpdateRow, UpdateState, page_limit,
 };
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::withheld::is_hidden;
+use crate::catalog::snapshot::world::{Rev, Upd, flag};
+use crate::catalog::storage::log::Store;
+use crate::catalog::storage::manifest::kb_number;
+use crate::catalog::values::counts::Counts;
+use crate::catalog::values::facts::StoredFacts;
 use crate::domain::{CategoryKind, Facts, Limit, Phrase, RevisionId, UpdateId, UpdateType, limits};
 
 /// How deep categories may lie in each other.
@@ -138,7 +141,7 @@ impl<'a> Filter<'a> {
 /// Whether every word occurs in title, KB number or identity.
 impl Store {
     /// The facts of a revision of this snapshot; none when it is damaged.
-    pub(in super::super) fn facts_in(
+    pub(in crate::catalog) fn facts_in(
         &self,
         snapshot: &Snapshot,
         id: u32,
@@ -228,7 +231,7 @@ impl Store {
         Ok((matching, titled))
     }
 
-    pub(in super::super) fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
+    pub(in crate::catalog) fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
         let snapshot = self.snapshot();
         let (found, _) = self.selected(&snapshot, query)?;
         let mut rows = Vec::new();
@@ -240,7 +243,7 @@ impl Store {
         Ok(Page { rows, total: found.len(), offset: query.offset })
     }
 
-    pub(in super::super) fn select(&self, text: &str) -> Result<Selected, CatalogError> {
+    pub(in crate::catalog) fn select(&self, text: &str) -> Result<Selected, CatalogError> {
         if Phrase::new(text).is_none() {
             return Ok(Selected::default());
         }
@@ -254,7 +257,7 @@ impl Store {
         Ok(Selected { updates: ids(updates), titled: ids(titled) })
     }
 
-    pub(in super::super) fn rows(&self, ids: &[UpdateId]) -> Result<Vec<UpdateRow>, CatalogError> {
+    pub(in crate::catalog) fn rows(&self, ids: &[UpdateId]) -> Result<Vec<UpdateRow>, CatalogError> {
         let snapshot = self.snapshot();
         let mut rows = Vec::new();
         for id in ids {
@@ -265,7 +268,7 @@ impl Store {
         Ok(rows)
     }
 
-    pub(in super::super) fn title_of(
+    pub(in crate::catalog) fn title_of(
         &self,
         update: &UpdateId,
         language: Option<&str>,
@@ -279,7 +282,7 @@ impl Store {
         }
     }
 
-    pub(in super::super) fn update(
+    pub(in crate::catalog) fn update(
         &self,
         id: &UpdateId,
         language: Option<&str>,

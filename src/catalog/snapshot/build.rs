@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::super::manifest::Manifest;
 use super::world::{Child, NONE, Part, Rev, UNSAID, Upd, World, flag, kind_number};
+use crate::catalog::storage::manifest::Manifest;
 use crate::domain::{Limit, Sha1Digest, UpdateId, UpdateType, limits};
 
 /// The most revisions that can be numbered; the number is a positive `xs:int` on the wire.
@@ -21,7 +21,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 ];
 
 /// Gathers manifests.
-pub(in super::super) struct Builder {
+pub(in crate::catalog) struct Builder {
     world: World,
     clause_numbers: HashMap<Vec<u32>, u32>,
     requirement_numbers: HashMap<Vec<u32>, u32>,
@@ -57,7 +57,7 @@ fn index(len: usize) -> u32 {
 }
 
 impl Builder {
-    pub(in super::super) fn new() -> Self {
+    pub(in crate::catalog) fn new() -> Self {
         let mut world = World::default();
         world.requirements.push([]);
         world.made_for.push(Vec::new());
@@ -172,7 +172,7 @@ impl Builder {
     }
 
     /// Adds a manifest whose activation had this change number.
-    pub(in super::super) fn add(&mut self, manifest: &Manifest, appeared: u64) {
+    pub(in crate::catalog) fn add(&mut self, manifest: &Manifest, appeared: u64) {
         let id = manifest.id;
         if id == 0 || id >= MAX_ID {
             return;
@@ -239,7 +239,7 @@ impl Builder {
     }
 
     /// Takes a revision away again; from then on its change number is that of the activation that did so.
-    pub(in super::super) fn withdraw(&mut self, id: u32, change: u64) {
+    pub(in crate::catalog) fn withdraw(&mut self, id: u32, change: u64) {
         if let Some(rev) = self.world.revs.get_mut(id as usize) {
             rev.flags &= !flag::PRESENT;
             rev.appeared = u32::try_from(change).unwrap_or(u32::MAX);
@@ -247,7 +247,7 @@ impl Builder {
     }
 
     /// The finished world.
-    pub(in super::super) fn build(mut self, generation: u64, change: u64) -> World {
+    pub(in crate::catalog) fn build(mut self, generation: u64, change: u64) -> World {
         self.world.generation = generation;
         self.world.change = change;
         self.link_revisions();

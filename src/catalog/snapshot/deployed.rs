@@ -3,20 +3,20 @@
 //! **Invariant:** what is declined or held back on this server is not among them. It never says to which computers: an approval
 //! for any group counts, and so does each revision that is here, because agents act on what they were told before.
 
-use super::Snapshot;
 use super::bits::Bits;
 use super::world::flag;
+use crate::catalog::snapshot::root::Snapshot;
 use crate::domain::Sha1Digest;
 
 impl Snapshot {
     /// Whether this payload is one of them.
-    pub(in super::super) fn is_deployed(&self, sha1: &Sha1Digest) -> bool {
-        self.deployed.get_or_init(|| self.deployed_digests()).binary_search(sha1).is_ok()
+    pub(in crate::catalog) fn is_deployed(&self, sha1: &Sha1Digest) -> bool {
+        self.deployed(|| self.deployed_digests()).binary_search(sha1).is_ok()
     }
 
     fn deployed_digests(&self) -> Vec<Sha1Digest> {
         let world = self.world();
-        let decided = self.view.decided.iter().filter(|(_, decision)| {
+        let decided = self.view().decided.iter().filter(|(_, decision)| {
             decision.hold.is_none()
                 && decision.declined.is_none()
                 && decision.approvals.iter().any(|(_, approval)| approval.action.acts())
@@ -31,7 +31,7 @@ impl Snapshot {
             return Vec::new();
         }
         let is_out = |update: u32| {
-            let decision = self.view.decision(update);
+            let decision = self.view().decision(update);
             decision.is_some_and(|decision| decision.hold.is_some() || decision.declined.is_some())
         };
         let mut revisions = vec![Vec::new(); world.updates.len()];

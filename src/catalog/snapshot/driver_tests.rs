@@ -4,11 +4,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::super::decisions::Decisions;
-use super::super::manifest::{Manifest, StoredKind, StoredPart};
-use super::super::tests::facts;
-use super::super::{Device, DriverQuery, InstalledDriver, OfferPolicy, StoredFacts};
-use super::*;
+use crate::catalog::config::OfferPolicy;
+use crate::catalog::decisions::decided::Decisions;
+use crate::catalog::snapshot::build::Builder;
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::view::View;
+use crate::catalog::storage::manifest::{Manifest, StoredKind, StoredPart};
+use crate::catalog::tests::facts;
+use crate::catalog::values::facts::StoredFacts;
+use crate::catalog::values::scan::{Device, DriverQuery, InstalledDriver};
+use crate::catalog::*;
+use crate::domain::UpdateType;
 use crate::domain::{DriverFacts, Facts};
 
 /// Three computer models, as GUIDs are written.

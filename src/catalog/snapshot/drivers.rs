@@ -8,10 +8,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::super::manifest::hardware_hash;
-use super::super::{CatalogError, Device, DriverQuery, InstalledDriver, ScanAnswer, StoredFacts};
 use super::bits::Bits;
-use super::{Question, Snapshot};
+use crate::catalog::error::CatalogError;
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::scan::Question;
+use crate::catalog::storage::manifest::hardware_hash;
+use crate::catalog::values::facts::StoredFacts;
+use crate::catalog::values::scan::{Device, DriverQuery, InstalledDriver, ScanAnswer};
 use crate::domain::{DriverFacts, Limit, UpdateType, limits};
 
 /// The most devices that are looked at; a real machine has 70 to 200.
@@ -113,7 +116,7 @@ fn may_replace(installed: &InstalledDriver, driver: &DriverFacts) -> bool {
 }
 
 /// Reads what a revision says of itself.
-pub(in super::super) type Facts<'a> = &'a dyn Fn(u32) -> Result<Option<Arc<StoredFacts>>, CatalogError>;
+pub(in crate::catalog) type Facts<'a> = &'a dyn Fn(u32) -> Result<Option<Arc<StoredFacts>>, CatalogError>;
 
 impl Snapshot {
     /// The best driver of one device: its revision and the identity it matches by.
@@ -176,15 +179,15 @@ impl Snapshot {
     }
 
     /// The driver pass. `facts` is asked about candidates.
-    pub(in super::super) fn drivers(
+    pub(in crate::catalog) fn drivers(
         &self,
         query: &DriverQuery<'_>,
         facts: Facts<'_>,
     ) -> Result<ScanAnswer, CatalogError> {
         let world = self.world();
         let reach = self.reach(query.groups);
-        let satisfied = self.view.satisfied(query.installed);
-        let offered = reach.offered.as_ref().unwrap_or(&self.view.offered);
+        let satisfied = self.view().satisfied(query.installed);
+        let offered = reach.offered.as_ref().unwrap_or(&self.view().offered);
         let may_have = |id: u32| {
             let rev = &world.revs[id as usize];
             offered.has(rev.position) && satisfied[rev.requirement as usize]
@@ -206,7 +209,7 @@ impl Snapshot {
                 }
             }
         }
-        let mut question = Question::new(b'd', self.sequence);
+        let mut question = Question::new(b'd', self.sequence());
         question.ids(query.groups.iter().map(|id| &id.0)).numbers(query.cached).number(query.since);
         for (revision, hardware_ids) in &best {
             question.number(u64::from(*revision));
@@ -220,15 +223,15 @@ impl Snapshot {
                 answer.truncated = true;
                 break;
             }
-            answer.new.extend(self.view.offer(*revision, &reach, false).map(|mut offer| {
+            answer.new.extend(self.view().offer(*revision, &reach, false).map(|mut offer| {
                 offer.hardware_ids.clone_from(hardware_ids);
                 offer
             }));
         }
         for id in query.cached {
             match (best.get(id), world.rev(*id)) {
-                (Some(hardware_ids), Some(rev)) if self.view.change_of(rev) > query.since => {
-                    let mut offer = self.view.offer(*id, &reach, false);
+                (Some(hardware_ids), Some(rev)) if self.view().change_of(rev) > query.since => {
+                    let mut offer = self.view().offer(*id, &reach, false);
                     if let Some(offer) = &mut offer {
                         offer.hardware_ids.clone_from(hardware_ids);
                     }

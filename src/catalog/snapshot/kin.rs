@@ -5,19 +5,19 @@
 
 use std::collections::HashMap;
 
-use super::Snapshot;
 use super::world::flag;
+use crate::catalog::snapshot::root::Snapshot;
 use crate::domain::{RevisionId, UpdateIdentity};
 
 impl Snapshot {
     /// Change number of the last activation; [`Snapshot::change_number`] counts decisions as well.
     pub fn updates_number(&self) -> u64 {
-        self.view.world.change
+        self.view().world.change
     }
 
     /// Revisions that an activation after `since` took away, and that did not come back; at most `most`.
     pub fn withdrawn_after(&self, since: u64, most: usize) -> Vec<UpdateIdentity> {
-        let world = &self.view.world;
+        let world = &self.view().world;
         let gone = world.retired.iter().filter(|(_, id)| {
             world.revs.get(**id as usize).is_some_and(|rev| u64::from(rev.appeared) > since)
         });
@@ -29,7 +29,7 @@ impl Snapshot {
     /// Revisions that are probably much like these, because they have the same prerequisites, and that were there at
     /// `since` or have a number up to `after`: one for each list of prerequisites, the newest, at most `most`.
     pub fn kin(&self, of: &[RevisionId], since: u64, after: u32, most: usize) -> Vec<UpdateIdentity> {
-        let world = &self.view.world;
+        let world = &self.view().world;
         let mut wanted: HashMap<u32, Option<u32>> = HashMap::new();
         for rev in of.iter().filter_map(|id| world.rev(id.0)) {
             if wanted.len() < most || wanted.contains_key(&rev.requirement) {

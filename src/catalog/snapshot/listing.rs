@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use super::bits::Bits;
 use super::world::{NONE, Rev, World, flag};
-use super::{Snapshot, View};
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::snapshot::view::View;
 use crate::domain::{UpdateId, UpdateIdentity, UpdateType};
 
 /// Something a filter names, and whether all of it is wanted whatever changed (`Delta` false).
@@ -188,7 +189,7 @@ impl Snapshot {
     /// Categories and detectoids that became visible after a change number, oldest first.
     pub fn list_categories(&self, since: u64) -> Vec<UpdateIdentity> {
         let mut found: Vec<u32> = self
-            .view
+            .view()
             .newest()
             .filter(|(_, rev)| matches!(rev.update_type, UpdateType::Category | UpdateType::Detectoid))
             .filter(|(_, rev)| u64::from(rev.appeared) > since)
@@ -203,13 +204,13 @@ impl Snapshot {
         if query.products.is_empty() != query.classifications.is_empty() {
             return Vec::new();
         }
-        let world = &self.view.world;
+        let world = &self.view().world;
         let filter = Filter::new(world, query);
         let mut bundled = Bits::new(world.updates.len());
-        for child in self.view.newest().flat_map(|(_, rev)| world.children(rev)) {
+        for child in self.view().newest().flat_map(|(_, rev)| world.children(rev)) {
             bundled.put(child.update);
         }
-        let selected = self.view.newest().filter_map(|(id, rev)| {
+        let selected = self.view().newest().filter_map(|(id, rev)| {
             let installable = matches!(rev.update_type, UpdateType::Software | UpdateType::Driver);
             let choice = filter.choice(rev);
             (installable && choice.fits).then_some((bundled.has(rev.update), id, choice.whole))
@@ -219,13 +220,13 @@ impl Snapshot {
         selected.sort_unstable();
         let mut list = List::new(world, query.since);
         for (_, id, whole) in selected {
-            list.add(id, whole, |id, rev| self.view.is_whole(id) && filter.language(rev).fits);
+            list.add(id, whole, |id, rev| self.view().is_whole(id) && filter.language(rev).fits);
         }
         self.identities(list.order.into_iter())
     }
 
     fn identities(&self, ids: impl Iterator<Item = u32>) -> Vec<UpdateIdentity> {
-        let world = &self.view.world;
+        let world = &self.view().world;
         let present = ids.filter_map(|id| world.rev(id).filter(|rev| rev.has(flag::PRESENT)));
         present.map(|rev| world.identity(rev)).collect()
     }

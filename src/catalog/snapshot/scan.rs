@@ -10,11 +10,12 @@
 
 use std::sync::Arc;
 
-use super::super::{Offer, PartRef, ScanAnswer, ScanQuery};
-use super::Snapshot;
 use super::bits::Bits;
 use super::view::{Reach, View};
 use super::world::{CORE, Rev};
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::values::part::PartRef;
+use crate::catalog::values::scan::{Offer, ScanAnswer, ScanQuery};
 use crate::domain::{RevisionId, UpdateId, UpdateType};
 
 /// What computers with one installed list need.
@@ -175,8 +176,8 @@ impl View {
 
 impl Snapshot {
     pub(super) fn needed(&self, reach: &Reach, query: &ScanQuery<'_>) -> Arc<Needed> {
-        let mut question = Question::new(b'n', self.sequence);
-        let world = &self.view.world;
+        let mut question = Question::new(b'n', self.sequence());
+        let world = &self.view().world;
         // what is not known changes nothing
         let installed: Vec<u32> =
             query.installed.iter().copied().filter(|id| world.rev(*id).is_some()).collect();
@@ -188,23 +189,18 @@ impl Snapshot {
             question.ids(query.groups.iter().map(|id| &id.0));
         }
         let key = question.fingerprint();
-        if let Some(known) = self.needs.get(&key) {
-            return known;
-        }
-        let needed = Arc::new(self.view.needed(reach, query.installed, query.categories));
-        self.needs.insert(key, Arc::clone(&needed));
-        needed
+        self.needed_once(key, || self.view().needed(reach, query.installed, query.categories))
     }
 
     pub(super) fn answer(&self, query: &ScanQuery<'_>, fingerprint: u128) -> ScanAnswer {
-        let world = &self.view.world;
+        let world = &self.view().world;
         let reach = self.reach(query.groups);
         let needed = self.needed(&reach, query);
         let dependency = |position: u32| needed.asked_for.as_ref().is_some_and(|asked| !asked.has(position));
         let mut cached = Bits::new(world.order.len());
         let behind = query.moved || query.since < self.change_number();
         let hears = |rev: &Rev| {
-            self.view.change_of(rev) > query.since || query.moved && self.view.differs_by_group(rev)
+            self.view().change_of(rev) > query.since || query.moved && self.view().differs_by_group(rev)
         };
         let mut answer =
             ScanAnswer { fingerprint, change_number: self.change_number(), ..ScanAnswer::default() };
@@ -214,7 +210,7 @@ impl Snapshot {
                 Some(position) if needed.deliver.has(position) => {
                     let rev = &world.revs[*id as usize];
                     if cached.put(position) && behind && hears(rev) {
-                        answer.changed.extend(self.view.offer(*id, &reach, dependency(position)));
+                        answer.changed.extend(self.view().offer(*id, &reach, dependency(position)));
                     }
                 }
                 Some(position)
@@ -232,7 +228,7 @@ impl Snapshot {
         }
         let mut bytes = 0;
         for position in needed.deliver.without(&cached) {
-            let Some(offer) = self.view.offer(world.order[position as usize], &reach, dependency(position))
+            let Some(offer) = self.view().offer(world.order[position as usize], &reach, dependency(position))
             else {
                 continue;
             };

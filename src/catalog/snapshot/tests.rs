@@ -6,13 +6,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::decision::Decision;
-use super::super::decisions::{Damage, Decisions, well_known};
-use super::super::manifest::{Manifest, StoredKind, StoredPart};
-use super::super::tests::{bundles, facts, hidden, ids, needs, update};
-use super::super::{Decline, DeploymentAction, Group, Hold, OfferPolicy};
-use super::*;
+use crate::catalog::config::OfferPolicy;
+use crate::catalog::decisions::decided::{Damage, Decisions, well_known};
+use crate::catalog::decisions::decision::Decision;
+use crate::catalog::decisions::decision::Decline;
+use crate::catalog::decisions::decision::Hold;
+use crate::catalog::snapshot::build::Builder;
+use crate::catalog::snapshot::root::{ANSWERS_BYTES, NEEDS_BYTES, Snapshot};
+use crate::catalog::snapshot::view::View;
+use crate::catalog::storage::manifest::{Manifest, StoredKind, StoredPart};
+use crate::catalog::tests::{bundles, facts, hidden, ids, needs, update};
+use crate::catalog::values::computer::Group;
+use crate::catalog::values::scan::DeploymentAction;
+use crate::catalog::*;
 use crate::domain::{Action, Approval, ApprovalId, Facts, PublicationState};
+use crate::domain::{GroupId, RevisionId, UpdateId, UpdateType};
 
 struct Numbers(u64);
 
@@ -541,9 +549,10 @@ fn a_page_is_as_large_as_asked_and_never_empty_when_something_is_new() {
 }
 
 mod drivers {
-    use super::super::super::manifest::Manifest;
-    use super::super::super::{Device, DriverQuery, InstalledDriver, StoredFacts};
     use super::*;
+    use crate::catalog::storage::manifest::Manifest;
+    use crate::catalog::values::facts::StoredFacts;
+    use crate::catalog::values::scan::{Device, DriverQuery, InstalledDriver};
     use crate::domain::DriverFacts;
 
     fn driver(id: &str, date: &str, version: u64) -> DriverFacts {

@@ -7,20 +7,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::decision::Decision;
-use super::super::decisions::Decisions;
-use super::super::{Deployment, DeploymentAction, OfferPolicy};
 use super::bits::Bits;
 use super::bundles::raise;
 use super::withheld::{Standing, is_hidden};
 use super::world::{Rev, World};
+use crate::catalog::config::OfferPolicy;
+use crate::catalog::decisions::decided::Decisions;
+use crate::catalog::decisions::decision::Decision;
+use crate::catalog::values::scan::{Deployment, DeploymentAction};
 use crate::domain::{Action, Approval, GroupId, UpdateType};
 
 /// Deployments that no approval made have the revision's number with this bit: a space of their own.
 const IMPLICIT: u32 = 1 << 30;
 
 /// A world with the decisions in force.
-pub(in super::super) struct View {
+pub(in crate::catalog) struct View {
     pub world: Arc<World>,
     pub decisions: Arc<Decisions>,
     pub policy: OfferPolicy,
@@ -46,7 +47,7 @@ pub(super) struct Reach {
 }
 
 impl View {
-    pub(in super::super) fn new(world: Arc<World>, decisions: Arc<Decisions>, policy: OfferPolicy) -> Self {
+    pub(in crate::catalog) fn new(world: Arc<World>, decisions: Arc<Decisions>, policy: OfferPolicy) -> Self {
         let decided: HashMap<u32, Arc<Decision>> = decisions
             .updates
             .iter()
@@ -108,7 +109,7 @@ impl View {
     }
 
     /// Revisions that are offered, or would be if every bundle were whole.
-    pub(in super::super) fn kept_revisions(&self) -> Vec<u32> {
+    pub(in crate::catalog) fn kept_revisions(&self) -> Vec<u32> {
         let (kept, _) = self.reached(|update| !self.standing.unfit.has(update));
         kept.iter().map(|position| self.world.order[position as usize]).collect()
     }
@@ -137,30 +138,30 @@ impl View {
     }
 
     /// Whether keys are missing without which agents cannot use its payloads.
-    pub(in super::super) fn lacks_keys(&self, id: u32) -> bool {
+    pub(in crate::catalog) fn lacks_keys(&self, id: u32) -> bool {
         self.world.secured.get(&id).is_some_and(|secured| secured.lacks(&self.decisions.keys))
     }
 
-    pub(in super::super) fn decision(&self, update: u32) -> Option<&Arc<Decision>> {
+    pub(in crate::catalog) fn decision(&self, update: u32) -> Option<&Arc<Decision>> {
         self.decided.get(&update)
     }
 
-    pub(in super::super) fn is_offered(&self, rev: &Rev) -> bool {
+    pub(in crate::catalog) fn is_offered(&self, rev: &Rev) -> bool {
         self.offered.has(rev.position)
     }
 
     /// How many updates are offered to somebody.
-    pub(in super::super) fn offered_count(&self) -> usize {
+    pub(in crate::catalog) fn offered_count(&self) -> usize {
         self.offered.count()
     }
 
     /// Revisions that are offered to somebody, in the order of delivery.
-    pub(in super::super) fn offered_revisions(&self) -> impl Iterator<Item = u32> {
+    pub(in crate::catalog) fn offered_revisions(&self) -> impl Iterator<Item = u32> {
         self.offered.iter().map(|position| self.world.order[position as usize])
     }
 
     /// How many updates are offered here that would not be in `other`.
-    pub(in super::super) fn offered_only_here(&self, other: &Self) -> usize {
+    pub(in crate::catalog) fn offered_only_here(&self, other: &Self) -> usize {
         let gone = |id: &u32| {
             let id = self.world.update_of(&self.world.revs[*id as usize]).id;
             let there = other.world.update(&id).and_then(|(index, _)| other.world.delivered(index));

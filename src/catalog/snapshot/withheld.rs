@@ -9,11 +9,10 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::bits::Bits;
 use super::view::View;
-use super::world::{Child, NONE, flag};
+use super::world::{Child, NONE, Rev, flag};
+use crate::catalog::values::withheld::{Reason, Withheld};
 use crate::domain::{Limit, UpdateId, UpdateIdentity, UpdateType, limits};
 
 /// Members named for one update; more would not be read.
@@ -25,57 +24,6 @@ pub(super) const LIMITS: &[Limit] = limits![
     MAX_NAMED in "updates": "Members named for one update" => "they are not named",
     MAX_DEPTH in "levels": "Bundles within bundles that are looked into for a reason" => "no reason is given",
 ];
-
-/// Why an update is not sent to agents, or not as approved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Its document never came, or was refused.
-    Missing,
-    /// The upstream took it away, or it is no longer selected.
-    Withdrawn,
-    /// Its stored texts are damaged.
-    Damaged,
-    /// A payload of it is encrypted, and its key is not held.
-    NoKey,
-    /// Its publisher expired it.
-    Expired,
-    /// It was declined.
-    Declined,
-    /// It is held back on this server.
-    Held,
-    /// It can only be part of bundles, and no bundle in force needs it.
-    NotNeeded,
-}
-
-impl Reason {
-    /// What follows "it" or a member's name in a sentence, with the next step.
-    pub fn in_words(self) -> &'static str {
-        match self {
-            Self::Missing => "is missing; every synchronisation asks for it again",
-            Self::Withdrawn => "was withdrawn by the upstream, or is no longer selected",
-            Self::Damaged => "is damaged on the disk; the next synchronisation fetches it again",
-            Self::NoKey => {
-                "has an encrypted payload whose key is missing; every synchronisation asks the upstream for it"
-            }
-            Self::Expired => "was expired by its publisher",
-            Self::Declined => "is declined; `tailwater updates undecline` takes that back",
-            Self::Held => "is held back on this server; `tailwater updates release` ends that",
-            Self::NotNeeded => "is only part of bundles, and no bundle in force contains it",
-        }
-    }
-}
-
-/// One thing that keeps an update from being offered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Withheld {
-    /// What has the reason: the update itself, or a member of it, however deep.
-    pub member: UpdateIdentity,
-    /// Why.
-    pub reason: Reason,
-    /// The bundles between the update and the member, from outside.
-    pub through: Vec<UpdateId>,
-}
 
 /// By update, what is withheld under one set of decisions.
 #[derive(Default)]
@@ -155,7 +103,7 @@ impl View {
     /// What keeps an update from being offered, or from being offered as approved: for what is wrong with itself
     /// one entry, else one for each member at fault, at most twenty. Empty when nothing does, and for what was
     /// itself expired or declined.
-    pub(in super::super) fn withheld(&self, update: u32) -> Vec<Withheld> {
+    pub(in crate::catalog) fn withheld(&self, update: u32) -> Vec<Withheld> {
         let world = &self.world;
         let Some((_, rev)) = world.delivered(update) else { return Vec::new() };
         let of_itself = |reason| vec![Withheld { member: world.identity(rev), reason, through: Vec::new() }];
@@ -232,23 +180,23 @@ impl View {
     }
 
     /// Whether it can only be part of others, and nothing that is offered needs it.
-    pub(in super::super) fn is_unneeded(&self, update: &UpdateId) -> bool {
+    pub(in crate::catalog) fn is_unneeded(&self, update: &UpdateId) -> bool {
         let known = self.world.update(update).and_then(|(update, _)| self.world.delivered(update));
         known.is_some_and(|(_, rev)| is_hidden(rev) && !self.is_offered(rev))
     }
 
     /// Whether an approval of it is not in force for the sake of what it is or contains.
-    pub(in super::super) fn is_withheld(&self, update: u32) -> bool {
+    pub(in crate::catalog) fn is_withheld(&self, update: u32) -> bool {
         self.standing.is_out(update) || self.is_paused(update)
     }
 
     /// Whether it counts as not approved because it contains what is held back.
-    pub(in super::super) fn is_paused(&self, update: u32) -> bool {
+    pub(in crate::catalog) fn is_paused(&self, update: u32) -> bool {
         self.standing.paused.has(update)
     }
 
     /// Change number at which decisions or damage last changed what is whole around it.
-    pub(in super::super) fn turned_at(&self, update: u32) -> u64 {
+    pub(in crate::catalog) fn turned_at(&self, update: u32) -> u64 {
         u64::from(self.turned.get(update as usize).copied().unwrap_or(0))
     }
 
@@ -258,6 +206,6 @@ impl View {
 }
 
 /// Whether it can only be part of others: what is neither offered for its own sake nor evaluated for others'.
-pub(in super::super) fn is_hidden(rev: &super::Rev) -> bool {
+pub(in crate::catalog) fn is_hidden(rev: &Rev) -> bool {
     matches!(rev.update_type, UpdateType::Software | UpdateType::Driver) && !rev.has(flag::DEPLOYABLE)
 }

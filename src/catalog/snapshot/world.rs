@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 
-use super::super::PartKind;
-use super::super::keys::Secured;
-use super::super::manifest::StoredKind;
 use super::bits::Bits;
+use crate::catalog::decisions::payload_keys::Secured;
+use crate::catalog::storage::manifest::StoredKind;
+use crate::catalog::values::part::PartKind;
 use crate::domain::{CategoryKind, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
 /// No set of languages.
-pub(in super::super) const UNSAID: u16 = u16::MAX;
+pub(in crate::catalog) const UNSAID: u16 = u16::MAX;
 
 /// No index.
 pub(super) const NONE: u32 = u32::MAX;
@@ -28,7 +28,7 @@ pub(in crate::catalog) mod flag {
 
 /// A revision, by its number.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Rev {
+pub(in crate::catalog) struct Rev {
     pub update: u32,
     pub number: u32,
     /// The next older revision of the update.
@@ -59,14 +59,14 @@ pub(in super::super) struct Rev {
 }
 
 impl Rev {
-    pub(in super::super) fn has(&self, flag: u8) -> bool {
+    pub(in crate::catalog) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 }
 
 /// An update, by its number in this snapshot.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Upd {
+pub(in crate::catalog) struct Upd {
     pub id: UpdateId,
     /// Its newest revision.
     pub newest: u32,
@@ -97,7 +97,7 @@ pub(super) const EULA: u8 = 5;
 
 /// Several lists in one: list `i` is `items[ends[i - 1]..ends[i]]`.
 #[derive(Debug)]
-pub(in super::super) struct Lists<T> {
+pub(in crate::catalog) struct Lists<T> {
     ends: Vec<u32>,
     items: Vec<T>,
 }
@@ -115,7 +115,7 @@ impl<T> Lists<T> {
         u32::try_from(self.ends.len() - 1).unwrap_or(NONE)
     }
 
-    pub(in super::super) fn get(&self, index: u32) -> &[T] {
+    pub(in crate::catalog) fn get(&self, index: u32) -> &[T] {
         let index = index as usize;
         let Some(end) = self.ends.get(index) else { return &[] };
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
@@ -143,7 +143,7 @@ impl<T> Lists<T> {
 
 /// A revision named by a bundle.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Child {
+pub(in crate::catalog) struct Child {
     pub update: u32,
     pub number: u32,
     /// The revision that has this number; [`NONE`] when it is not here.
@@ -154,7 +154,7 @@ pub(in super::super) struct Child {
 
 /// One generation.
 #[derive(Default)]
-pub(in super::super) struct World {
+pub(in crate::catalog) struct World {
     pub generation: u64,
     pub change: u64,
     /// By revision number; 0 is never used.
@@ -201,15 +201,15 @@ pub(in super::super) struct World {
 
 impl World {
     /// A revision that is present.
-    pub(in super::super) fn rev(&self, id: u32) -> Option<&Rev> {
+    pub(in crate::catalog) fn rev(&self, id: u32) -> Option<&Rev> {
         self.revs.get(id as usize).filter(|rev| rev.has(flag::PRESENT))
     }
 
-    pub(in super::super) fn update_of(&self, rev: &Rev) -> &Upd {
+    pub(in crate::catalog) fn update_of(&self, rev: &Rev) -> &Upd {
         &self.updates[rev.update as usize]
     }
 
-    pub(in super::super) fn update(&self, id: &UpdateId) -> Option<(u32, &Upd)> {
+    pub(in crate::catalog) fn update(&self, id: &UpdateId) -> Option<(u32, &Upd)> {
         let index = *self.by_id.get(id)?;
         Some((index, &self.updates[index as usize]))
     }
@@ -220,23 +220,23 @@ impl World {
         Some((id, self.rev(id)?))
     }
 
-    pub(in super::super) fn find(&self, identity: &UpdateIdentity) -> Option<u32> {
+    pub(in crate::catalog) fn find(&self, identity: &UpdateIdentity) -> Option<u32> {
         let (_, update) = self.update(&identity.update)?;
         self.revisions(update).find(|(_, rev)| rev.number == identity.revision).map(|(id, _)| id)
     }
 
     /// The revisions of an update, newest first.
-    pub(in super::super) fn revisions(&self, update: &Upd) -> impl Iterator<Item = (u32, &Rev)> {
+    pub(in crate::catalog) fn revisions(&self, update: &Upd) -> impl Iterator<Item = (u32, &Rev)> {
         let first = self.rev(update.newest).map(|rev| (update.newest, rev));
         std::iter::successors(first, |(_, rev)| Some((rev.older, self.rev(rev.older)?)))
     }
 
-    pub(in super::super) fn identity(&self, rev: &Rev) -> UpdateIdentity {
+    pub(in crate::catalog) fn identity(&self, rev: &Rev) -> UpdateIdentity {
         UpdateIdentity { update: self.update_of(rev).id, revision: rev.number }
     }
 
     /// Bytes of all texts of a revision in its segment.
-    pub(in super::super) fn stored_of(&self, rev: &Rev) -> u64 {
+    pub(in crate::catalog) fn stored_of(&self, rev: &Rev) -> u64 {
         self.parts_of(rev).iter().map(|part| u64::from(part.stored)).sum()
     }
 
@@ -253,23 +253,23 @@ impl World {
     }
 
     /// The newest revision that declares this file.
-    pub(in super::super) fn owner_of(&self, sha1: &Sha1Digest) -> Option<u32> {
+    pub(in crate::catalog) fn owner_of(&self, sha1: &Sha1Digest) -> Option<u32> {
         let found = self.digests_sorted.binary_search_by_key(sha1, |index| self.digests[*index as usize]);
         Some(self.file_owner[*self.digests_sorted.get(found.ok()?)? as usize])
     }
 
     /// Every update that some clause of this revision names.
-    pub(in super::super) fn named_by(&self, rev: &Rev) -> impl Iterator<Item = u32> {
+    pub(in crate::catalog) fn named_by(&self, rev: &Rev) -> impl Iterator<Item = u32> {
         let clauses = self.requirements.get(rev.requirement).iter();
         clauses.flat_map(|clause| self.clauses.get(*clause).iter().copied())
     }
 
-    pub(in super::super) fn children(&self, rev: &Rev) -> &[Child] {
+    pub(in crate::catalog) fn children(&self, rev: &Rev) -> &[Child] {
         self.bundles.get(rev.bundle)
     }
 
     /// Revisions with this KB number.
-    pub(in super::super) fn with_kb(&self, kb: u32) -> impl Iterator<Item = u32> {
+    pub(in crate::catalog) fn with_kb(&self, kb: u32) -> impl Iterator<Item = u32> {
         let start = self.kbs.partition_point(|entry| entry.0 < kb);
         self.kbs[start..].iter().take_while(move |entry| entry.0 == kb).map(|entry| entry.1)
     }

@@ -1,0 +1,192 @@
+//! What administrators decided, in memory: approvals, declines, groups.
+//!
+//! **Invariant:** the two well-known groups always exist; every other group lies below All Computers. It
+//! never changes in place: a decision makes a new value, and snapshots keep theirs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::catalog::decisions::decision::Decision;
+use crate::catalog::decisions::payload_keys;
+use crate::catalog::decisions::payload_keys::Keys;
+use crate::catalog::decisions::terms;
+use crate::catalog::decisions::terms::Acceptance;
+use crate::catalog::error::CatalogError;
+use crate::catalog::storage::record;
+use crate::catalog::storage::record::key;
+use crate::catalog::values::computer::Group;
+use crate::domain::{GroupId, UpdateId, UpdateIdentity};
+use crate::kv::Kv;
+
+/// Version of the record of damage: the second knows since when.
+const DAMAGE_VERSION: u8 = 2;
+
+// not a limit: DAMAGE_VERSION: a version of a record
+
+/// A revision whose stored texts are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(in crate::catalog) struct Damage {
+    pub identity: UpdateIdentity,
+    /// Change number at which it was noticed; 0 where that was not recorded.
+    pub change: u64,
+}
+
+impl Damage {
+    pub(in crate::catalog) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
+        record::encode_as(DAMAGE_VERSION, self)
+    }
+
+    /// Reads a record of either version.
+    pub(in crate::catalog) fn decode(bytes: &[u8]) -> Result<Self, CatalogError> {
+        match bytes.split_first() {
+            Some((&DAMAGE_VERSION, rest)) => {
+                postcard::from_bytes(rest).map_err(|source| CatalogError::Record { kind: 'q', source })
+            }
+            Some((&found, _)) if found > DAMAGE_VERSION => {
+                Err(CatalogError::Newer { found, known: DAMAGE_VERSION })
+            }
+            _ => Ok(Self { identity: record::decode('q', bytes)?, change: 0 }),
+        }
+    }
+}
+
+/// Everything decided, and which revisions are damaged.
+#[derive(Debug, Clone, Default)]
+pub(in crate::catalog) struct Decisions {
+    pub updates: HashMap<UpdateId, Arc<Decision>>,
+    pub groups: HashMap<GroupId, Group>,
+    pub damaged: HashMap<u32, Damage>,
+    /// The newest change number of a decision.
+    pub change: u64,
+    /// The last deployment number given to an approval.
+    pub deployment: u32,
+    /// License terms that were accepted upstream.
+    pub eulas: BTreeSet<Uuid>,
+    /// The keys of encrypted payloads: no decision, but like one they change what is offered.
+    pub keys: Arc<Keys>,
+    /// License terms that were accepted here.
+    pub accepted: BTreeMap<Uuid, Acceptance>,
+}
+
+/// The two groups that every store has.
+pub(in crate::catalog) fn well_known() -> [Group; 2] {
+    let all = GroupId::ALL_COMPUTERS;
+    [
+        Group { id: all, name: "All Computers".to_owned(), parent: None, depth: 0 },
+        Group {
+            id: GroupId::UNASSIGNED_COMPUTERS,
+            name: "Unassigned Computers".to_owned(),
+            parent: Some(all),
+            depth: 1,
+        },
+    ]
+}
+
+impl Decisions {
+    /// These groups and all around them, with their depth. None means Unassigned Computers; groups that are
+    /// gone count as none.
+    pub(in crate::catalog) fn around(&self, groups: &[GroupId]) -> HashMap<GroupId, u32> {
+        let mut known: Vec<&Group> = groups.iter().filter_map(|id| self.groups.get(id)).collect();
+        if known.is_empty() {
+            known.extend(self.groups.get(&GroupId::UNASSIGNED_COMPUTERS));
+        }
+        let mut around = HashMap::from([(GroupId::ALL_COMPUTERS, 0)]);
+        for group in known {
+            let mut next = Some(group);
+            while let Some(group) = next {
+                around.insert(group.id, group.depth);
+                next = group.parent.and_then(|parent| self.groups.get(&parent));
+            }
+        }
+        around
+    }
+
+    /// A group and those below it.
+    pub(in crate::catalog) fn below(&self, group: &GroupId) -> Vec<GroupId> {
+        let mut found = vec![*group];
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            let children = self.groups.values().filter(|other| other.parent == Some(parent));
+            found.extend(children.map(|child| child.id));
+            next += 1;
+        }
+        found
+    }
+
+    /// All groups as the tree that they are: each one followed by what lies below it, by name.
+    pub(in crate::catalog) fn sorted(&self) -> Vec<Group> {
+        let mut below: HashMap<Option<GroupId>, Vec<&Group>> = HashMap::new();
+        for group in self.groups.values() {
+            below.entry(group.parent).or_default().push(group);
+        }
+        for groups in below.values_mut() {
+            // taken from the end
+            groups.sort_by_cached_key(|group| std::cmp::Reverse((group.name.to_lowercase(), group.id)));
+        }
+        let mut open = below.remove(&None).unwrap_or_default();
+        let mut sorted = Vec::with_capacity(self.groups.len());
+        while let Some(group) = open.pop() {
+            sorted.push(group.clone());
+            open.extend(below.remove(&Some(group.id)).unwrap_or_default());
+        }
+        // whatever a damaged store put below nothing
+        let mut lost: Vec<Group> = below.into_values().flatten().cloned().collect();
+        lost.sort_by_key(|group| group.id);
+        sorted.extend(lost);
+        sorted
+    }
+}
+
+impl Decisions {
+    /// What the index holds.
+    pub(in crate::catalog) fn load(kv: &Kv) -> Result<Self, CatalogError> {
+        let mut found = Self::default();
+        found.groups.extend(well_known().map(|group| (group.id, group)));
+        for (key, value) in entries(kv, b"d")? {
+            let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) else { continue };
+            let decision = Decision::decode(&UpdateId(id), &value)?;
+            found.change = found.change.max(decision.change);
+            let deployments = decision.all().map(|(_, approval)| approval.deployment_id);
+            found.deployment = deployments.fold(found.deployment, u32::max);
+            found.updates.insert(UpdateId(id), Arc::new(decision));
+        }
+        for (_, value) in entries(kv, b"G")? {
+            let group: Group = record::decode('G', &value)?;
+            found.groups.insert(group.id, group);
+        }
+        for (key, value) in entries(kv, b"q")? {
+            if let Some(id) = key.get(1..).and_then(|bytes| bytes.first_chunk()) {
+                let damage = Damage::decode(&value)?;
+                found.change = found.change.max(damage.change);
+                found.damaged.insert(u32::from_be_bytes(*id), damage);
+            }
+        }
+        found.keys = Arc::new(payload_keys::load(kv)?);
+        if let Some(value) = kv.get(key::DEPLOYMENT)? {
+            found.deployment = found.deployment.max(record::decode('n', &value)?);
+        }
+        if let Some(value) = kv.get(key::CHANGE)? {
+            found.change = found.change.max(record::decode('N', &value)?);
+        }
+        if let Some(value) = kv.get(key::EULAS)? {
+            found.eulas = record::decode('E', &value)?;
+        }
+        found.accepted = terms::load(kv)?;
+        Ok(found)
+    }
+}
+
+/// A key and its value.
+type Entry = (Vec<u8>, Vec<u8>);
+
+/// All entries of a kind.
+pub(in crate::catalog) fn entries(kv: &Kv, prefix: &[u8]) -> Result<Vec<Entry>, CatalogError> {
+    let mut found = Vec::new();
+    kv.scan(prefix, |key, value| {
+        found.push((key.to_vec(), value.to_vec()));
+        true
+    })?;
+    Ok(found)
+}

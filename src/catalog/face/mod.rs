@@ -1,0 +1,5 @@
+//! The methods of [`crate::catalog::Catalog`], by who calls them.
+//!
+//! **Invariant:** each hands its call to the one part that owns the state. It never keeps anything itself.
+
+pub(in crate::catalog) mod servers;

@@ -1,0 +1,209 @@
+//! Reading texts back: small ones whole and remembered, large ones frame by frame.
+//!
+//! **Invariant:** a text whose checksum fails is never handed out; its revision is no longer offered from
+//! that moment on, and is listed as damaged until it was fetched again. It never reads more than one frame
+//! ahead.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::catalog::decisions::decided::Damage;
+use crate::catalog::error::CatalogError;
+use crate::catalog::snapshot::root::Snapshot;
+use crate::catalog::storage::journal::MAX_ALSO;
+use crate::catalog::storage::log::{Op, Store};
+use crate::catalog::storage::record;
+use crate::catalog::storage::record::key;
+use crate::catalog::storage::segment::frame;
+use crate::catalog::storage::segment::frame::HEADER;
+use crate::catalog::values::facts::StoredFacts;
+use crate::catalog::values::part::{PartKind, PartRef};
+use crate::domain::RevisionId;
+use crate::kv::{Batch, MAX_BATCH};
+use crate::runtime::is_unwanted;
+
+impl Store {
+    /// Reads the frame at `offset` of a segment. Gives its text and its length in the segment.
+    fn frame(&self, segment: u32, offset: u64, left: u64) -> Result<(Vec<u8>, u64), CatalogError> {
+        wanted()?;
+        let damaged = || CatalogError::Damaged { segment, offset };
+        let ahead = usize::try_from(left).unwrap_or(usize::MAX).min(READ_AHEAD);
+        let mut record = self.segments.read(segment, offset, ahead)?;
+        let header = frame::Header::read(&record).ok_or_else(damaged)?;
+        let wanted = HEADER + header.stored;
+        if wanted as u64 > left {
+            return Err(damaged());
+        }
+        if wanted > record.len() {
+            record = self.segments.read(segment, offset, wanted)?;
+        }
+        let (header, payload) = frame::check(&record, segment, offset)?;
+        let text = self.codec.decode(&header, payload).map_err(|_e| damaged())?;
+        Ok((text, wanted as u64))
+    }
+
+    /// A text, whole.
+    fn whole(&self, part: &PartRef) -> Result<Vec<u8>, CatalogError> {
+        let (mut offset, mut left) = (u64::from(part.offset), u64::from(part.stored));
+        let (mut text, read) = self.frame(part.segment, offset, left)?;
+        (offset, left) = (offset + read, left - read);
+        while left > 0 {
+            let (more, read) = self.frame(part.segment, offset, left)?;
+            text.extend_from_slice(&more);
+            (offset, left) = (offset + read, left - read);
+        }
+        if text.len() as u64 == part.len() {
+            Ok(text)
+        } else {
+            Err(CatalogError::Damaged { segment: part.segment, offset })
+        }
+    }
+
+    /// Sets a damaged revision aside.
+    fn noticing<T>(&self, part: &PartRef, outcome: Result<T, CatalogError>) -> Result<T, CatalogError> {
+        if let Err(error @ CatalogError::Damaged { .. }) = &outcome {
+            tracing::error!(revision = part.revision, %error, "a stored text is damaged");
+            self.set_aside(&[part.revision])?;
+        }
+        outcome
+    }
+
+    /// Sets damaged revisions aside, in one step: nobody is offered any of them from then on.
+    pub(in crate::catalog) fn set_aside(&self, ids: &[u32]) -> Result<(), CatalogError> {
+        let mut later = Vec::new();
+        self.change(|snapshot, change| {
+            let world = snapshot.world();
+            let mut new = false;
+            for id in ids {
+                let known = change.decisions.damaged.contains_key(id);
+                let Some(rev) = world.rev(*id).filter(|_| !known) else { continue };
+                // agents hear of it by the number: what else the bundles around it contain is no longer part of them
+                let damage = Damage { identity: world.identity(rev), change: change.number };
+                let list = if change.also.len() < MAX_ALSO { &mut change.also } else { &mut later };
+                list.push((key::damaged(RevisionId(*id)), Some(damage.encode()?)));
+                change.decisions.damaged.insert(*id, damage);
+                new = true;
+            }
+            if new {
+                change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number)?)));
+            }
+            Ok(())
+        })?;
+        // too many for one change; what a kill leaves out is noticed again
+        later.chunks(MAX_BATCH).try_for_each(|some| self.apply_all(some))
+    }
+
+    fn apply_all(&self, ops: &[Op]) -> Result<(), CatalogError> {
+        let mut batch = Batch::default();
+        for (key, value) in ops {
+            match value {
+                Some(value) => batch.put(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        Ok(self.kv.apply(&batch)?)
+    }
+
+    /// A text, remembered when it is small.
+    pub(in crate::catalog) fn read(&self, part: &PartRef) -> Result<Bytes, CatalogError> {
+        let place = (part.segment, part.offset);
+        if let Some(known) = self.fragments.get(&place) {
+            return Ok(known);
+        }
+        let text = Bytes::from(self.noticing(part, self.whole(part))?);
+        if !part.is_large() {
+            self.fragments.insert(place, text.clone());
+        }
+        Ok(text)
+    }
+
+    /// What is kept of a revision beside its texts.
+    pub(in crate::catalog) fn read_facts(&self, part: &PartRef) -> Result<Arc<StoredFacts>, CatalogError> {
+        let place = (part.segment, part.offset);
+        if let Some(known) = self.facts.get(&place) {
+            return Ok(known);
+        }
+        let facts = self.decode_facts(part)?;
+        self.facts.insert(place, Arc::clone(&facts));
+        Ok(facts)
+    }
+
+    /// The same without remembering: for passing over many.
+    pub(in crate::catalog) fn decode_facts(&self, part: &PartRef) -> Result<Arc<StoredFacts>, CatalogError> {
+        let bytes = self.noticing(part, self.whole(part))?;
+        StoredFacts::decode(&bytes).map(Arc::new)
+    }
+}
+
+/// Long work reads much, so it is here that work ends which nobody waits for any more.
+pub(in crate::catalog) fn wanted() -> Result<(), CatalogError> {
+    if is_unwanted() { Err(CatalogError::Unwanted) } else { Ok(()) }
+}
+
+/// How much is read at once before a record's length is known: most texts whole.
+const READ_AHEAD: usize = 4096;
+
+// not a limit: READ_AHEAD: how much is read at once
+
+/// A text in pieces of at most 256 KiB; see [`crate::catalog::Catalog::chunks`]. Ends after the first error.
+pub struct Chunks {
+    store: Arc<Store>,
+    part: PartRef,
+    offset: u64,
+    left: u64,
+}
+
+impl Chunks {
+    pub(in crate::catalog) fn new(store: Arc<Store>, part: PartRef) -> Self {
+        Self { store, part, offset: u64::from(part.offset), left: u64::from(part.stored) }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Result<Bytes, CatalogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let outcome = self.store.frame(self.part.segment, self.offset, self.left);
+        match self.store.noticing(&self.part, outcome) {
+            Ok((text, read)) => {
+                self.offset += read;
+                self.left -= read;
+                Some(Ok(Bytes::from(text)))
+            }
+            Err(error) => {
+                self.left = 0;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl Store {
+    /// What a driver says of itself, in full; none when its document cannot be read.
+    pub(in crate::catalog) fn driver_facts(
+        &self,
+        snapshot: &Snapshot,
+        id: u32,
+    ) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
+        let Some(part) = snapshot.facts_part(id) else { return Ok(None) };
+        let known = self.read_facts(&part)?;
+        let (false, Some(read)) = (known.drivers_known, self.config.read_drivers) else {
+            return Ok(Some(known));
+        };
+        let document = snapshot.part(RevisionId(id), &PartKind::Document);
+        let text = document.map(|document| self.read(&document)).transpose()?;
+        let Some(drivers) = text.and_then(|text| read(&text)) else {
+            tracing::warn!(update = %known.facts.identity, "a stored driver document cannot be read; it is not offered");
+            return Ok(None);
+        };
+        let mut stored = (*known).clone();
+        (stored.facts.drivers, stored.drivers_known) = (drivers, true);
+        let stored = Arc::new(stored);
+        self.facts.insert((part.segment, part.offset), Arc::clone(&stored));
+        Ok(Some(stored))
+    }
+}

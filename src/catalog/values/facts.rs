@@ -1,0 +1,56 @@
+//! The record of what is kept of a revision beside its texts, and how an earlier one is completed.
+//!
+//! **Invariant:** records of the first version, which does not know for which computers a driver is distributed, are read
+//! for ever; what they lack is read from the stored document when it is asked for. A driver whose document cannot be
+//! read is offered to nobody. It never writes.
+
+use crate::catalog::error::CatalogError;
+use crate::catalog::storage::record;
+use crate::catalog::storage::record::encode_as;
+use crate::catalog::values::part::FileUrl;
+use crate::domain::Facts;
+
+/// Version of the record: the second knows for which computers drivers are distributed.
+const VERSION: u8 = 2;
+
+// not a limit: VERSION: a version of a record
+
+/// What is kept of a revision beside its texts.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredFacts {
+    /// What its document says.
+    pub facts: Facts,
+    /// Where its payloads can be had upstream.
+    pub file_urls: Vec<FileUrl>,
+    /// Whether everything is known that its document says of drivers; not so for what was stored by earlier versions.
+    #[serde(skip)]
+    pub drivers_known: bool,
+}
+
+impl StoredFacts {
+    pub(in crate::catalog) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
+        let distribution: Vec<&[String]> =
+            self.facts.drivers.iter().map(|driver| &driver.distribution_ids[..]).collect();
+        encode_as(VERSION, &(self, distribution))
+    }
+
+    /// Reads a record of either version.
+    pub(in crate::catalog) fn decode(bytes: &[u8]) -> Result<Self, CatalogError> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => {
+                let (mut stored, distribution): (Self, Vec<Vec<String>>) = postcard::from_bytes(rest)
+                    .map_err(|source| CatalogError::Record { kind: 'f', source })?;
+                for (driver, ids) in stored.facts.drivers.iter_mut().zip(distribution) {
+                    driver.distribution_ids = ids;
+                }
+                stored.drivers_known = true;
+                Ok(stored)
+            }
+            Some((&found, _)) if found > VERSION => Err(CatalogError::Newer { found, known: VERSION }),
+            _ => {
+                let stored: Self = record::decode('f', bytes)?;
+                Ok(Self { drivers_known: stored.facts.drivers.is_empty(), ..stored })
+            }
+        }
+    }
+}
