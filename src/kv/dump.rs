@@ -5,7 +5,9 @@
 
 use std::io::{Read, Write};
 
-use super::{Batch, Kv, KvError, MAX_BATCH, MAX_ENTRY};
+use super::batch::{Batch, MAX_BATCH, MAX_ENTRY};
+use super::error::KvError;
+use super::store::Kv;
 
 const MAGIC: &[u8; 8] = b"TWDUMP01";
 

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use super::memory::Memory;
-use super::opening::{Failure, anew, copied, heal, no_room, open_sled, read_only};
-use super::sled::Sled;
-use super::{Backend, Batch, KvError, MAX_BATCH, Opened, Setup};
+use super::batch::{Batch, batches};
+use super::engine::{Backend, Opened, Setup};
+use super::error::KvError;
+use super::opening::{Base, Failure, anew, copied, heal, no_room, open_sled, read_only};
 use crate::domain::{Limit, limits};
 use crate::durable::{Disk, Resume};
 
@@ -32,17 +32,8 @@ pub(super) const LIMITS: &[Limit] = limits![
 /// What an entry costs beside its bytes.
 const ENTRY: usize = 96;
 
-/// Where reads find what does not wait.
-pub(super) enum Base {
-    Sled(Sled),
-    /// What the files said, or nothing when they could not be read.
-    Memory(Memory),
-    /// It could be neither opened again nor read into memory.
-    Closed,
-}
-
 /// An entry that is not durable yet.
-struct Entry {
+struct PendingEntry {
     /// Its place in the order in which entries came.
     at: u64,
     value: Option<Vec<u8>>,
@@ -52,8 +43,8 @@ struct Entry {
 
 /// Entries that are not durable yet.
 #[derive(Default)]
-struct Waiting {
-    entries: BTreeMap<Vec<u8>, Entry>,
+struct Pending {
+    entries: BTreeMap<Vec<u8>, PendingEntry>,
     last: u64,
     bytes: usize,
     /// sled refuses everything, or is not open.
@@ -64,19 +55,19 @@ fn cost(key: &[u8], value: Option<&[u8]>) -> usize {
     key.len() + value.map_or(0, <[u8]>::len) + ENTRY
 }
 
-impl Waiting {
+impl Pending {
     fn take(&mut self, batch: &Batch, lasts: bool) {
         for (key, value) in batch.ops() {
             self.last += 1;
             self.bytes += cost(key, value);
-            let entry = Entry { at: self.last, value: value.map(<[u8]>::to_vec), lasts };
+            let entry = PendingEntry { at: self.last, value: value.map(<[u8]>::to_vec), lasts };
             if let Some(before) = self.entries.insert(key.to_vec(), entry) {
                 self.bytes = self.bytes.saturating_sub(cost(key, before.value.as_deref()));
             }
         }
     }
 
-    fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
+    fn retain(&mut self, stays: impl Fn(&PendingEntry) -> bool) {
         self.entries.retain(|_, entry| stays(entry));
         self.bytes = self.entries.iter().map(|(key, entry)| cost(key, entry.value.as_deref())).sum();
     }
@@ -95,17 +86,7 @@ impl Waiting {
     fn batches(&self) -> Vec<Batch> {
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_unstable_by_key(|(_, entry)| entry.at);
-        let batch = |some: &[(&Vec<u8>, &Entry)]| {
-            let mut batch = Batch::default();
-            for (key, entry) in some {
-                match &entry.value {
-                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
-            }
-            batch
-        };
-        entries.chunks(MAX_BATCH).map(batch).collect()
+        batches(entries.into_iter().map(|(key, entry)| (&key[..], entry.value.as_deref()))).collect()
     }
 }
 
@@ -115,7 +96,7 @@ pub(super) struct Guarded {
     disk: Disk,
     /// Taken after `waiting` where both are.
     base: RwLock<Base>,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Pending>,
     /// The disk takes nothing: entries wait.
     waits: AtomicBool,
 }
@@ -139,7 +120,7 @@ impl Guarded {
             setup,
             disk: disk.clone(),
             base: RwLock::new(base),
-            waiting: Mutex::new(Waiting { broken, ..Waiting::default() }),
+            waiting: Mutex::new(Pending { broken, ..Pending::default() }),
             waits: AtomicBool::new(broken),
         });
         let resumes: Weak<Self> = Arc::downgrade(&guarded);
@@ -150,7 +131,7 @@ impl Guarded {
         Ok((guarded, opened))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Pending> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,8 +140,8 @@ impl Guarded {
     }
 
     /// From now on entries wait. Those that are to last are written with the others unless their owner is told that they
-    /// are not durable, see [`Waiting::forget_lasting`].
-    fn hold_back(&self, waiting: &mut Waiting, error: &KvError) {
+    /// are not durable, see [`Pending::forget_lasting`].
+    fn hold_back(&self, waiting: &mut Pending, error: &KvError) {
         waiting.broken = true;
         self.waits.store(true, Ordering::Release);
         if let Some(error) = error.io() {

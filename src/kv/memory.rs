@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
-use super::{Backend, Batch, KvError};
+use super::batch::Batch;
+use super::engine::Backend;
+use super::error::KvError;
 
 #[derive(Default)]
 pub(super) struct Memory(RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);

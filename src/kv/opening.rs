@@ -11,10 +11,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::guarded::Base;
+use super::engine::{Opened, Setup};
+use super::error::KvError;
 use super::memory::Memory;
 use super::sled::{Sled, is_locked};
-use super::{KvError, Opened, Setup};
 use crate::durable::{Disk, Trouble, set_aside};
 use crate::runtime::retry;
 
@@ -24,6 +24,15 @@ const HALF_SNAPSHOT: &str = ".generating";
 const LOCK_ATTEMPTS: u32 = 100;
 /// Where an index on a disk that takes nothing is read from a copy, the first that has room: memory, on most machines.
 const COPY_PLACES: [&str; 3] = ["/dev/shm", "/run", "/tmp"];
+
+/// Where reads find what does not wait.
+pub(super) enum Base {
+    Sled(Sled),
+    /// What the files said, or nothing when they could not be read.
+    Memory(Memory),
+    /// It could be neither opened again nor read into memory.
+    Closed,
+}
 
 /// Why an index is not open.
 pub(super) enum Failure {

@@ -8,7 +8,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::{Backend, Batch, KvError, Setup};
+use super::batch::Batch;
+use super::engine::{Backend, Setup};
+use super::error::KvError;
 
 /// How often sled itself writes out what nobody flushed, such as computers' last contact.
 const FLUSH_EVERY_MS: u64 = 1_000;

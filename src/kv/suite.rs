@@ -1,11 +1,15 @@
 //! What every engine under the index must keep, run against each of them.
 
-use super::{Batch, Kv, KvError, MAX_BATCH};
+use super::{Batch, Kv, KvError, MAX_BATCH, Op, Setup};
+use crate::durable::Disk;
 
 fn engines(test: impl Fn(&str, &Kv)) {
     test("memory", &Kv::memory());
     let dir = tempfile::tempdir().unwrap();
     test("sled", &Kv::sled(dir.path(), 0).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup { name: "index", dir: dir.path().to_owned(), cache: 0, trees: &[] };
+    test("sled on a disk that may fail", &Kv::open(setup, &Disk::unwatched()).unwrap().0);
 }
 
 fn batch(ops: &[(&str, Option<&str>)]) -> Batch {
@@ -67,6 +71,25 @@ fn a_batch_beyond_the_limit_is_refused_whole() {
         assert!(all(kv, "").is_empty(), "{name}");
         kv.apply(&Batch::default()).unwrap();
         kv.flush().unwrap();
+    });
+}
+
+#[test]
+fn any_number_of_operations_is_divided_into_batches_in_their_order() {
+    engines(|name, kv| {
+        let mut ops: Vec<Op> = (0..3 * MAX_BATCH + 7)
+            .map(|number| (format!("k{number:04}").into_bytes(), Some(vec![b'1'])))
+            .collect();
+        // what comes later counts, in whichever batch it is
+        ops.push((b"k0000".to_vec(), None));
+        ops.push((b"k0001".to_vec(), Some(vec![b'2'])));
+        kv.apply_all(&ops).unwrap();
+        assert_eq!(all(kv, "k").len(), 3 * MAX_BATCH + 6, "{name}");
+        assert_eq!(kv.get(b"k0001").unwrap().as_deref(), Some(&b"2"[..]), "{name}");
+        let gone: Vec<Op> = ops.iter().map(|(key, _)| (key.clone(), None)).collect();
+        kv.note_all(&gone).unwrap();
+        kv.note_all(&[]).unwrap();
+        assert!(all(kv, "").is_empty(), "{name}");
     });
 }
 
