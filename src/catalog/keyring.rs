@@ -18,9 +18,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::Catalog;
+use crate::catalog::config::Config;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::Store;
+use crate::catalog::storage::handle::Storage;
 use crate::catalog::storage::record::key;
 use crate::domain::{Limit, limits};
 use crate::durable::{Mode, Trouble, make_private_folder, open_private, replace, set_aside};
@@ -74,9 +74,9 @@ pub struct KeyInfo {
 
 /// All keys for one purpose. Cheap to clone; clones are one.
 #[derive(Clone)]
-pub struct Keyring(Arc<Inner>);
+pub struct Keyring(Arc<Ring>);
 
-struct Inner {
+struct Ring {
     purpose: &'static str,
     dir: PathBuf,
     /// How long what a key sealed may be good.
@@ -85,9 +85,13 @@ struct Inner {
     keys: RwLock<Vec<SealKey>>,
 }
 
-/// Every ring that was opened, by purpose.
-#[derive(Default)]
-pub(in crate::catalog) struct Rings(RwLock<BTreeMap<&'static str, Keyring>>);
+/// The rings of a store.
+pub(in crate::catalog) struct Rings {
+    storage: Arc<Storage>,
+    config: Arc<Config>,
+    /// Every ring that was opened, by purpose.
+    opened: RwLock<BTreeMap<&'static str, Keyring>>,
+}
 
 fn random() -> Result<[u8; SEAL_KEY], CatalogError> {
     let mut secret = [0; SEAL_KEY];
@@ -130,7 +134,7 @@ impl SealKey {
     }
 }
 
-impl Inner {
+impl Ring {
     /// The keys in the files, in order.
     fn read(&self) -> Result<Vec<SealKey>, CatalogError> {
         let mut keys: Vec<SealKey> = Vec::new();
@@ -214,7 +218,7 @@ impl Keyring {
     /// A ring of one key that lies nowhere, for tests.
     pub fn fixed(secret: [u8; SEAL_KEY]) -> Self {
         let key = SealKey { number: 1, id: Uuid::nil(), made: Timestamp::UNIX_EPOCH, secret };
-        Self(Arc::new(Inner {
+        Self(Arc::new(Ring {
             purpose: "fixed",
             dir: PathBuf::new(),
             life: Duration::MAX,
@@ -252,19 +256,10 @@ impl Keyring {
     }
 }
 
-impl Catalog {
-    /// The ring for a purpose, whose sealings are good for at most `life`; made when there is none. `former` names the
-    /// value that held the only key in folders of earlier versions. Blocks.
-    ///
-    /// # Errors
-    /// When key files cannot be read or belong to another user.
-    pub fn keyring(
-        &self,
-        purpose: &'static str,
-        life: Duration,
-        former: Option<&str>,
-    ) -> Result<Keyring, CatalogError> {
-        self.0.keyring(purpose, life, former)
+impl Rings {
+    /// The rings of this store; none is opened yet.
+    pub(in crate::catalog) fn new(storage: Arc<Storage>, config: Arc<Config>) -> Self {
+        Self { storage, config, opened: RwLock::default() }
     }
 
     /// Replaces the key of every ring that was opened; with a period, of those that are older. What was sealed stays good.
@@ -272,10 +267,13 @@ impl Catalog {
     ///
     /// # Errors
     /// When a key cannot be written; then the one before goes on sealing.
-    pub fn rotate_keys(&self, older_than: Option<Duration>) -> Result<usize, CatalogError> {
+    pub(in crate::catalog) fn rotate_keys(
+        &self,
+        older_than: Option<Duration>,
+    ) -> Result<usize, CatalogError> {
         let rings: Vec<Keyring> =
-            self.0.rings.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let (now, mut rotated) = (self.0.clock.now(), 0);
+            self.opened.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let (now, mut rotated) = (self.storage.clock().now(), 0);
         for ring in rings {
             if older_than.is_none_or(|period| ring.is_due(now, period)) {
                 ring.0.add(random()?, now)?;
@@ -293,26 +291,24 @@ impl Catalog {
     }
 
     /// The keys of every ring that was opened.
-    pub fn keys(&self) -> Vec<KeyInfo> {
-        let rings = self.0.rings.0.read().unwrap_or_else(PoisonError::into_inner);
+    pub(in crate::catalog) fn keys(&self) -> Vec<KeyInfo> {
+        let rings = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         rings.values().flat_map(Keyring::infos).collect()
     }
 
-    /// A secret of this store that is never replaced, in a file of its own. `former` is as in [`Catalog::keyring`].
+    /// A secret of this store that is never replaced, in a file of its own. `former` is as in [`crate::catalog::Catalog::keyring`].
     ///
     /// # Errors
-    /// As [`Catalog::keyring`].
-    pub fn lasting_secret(
+    /// As [`crate::catalog::Catalog::keyring`].
+    pub(in crate::catalog) fn lasting_secret(
         &self,
         purpose: &'static str,
         former: Option<&str>,
     ) -> Result<[u8; SEAL_KEY], CatalogError> {
-        let secret = self.0.open_ring(purpose, Duration::MAX, former)?.0.newest();
+        let secret = self.open_ring(purpose, Duration::MAX, former)?.0.newest();
         Ok(secret)
     }
-}
 
-impl Store {
     /// Where key files lie.
     fn keys_dir(&self) -> PathBuf {
         self.config.keys.clone().unwrap_or_else(|| self.config.dir.join("keys"))
@@ -325,8 +321,8 @@ impl Store {
         life: Duration,
         former: Option<&str>,
     ) -> Result<(Keyring, bool), CatalogError> {
-        let now = self.clock.now();
-        let inner = Inner { purpose, dir: self.keys_dir(), life, keys: RwLock::default() };
+        let now = self.storage.clock().now();
+        let inner = Ring { purpose, dir: self.keys_dir(), life, keys: RwLock::default() };
         let found = inner.read()?;
         let is_new = found.is_empty();
         *inner.keys.write().unwrap_or_else(PoisonError::into_inner) = found;
@@ -345,24 +341,25 @@ impl Store {
 
     /// The key that an earlier version kept under this name.
     fn former_key(&self, name: &str) -> Result<Option<[u8; SEAL_KEY]>, CatalogError> {
-        let kept = match self.kv.get(&key::kept(name))? {
+        let kept = match self.storage.kv().get(&key::kept(name))? {
             Some(value) => Some(value),
-            None => self.kv.get(&key::setting(name))?,
+            None => self.storage.kv().get(&key::setting(name))?,
         };
         Ok(kept.and_then(|value| value.try_into().ok()))
     }
 
-    fn keyring(
+    /// The ring for a purpose, made when there is none.
+    pub(in crate::catalog) fn keyring(
         &self,
         purpose: &'static str,
         life: Duration,
         former: Option<&str>,
     ) -> Result<Keyring, CatalogError> {
-        if let Some(ring) = self.rings.0.read().unwrap_or_else(PoisonError::into_inner).get(purpose) {
+        if let Some(ring) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(purpose) {
             return Ok(ring.clone());
         }
         let (ring, moved) = self.open_ring(purpose, life, former)?;
-        let now = self.clock.now();
+        let now = self.storage.clock().now();
         if moved && self.config.disk.report().is_none() {
             // what lies in the journal stays there, so it must not seal anything any more
             ring.0.add(random()?, now)?;
@@ -371,17 +368,17 @@ impl Store {
             self.forget_former(name)?;
         }
         ring.0.drop_old(now);
-        self.rings.0.write().unwrap_or_else(PoisonError::into_inner).insert(purpose, ring.clone());
+        self.opened.write().unwrap_or_else(PoisonError::into_inner).insert(purpose, ring.clone());
         Ok(ring)
     }
 
     /// Takes the key of an earlier version out of the index, and notes so in the journal.
     fn forget_former(&self, name: &str) -> Result<(), CatalogError> {
         let (kept, setting) = (key::kept(name), key::setting(name));
-        if self.kv.get(&kept)?.is_none() && self.kv.get(&setting)?.is_none() {
+        if self.storage.kv().get(&kept)?.is_none() && self.storage.kv().get(&setting)?.is_none() {
             return Ok(());
         }
-        match self.journal(vec![(kept, None), (setting, None)]) {
+        match self.storage.journal(vec![(kept, None), (setting, None)]) {
             // with the next start that finds room
             Err(error) if error.is_read_only() => Ok(()),
             other => other,

@@ -8,38 +8,74 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::catalog::decisions::decided::Damage;
+use crate::catalog::config::Config;
+use crate::catalog::decisions::change::Changes;
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::root::Snapshot;
-use crate::catalog::storage::journal::MAX_ALSO;
-use crate::catalog::storage::log::{Op, Store};
-use crate::catalog::storage::record;
-use crate::catalog::storage::record::key;
+use crate::catalog::storage::handle::Storage;
 use crate::catalog::storage::segment::frame;
 use crate::catalog::storage::segment::frame::HEADER;
 use crate::catalog::values::facts::StoredFacts;
 use crate::catalog::values::part::{PartKind, PartRef};
 use crate::domain::RevisionId;
-use crate::kv::{Batch, MAX_BATCH};
 use crate::runtime::is_unwanted;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
-impl Store {
+/// How many decoded facts are remembered.
+const FACTS_CACHED: usize = 2_000;
+// not a limit: FACTS_CACHED: how many are remembered
+/// About how many texts are remembered, as far as their bytes allow.
+const FRAGMENTS_CACHED: usize = 20_000;
+// not a limit: FRAGMENTS_CACHED: how many are expected
+
+#[derive(Clone)]
+struct ByLength;
+
+impl Weighter<(u32, u32), Bytes> for ByLength {
+    fn weight(&self, _key: &(u32, u32), text: &Bytes) -> u64 {
+        text.len() as u64 + 96
+    }
+}
+
+/// Reads stored texts.
+pub(in crate::catalog) struct Texts {
+    storage: Arc<Storage>,
+    changes: Arc<Changes>,
+    config: Arc<Config>,
+    fragments: Cache<(u32, u32), Bytes, ByLength>,
+    facts: Cache<(u32, u32), Arc<StoredFacts>>,
+}
+
+impl Texts {
+    /// A reader of what this storage keeps, which sets aside what is damaged.
+    pub(in crate::catalog) fn new(storage: Arc<Storage>, changes: Arc<Changes>, config: Arc<Config>) -> Self {
+        let fragments = Cache::with_weighter(FRAGMENTS_CACHED, config.fragment_cache.0, ByLength);
+        Self { storage, changes, config, fragments, facts: Cache::new(FACTS_CACHED) }
+    }
+
+    /// Remembers other facts than those that are stored, for tests.
+    #[cfg(test)]
+    pub(in crate::catalog) fn remember_facts(&self, part: &PartRef, facts: Arc<StoredFacts>) {
+        self.facts.insert((part.segment, part.offset), facts);
+    }
+
     /// Reads the frame at `offset` of a segment. Gives its text and its length in the segment.
     fn frame(&self, segment: u32, offset: u64, left: u64) -> Result<(Vec<u8>, u64), CatalogError> {
         wanted()?;
         let damaged = || CatalogError::Damaged { segment, offset };
         let ahead = usize::try_from(left).unwrap_or(usize::MAX).min(READ_AHEAD);
-        let mut record = self.segments.read(segment, offset, ahead)?;
+        let mut record = self.storage.log().segments().read(segment, offset, ahead)?;
         let header = frame::Header::read(&record).ok_or_else(damaged)?;
         let wanted = HEADER + header.stored;
         if wanted as u64 > left {
             return Err(damaged());
         }
         if wanted > record.len() {
-            record = self.segments.read(segment, offset, wanted)?;
+            record = self.storage.log().segments().read(segment, offset, wanted)?;
         }
         let (header, payload) = frame::check(&record, segment, offset)?;
-        let text = self.codec.decode(&header, payload).map_err(|_e| damaged())?;
+        let text = self.storage.log().codec().decode(&header, payload).map_err(|_e| damaged())?;
         Ok((text, wanted as u64))
     }
 
@@ -64,45 +100,9 @@ impl Store {
     fn noticing<T>(&self, part: &PartRef, outcome: Result<T, CatalogError>) -> Result<T, CatalogError> {
         if let Err(error @ CatalogError::Damaged { .. }) = &outcome {
             tracing::error!(revision = part.revision, %error, "a stored text is damaged");
-            self.set_aside(&[part.revision])?;
+            self.changes.set_aside(&[part.revision])?;
         }
         outcome
-    }
-
-    /// Sets damaged revisions aside, in one step: nobody is offered any of them from then on.
-    pub(in crate::catalog) fn set_aside(&self, ids: &[u32]) -> Result<(), CatalogError> {
-        let mut later = Vec::new();
-        self.change(|snapshot, change| {
-            let world = snapshot.world();
-            let mut new = false;
-            for id in ids {
-                let known = change.decisions.damaged.contains_key(id);
-                let Some(rev) = world.rev(*id).filter(|_| !known) else { continue };
-                // agents hear of it by the number: what else the bundles around it contain is no longer part of them
-                let damage = Damage { identity: world.identity(rev), change: change.number };
-                let list = if change.also.len() < MAX_ALSO { &mut change.also } else { &mut later };
-                list.push((key::damaged(RevisionId(*id)), Some(damage.encode()?)));
-                change.decisions.damaged.insert(*id, damage);
-                new = true;
-            }
-            if new {
-                change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number)?)));
-            }
-            Ok(())
-        })?;
-        // too many for one change; what a kill leaves out is noticed again
-        later.chunks(MAX_BATCH).try_for_each(|some| self.apply_all(some))
-    }
-
-    fn apply_all(&self, ops: &[Op]) -> Result<(), CatalogError> {
-        let mut batch = Batch::default();
-        for (key, value) in ops {
-            match value {
-                Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
-            }
-        }
-        Ok(self.kv.apply(&batch)?)
     }
 
     /// A text, remembered when it is small.
@@ -136,6 +136,21 @@ impl Store {
     }
 }
 
+impl Texts {
+    /// The facts of a revision of this snapshot; none when it is damaged.
+    pub(in crate::catalog) fn facts_in(
+        &self,
+        snapshot: &Snapshot,
+        id: u32,
+    ) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
+        let Some(part) = snapshot.facts_part(id) else { return Ok(None) };
+        match self.decode_facts(&part) {
+            Err(CatalogError::Damaged { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
 /// Long work reads much, so it is here that work ends which nobody waits for any more.
 pub(in crate::catalog) fn wanted() -> Result<(), CatalogError> {
     if is_unwanted() { Err(CatalogError::Unwanted) } else { Ok(()) }
@@ -148,15 +163,15 @@ const READ_AHEAD: usize = 4096;
 
 /// A text in pieces of at most 256 KiB; see [`crate::catalog::Catalog::chunks`]. Ends after the first error.
 pub struct Chunks {
-    store: Arc<Store>,
+    texts: Arc<Texts>,
     part: PartRef,
     offset: u64,
     left: u64,
 }
 
 impl Chunks {
-    pub(in crate::catalog) fn new(store: Arc<Store>, part: PartRef) -> Self {
-        Self { store, part, offset: u64::from(part.offset), left: u64::from(part.stored) }
+    pub(in crate::catalog) fn new(texts: Arc<Texts>, part: PartRef) -> Self {
+        Self { texts, part, offset: u64::from(part.offset), left: u64::from(part.stored) }
     }
 }
 
@@ -167,8 +182,8 @@ impl Iterator for Chunks {
         if self.left == 0 {
             return None;
         }
-        let outcome = self.store.frame(self.part.segment, self.offset, self.left);
-        match self.store.noticing(&self.part, outcome) {
+        let outcome = self.texts.frame(self.part.segment, self.offset, self.left);
+        match self.texts.noticing(&self.part, outcome) {
             Ok((text, read)) => {
                 self.offset += read;
                 self.left -= read;
@@ -182,7 +197,7 @@ impl Iterator for Chunks {
     }
 }
 
-impl Store {
+impl Texts {
     /// What a driver says of itself, in full; none when its document cannot be read.
     pub(in crate::catalog) fn driver_facts(
         &self,

@@ -12,14 +12,14 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::catalog::computers::members::cut;
-use crate::catalog::decisions::decided::entries;
+use super::fleet::Fleet;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Store, lock};
+use crate::catalog::storage::entries::entries;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::catalog::values::computer::{Caller, Event, Failure, Status};
-use crate::domain::{ComputerId, Limit, UpdateId, limits};
+use crate::catalog::values::text::cut;
+use crate::domain::{Activity, ComputerId, Limit, UpdateId, limits};
 
 /// The agent's own events; others are kept, but say nothing of updates.
 const NAMESPACE: i32 = 1;
@@ -93,22 +93,34 @@ fn trimmed(mut event: Event) -> Event {
     event
 }
 
-impl Store {
+/// What an event says of an installation.
+fn activity(event: &Event) -> Option<Activity> {
+    let update = event.update.filter(|_| event.namespace == NAMESPACE)?;
+    let (succeeded, failed) = match event.id {
+        183 | 190 | 191 | 197 | 199 => (1, 0),
+        182 | 195 | 198 => (0, 1),
+        _ => return None,
+    };
+    Some(Activity { update: update.update, revision: update.revision, succeeded, failed })
+}
+
+impl Fleet {
+    /// Keeps what a member reports. What of it are installations that were not known before, to be added up.
     pub(in crate::catalog) fn report(
         &self,
         caller: &Caller,
         id: &ComputerId,
         events: Vec<Event>,
-    ) -> Result<(), CatalogError> {
-        let now = self.clock.now();
+    ) -> Result<Vec<Activity>, CatalogError> {
+        let now = self.state().clock().now();
         if !self.reported(caller, id, now)? {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let _one = lock(&self.computers.changing);
+        let _one = self.changing();
         self.make_room_for_agents()?;
-        let (before, snapshot) = (self.status(id)?, self.snapshot());
+        let (before, snapshot) = (self.status(id)?, self.current().snapshot());
         let mut kept: HashMap<Uuid, Event> = HashMap::new();
-        for (_, value) in entries(&self.kv, &key::events(id))? {
+        for (_, value) in entries(self.state().kv(), &key::events(id))? {
             let event: Event = record::decode('e', &value)?;
             kept.insert(row(&event), event);
         }
@@ -117,7 +129,7 @@ impl Store {
             .into_iter()
             .filter(|event| kept.get(&row(event)).is_none_or(|known| known.instance != event.instance))
             .collect();
-        self.count_activity(id, &events)?;
+        let installed: Vec<Activity> = events.iter().filter_map(activity).collect();
         for event in events {
             let row = row(&event);
             if kept.get(&row).is_some_and(|known| known.instance == event.instance) {
@@ -139,7 +151,7 @@ impl Store {
             kept.iter().map(|(row, event)| (event.at, *row)).collect();
         order.sort_unstable_by_key(|entry| std::cmp::Reverse(*entry));
         let mut ops: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
-        for (_, row) in order.iter().skip(self.config.max_events_per_computer) {
+        for (_, row) in order.iter().skip(self.config().max_events_per_computer) {
             kept.remove(row);
             ops.push((key::event(id, row), None));
         }
@@ -151,18 +163,18 @@ impl Store {
         // what it has and needs is worth more than what happened: where there is no room for both, that alone is kept
         if status != before {
             let op = (key::status(id), Some(record::encode(&status)?));
-            if self.put_state(op)? {
-                self.computers.count(id, &before, &status);
+            if self.state().put_state(op)? {
+                self.counts().ours(id, &before, &status);
             }
         }
-        self.put_states(&ops)?;
-        self.news.note(id);
-        Ok(())
+        self.state().put_states(&ops)?;
+        self.news().note(id);
+        Ok(installed)
     }
 
     /// A computer's events, newest first.
     pub(in crate::catalog) fn events(&self, id: &ComputerId) -> Result<Vec<Event>, CatalogError> {
-        let found = entries(&self.kv, &key::events(id))?;
+        let found = entries(self.state().kv(), &key::events(id))?;
         let mut events: Vec<Event> =
             found.iter().map(|(_, value)| record::decode('e', value)).collect::<Result<_, _>>()?;
         events.sort_unstable_by_key(|event| std::cmp::Reverse((event.at, event.instance)));

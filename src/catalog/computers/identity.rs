@@ -7,13 +7,15 @@
 //! an hour are counted and not kept again; what is logged is bounded. Nothing here refuses anybody.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
+use super::fleet::Fleet;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::Store;
+use crate::catalog::storage::lock::leaf;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::catalog::values::computer::{Caller, Computer, ComputerInfo};
@@ -90,6 +92,19 @@ pub(in crate::catalog) struct Identities {
     log: LogThrottle,
 }
 
+impl Identities {
+    /// Counts a change: how many there were since the last line of the log, when another is due.
+    fn note(&self, kind: IdentityKind, now: Instant) -> Option<u64> {
+        *leaf(&self.counts).entry(kind).or_default() += 1;
+        self.log.note(now)
+    }
+
+    /// How many changes of each kind there were.
+    fn counts(&self) -> BTreeMap<IdentityKind, u64> {
+        leaf(&self.counts).clone()
+    }
+}
+
 /// What hardware a computer says it is.
 fn hardware(info: &ComputerInfo) -> String {
     [&info.manufacturer, &info.model, &info.bios_name, &info.oem].map(String::as_str).join(" / ")
@@ -148,7 +163,7 @@ pub(in crate::catalog) fn changes(
     found
 }
 
-impl Store {
+impl Fleet {
     /// Notes changes of a member's identity: kept, counted, and told to the log once a minute. The caller holds
     /// `changing` of computers.
     pub(in crate::catalog) fn note_changes(
@@ -161,14 +176,7 @@ impl Store {
         }
         let mut kept = self.identity_changes(id)?;
         for change in changes {
-            *self
-                .identities
-                .counts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(change.kind)
-                .or_default() += 1;
-            if let Some(count) = self.identities.log.note(self.clock.instant()) {
+            if let Some(count) = self.identities().note(change.kind, self.state().clock().instant()) {
                 tracing::warn!(computer = %id, what = change.kind.as_str(), before = change.before, after = change.after,
                     from = change.from.map(tracing::field::display), since_the_last_line = count,
                     "a computer is not what it was; `tailwater computers show` tells more");
@@ -184,7 +192,7 @@ impl Store {
         }
         let over = kept.len().saturating_sub(MAX_CHANGES);
         kept.drain(..over);
-        self.put_state((key::identity(id), Some(record::encode(&kept)?))).map(|_| ())
+        self.state().put_state((key::identity(id), Some(record::encode(&kept)?))).map(|_| ())
     }
 
     /// The changes of a computer's identity, the oldest first.
@@ -192,7 +200,7 @@ impl Store {
         &self,
         id: &ComputerId,
     ) -> Result<Vec<IdentityChange>, CatalogError> {
-        match self.kv.get(&key::identity(id))? {
+        match self.state().kv().get(&key::identity(id))? {
             Some(value) => record::decode('i', &value),
             None => Ok(Vec::new()),
         }
@@ -200,7 +208,7 @@ impl Store {
 
     /// How many changes of each kind were noted since this process began.
     pub(in crate::catalog) fn identity_counts(&self) -> BTreeMap<IdentityKind, u64> {
-        self.identities.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.identities().counts()
     }
 }
 

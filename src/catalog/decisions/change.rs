@@ -1,37 +1,22 @@
-//! How something is decided, and what is decided of groups; of updates it is [`super::verdict`].
+//! The one place where decisions change: one journal record, one change number and one snapshot a change.
 //!
-//! **Invariant:** a change is one journal record, one change number and one snapshot, whatever it concerns, and is
-//! journaled and durable before the snapshot shows it. Decisions are of updates, so a later revision keeps them. On a
-//! replica nothing is decided here: what may differ from upstream is in [`super::overlay`].
+//! **Invariant:** a change is journaled and durable before the snapshot shows it, and its number is given to nothing else.
+//! When it fails nothing changed, and its number is given to the next. It never decides whether somebody may decide.
 
 use std::sync::Arc;
 
-use crate::catalog::decisions::decided::Decisions;
+use super::decided::{Damage, Decisions};
 use crate::catalog::error::CatalogError;
+use crate::catalog::snapshot::current::Current;
 use crate::catalog::snapshot::root::Snapshot;
-use crate::catalog::storage::log::{Op, Store, lock};
+use crate::catalog::storage::handle::Storage;
+use crate::catalog::storage::ids::Draft;
+use crate::catalog::storage::journal::MAX_ALSO;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
-use crate::catalog::values::computer::{Computer, Group};
-use crate::domain::{GroupId, Limit, limits};
-use uuid::Uuid;
-
-/// The most groups; every scan of a new set of groups looks at their approvals.
-pub(in crate::catalog) const MAX_GROUPS: usize = 10_000;
-/// How deep groups may lie.
-pub(in crate::catalog) const MAX_DEPTH: u32 = 32;
-/// The longest name of a group or of who decided, in characters.
-const MAX_NAME: usize = 255;
-
-pub(in crate::catalog) const LIMITS: &[Limit] = limits![
-    MAX_GROUPS in "groups": "Groups of computers" => "the group is not created: 400",
-    MAX_DEPTH in "levels": "Groups within groups" => "the group is not created or moved: 400",
-    MAX_NAME in "characters": "The name of a group, or of who decided" => "a group's name is refused, who decided is cut",
-];
-
-pub(in crate::catalog) fn cut(text: &str) -> String {
-    text.chars().take(MAX_NAME).collect()
-}
+use crate::catalog::values::computer::Group;
+use crate::domain::RevisionId;
+use crate::kv::Op;
 
 /// A change in the making.
 pub(in crate::catalog) struct Change {
@@ -40,19 +25,27 @@ pub(in crate::catalog) struct Change {
     pub ops: Vec<Op>,
     /// What is written with it and would come back by itself.
     pub also: Vec<Op>,
-    /// Computers that it puts into other groups.
-    pub computers: Vec<Computer>,
-    pub number: u64,
+    ids: Draft,
 }
 
 impl Change {
     /// The next change after a snapshot, with nothing in it.
-    pub(in crate::catalog) fn after(snapshot: &Snapshot) -> Self {
+    fn after(snapshot: &Snapshot, ids: Draft) -> Self {
         let decisions = (*snapshot.view().decisions).clone();
-        let number = snapshot.change_number() + 1;
-        Self { decisions, ops: Vec::new(), also: Vec::new(), computers: Vec::new(), number }
+        Self { decisions, ops: Vec::new(), also: Vec::new(), ids }
     }
 
+    /// Its number.
+    pub(in crate::catalog) fn number(&self) -> u64 {
+        self.ids.change()
+    }
+
+    /// The number of another deployment.
+    pub(in crate::catalog) fn deployment(&mut self) -> u32 {
+        self.ids.deployment()
+    }
+
+    /// Puts a group in the place of its former self.
     pub(in crate::catalog) fn group(&mut self, group: Group) -> Result<Group, CatalogError> {
         self.ops.push((key::group(&group.id), Some(record::encode(&group)?)));
         self.decisions.groups.insert(group.id, group.clone());
@@ -60,26 +53,40 @@ impl Change {
     }
 }
 
-impl Store {
-    /// Runs one change: journaled, durable, then shown. Whoever changes computers holds `computers.changing`.
-    pub(in crate::catalog) fn change<T>(
+/// Runs changes, one after another.
+pub(in crate::catalog) struct Changes {
+    storage: Arc<Storage>,
+    current: Arc<Current>,
+}
+
+impl Changes {
+    /// Changes of what this storage keeps and this snapshot shows.
+    pub(in crate::catalog) fn new(storage: Arc<Storage>, current: Arc<Current>) -> Self {
+        Self { storage, current }
+    }
+
+    /// What the next change would be, for trying it without making it.
+    pub(in crate::catalog) fn tried(&self, snapshot: &Snapshot) -> Change {
+        Change::after(snapshot, self.storage.log().ids().draft())
+    }
+
+    /// Runs one change: journaled, durable, then shown. Whoever changes computers with it keeps others from that.
+    pub(in crate::catalog) fn run<T>(
         &self,
         work: impl FnOnce(&Snapshot, &mut Change) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let _one = lock(&self.changing);
-        let snapshot = self.snapshot();
+        let changing = self.current.change();
+        let (snapshot, ids) = (changing.snapshot(), self.storage.log().ids());
         let before = Arc::clone(&snapshot.view().decisions);
-        let mut change = Change::after(&snapshot);
-        let number = change.number;
+        debug_assert!(ids.change() == snapshot.change_number(), "what is shown is what was given");
+        let mut change = Change::after(&snapshot, ids.draft());
+        let (number, last) = (change.number(), change.ids.last_deployment());
         let outcome = work(&snapshot, &mut change)?;
         let decided = !change.ops.is_empty();
         if decided {
-            if change.decisions.deployment != before.deployment {
-                let last = record::encode(&change.decisions.deployment)?;
+            if change.ids.last_deployment() != last {
+                let last = record::encode(&change.ids.last_deployment())?;
                 change.ops.push((key::DEPLOYMENT.to_vec(), Some(last)));
-            }
-            for one in &change.computers {
-                change.ops.push((key::computer(&one.id), Some(one.record()?)));
             }
             change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&number)?)));
             change.decisions.change = number;
@@ -88,102 +95,47 @@ impl Store {
             // only for a hash: an entry that is removed says nothing
             let does =
                 change.ops.iter().flat_map(|(key, value)| [&key[..], value.as_deref().unwrap_or_default()]);
-            self.lineage.next(number, self.clock.now(), does)
+            self.storage.lineage().next(number, self.storage.clock().now(), does)
         });
         if let Some(next) = &next {
             change.ops.extend(next.ops.iter().cloned());
         }
         if decided || !change.also.is_empty() {
-            self.journal_with(change.ops, change.also)?;
+            self.storage.journal_with(change.ops, change.also)?;
         }
         if let Some(next) = next {
-            self.lineage.commit(next.place);
+            self.storage.lineage().commit(next.place);
+            ids.commit(change.ids);
         }
         // license terms that were accepted matter to downstream servers only, and raise no number
         if decided || change.decisions.eulas != before.eulas {
-            self.publish(Arc::clone(snapshot.world()), Arc::new(change.decisions));
-        }
-        for computer in change.computers {
-            self.computers.keep(computer);
+            changing.publish(Arc::clone(snapshot.world()), Arc::new(change.decisions));
         }
         Ok(outcome)
     }
 
-    /// Whether decisions are made here at all.
-    pub(in crate::catalog) fn may_decide(&self) -> Result<(), CatalogError> {
-        match &self.config.replica_of {
-            Some(upstream) => Err(CatalogError::Replica { upstream: upstream.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    pub(in crate::catalog) fn create_group(
-        &self,
-        name: &str,
-        parent: Option<&GroupId>,
-    ) -> Result<Group, CatalogError> {
-        self.may_decide()?;
-        let parent = parent.copied().unwrap_or(GroupId::ALL_COMPUTERS);
-        self.change(|_, change| {
-            let name = free_name(&change.decisions, name, None)?;
-            let depth = match change.decisions.groups.get(&parent) {
-                None => return Err(CatalogError::UnknownGroup(parent)),
-                Some(_) if parent == GroupId::UNASSIGNED_COMPUTERS => {
-                    return Err(CatalogError::FixedGroup(parent));
-                }
-                Some(group) => group.depth + 1,
-            };
-            if depth > MAX_DEPTH || change.decisions.groups.len() >= MAX_GROUPS {
-                return Err(CatalogError::TooManyGroups { limit: MAX_GROUPS });
+    /// Sets damaged revisions aside, in one step: nobody is offered any of them from then on.
+    pub(in crate::catalog) fn set_aside(&self, ids: &[u32]) -> Result<(), CatalogError> {
+        let mut later = Vec::new();
+        self.run(|snapshot, change| {
+            let world = snapshot.world();
+            let mut new = false;
+            for id in ids {
+                let known = change.decisions.damaged.contains_key(id);
+                let Some(rev) = world.rev(*id).filter(|_| !known) else { continue };
+                // agents hear of it by the number: what else the bundles around it contain is no longer part of them
+                let damage = Damage { identity: world.identity(rev), change: change.number() };
+                let list = if change.also.len() < MAX_ALSO { &mut change.also } else { &mut later };
+                list.push((key::damaged(RevisionId(*id)), Some(damage.encode()?)));
+                change.decisions.damaged.insert(*id, damage);
+                new = true;
             }
-            let id = GroupId(Uuid::new_v4());
-            change.group(Group { id, name, parent: Some(parent), depth })
-        })
-    }
-
-    pub(in crate::catalog) fn remove_group(&self, id: &GroupId) -> Result<(), CatalogError> {
-        self.may_decide()?;
-        let _computers = lock(&self.computers.changing);
-        self.change(|_, change| {
-            own_group(&change.decisions, id)?;
-            let gone = change.decisions.below(id);
-            for group in &gone {
-                change.decisions.groups.remove(group);
-                change.ops.push((key::group(group), None));
+            if new {
+                change.ops.push((key::CHANGE.to_vec(), Some(record::encode(&change.number())?)));
             }
-            let at = self.clock.now().as_second();
-            for (update, decision) in &mut change.decisions.updates {
-                if decision.all().any(|(group, _)| gone.contains(group)) {
-                    let decision = Arc::make_mut(decision);
-                    decision.retire_those(change.number, |group, _| gone.contains(group));
-                    (decision.change, decision.at) = (change.number, at);
-                    change.ops.push((key::decision(update), Some(decision.encode()?)));
-                }
-            }
-            change.computers = self.computers.leaving(&gone);
             Ok(())
-        })
-    }
-}
-
-pub(in crate::catalog) fn own_group(decisions: &Decisions, id: &GroupId) -> Result<Group, CatalogError> {
-    if [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(id) {
-        return Err(CatalogError::FixedGroup(*id));
-    }
-    decisions.groups.get(id).cloned().ok_or(CatalogError::UnknownGroup(*id))
-}
-
-pub(in crate::catalog) fn free_name(
-    decisions: &Decisions,
-    name: &str,
-    own: Option<&GroupId>,
-) -> Result<String, CatalogError> {
-    let name = name.trim();
-    let folded = name.to_lowercase();
-    let taken = decisions.groups.values().any(|it| Some(&it.id) != own && it.name.to_lowercase() == folded);
-    if name.is_empty() || taken || name.chars().count() > MAX_NAME {
-        Err(CatalogError::GroupName(cut(name)))
-    } else {
-        Ok(name.to_owned())
+        })?;
+        // too many for one change; what a kill leaves out is noticed again
+        Ok(self.storage.kv().apply_all(&later)?)
     }
 }

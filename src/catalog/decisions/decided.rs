@@ -8,16 +8,15 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::catalog::decisions::decision::Decision;
-use crate::catalog::decisions::payload_keys;
-use crate::catalog::decisions::payload_keys::Keys;
-use crate::catalog::decisions::terms;
-use crate::catalog::decisions::terms::Acceptance;
+use super::acceptance::Acceptance;
+use super::decision::Decision;
 use crate::catalog::error::CatalogError;
+use crate::catalog::storage::entries::entries;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::catalog::values::computer::Group;
-use crate::domain::{GroupId, UpdateId, UpdateIdentity};
+use crate::catalog::values::payload_key::{Keys, PayloadKey};
+use crate::domain::{GroupId, Sha1Digest, UpdateId, UpdateIdentity};
 use crate::kv::Kv;
 
 /// Version of the record of damage: the second knows since when.
@@ -60,8 +59,6 @@ pub(in crate::catalog) struct Decisions {
     pub damaged: HashMap<u32, Damage>,
     /// The newest change number of a decision.
     pub change: u64,
-    /// The last deployment number given to an approval.
-    pub deployment: u32,
     /// License terms that were accepted upstream.
     pub eulas: BTreeSet<Uuid>,
     /// The keys of encrypted payloads: no decision, but like one they change what is offered.
@@ -82,6 +79,13 @@ pub(in crate::catalog) fn well_known() -> [Group; 2] {
             depth: 1,
         },
     ]
+}
+
+impl Decisions {
+    /// Whether terms were accepted here or upstream.
+    pub(in crate::catalog) fn has_accepted(&self, id: &Uuid) -> bool {
+        self.accepted.contains_key(id) || self.eulas.contains(id)
+    }
 }
 
 impl Decisions {
@@ -140,16 +144,16 @@ impl Decisions {
 }
 
 impl Decisions {
-    /// What the index holds.
-    pub(in crate::catalog) fn load(kv: &Kv) -> Result<Self, CatalogError> {
-        let mut found = Self::default();
+    /// What the index holds, and the last number of a deployment.
+    pub(in crate::catalog) fn load(kv: &Kv) -> Result<(Self, u32), CatalogError> {
+        let (mut found, mut last) = (Self::default(), 0);
         found.groups.extend(well_known().map(|group| (group.id, group)));
         for (key, value) in entries(kv, b"d")? {
             let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) else { continue };
             let decision = Decision::decode(&UpdateId(id), &value)?;
             found.change = found.change.max(decision.change);
             let deployments = decision.all().map(|(_, approval)| approval.deployment_id);
-            found.deployment = deployments.fold(found.deployment, u32::max);
+            last = deployments.fold(last, u32::max);
             found.updates.insert(UpdateId(id), Arc::new(decision));
         }
         for (_, value) in entries(kv, b"G")? {
@@ -163,9 +167,9 @@ impl Decisions {
                 found.damaged.insert(u32::from_be_bytes(*id), damage);
             }
         }
-        found.keys = Arc::new(payload_keys::load(kv)?);
+        found.keys = Arc::new(load_keys(kv)?);
         if let Some(value) = kv.get(key::DEPLOYMENT)? {
-            found.deployment = found.deployment.max(record::decode('n', &value)?);
+            last = last.max(record::decode('n', &value)?);
         }
         if let Some(value) = kv.get(key::CHANGE)? {
             found.change = found.change.max(record::decode('N', &value)?);
@@ -173,20 +177,28 @@ impl Decisions {
         if let Some(value) = kv.get(key::EULAS)? {
             found.eulas = record::decode('E', &value)?;
         }
-        found.accepted = terms::load(kv)?;
-        Ok(found)
+        found.accepted = load_accepted(kv)?;
+        Ok((found, last))
     }
 }
 
-/// A key and its value.
-type Entry = (Vec<u8>, Vec<u8>);
-
-/// All entries of a kind.
-pub(in crate::catalog) fn entries(kv: &Kv, prefix: &[u8]) -> Result<Vec<Entry>, CatalogError> {
-    let mut found = Vec::new();
-    kv.scan(prefix, |key, value| {
-        found.push((key.to_vec(), value.to_vec()));
-        true
-    })?;
+/// What the index holds.
+fn load_keys(kv: &Kv) -> Result<Keys, CatalogError> {
+    let mut found = Keys::new();
+    for (name, value) in entries(kv, b"K")? {
+        let Some(sha1) = name.get(1..).and_then(|bytes| bytes.try_into().ok()) else { continue };
+        found.insert(Sha1Digest(sha1), PayloadKey::decode(&value)?);
+    }
     Ok(found)
+}
+
+/// What the index holds of terms that were accepted here.
+fn load_accepted(kv: &Kv) -> Result<BTreeMap<Uuid, Acceptance>, CatalogError> {
+    let mut accepted = BTreeMap::new();
+    for (key, value) in entries(kv, b"y")? {
+        if let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) {
+            accepted.insert(id, record::decode('y', &value)?);
+        }
+    }
+    Ok(accepted)
 }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::catalog::Catalog;
+use super::decider::Decider;
 use crate::catalog::decisions::decision::Decision;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::Store;
 use crate::catalog::storage::record::key;
 
 /// A decision with what is due in force, as change `number`; none when nothing is.
@@ -33,38 +32,25 @@ fn due(old: &Decision, now: Timestamp, number: u64) -> Option<Decision> {
     (new != *old).then_some(new)
 }
 
-impl Catalog {
-    /// When something next comes into force by itself: a hold that ends, an approval for a later time. To be
-    /// followed by [`Catalog::bring_due`].
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.0.next_due()
-    }
-
-    /// Brings into force whatever is due. How many updates that concerned.
-    pub fn bring_due(&self) -> Result<usize, CatalogError> {
-        self.0.bring_due()
-    }
-}
-
-impl Store {
+impl Decider {
     /// When the next hold ends or the next approval comes into force.
     pub(in crate::catalog) fn next_due(&self) -> Option<Timestamp> {
-        let now = self.clock.now();
-        let snapshot = self.snapshot();
+        let now = self.now();
+        let snapshot = self.current().snapshot();
         snapshot.view().decisions.updates.values().filter_map(|decision| decision.due(now)).min()
     }
 
     /// Brings into force what is due. How many updates that concerned.
     pub(in crate::catalog) fn bring_due(&self) -> Result<usize, CatalogError> {
-        let now = self.clock.now();
+        let now = self.now();
         let is_due = |decision: &Decision| due(decision, now, 0).is_some();
-        if !self.snapshot().view().decisions.updates.values().any(|decision| is_due(decision)) {
+        if !self.current().snapshot().view().decisions.updates.values().any(|decision| is_due(decision)) {
             return Ok(0);
         }
-        self.change(|_, change| {
-            let before = change.ops.len();
+        self.changes().run(|_, change| {
+            let (before, number) = (change.ops.len(), change.number());
             for (update, decision) in &mut change.decisions.updates {
-                let Some(new) = due(decision, now, change.number) else { continue };
+                let Some(new) = due(decision, now, number) else { continue };
                 change.ops.push((key::decision(update), Some(new.encode()?)));
                 *decision = Arc::new(new);
             }

@@ -10,12 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::Catalog;
+use super::decider::Decider;
 use crate::catalog::decisions::decision::Decision;
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::view::View;
 use crate::catalog::snapshot::world::World;
-use crate::catalog::storage::log::Store;
 use crate::catalog::values::computer::Group;
 use crate::domain::{Action, Approval, ApprovalId, GroupId, UpdateId};
 
@@ -96,23 +95,14 @@ fn changed(
     })
 }
 
-impl Catalog {
-    /// What a downstream server is to know that knows everything up to the change number `since` (0:
-    /// nothing), as far as it changed up to `until`. None when `since` is too long ago: ask from 0.
-    ///
-    /// Approvals of updates that are not in the catalog are left out until they are.
-    pub fn export_decisions(&self, since: u64, until: u64) -> Result<Option<DecisionSet>, CatalogError> {
-        self.0.export_decisions(since, until)
-    }
-}
-
-impl Store {
+impl Decider {
+    /// What a downstream server is to know that knows everything up to `since`, as far as it changed up to `until`.
     pub(in crate::catalog) fn export_decisions(
         &self,
         since: u64,
         until: u64,
     ) -> Result<Option<DecisionSet>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let (view, decisions) = (snapshot.view(), &snapshot.view().decisions);
         let until = until.min(snapshot.change_number());
         if since > 0 && decisions.updates.values().any(|decision| decision.forgotten > since) {

@@ -5,13 +5,38 @@
 //! cookies say which groups lay around theirs. It never touches approvals.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::catalog::Catalog;
-use crate::catalog::decisions::change::{Change, MAX_DEPTH, MAX_GROUPS, free_name, own_group};
+use uuid::Uuid;
+
+use super::change::Change;
+use super::decided::Decisions;
+use super::decider::Decider;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::Store;
-use crate::catalog::values::computer::Group;
-use crate::domain::{ComputerId, GroupId};
+use crate::catalog::storage::record::key;
+use crate::catalog::values::computer::{Computer, Group};
+use crate::domain::{ComputerId, GroupId, Limit, limits};
+use crate::kv::Op;
+
+/// The most groups; every scan of a new set of groups looks at their approvals.
+pub(in crate::catalog) const MAX_GROUPS: usize = 10_000;
+/// How deep groups may lie.
+pub(in crate::catalog) const MAX_DEPTH: u32 = 32;
+/// The longest name of a group or of who decided, in characters.
+const MAX_NAME: usize = 255;
+
+pub(in crate::catalog) const LIMITS: &[Limit] = limits![
+    MAX_GROUPS in "groups": "Groups of computers" => "the group is not created: 400",
+    MAX_DEPTH in "levels": "Groups within groups" => "the group is not created or moved: 400",
+    MAX_NAME in "characters": "The name of a group, or of who decided" => "a group's name is refused, who decided is cut",
+];
+
+pub(in crate::catalog) fn cut(text: &str) -> String {
+    text.chars().take(MAX_NAME).collect()
+}
+
+/// Tells which computers leave groups that go, as operations that are made with the change.
+pub(in crate::catalog) type Leaving<'a> = &'a mut dyn FnMut(&[GroupId]) -> Result<Vec<Op>, CatalogError>;
 
 /// What removing a group takes away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,43 +58,72 @@ impl Removal {
     }
 }
 
-impl Catalog {
-    /// What [`Catalog::remove_group`] would take away.
-    ///
-    /// # Errors
-    /// As that would fail.
-    pub fn removal(&self, group: &GroupId) -> Result<Removal, CatalogError> {
-        self.0.removal(group)
-    }
-
-    /// Renames a group, puts it with all below it under another one, or both, as one change.
-    ///
-    /// # Errors
-    /// When one of them is unknown or well-known, the parent lies in the group, it would be too deep, or the name is
-    /// taken; on a replica.
-    pub fn change_group(
+impl Decider {
+    /// Makes a group; without a parent, in All Computers.
+    pub(in crate::catalog) fn create_group(
         &self,
-        group: &GroupId,
-        name: Option<&str>,
+        name: &str,
         parent: Option<&GroupId>,
     ) -> Result<Group, CatalogError> {
-        self.0.change_group(group, name, parent)
-    }
-
-    /// Whether computers say themselves in which group they are (client-side targeting).
-    pub fn is_client_side_targeting(&self) -> bool {
-        self.0.config.client_side_targeting
-    }
-}
-
-impl Store {
-    fn removal(&self, id: &GroupId) -> Result<Removal, CatalogError> {
         self.may_decide()?;
-        let snapshot = self.snapshot();
+        let parent = parent.copied().unwrap_or(GroupId::ALL_COMPUTERS);
+        self.changes().run(|_, change| {
+            let name = free_name(&change.decisions, name, None)?;
+            let depth = match change.decisions.groups.get(&parent) {
+                None => return Err(CatalogError::UnknownGroup(parent)),
+                Some(_) if parent == GroupId::UNASSIGNED_COMPUTERS => {
+                    return Err(CatalogError::FixedGroup(parent));
+                }
+                Some(group) => group.depth + 1,
+            };
+            if depth > MAX_DEPTH || change.decisions.groups.len() >= MAX_GROUPS {
+                return Err(CatalogError::TooManyGroups { limit: MAX_GROUPS });
+            }
+            let id = GroupId(Uuid::new_v4());
+            change.group(Group { id, name, parent: Some(parent), depth })
+        })
+    }
+
+    /// Removes a group and those below it with their approvals. Nobody else may change computers meanwhile.
+    pub(in crate::catalog) fn remove_group(
+        &self,
+        id: &GroupId,
+        leaving: Leaving<'_>,
+    ) -> Result<(), CatalogError> {
+        self.may_decide()?;
+        self.changes().run(|_, change| {
+            own_group(&change.decisions, id)?;
+            let gone = change.decisions.below(id);
+            for group in &gone {
+                change.decisions.groups.remove(group);
+                change.ops.push((key::group(group), None));
+            }
+            let at = self.now().as_second();
+            let number = change.number();
+            for (update, decision) in &mut change.decisions.updates {
+                if decision.all().any(|(group, _)| gone.contains(group)) {
+                    let decision = Arc::make_mut(decision);
+                    decision.retire_those(number, |group, _| gone.contains(group));
+                    (decision.change, decision.at) = (number, at);
+                    change.ops.push((key::decision(update), Some(decision.encode()?)));
+                }
+            }
+            change.ops.extend(leaving(&gone)?);
+            Ok(())
+        })
+    }
+
+    /// What removing a group would take away; `computers` are the agents of this server.
+    pub(in crate::catalog) fn removal(
+        &self,
+        id: &GroupId,
+        mut computers: Vec<Arc<Computer>>,
+    ) -> Result<Removal, CatalogError> {
+        self.may_decide()?;
+        let snapshot = self.current().snapshot();
         let decisions = &snapshot.view().decisions;
         own_group(decisions, id)?;
         let gone: HashSet<GroupId> = decisions.below(id).into_iter().collect();
-        let mut computers = self.computers.all();
         computers.retain(|computer| computer.groups.iter().any(|group| gone.contains(group)));
         computers.sort_unstable_by(|a, b| (&a.dns_name, &a.id).cmp(&(&b.dns_name, &b.id)));
         let alone = computers.iter().filter(|one| one.groups.iter().all(|group| gone.contains(group)));
@@ -82,14 +136,15 @@ impl Store {
         })
     }
 
-    fn change_group(
+    /// Renames or moves a group.
+    pub(in crate::catalog) fn change_group(
         &self,
         id: &GroupId,
         name: Option<&str>,
         parent: Option<&GroupId>,
     ) -> Result<Group, CatalogError> {
         self.may_decide()?;
-        self.change(|_, change| {
+        self.changes().run(|_, change| {
             let mut group = own_group(&change.decisions, id)?;
             if let Some(name) = name {
                 let name = free_name(&change.decisions, name, Some(id))?;
@@ -135,4 +190,26 @@ fn move_below(change: &mut Change, group: &Group, parent: &GroupId) -> Result<()
         change.group(member)?;
     }
     Ok(())
+}
+
+pub(in crate::catalog) fn own_group(decisions: &Decisions, id: &GroupId) -> Result<Group, CatalogError> {
+    if [GroupId::ALL_COMPUTERS, GroupId::UNASSIGNED_COMPUTERS].contains(id) {
+        return Err(CatalogError::FixedGroup(*id));
+    }
+    decisions.groups.get(id).cloned().ok_or(CatalogError::UnknownGroup(*id))
+}
+
+pub(in crate::catalog) fn free_name(
+    decisions: &Decisions,
+    name: &str,
+    own: Option<&GroupId>,
+) -> Result<String, CatalogError> {
+    let name = name.trim();
+    let folded = name.to_lowercase();
+    let taken = decisions.groups.values().any(|it| Some(&it.id) != own && it.name.to_lowercase() == folded);
+    if name.is_empty() || taken || name.chars().count() > MAX_NAME {
+        Err(CatalogError::GroupName(cut(name)))
+    } else {
+        Ok(name.to_owned())
+    }
 }

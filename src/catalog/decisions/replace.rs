@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::catalog::Catalog;
-use crate::catalog::decisions::change::{Change, MAX_DEPTH, MAX_GROUPS, cut};
+use super::change::Change;
+use super::decider::Decider;
+use super::groups::{Leaving, MAX_DEPTH, MAX_GROUPS, cut};
 use crate::catalog::decisions::decided::well_known;
 use crate::catalog::decisions::decision::Decision;
 use crate::catalog::decisions::decision::Decline;
 use crate::catalog::decisions::export::{DecisionSet, SharedApproval, SharedDecline};
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Store, lock};
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::catalog::values::computer::Group;
@@ -38,30 +38,20 @@ pub struct Replaced {
     pub groups: usize,
 }
 
-impl Catalog {
-    /// Makes groups, approvals and declines what another server says, durably and in one step, with these
-    /// settings (at most 30). What it says already changes nothing. Blocks; agents are answered meanwhile.
-    pub fn replace_decisions(
-        &self,
-        set: DecisionSet,
-        settings: Vec<(String, Option<Vec<u8>>)>,
-    ) -> Result<Replaced, CatalogError> {
-        self.0.replace_decisions(set, settings)
-    }
-}
-
-impl Store {
+impl Decider {
+    /// Makes groups, approvals and declines what another server says, as one change. Nobody else may change computers
+    /// meanwhile.
     pub(in crate::catalog) fn replace_decisions(
         &self,
         set: DecisionSet,
         settings: Vec<(String, Option<Vec<u8>>)>,
+        leaving: Leaving<'_>,
     ) -> Result<Replaced, CatalogError> {
         if set.approvals.len().max(set.declined.len()).max(set.retired.len()) > MAX_DECISIONS {
             return Err(CatalogError::TooManyDecisions { limit: MAX_DECISIONS });
         }
-        let now = self.clock.now();
-        let _computers = lock(&self.computers.changing);
-        self.change(|_, change| {
+        let now = self.now();
+        self.changes().run(|_, change| {
             change.also.extend(settings.into_iter().map(|(name, value)| (key::setting(&name), value)));
             let (groups, gone) = replace_groups(change, set.groups)?;
             let eulas: BTreeSet<uuid::Uuid> = set.accepted_eulas.into_iter().collect();
@@ -71,7 +61,9 @@ impl Store {
             }
             let mut work = Work::new(change, &gone, set.complete, set.approvals, &set.retired, set.declined);
             let updates = work.run(change, now)?;
-            change.computers = self.computers.leaving(&gone);
+            if !gone.is_empty() {
+                change.ops.extend(leaving(&gone)?);
+            }
             Ok(Replaced { updates, groups })
         })
     }
@@ -203,7 +195,7 @@ impl Work {
         let mut new = old.clone();
         let told = self.approvals.remove(update).unwrap_or_default();
         let named: HashSet<ApprovalId> = told.iter().map(|one| one.approval.id).collect();
-        new.retire_those(change.number, |group, one| {
+        new.retire_those(change.number(), |group, one| {
             !named.contains(&one.id) && (self.complete || self.goes(group, one))
         });
         for one in told {
@@ -214,16 +206,16 @@ impl Work {
             (Some(told), None) => {
                 let by = told.by.as_deref().map_or_else(|| "upstream".to_owned(), cut);
                 new.declined = Some(Decline { at: told.at.unwrap_or(now), by });
-                new.decline_change = change.number;
+                new.decline_change = change.number();
             }
             (None, Some(_)) => {
                 new.declined = None;
-                new.decline_change = change.number;
+                new.decline_change = change.number();
             }
             _ => {}
         }
         if !new.looks_like(old) {
-            (new.change, new.at) = (change.number, now.as_second());
+            (new.change, new.at) = (change.number(), now.as_second());
         }
         new
     }
@@ -242,8 +234,7 @@ fn place(change: &mut Change, new: &mut Decision, old: &Decision, told: SharedAp
     if let Some((_, before)) = before {
         (approval.deployment_id, approval.change) = (before.deployment_id, before.change);
     } else {
-        change.decisions.deployment += 1;
-        (approval.deployment_id, approval.change) = (change.decisions.deployment, change.number);
+        (approval.deployment_id, approval.change) = (change.deployment(), change.number());
     }
     // one that came back is not dead
     new.retired.retain(|retired| retired.id != id);

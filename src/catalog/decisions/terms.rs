@@ -11,15 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::Catalog;
-use crate::catalog::decisions::change::cut;
+use super::groups::cut;
+use crate::catalog::decisions::acceptance::Acceptance;
+use crate::catalog::decisions::decider::Decider;
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::root::Snapshot;
-use crate::catalog::storage::log::{Store, lock};
+use crate::catalog::storage::lock::leaf;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::domain::{Action, Facts, Limit, RevisionId, UpdateId, limits};
@@ -33,15 +32,6 @@ pub(in crate::catalog) const LIMITS: &[Limit] = limits![
 
 /// Terms without an identity of their own are named after their update in this space.
 const UNNAMED: Uuid = Uuid::from_u128(0x6c0e_52f7_9d3b_4b1c_8a44_2f6e_0d91_7b35);
-
-/// When terms were accepted here, and by whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acceptance {
-    /// When.
-    pub at: Timestamp,
-    /// Who; at most 255 characters.
-    pub by: String,
-}
 
 /// License terms of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,13 +61,21 @@ fn named(facts: &Facts, has_file: bool) -> Option<Uuid> {
     }
 }
 
-impl Catalog {
+/// Whether an update is approved for installation, which counts for its terms.
+fn accepted_by_approval(snapshot: &Snapshot, update: &UpdateId) -> bool {
+    let decision = snapshot.view().decisions.updates.get(update);
+    decision.is_some_and(|decision| {
+        decision.approvals.iter().any(|(_, approval)| approval.action == Action::Install)
+    })
+}
+
+impl Decider {
     /// The license terms of an update and of all it bundles, by identity. May wait for a disk.
-    pub fn terms_of(&self, update: &UpdateId) -> Result<Vec<Terms>, CatalogError> {
-        let snapshot = self.0.snapshot();
+    pub(in crate::catalog) fn terms_of(&self, update: &UpdateId) -> Result<Vec<Terms>, CatalogError> {
+        let snapshot = self.current().snapshot();
         let decisions = &snapshot.view().decisions;
         let by_approval = accepted_by_approval(&snapshot, update);
-        let found = self.0.terms_in(&snapshot, update)?.into_iter().map(|(id, updates)| Terms {
+        let found = self.terms_in(&snapshot, update)?.into_iter().map(|(id, updates)| Terms {
             id,
             updates: updates.into_iter().collect(),
             is_accepted: by_approval || decisions.has_accepted(&id),
@@ -91,19 +89,23 @@ impl Catalog {
     ///
     /// # Errors
     /// On a replica, which takes what was accepted from its upstream.
-    pub fn accept_terms(&self, updates: &[UpdateId], by: &str) -> Result<Vec<Uuid>, CatalogError> {
-        self.0.may_decide()?;
-        let snapshot = self.0.snapshot();
+    pub(in crate::catalog) fn accept_terms(
+        &self,
+        updates: &[UpdateId],
+        by: &str,
+    ) -> Result<Vec<Uuid>, CatalogError> {
+        self.may_decide()?;
+        let snapshot = self.current().snapshot();
         let mut wanted = BTreeSet::new();
         for update in updates {
-            wanted.extend(self.0.terms_in(&snapshot, update)?.into_keys());
+            wanted.extend(self.terms_in(&snapshot, update)?.into_keys());
         }
         wanted.retain(|id| !snapshot.view().decisions.has_accepted(id));
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let acceptance = Acceptance { at: self.0.clock.now(), by: cut(by) };
-        self.0.change(|_, change| {
+        let acceptance = Acceptance { at: self.now(), by: cut(by) };
+        self.changes().run(|_, change| {
             for id in &wanted {
                 change.ops.push((key::terms(id), Some(record::encode(&acceptance)?)));
                 change.decisions.accepted.insert(*id, acceptance.clone());
@@ -114,28 +116,13 @@ impl Catalog {
     }
 }
 
-/// Whether an update is approved for installation, which counts for its terms.
-fn accepted_by_approval(snapshot: &Snapshot, update: &UpdateId) -> bool {
-    let decision = snapshot.view().decisions.updates.get(update);
-    decision.is_some_and(|decision| {
-        decision.approvals.iter().any(|(_, approval)| approval.action == Action::Install)
-    })
-}
-
-impl crate::catalog::decisions::decided::Decisions {
-    /// Whether terms were accepted here or upstream.
-    pub(in crate::catalog) fn has_accepted(&self, id: &Uuid) -> bool {
-        self.accepted.contains_key(id) || self.eulas.contains(id)
-    }
-}
-
-impl Store {
+impl Decider {
     /// Of these updates, those with terms that nobody accepted. Reads documents: never while something is changed.
     pub(in crate::catalog) fn unaccepted(
         &self,
         updates: &[UpdateId],
     ) -> Result<HashSet<UpdateId>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let decisions = &snapshot.view().decisions;
         let mut found = HashSet::new();
         for update in updates {
@@ -168,7 +155,7 @@ impl Store {
         let world = snapshot.world();
         let mut found: BTreeMap<Uuid, BTreeSet<UpdateId>> = BTreeMap::new();
         let Some((index, _)) = world.update(update) else { return Ok(found) };
-        for part in crate::catalog::query::files::bundled(snapshot, &[index]) {
+        for part in snapshot.bundled(&[index]) {
             let part = &world.updates[part as usize];
             if let Some(id) = self.terms_of_revision(snapshot, part.delivered)? {
                 found.entry(id).or_default().insert(part.id);
@@ -178,27 +165,16 @@ impl Store {
     }
 
     fn terms_of_revision(&self, snapshot: &Snapshot, id: u32) -> Result<Option<Uuid>, CatalogError> {
-        if let Some(known) = lock(&self.terms.0).get(&id) {
+        if let Some(known) = leaf(&self.terms().0).get(&id) {
             return Ok(*known);
         }
-        let Some(facts) = self.facts_in(snapshot, id)? else { return Ok(None) };
+        let Some(facts) = self.texts().facts_in(snapshot, id)? else { return Ok(None) };
         let terms = named(&facts.facts, snapshot.has_terms(RevisionId(id)));
-        let mut known = lock(&self.terms.0);
+        let mut known = leaf(&self.terms().0);
         if known.len() >= MAX_REMEMBERED {
             known.clear();
         }
         known.insert(id, terms);
         Ok(terms)
     }
-}
-
-/// What the index holds of terms that were accepted here.
-pub(in crate::catalog) fn load(kv: &crate::kv::Kv) -> Result<BTreeMap<Uuid, Acceptance>, CatalogError> {
-    let mut accepted = BTreeMap::new();
-    for (key, value) in crate::catalog::decisions::decided::entries(kv, b"y")? {
-        if let Some(id) = key.get(1..).and_then(|bytes| Uuid::from_slice(bytes).ok()) {
-            accepted.insert(id, record::decode('y', &value)?);
-        }
-    }
-    Ok(accepted)
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::catalog::Catalog;
-use crate::catalog::decisions::change::{Change, cut};
+use super::change::Change;
+use super::decider::Decider;
+use super::groups::cut;
 use crate::catalog::decisions::decision::Decline;
 use crate::catalog::decisions::decision::{Decision, Hold};
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::root::Snapshot;
 use crate::catalog::snapshot::world::{Rev, flag};
-use crate::catalog::storage::log::Store;
 use crate::catalog::storage::record::key;
 use crate::catalog::values::belonging::DecisionKind;
 use crate::domain::{
@@ -74,91 +74,7 @@ impl Verdict {
     }
 }
 
-impl Catalog {
-    /// Decides the same of several updates, at most [`MAX_DECIDED`], as one change: one journal record, one change
-    /// number, one snapshot. Answers in their order whether anything changed.
-    ///
-    /// # Errors
-    /// When one of them cannot be decided so, nothing is changed: its own error when there is only one, else
-    /// [`CatalogError::Undecided`] with all that stood in the way.
-    pub fn decide(
-        &self,
-        updates: &[UpdateId],
-        verdict: &Verdict,
-        by: &str,
-    ) -> Result<Vec<bool>, CatalogError> {
-        self.0.decide_all(updates, verdict, by)
-    }
-
-    /// What [`Catalog::decide`] would answer for each of these updates, in their order. Changes nothing.
-    ///
-    /// # Errors
-    /// When it could be decided of none of them: on a replica, for a group that is not there.
-    pub fn would_decide(
-        &self,
-        updates: &[UpdateId],
-        verdict: &Verdict,
-    ) -> Result<Vec<Result<bool, CatalogError>>, CatalogError> {
-        self.0.would_decide(updates, verdict)
-    }
-
-    /// Approves an update for a group, replacing an earlier approval there. A declined update is taken
-    /// back, as in WSUS.
-    pub fn approve(
-        &self,
-        update: &UpdateId,
-        group: &GroupId,
-        action: Action,
-        deadline: Deadline,
-        by: &str,
-    ) -> Result<Approval, CatalogError> {
-        self.decide(&[*update], &Verdict::Approve { group: *group, action, deadline }, by)?;
-        let snapshot = self.snapshot();
-        let decision = snapshot.view().decisions.updates.get(update).cloned();
-        let made = decision.and_then(|one| one.approvals.iter().find(|(of, _)| of == group).cloned());
-        made.map(|(_, approval)| approval).ok_or(CatalogError::UnknownUpdate(*update))
-    }
-
-    /// Takes an approval back. False when there was none.
-    pub fn unapprove(&self, update: &UpdateId, group: &GroupId) -> Result<bool, CatalogError> {
-        self.decide_one(update, &Verdict::Unapprove { group: Some(*group) }, "")
-    }
-
-    /// Declines an update; its approvals go. False when it was declined already.
-    pub fn decline(&self, update: &UpdateId, by: &str) -> Result<bool, CatalogError> {
-        self.decide_one(update, &Verdict::Decline, by)
-    }
-
-    /// Takes a decline back. False when it was not declined.
-    pub fn undecline(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        self.decide_one(update, &Verdict::Undecline, "")
-    }
-
-    /// Holds an update back on this server; see [`Verdict::Hold`].
-    pub fn hold(
-        &self,
-        update: &UpdateId,
-        until: Option<Timestamp>,
-        reason: &str,
-        by: &str,
-    ) -> Result<Hold, CatalogError> {
-        self.decide(&[*update], &Verdict::Hold { until, reason: reason.to_owned() }, by)?;
-        let snapshot = self.snapshot();
-        let decision = snapshot.view().decisions.updates.get(update).cloned();
-        decision.and_then(|one| one.hold.clone()).ok_or(CatalogError::UnknownUpdate(*update))
-    }
-
-    /// Takes a hold back. False when there was none.
-    pub fn release(&self, update: &UpdateId) -> Result<bool, CatalogError> {
-        self.decide_one(update, &Verdict::Release, "")
-    }
-
-    fn decide_one(&self, update: &UpdateId, verdict: &Verdict, by: &str) -> Result<bool, CatalogError> {
-        Ok(self.decide(&[*update], verdict, by)?.contains(&true))
-    }
-}
-
-impl Store {
+impl Decider {
     /// Whether a verdict can be asked for, and those of the updates whose license terms stand in its way. Reads
     /// documents, so it is not done while something is changed.
     fn may_be_asked(
@@ -178,29 +94,31 @@ impl Store {
         }
     }
 
-    fn would_decide(
+    /// What deciding would answer for each of these updates.
+    pub(in crate::catalog) fn would_decide(
         &self,
         updates: &[UpdateId],
         verdict: &Verdict,
     ) -> Result<Vec<Result<bool, CatalogError>>, CatalogError> {
         let unaccepted = self.may_be_asked(updates, verdict)?;
-        let (snapshot, now) = (self.snapshot(), self.clock.now());
-        let mut change = Change::after(&snapshot);
+        let (snapshot, now) = (self.current().snapshot(), self.now());
+        let mut change = self.changes().tried(&snapshot);
         may_be_said(&change, verdict, now)?;
         let (change, by) = (&mut change, String::new());
         let mut judge = Judge { snapshot: &snapshot, change, verdict, unaccepted, by, now };
         Ok(updates.iter().map(|update| judge.decide(update)).collect())
     }
 
-    fn decide_all(
+    /// Decides the same of several updates as one change.
+    pub(in crate::catalog) fn decide_all(
         &self,
         updates: &[UpdateId],
         verdict: &Verdict,
         by: &str,
     ) -> Result<Vec<bool>, CatalogError> {
         let unaccepted = self.may_be_asked(updates, verdict)?;
-        let (by, now) = (cut(by), self.clock.now());
-        self.change(|snapshot, change| {
+        let (by, now) = (cut(by), self.now());
+        self.changes().run(|snapshot, change| {
             may_be_said(change, verdict, now)?;
             let mut judge = Judge { snapshot, change, verdict, unaccepted, by, now };
             let (mut changed, mut refused, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
@@ -254,7 +172,7 @@ impl Judge<'_> {
         if !self.apply(&mut decision) {
             return Ok(false);
         }
-        decision.change = self.change.number;
+        decision.change = self.change.number();
         decision.at = self.now.as_second();
         self.change.ops.push((key::decision(update), Some(decision.encode()?)));
         self.change.decisions.updates.insert(*update, Arc::new(decision));
@@ -280,7 +198,7 @@ impl Judge<'_> {
 
     /// Whether anything changed.
     fn apply(&mut self, decision: &mut Decision) -> bool {
-        let number = self.change.number;
+        let number = self.change.number();
         match self.verdict {
             Verdict::Approve { group, action, deadline } => {
                 let approval = self.approval(*action, *deadline);
@@ -317,7 +235,7 @@ impl Judge<'_> {
     }
 
     fn approval(&mut self, action: Action, deadline: Deadline) -> Approval {
-        self.change.decisions.deployment += 1;
+        let (deployment_id, change) = (self.change.deployment(), self.change.number());
         Approval {
             id: ApprovalId(Uuid::new_v4()),
             action,
@@ -327,8 +245,8 @@ impl Judge<'_> {
             revision: None,
             is_assigned: true,
             priority: USUAL_PRIORITY,
-            deployment_id: self.change.decisions.deployment,
-            change: self.change.number,
+            deployment_id,
+            change,
         }
     }
 }

@@ -2,4 +2,10 @@
 //!
 //! **Invariant:** each hands its call to the one part that owns the state. It never keeps anything itself.
 
+mod agents;
+mod computers;
+mod decisions;
+mod ingest;
+mod reading;
 pub(in crate::catalog) mod servers;
+mod settings;

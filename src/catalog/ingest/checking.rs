@@ -3,13 +3,11 @@
 //! **Invariant:** a damaged revision is set aside, or asked for again while it is still staged, and nothing else is
 //! touched. It never decompresses and never holds more than [`CHUNK`] bytes.
 
-use std::sync::PoisonError;
+use jiff::SignedDuration;
 
-use jiff::{SignedDuration, Timestamp};
-
+use super::part::Ingest;
+use super::staging::Staging;
 use crate::catalog::error::CatalogError;
-use crate::catalog::ingest::staging::Staging;
-use crate::catalog::storage::log::Store;
 use crate::catalog::storage::segment::frame;
 use crate::catalog::storage::segment::frame::{HEADER, Header, Kind};
 use crate::domain::UpdateIdentity;
@@ -30,10 +28,10 @@ struct Row {
     staged: Option<UpdateIdentity>,
 }
 
-impl Store {
+impl Ingest {
     /// Where the texts of all revisions lie, in the order of the files.
     fn texts_in_order(&self) -> Vec<Row> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let damaged = &snapshot.view().decisions.damaged;
         let mut rows = Vec::new();
@@ -44,7 +42,7 @@ impl Store {
                 rows.push(Row { segment: rev.segment, offset, len, id, staged: None });
             }
         }
-        let staged = self.staged.read().unwrap_or_else(PoisonError::into_inner);
+        let staged = self.staged();
         rows.extend(staged.iter().filter(|(_, one)| !one.damaged).map(|(identity, one)| Row {
             segment: one.facts.segment,
             offset: u64::from(one.facts.offset),
@@ -61,7 +59,7 @@ impl Store {
         while left > 0 {
             // a chunk fits a usize
             let size = left.min(CHUNK) as usize;
-            let bytes = match self.segments.read(row.segment, offset, size) {
+            let bytes = match self.storage().log().segments().read(row.segment, offset, size) {
                 Err(CatalogError::Damaged { .. }) => return Ok(false),
                 other => other?,
             };
@@ -73,7 +71,7 @@ impl Store {
                 }
                 let good = frame::check(&bytes[used..end], row.segment, offset).is_ok()
                     && header.kind == Kind::Text as u8
-                    && self.codec.knows(header.dictionary);
+                    && self.storage().log().codec().knows(header.dictionary);
                 if !good {
                     return Ok(false);
                 }
@@ -109,24 +107,15 @@ impl Store {
                 "stored updates are damaged; they are fetched again with this synchronisation"
             );
         }
-        self.set_aside(&active)?;
+        self.changes().set_aside(&active)?;
         for identity in staged {
             self.doubt_staged(&identity);
         }
         Ok(count)
     }
 
-    /// A staged revision is damaged: it is asked for again, and keeps its number.
-    pub(in crate::catalog) fn doubt_staged(&self, identity: &UpdateIdentity) {
-        let mut staged = self.staged.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(one) = staged.get_mut(identity) {
-            one.damaged = true;
-        }
-    }
-
     fn is_check_due(&self) -> bool {
-        let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        checked.is_none_or(|at| self.clock.now().duration_since(at).abs() >= AGAIN)
+        self.checked_at().is_none_or(|at| self.now().duration_since(at).abs() >= AGAIN)
     }
 }
 
@@ -142,14 +131,13 @@ impl Staging {
             return Ok(0);
         }
         let count = self.0.check_texts(is_unwanted)?;
-        let now: Timestamp = self.0.clock.now();
-        *self.0.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.0.was_checked();
         Ok(count)
     }
 
     /// Staged revisions whose texts turned out damaged.
     pub fn damaged(&self) -> Vec<UpdateIdentity> {
-        let staged = self.0.staged.read().unwrap_or_else(PoisonError::into_inner);
+        let staged = self.0.staged();
         staged.iter().filter(|(_, one)| one.damaged).map(|(identity, _)| *identity).collect()
     }
 }

@@ -27,7 +27,7 @@ impl Staging {
         wanted: Option<&[String]>,
         unsaid: Option<&[String]>,
     ) -> Vec<UpdateIdentity> {
-        let snapshot = self.0.snapshot();
+        let snapshot = self.0.current().snapshot();
         let world = snapshot.world();
         let enough: Vec<bool> = world.kept.iter().map(|kept| covers(kept.as_deref(), wanted)).collect();
         let unsaid = covers(unsaid, wanted);

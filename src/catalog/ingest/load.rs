@@ -6,18 +6,17 @@
 use std::collections::HashMap;
 
 use crate::catalog::error::CatalogError;
-use crate::catalog::ingest::lost::decode_block_entry;
 use crate::catalog::snapshot::build::Builder;
 use crate::catalog::snapshot::world::World;
-use crate::catalog::storage::log::{Staged, Store};
+use crate::catalog::storage::damage::decode_block_entry;
+use crate::catalog::storage::log::Log;
 use crate::catalog::storage::manifest::{Block, decode_block};
 use crate::catalog::storage::record;
-use crate::catalog::storage::record::{Active, Generation, Location, key};
-use crate::catalog::storage::segment::Segments;
-use crate::catalog::storage::segment::codec::Codec;
+use crate::catalog::storage::record::{Active, Generation, key};
 use crate::catalog::storage::segment::frame::Kind;
+use crate::catalog::storage::staged::Staged;
 use crate::domain::UpdateIdentity;
-use crate::kv::{Batch, Kv};
+use crate::kv::Kv;
 
 /// What the index says when a store is opened.
 pub(in crate::catalog) struct Loaded {
@@ -32,80 +31,25 @@ pub(in crate::catalog) struct Loaded {
     pub content: blake3::Hash,
 }
 
-impl Store {
-    /// The world as it will be once everything below `active.watermark` is active and these are withdrawn.
-    pub(in crate::catalog) fn world(&self, active: Active, withdraw: &[u32]) -> Result<World, CatalogError> {
-        let mut generations = load_generations(&self.kv)?;
-        generations.push(Generation { watermark: active.watermark, change: active.change });
-        let mut builder = Builder::new();
-        let mut withdrawn = load_withdrawn(&self.kv)?;
-        withdrawn.push((active.watermark, withdraw.to_vec()));
-        let damaged = blocks(&self.kv, &self.segments, &self.codec, |number, block| {
-            if number < active.watermark {
-                feed(&mut builder, number, &block, &generations, &mut withdrawn);
-            }
-        })?;
-        self.note_damaged(&damaged);
-        withdraw_all(&mut builder, &generations, &mut withdrawn);
-        Ok(builder.build(active.generation, active.change))
-    }
-}
-
-pub(in crate::catalog) fn load_dictionaries(
-    kv: &Kv,
-    segments: &Segments,
-    codec: &Codec,
-) -> Result<(), CatalogError> {
-    let mut places = Vec::new();
-    kv.scan(b"z", |key, value| {
-        places.push((key.get(1).copied(), record::decode::<Location>('z', value)));
-        true
-    })?;
-    for (number, place) in places {
-        let Some(number) = number else { continue };
-        // whatever becomes of it: its number is taken
-        codec.reserve(number);
-        let copy = kv.get(&key::dictionary_copy(number))?;
-        match segments.record(Kind::Dictionary, place?, codec) {
-            Ok(content) => {
-                codec.add(number, content.get(1..).unwrap_or_default());
-                if copy.is_none() {
-                    keep_copy(kv, number, &content);
-                }
-            }
-            Err(error @ CatalogError::Damaged { .. }) => {
-                if let Some(content) = copy.as_deref().and_then(checked_copy) {
-                    tracing::warn!(number, %error, "a dictionary is damaged; its copy is used");
-                    codec.add(number, content.get(1..).unwrap_or_default());
-                } else {
-                    tracing::error!(number, %error, "a dictionary is damaged: what needs it is missing");
-                }
-            }
-            Err(error) => return Err(error),
+/// The generation as it will be once everything below `active.watermark` is active and these are withdrawn; and the
+/// blocks that cannot be read, with how many revisions each has.
+pub(super) fn graph(
+    log: &Log,
+    active: Active,
+    withdraw: &[u32],
+) -> Result<(World, Vec<(u64, Option<u32>)>), CatalogError> {
+    let mut generations = load_generations(log.kv())?;
+    generations.push(Generation { watermark: active.watermark, change: active.change });
+    let mut builder = Builder::new();
+    let mut withdrawn = load_withdrawn(log.kv())?;
+    withdrawn.push((active.watermark, withdraw.to_vec()));
+    let damaged = blocks(log, |number, block| {
+        if number < active.watermark {
+            feed(&mut builder, number, &block, &generations, &mut withdrawn);
         }
-    }
-    Ok(())
-}
-
-/// A copy of a dictionary for the index: a checksum, and the content of its record.
-pub(in crate::catalog) fn copy_of(content: &[u8]) -> Vec<u8> {
-    let mut copy = crc32fast::hash(content).to_le_bytes().to_vec();
-    copy.extend_from_slice(content);
-    copy
-}
-
-fn checked_copy(copy: &[u8]) -> Option<&[u8]> {
-    let (crc, content) = copy.split_first_chunk()?;
-    (crc32fast::hash(content) == u32::from_le_bytes(*crc)).then_some(content)
-}
-
-/// Earlier versions kept no copy. That there is none yet stops nothing.
-fn keep_copy(kv: &Kv, number: u8, content: &[u8]) {
-    let mut batch = Batch::default();
-    batch.put(key::dictionary_copy(number), copy_of(content));
-    if let Err(error) = kv.apply(&batch) {
-        tracing::warn!(number, %error, "a dictionary could not be copied into the index");
-    }
+    })?;
+    withdraw_all(&mut builder, &generations, &mut withdrawn);
+    Ok((builder.build(active.generation, active.change), damaged))
 }
 
 fn load_generations(kv: &Kv) -> Result<Vec<Generation>, CatalogError> {
@@ -129,14 +73,9 @@ fn load_withdrawn(kv: &Kv) -> Result<Vec<(u64, Vec<u32>)>, CatalogError> {
 }
 
 /// Reads every block of manifests in order. A damaged one is passed over and given back: what it named is missing.
-fn blocks(
-    kv: &Kv,
-    segments: &Segments,
-    codec: &Codec,
-    mut visit: impl FnMut(u64, Block),
-) -> Result<Vec<(u64, Option<u32>)>, CatalogError> {
+fn blocks(log: &Log, mut visit: impl FnMut(u64, Block)) -> Result<Vec<(u64, Option<u32>)>, CatalogError> {
     let mut places = Vec::new();
-    kv.scan(b"m", |key, value| {
+    log.kv().scan(b"m", |key, value| {
         let number =
             key.get(1..).and_then(|bytes| bytes.first_chunk()).map_or(0, |it| u64::from_be_bytes(*it));
         places.push(decode_block_entry(value).map(|(place, count)| (number, place, count)));
@@ -145,7 +84,8 @@ fn blocks(
     let mut damaged = Vec::new();
     for place in places {
         let (number, place, count) = place?;
-        let block = segments.record(Kind::Manifest, place, codec).and_then(|bytes| decode_block(&bytes));
+        let block =
+            log.segments().record(Kind::Manifest, place, log.codec()).and_then(|bytes| decode_block(&bytes));
         match block {
             Ok(block) => visit(number, block),
             Err(error @ (CatalogError::Damaged { .. } | CatalogError::Record { .. })) => {
@@ -198,7 +138,8 @@ fn withdraw_all(builder: &mut Builder, generations: &[Generation], withdrawn: &m
     }
 }
 
-pub(in crate::catalog) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> Result<Loaded, CatalogError> {
+pub(in crate::catalog) fn load(log: &Log) -> Result<Loaded, CatalogError> {
+    let kv = log.kv();
     let active: Active = match kv.get(key::ACTIVE)? {
         Some(bytes) => record::decode('a', &bytes)?,
         None => Active::default(),
@@ -208,7 +149,7 @@ pub(in crate::catalog) fn load(kv: &Kv, segments: &Segments, codec: &Codec) -> R
     let mut builder = Builder::new();
     let mut content = blake3::Hasher::new();
     let (mut staged, mut next_id, mut next_block) = (HashMap::new(), 1, 0);
-    let damaged = blocks(kv, segments, codec, |number, block| {
+    let damaged = blocks(log, |number, block| {
         next_block = number + 1;
         next_id = block.iter().map(|manifest| manifest.id + 1).fold(next_id, u32::max);
         if number < active.watermark {

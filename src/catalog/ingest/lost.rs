@@ -5,19 +5,18 @@
 //! one block is counted once. It never removes anything from a segment.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::catalog::Catalog;
+use super::part::Ingest;
+use super::staging::Staging;
 use crate::catalog::error::CatalogError;
-use crate::catalog::ingest::staging::Staging;
-use crate::catalog::storage::log::Store;
+use crate::catalog::storage::damage::Note;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::domain::{UpdateId, UpdateIdentity};
-use crate::kv::{Batch, Kv, MAX_BATCH};
+use crate::kv::Op;
 
 /// Lost decisions are shown for so long: nothing can bring them back, and whoever decides has seen it by then.
 const SHOWN: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -38,50 +37,15 @@ pub struct Lost {
     pub decisions: u64,
 }
 
-/// The same as the index keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::catalog) struct Note {
-    pub since: i64,
-    /// Blocks that cannot be read, with how many revisions they have.
-    pub blocks: Vec<(u64, u64)>,
-    pub stretches: u64,
-    pub decisions: u64,
-}
-
-impl Note {
-    pub(in crate::catalog) fn load(kv: &Kv) -> Result<Self, CatalogError> {
-        kv.get(key::LOST)?.map_or_else(|| Ok(Self::default()), |value| record::decode('x', &value))
-    }
-
-    /// Whether everything must be compared with the upstream.
-    fn needs_listing(&self) -> bool {
-        !self.blocks.is_empty() || self.stretches > 0
-    }
-}
-
 /// What is missing and has no name any more.
 #[derive(Debug, Clone)]
 pub struct Unnamed(Note);
 
-/// A block as the index has it: where it lies and, since that is noted, how many revisions are in it.
-pub(in crate::catalog) fn decode_block_entry(
-    value: &[u8],
-) -> Result<(record::Location, Option<u32>), CatalogError> {
-    match record::decode::<(record::Location, u32)>('m', value) {
-        Ok((place, count)) => Ok((place, Some(count))),
-        Err(_short) => record::decode('m', value).map(|place| (place, None)),
-    }
-}
-
-impl Store {
-    fn note(&self) -> std::sync::MutexGuard<'_, Note> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Ingest {
     /// Notes blocks that cannot be read. That it cannot be written down, as on a full disk, stops nothing: they are
     /// found again with the next opening.
     pub(in crate::catalog) fn note_damaged(&self, blocks: &[(u64, Option<u32>)]) {
-        let mut note = self.note();
+        let mut note = self.damage();
         let known: BTreeSet<u64> = note.blocks.iter().map(|(number, _)| *number).collect();
         let new = blocks.iter().filter(|(number, _)| !known.contains(number));
         let new: Vec<(u64, u64)> =
@@ -96,7 +60,7 @@ impl Store {
             "updates are missing because what was stored of them is damaged; the next synchronisation fetches them again"
         );
         if !note.needs_listing() {
-            note.since = self.clock.now().as_second();
+            note.since = self.now().as_second();
         }
         note.blocks.extend(new);
         if let Err(error) = self.write_note(&note) {
@@ -105,20 +69,15 @@ impl Store {
     }
 
     fn write_note(&self, note: &Note) -> Result<(), CatalogError> {
-        let mut batch = Batch::default();
-        if *note == Note::default() {
-            batch.remove(key::LOST);
-        } else {
-            batch.put(key::LOST, record::encode(note)?);
-        }
-        self.kv.apply(&batch)?;
-        Ok(self.kv.flush()?)
+        let value = if *note == Note::default() { None } else { Some(record::encode(note)?) };
+        self.storage().apply_durably(&[(key::LOST.to_vec(), value)])
     }
 
-    fn lost(&self) -> Option<Lost> {
-        let note = self.note();
+    /// What is missing, if anything is.
+    pub(in crate::catalog) fn lost(&self) -> Option<Lost> {
+        let note = self.damage();
         let since = Timestamp::from_second(note.since).unwrap_or(Timestamp::UNIX_EPOCH);
-        let age = self.clock.now().duration_since(since).abs();
+        let age = self.now().duration_since(since).abs();
         let decisions = if age < SHOWN { note.decisions } else { 0 };
         let revisions = note.blocks.iter().map(|(_, count)| count).sum();
         (note.needs_listing() || decisions > 0).then_some(Lost {
@@ -130,15 +89,10 @@ impl Store {
     }
 
     fn found_again(&self, before: &Note) -> Result<(), CatalogError> {
-        let mut note = self.note();
+        let mut note = self.damage();
         // first the entries: what is still noted is only asked for once more
-        for blocks in before.blocks.chunks(MAX_BATCH) {
-            let mut batch = Batch::default();
-            for (number, _) in blocks {
-                batch.remove(key::block(*number));
-            }
-            self.kv.apply(&batch)?;
-        }
+        let gone: Vec<Op> = before.blocks.iter().map(|(number, _)| (key::block(*number), None)).collect();
+        self.storage().kv().apply_all(&gone)?;
         let mut rest = note.clone();
         // what was noticed since is still missing
         rest.blocks.retain(|block| !before.blocks.contains(block));
@@ -155,19 +109,11 @@ impl Store {
     }
 }
 
-impl Catalog {
-    /// What is missing because it was damaged on the disk, if anything is. What is damaged and known by name is told
-    /// by [`Catalog::damaged`].
-    pub fn lost(&self) -> Option<Lost> {
-        self.0.lost()
-    }
-}
-
 impl Staging {
     /// What is missing and has no name any more, so that everything must be compared with the upstream; none when
     /// nothing is.
     pub fn unnamed(&self) -> Option<Unnamed> {
-        let note = self.0.note();
+        let note = self.0.damage();
         note.needs_listing().then(|| Unnamed(note.clone()))
     }
 
@@ -179,7 +125,7 @@ impl Staging {
 
     /// Everything that active revisions name: members of bundles, and prerequisites.
     pub fn named(&self) -> (Vec<UpdateIdentity>, Vec<UpdateId>) {
-        let snapshot = self.0.snapshot();
+        let snapshot = self.0.current().snapshot();
         let world = snapshot.world();
         let (mut members, mut needed) = (BTreeSet::new(), BTreeSet::new());
         for update in &world.updates {

@@ -7,7 +7,8 @@
 use std::io::Read;
 
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Log, Store};
+use crate::catalog::storage::handle::Storage;
+use crate::catalog::storage::log::Appender;
 use crate::catalog::storage::manifest::{Manifest, StoredKind, StoredPart};
 use crate::catalog::storage::segment::codec::Encoder;
 use crate::catalog::storage::segment::frame::Kind;
@@ -187,10 +188,10 @@ fn alone<T>(
 
 /// Reads and compresses revisions, and trains a dictionary when it is time. What cannot be is refused alone.
 pub(in crate::catalog) fn prepare(
-    store: &Store,
+    storage: &Storage,
     revisions: Vec<NewRevision>,
 ) -> Result<Preparation, CatalogError> {
-    let arrived = store.clock.now().as_second();
+    let arrived = storage.clock().now().as_second();
     let mut refused = Vec::new();
     let raw: Vec<Raw> = revisions
         .into_iter()
@@ -200,11 +201,11 @@ pub(in crate::catalog) fn prepare(
         Text::Small(text) => Some(text.as_slice()),
         Text::Large(..) => None,
     });
-    if let Some((number, dictionary)) = store.codec.learn(raw.len() as u64, texts) {
-        store.add_dictionary(number, &dictionary)?;
+    if let Some((number, dictionary)) = storage.log().codec().learn(raw.len() as u64, texts) {
+        storage.log().add_dictionary(number, &dictionary)?;
     }
     let run = |raw: Vec<Raw>| -> Result<Preparation, CatalogError> {
-        let (mut encoder, mut refused) = (store.codec.encoder()?, Vec::new());
+        let (mut encoder, mut refused) = (storage.log().codec().encoder()?, Vec::new());
         let done = raw
             .into_iter()
             .filter_map(|one| alone(one.manifest.identity, &mut refused, || compress(one, &mut encoder)));
@@ -230,8 +231,7 @@ pub(in crate::catalog) fn prepare(
 
 /// Appends the texts of a revision to the log. Its number is still to be given.
 pub(in crate::catalog) fn append(
-    store: &Store,
-    log: &mut Log,
+    log: &mut Appender<'_>,
     encoder: &mut Encoder<'_>,
     prepared: Prepared,
 ) -> Result<Manifest, CatalogError> {
@@ -239,8 +239,8 @@ pub(in crate::catalog) fn append(
     let identity = manifest.identity;
     let large: u64 = rest.iter().map(|(_, text)| if let Text::Large(_, len) = text { *len } else { 0 }).sum();
     // frames that do not compress are a little larger than their text
-    log.writer.make_room(&store.segments, records.len() as u64 + large + large / 1_000)?;
-    let place = log.writer.append(&store.segments, &records)?;
+    log.make_room(records.len() as u64 + large + large / 1_000)?;
+    let place = log.append(&records)?;
     (manifest.segment, manifest.offset) = (place.segment, place.offset);
     for (kind, text) in rest {
         let Text::Large(mut text, len) = text else { continue };
@@ -248,7 +248,7 @@ pub(in crate::catalog) fn append(
         frames(&mut text, len, |frame| {
             record.clear();
             encoder.record(&mut record, Kind::Text, frame)?;
-            stored += log.writer.append(&store.segments, &record)?.stored;
+            stored += log.append(&record)?.stored;
             Ok(())
         })
         .map_err(|error| error.of(identity))?;

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use super::lookup::Query;
 use super::states::page_of;
 use crate::catalog::error::CatalogError;
 use crate::catalog::query::rows::{ComputerDetail, ComputerQuery, ComputerRow, Page, Whose, page_limit};
-use crate::catalog::storage::log::Store;
 use crate::catalog::values::computer::{Computer, Status};
-use crate::catalog::values::counts::Of;
+use crate::catalog::values::counts::Origin;
 use crate::catalog::values::descendant::Descendant;
 use crate::catalog::values::descendant::status_in_words;
 use crate::domain::{ComputerId, GroupId, ServerId};
@@ -90,23 +90,23 @@ fn is_in(own: &[GroupId], groups: &[GroupId]) -> bool {
     }
 }
 
-impl Store {
+impl Query {
     /// Agents of ours in a group or one below it.
     pub(in crate::catalog) fn members(&self, group: &GroupId) -> Vec<Arc<Computer>> {
-        let groups = self.snapshot().view().decisions.below(group);
-        self.computers.all().into_iter().filter(|computer| is_in(&computer.groups, &groups)).collect()
+        let groups = self.current().snapshot().view().decisions.below(group);
+        self.fleet().members().all().into_iter().filter(|computer| is_in(&computer.groups, &groups)).collect()
     }
 
     /// Agents of ours, and computers below that are none.
     fn everyone(&self, query: &ComputerQuery) -> Vec<Known> {
         let mut found = Vec::new();
         if query.whose != Whose::Below && query.through.is_none() {
-            found.extend(self.computers.all().into_iter().map(Known::Ours));
+            found.extend(self.fleet().members().all().into_iter().map(Known::Ours));
         }
         if query.whose != Whose::Ours {
-            let below = self.descendants.all().into_iter();
-            let below = below.filter(|one| self.computers.get(&one.id).is_none());
-            let through = query.through.map(|through| self.servers_below(&through));
+            let below = self.descendants().known().all().into_iter();
+            let below = below.filter(|one| self.fleet().members().get(&one.id).is_none());
+            let through = query.through.map(|through| self.servers().known().below(&through));
             let below = below.filter(|one| through.as_ref().is_none_or(|these| these.contains(&one.parent)));
             found.extend(below.map(Known::Below));
         }
@@ -115,23 +115,23 @@ impl Store {
 
     fn status_of(&self, known: &Known) -> Result<Status, CatalogError> {
         match known {
-            Known::Ours(one) => self.status(&one.id),
-            Known::Below(one) => Ok(status_in_words(one.last_status, &self.states(&one.id)?)),
+            Known::Ours(one) => self.fleet().status(&one.id),
+            Known::Below(one) => Ok(status_in_words(one.last_status, &self.descendants().states(&one.id)?)),
         }
     }
 
     /// Other computers, here and below, with the name of this one.
     fn of_name(&self, computer: &Computer) -> Vec<ComputerId> {
-        let below = self.descendants.names.of(&computer.dns_name).into_iter();
-        let below = below.filter(|id| self.computers.get(id).is_none());
-        let ours = self.computers.names.of(&computer.dns_name).into_iter();
+        let below = self.descendants().known().names().of(&computer.dns_name).into_iter();
+        let below = below.filter(|id| self.fleet().members().get(id).is_none());
+        let ours = self.fleet().members().names().of(&computer.dns_name).into_iter();
         ours.chain(below).filter(|id| *id != computer.id && !computer.dns_name.is_empty()).collect()
     }
 
     fn known_row(&self, known: &Known) -> ComputerRow {
-        let via = known.parent().map(|parent| self.chain(&parent)).unwrap_or_default();
-        let whose = if known.parent().is_none() { Of::Us } else { Of::Below };
-        let counts = self.computers.said().by(whose, known.id());
+        let via = known.parent().map(|parent| self.servers().known().chain(&parent)).unwrap_or_default();
+        let whose = if known.parent().is_none() { Origin::Ours } else { Origin::Below };
+        let counts = self.fleet().counts().all().by(whose, known.id());
         let computer = known.shown();
         let same_name = self.of_name(&computer).len();
         ComputerRow { computer, counts, via, same_name }
@@ -139,9 +139,9 @@ impl Store {
 
     /// Everybody with this name, here and below.
     pub(super) fn everyone_named(&self, name: &str) -> Vec<ComputerId> {
-        let below = self.descendants.names.of(name).into_iter();
-        let below = below.filter(|id| self.computers.get(id).is_none());
-        self.computers.names.of(name).into_iter().chain(below).collect()
+        let below = self.descendants().known().names().of(name).into_iter();
+        let below = below.filter(|id| self.fleet().members().get(id).is_none());
+        self.fleet().members().names().of(name).into_iter().chain(below).collect()
     }
 
     /// The computer that alone has these words in its name, identity, system or model.
@@ -157,7 +157,7 @@ impl Store {
     }
 
     pub(in crate::catalog) fn computers(&self, query: &ComputerQuery) -> Page<ComputerRow> {
-        let decisions = Arc::clone(&self.snapshot().view().decisions);
+        let decisions = Arc::clone(&self.current().snapshot().view().decisions);
         let groups = query.group.map(|group| decisions.below(&group));
         let text = query.text.as_deref().unwrap_or_default().to_lowercase();
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
@@ -176,12 +176,12 @@ impl Store {
         &self,
         id: &ComputerId,
     ) -> Result<Option<ComputerDetail>, CatalogError> {
-        let own = self.computers.get(id).map(Known::Ours);
-        let below = || self.descendants.get(id).map(Known::Below);
+        let own = self.fleet().members().get(id).map(Known::Ours);
+        let below = || self.descendants().known().get(id).map(Known::Below);
         let Some(known) = own.or_else(below) else { return Ok(None) };
         let status = self.status_of(&known)?;
-        let events = if known.parent().is_none() { self.events(id)? } else { Vec::new() };
-        let mut changes = self.identity_changes(id)?;
+        let events = if known.parent().is_none() { self.fleet().events(id)? } else { Vec::new() };
+        let mut changes = self.fleet().identity_changes(id)?;
         changes.reverse();
         Ok(Some(ComputerDetail { row: self.known_row(&known), status, events, changes }))
     }

@@ -4,31 +4,17 @@
 //! It never says whether a payload is held; that is another room's knowledge.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::PoisonError;
 
+use super::lookup::Query;
 use super::updates::title;
 use crate::catalog::error::CatalogError;
 use crate::catalog::query::rows::{CategoryRow, KnownFile, Totals};
 use crate::catalog::snapshot::root::Snapshot;
 use crate::catalog::snapshot::withheld::is_hidden;
 use crate::catalog::snapshot::world::flag;
-use crate::catalog::storage::log::Store;
 use crate::domain::{Action, CategoryKind, FileDeclaration, Sha1Digest, UpdateId, UpdateType};
 
-/// Updates reached from these through bundles, these included, as numbers of the snapshot.
-pub(in crate::catalog) fn bundled(snapshot: &Snapshot, updates: &[u32]) -> BTreeSet<u32> {
-    let world = snapshot.world();
-    let mut found: BTreeSet<u32> = updates.iter().copied().collect();
-    let mut open = updates.to_vec();
-    while let Some(update) = open.pop() {
-        let rev = world.rev(world.updates[update as usize].delivered);
-        let children = rev.map_or(&[][..], |rev| world.children(rev));
-        open.extend(children.iter().map(|child| child.update).filter(|child| found.insert(*child)));
-    }
-    found
-}
-
-impl Store {
+impl Query {
     /// The payloads of updates and all they bundle, each once.
     pub(super) fn files_of_all(
         &self,
@@ -37,14 +23,14 @@ impl Store {
     ) -> Result<Vec<FileDeclaration>, CatalogError> {
         let world = snapshot.world();
         let (mut files, mut seen) = (Vec::new(), HashSet::new());
-        for update in bundled(snapshot, updates) {
+        for update in snapshot.bundled(updates) {
             let id = world.updates[update as usize].delivered;
             let Some(part) =
                 world.rev(id).filter(|rev| rev.file_count > 0).and_then(|_| snapshot.facts_part(id))
             else {
                 continue;
             };
-            let facts = match self.decode_facts(&part) {
+            let facts = match self.texts().decode_facts(&part) {
                 Err(CatalogError::Damaged { .. }) => continue,
                 other => other?,
             };
@@ -57,7 +43,7 @@ impl Store {
         &self,
         update: &UpdateId,
     ) -> Result<Vec<FileDeclaration>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         match snapshot.world().update(update) {
             Some((index, _)) => self.files_of_all(&snapshot, &[index]),
             None => Ok(Vec::new()),
@@ -65,7 +51,7 @@ impl Store {
     }
 
     pub(in crate::catalog) fn approved_files(&self) -> Result<Vec<FileDeclaration>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let decisions = &snapshot.view().decisions.updates;
         let approved =
             decisions.iter().filter(|(_, decision)| decision.hold.is_none()).filter(|(_, decision)| {
@@ -79,10 +65,10 @@ impl Store {
     }
 
     pub(in crate::catalog) fn file(&self, sha1: &Sha1Digest) -> Result<Option<KnownFile>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let part = snapshot.world().owner_of(sha1).and_then(|id| snapshot.facts_part(id));
         let Some(part) = part else { return Ok(None) };
-        let stored = self.read_facts(&part)?;
+        let stored = self.texts().read_facts(&part)?;
         let url = stored.file_urls.iter().find(|url| url.sha1 == *sha1);
         let known = stored.facts.files.iter().find(|file| file.sha1 == *sha1).map(|file| KnownFile {
             declaration: file.clone(),
@@ -97,7 +83,7 @@ impl Store {
         &self,
         language: Option<&str>,
     ) -> Result<Vec<CategoryRow>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let mut updates = vec![0; world.updates.len()];
         for id in snapshot.view().offered_revisions() {
@@ -116,7 +102,7 @@ impl Store {
             else {
                 continue;
             };
-            let facts = match snapshot.facts_part(update.newest).map(|part| self.read_facts(&part)) {
+            let facts = match snapshot.facts_part(update.newest).map(|part| self.texts().read_facts(&part)) {
                 None | Some(Err(CatalogError::Damaged { .. })) => continue,
                 Some(other) => other?,
             };
@@ -139,7 +125,7 @@ impl Store {
     }
 
     pub(in crate::catalog) fn categories_together(&self) -> HashMap<Vec<UpdateId>, usize> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let is_category = |id: u32| world.rev(id).is_some_and(|rev| rev.category.is_some());
         let mut found = HashMap::new();
@@ -159,7 +145,7 @@ impl Store {
     }
 
     pub(in crate::catalog) fn totals(&self) -> Totals {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let (world, view) = (snapshot.world(), snapshot.view());
         let present = |update: &&crate::catalog::snapshot::world::Upd| world.rev(update.newest).is_some();
         let expired = |update: &crate::catalog::snapshot::world::Upd| {
@@ -173,12 +159,12 @@ impl Store {
             approved: decided.clone().filter(|decision| decision.is_approved()).count(),
             declined: decided.filter(|decision| decision.declined.is_some()).count(),
             expired: world.updates.iter().filter(|update| expired(update)).count(),
-            staged: self.staged.read().unwrap_or_else(PoisonError::into_inner).len(),
+            staged: self.ingest().staged().len(),
             damaged: view.decisions.damaged.len(),
-            computers: self.computers.known.read().unwrap_or_else(PoisonError::into_inner).len(),
-            computers_below: self.descendants.len(),
-            servers_below: self.servers.len(),
-            segment_bytes: self.segments.bytes(),
+            computers: self.fleet().members().len(),
+            computers_below: self.descendants().known().len(),
+            servers_below: self.servers().known().len(),
+            segment_bytes: self.storage().log().segments().bytes(),
             text_bytes: snapshot.text_bytes(),
         }
     }

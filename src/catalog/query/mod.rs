@@ -4,7 +4,8 @@
 //! It never changes anything.
 
 mod computers;
-pub(in crate::catalog) mod files;
+mod files;
+pub(in crate::catalog) mod lookup;
 pub(in crate::catalog) mod releases;
 pub(in crate::catalog) mod rows;
 mod select;

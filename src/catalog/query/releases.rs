@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 
+use super::lookup::Query;
 use super::updates::{categories_of, title};
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::root::Snapshot;
 use crate::catalog::snapshot::world::flag;
-use crate::catalog::storage::log::Store;
 use crate::domain::{
     Action, CategoryKind, FileDeclaration, GroupId, Limit, Sha1Digest, UpdateId, UpdateIdentity, UpdateType,
     limits,
@@ -83,13 +83,13 @@ fn parts(snapshot: &Snapshot, update: u32) -> Vec<u32> {
     found
 }
 
-impl Store {
+impl Query {
     pub(in crate::catalog) fn release_of(&self, id: &UpdateId) -> Result<Option<Release>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let Some((_, update)) = world.update(id) else { return Ok(None) };
         let Some(rev) = world.rev(update.delivered) else { return Ok(None) };
-        let Some(facts) = self.facts_in(&snapshot, update.delivered)? else { return Ok(None) };
+        let Some(facts) = self.texts().facts_in(&snapshot, update.delivered)? else { return Ok(None) };
         Ok(Some(Release {
             identity: facts.facts.identity,
             update_type: rev.update_type,
@@ -102,14 +102,14 @@ impl Store {
     }
 
     pub(in crate::catalog) fn release_files(&self, id: &UpdateId) -> Result<Vec<ReleaseFile>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let Some((index, _)) = world.update(id) else { return Ok(Vec::new()) };
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for part in parts(&snapshot, index) {
             let update = &world.updates[part as usize];
             let Some(rev) = world.rev(update.delivered).filter(|rev| rev.file_count > 0) else { continue };
-            let Some(facts) = self.facts_in(&snapshot, update.delivered)? else { continue };
+            let Some(facts) = self.texts().facts_in(&snapshot, update.delivered)? else { continue };
             let needs: BTreeSet<u32> = world.named_by(rev).collect();
             let needs: BTreeSet<UpdateId> =
                 needs.into_iter().map(|named| world.updates[named as usize].id).collect();
@@ -127,7 +127,7 @@ impl Store {
 
     /// The updates that can be approved and have this payload, themselves or in what they bundle.
     pub(in crate::catalog) fn releases_with(&self, sha1: &Sha1Digest) -> Vec<UpdateId> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let Some(owner) = world.owner_of(sha1).and_then(|id| world.rev(id)) else { return Vec::new() };
         let mut found = BTreeSet::new();
@@ -162,7 +162,7 @@ impl Store {
     }
 
     pub(in crate::catalog) fn approved_installs(&self) -> Vec<ApprovedInstall> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let decided = snapshot.view().decisions.updates.iter();
         let decided = decided.filter(|(_, decision)| decision.hold.is_none() && decision.declined.is_none());

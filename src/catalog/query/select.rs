@@ -9,11 +9,11 @@
 
 use std::collections::BTreeSet;
 
+use super::lookup::Query;
 use super::updates::with_subcategories;
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::root::Snapshot;
 use crate::catalog::snapshot::world::Rev;
-use crate::catalog::storage::log::Store;
 use crate::domain::{CategoryKind, Facts, Phrase, UpdateId, UpdateType, folded};
 
 /// What people put around a KB number that they copied.
@@ -78,7 +78,7 @@ pub(super) enum Selection {
 
 impl Selection {
     /// None for a text with nothing in it.
-    pub(super) fn new(store: &Store, snapshot: &Snapshot, text: &str) -> Result<Option<Self>, CatalogError> {
+    pub(super) fn new(query: &Query, snapshot: &Snapshot, text: &str) -> Result<Option<Self>, CatalogError> {
         let Some(phrase) = Phrase::new(text) else { return Ok(None) };
         let world = snapshot.world();
         let with_kb = |kb: u32| -> BTreeSet<u32> {
@@ -105,7 +105,7 @@ impl Selection {
                 some => these(some, false),
             },
             Meaning::Words => {
-                let categories = categories_called(store, snapshot, &phrase)?;
+                let categories = categories_called(query, snapshot, &phrase)?;
                 Ok(Some(Self::Words { phrase, categories }))
             }
         }
@@ -146,7 +146,7 @@ impl Selection {
 
 /// Products and classifications with this name in any language kept, and the products below them.
 fn categories_called(
-    store: &Store,
+    query: &Query,
     snapshot: &Snapshot,
     phrase: &Phrase,
 ) -> Result<BTreeSet<u32>, CatalogError> {
@@ -158,7 +158,7 @@ fn categories_called(
         if !rev.is_some_and(|rev| chosen_by.contains(&rev.category)) {
             continue;
         }
-        let facts = store.facts_in(snapshot, update.newest)?;
+        let facts = query.texts().facts_in(snapshot, update.newest)?;
         if facts.is_some_and(|facts| facts.facts.titles.iter().any(|title| phrase.is(&title.text))) {
             found.extend(with_subcategories(snapshot, &update.id));
         }

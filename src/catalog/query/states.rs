@@ -8,44 +8,14 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
+use super::lookup::Query;
 use crate::catalog::error::CatalogError;
 use crate::catalog::query::rows::{ComputerState, Page, page_limit};
-use crate::catalog::storage::log::Store;
 use crate::catalog::values::computer::State;
 use crate::catalog::values::computer::{Computer, Status};
-use crate::catalog::values::counts::Of;
+use crate::catalog::values::counts::Origin;
 use crate::catalog::values::descendant::status_in_words;
 use crate::domain::{ComputerId, GroupId, ServerId, UpdateId};
-
-impl Catalog {
-    /// What computers say of an update: agents of this server first, then those of servers below, each by name. At most
-    /// [`super::MAX_PAGE`] rows; 0 means 100.
-    pub fn states_of(
-        &self,
-        update: &UpdateId,
-        offset: usize,
-        limit: usize,
-    ) -> Result<Page<ComputerState>, CatalogError> {
-        self.0.states_of(update, offset, limit)
-    }
-
-    /// How many agents of this server are in each group or one below it.
-    pub fn members_by_group(&self) -> HashMap<GroupId, usize> {
-        self.0.members_by_group()
-    }
-
-    /// How many computers came through each server, directly or not.
-    pub fn computers_by_server(&self) -> HashMap<ServerId, usize> {
-        self.0.computers_by_server()
-    }
-
-    /// The computers that these texts name, each by its identity, by a name that it alone has, or by words that only it
-    /// has. Where several have the name these instead, and none where nothing fits.
-    pub fn computers_named(&self, texts: &[String]) -> Vec<Result<ComputerId, Vec<ComputerId>>> {
-        self.0.computers_named(texts)
-    }
-}
 
 /// The rows of a page, in this order; the rest needs no order.
 pub(super) fn page_of<T>(
@@ -68,12 +38,12 @@ pub(super) fn page_of<T>(
 
 /// A computer that says something of an update.
 struct Speaker {
-    whose: Of,
+    whose: Origin,
     computer: Arc<Computer>,
 }
 
-impl Store {
-    fn states_of(
+impl Query {
+    pub(in crate::catalog) fn states_of(
         &self,
         update: &UpdateId,
         offset: usize,
@@ -81,37 +51,41 @@ impl Store {
     ) -> Result<Page<ComputerState>, CatalogError> {
         let mut speakers = Vec::new();
         {
-            let said = self.computers.said();
-            let speaks = said.speaks_of(update);
-            let ours = self.computers.all().into_iter().filter(|one| speaks(Of::Us, &one.id));
-            speakers.extend(ours.map(|computer| Speaker { whose: Of::Us, computer }));
-            let below = self.descendants.all().into_iter().filter(|one| speaks(Of::Below, &one.id));
-            let below = below.filter(|one| self.computers.get(&one.id).is_none());
-            speakers.extend(below.map(|one| Speaker { whose: Of::Below, computer: Arc::new(one.shown()) }));
+            let said = self.fleet().counts().all();
+            let speaks = said.reports_on(update);
+            let ours = self.fleet().members().all().into_iter().filter(|one| speaks(Origin::Ours, &one.id));
+            speakers.extend(ours.map(|computer| Speaker { whose: Origin::Ours, computer }));
+            let below =
+                self.descendants().known().all().into_iter().filter(|one| speaks(Origin::Below, &one.id));
+            let below = below.filter(|one| self.fleet().members().get(&one.id).is_none());
+            speakers
+                .extend(below.map(|one| Speaker { whose: Origin::Below, computer: Arc::new(one.shown()) }));
         }
         let total = speakers.len();
         let order = |a: &Speaker, b: &Speaker| {
-            let below = (a.whose == Of::Below).cmp(&(b.whose == Of::Below));
+            let below = (a.whose == Origin::Below).cmp(&(b.whose == Origin::Below));
             let (a, b) = (&a.computer, &b.computer);
             below.then_with(|| (&a.dns_name, &a.id).cmp(&(&b.dns_name, &b.id)))
         };
         let mut rows = Vec::new();
         for Speaker { whose, computer } in page_of(speakers, offset, page_limit(limit), order) {
             let status = match whose {
-                Of::Us => self.status(&computer.id)?,
-                Of::Below => status_in_words(computer.last_report, &self.states(&computer.id)?),
+                Origin::Ours => self.fleet().status(&computer.id)?,
+                Origin::Below => {
+                    status_in_words(computer.last_report, &self.descendants().states(&computer.id)?)
+                }
             };
             rows.push(row(&computer, &status, update, whose));
         }
         Ok(Page { rows, total, offset })
     }
 
-    fn members_by_group(&self) -> HashMap<GroupId, usize> {
-        let snapshot = self.snapshot();
+    pub(in crate::catalog) fn members_by_group(&self) -> HashMap<GroupId, usize> {
+        let snapshot = self.current().snapshot();
         let decisions = &snapshot.view().decisions;
         let mut count: HashMap<GroupId, usize> = HashMap::new();
         let mut around: HashMap<Vec<GroupId>, Vec<GroupId>> = HashMap::new();
-        for computer in self.computers.all() {
+        for computer in self.fleet().members().all() {
             let above = around
                 .entry(computer.groups.clone())
                 .or_insert_with_key(|groups| decisions.around(groups).into_keys().collect());
@@ -122,14 +96,15 @@ impl Store {
         count
     }
 
-    fn computers_by_server(&self) -> HashMap<ServerId, usize> {
+    pub(in crate::catalog) fn computers_by_server(&self) -> HashMap<ServerId, usize> {
         let mut count: HashMap<ServerId, usize> = HashMap::new();
         let mut chains: HashMap<ServerId, Vec<ServerId>> = HashMap::new();
-        for one in self.descendants.all() {
-            if self.computers.get(&one.id).is_some() {
+        for one in self.descendants().known().all() {
+            if self.fleet().members().get(&one.id).is_some() {
                 continue;
             }
-            let chain = chains.entry(one.parent).or_insert_with_key(|parent| self.chain(parent));
+            let chain =
+                chains.entry(one.parent).or_insert_with_key(|parent| self.servers().known().chain(parent));
             for server in chain.iter() {
                 *count.entry(*server).or_default() += 1;
             }
@@ -137,10 +112,13 @@ impl Store {
         count
     }
 
-    fn computers_named(&self, texts: &[String]) -> Vec<Result<ComputerId, Vec<ComputerId>>> {
+    pub(in crate::catalog) fn computers_named(
+        &self,
+        texts: &[String],
+    ) -> Vec<Result<ComputerId, Vec<ComputerId>>> {
         let one = |text: &String| {
             let id = ComputerId(text.trim().to_lowercase());
-            if self.computers.get(&id).is_some() || self.descendants.get(&id).is_some() {
+            if self.fleet().members().get(&id).is_some() || self.descendants().known().get(&id).is_some() {
                 return Ok(id);
             }
             let mut named = self.everyone_named(text.trim());
@@ -157,14 +135,14 @@ impl Store {
     }
 }
 
-fn row(computer: &Computer, status: &Status, update: &UpdateId, whose: Of) -> ComputerState {
+fn row(computer: &Computer, status: &Status, update: &UpdateId, whose: Origin) -> ComputerState {
     let failure = status.failed.iter().find(|failure| failure.update == *update);
     ComputerState {
         computer: computer.id.clone(),
         dns_name: computer.dns_name.clone(),
         state: status.state_of(update),
         // servers below do not tell why
-        result: failure.filter(|_| whose == Of::Us).map(|failure| failure.result),
+        result: failure.filter(|_| whose == Origin::Ours).map(|failure| failure.result),
     }
 }
 

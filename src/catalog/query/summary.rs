@@ -9,10 +9,10 @@ use std::collections::HashMap;
 
 use uuid::{Uuid, uuid};
 
+use super::lookup::Query;
 use super::updates::categories_of;
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::world::flag;
-use crate::catalog::storage::log::Store;
 use crate::catalog::values::counts::Counts;
 use crate::domain::{Action, CategoryKind, ServerSummary, UpdateId, UpdateType};
 
@@ -26,14 +26,14 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-impl Store {
+impl Query {
     /// This server's own numbers. Reads what every agent reported.
     pub(in crate::catalog) fn summary(&self) -> Result<ServerSummary, CatalogError> {
         let mut summary = ServerSummary::default();
         let mut said: HashMap<Uuid, Counts> = HashMap::new();
-        let snapshot = self.snapshot();
-        for computer in self.computers.all() {
-            let mut status = self.status(&computer.id)?;
+        let snapshot = self.current().snapshot();
+        for computer in self.fleet().members().all() {
+            let mut status = self.fleet().status(&computer.id)?;
             status.needed.retain(|update| !snapshot.view().is_unneeded(update));
             status.failed.retain(|failure| !snapshot.view().is_unneeded(&failure.update));
             summary.computers += 1;
@@ -54,7 +54,7 @@ impl Store {
     }
 
     fn count_updates(&self, summary: &mut ServerSummary) {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         for update in &world.updates {
             let Some(rev) = world.rev(update.newest) else { continue };

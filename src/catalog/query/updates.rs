@@ -7,8 +7,8 @@
 //! other than facts.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use super::lookup::Query;
 use super::select::Selection;
 use crate::catalog::error::CatalogError;
 use crate::catalog::query::rows::{
@@ -17,10 +17,8 @@ use crate::catalog::query::rows::{
 use crate::catalog::snapshot::root::Snapshot;
 use crate::catalog::snapshot::withheld::is_hidden;
 use crate::catalog::snapshot::world::{Rev, Upd, flag};
-use crate::catalog::storage::log::Store;
 use crate::catalog::storage::manifest::kb_number;
 use crate::catalog::values::counts::Counts;
-use crate::catalog::values::facts::StoredFacts;
 use crate::domain::{CategoryKind, Facts, Limit, Phrase, RevisionId, UpdateId, UpdateType, limits};
 
 /// How deep categories may lie in each other.
@@ -93,7 +91,7 @@ impl<'a> Filter<'a> {
         Self { query, selection, product, classification, kb }
     }
 
-    fn fits(&self, store: &Store, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
+    fn fits(&self, store: &Query, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
         let world = snapshot.world();
         // what is named by its identity is there, whatever it is
         let named = self.selection.is_some_and(|selection| selection.names(rev.update));
@@ -113,7 +111,7 @@ impl<'a> Filter<'a> {
             && self.has_standing(store, snapshot, update, rev)
     }
 
-    fn has_standing(&self, store: &Store, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
+    fn has_standing(&self, store: &Query, snapshot: &Snapshot, update: &Upd, rev: &Rev) -> bool {
         let decision = snapshot.view().decision(rev.update);
         let approvals = decision.map_or(&[][..], |decision| &decision.approvals);
         let approved = decision.is_some_and(|decision| decision.is_approved());
@@ -138,24 +136,10 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Whether every word occurs in title, KB number or identity.
-impl Store {
-    /// The facts of a revision of this snapshot; none when it is damaged.
-    pub(in crate::catalog) fn facts_in(
-        &self,
-        snapshot: &Snapshot,
-        id: u32,
-    ) -> Result<Option<Arc<StoredFacts>>, CatalogError> {
-        let Some(part) = snapshot.facts_part(id) else { return Ok(None) };
-        match self.decode_facts(&part) {
-            Err(CatalogError::Damaged { .. }) => Ok(None),
-            other => other.map(Some),
-        }
-    }
-
+impl Query {
     /// What computers say of an update. What no bundle in force needs, nobody needs: agents said so before.
     fn counts_in(&self, snapshot: &Snapshot, update: &UpdateId) -> Counts {
-        let counts = self.computers.counts_of(update);
+        let counts = self.fleet().counts().of_update(update);
         if counts != Counts::default() && snapshot.view().is_unneeded(update) {
             return Counts { installed: counts.installed, ..Counts::default() };
         }
@@ -222,7 +206,7 @@ impl Store {
         let Some(selection) = selection else { return Ok((found.collect(), Vec::new())) };
         let (mut matching, mut titled) = (Vec::new(), Vec::new());
         for id in found {
-            let facts = if selection.reads_titles() { self.facts_in(snapshot, id)? } else { None };
+            let facts = if selection.reads_titles() { self.texts().facts_in(snapshot, id)? } else { None };
             let facts = facts.as_ref().map(|stored| &stored.facts);
             let (means, is_title) = selection.means(snapshot, &world.revs[id as usize], facts);
             matching.extend(means.then_some(id));
@@ -232,11 +216,11 @@ impl Store {
     }
 
     pub(in crate::catalog) fn updates(&self, query: &UpdateQuery) -> Result<Page<UpdateRow>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let (found, _) = self.selected(&snapshot, query)?;
         let mut rows = Vec::new();
         for id in found.iter().skip(query.offset).take(page_limit(query.limit)) {
-            let facts = self.facts_in(&snapshot, *id)?;
+            let facts = self.texts().facts_in(&snapshot, *id)?;
             let language = query.language.as_deref();
             rows.extend(facts.and_then(|facts| self.row(&snapshot, *id, &facts.facts, language)));
         }
@@ -247,7 +231,7 @@ impl Store {
         if Phrase::new(text).is_none() {
             return Ok(Selected::default());
         }
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let query = UpdateQuery { text: Some(text.to_owned()), ..UpdateQuery::default() };
         let (updates, titled) = self.selected(&snapshot, &query)?;
         let world = snapshot.world();
@@ -258,11 +242,11 @@ impl Store {
     }
 
     pub(in crate::catalog) fn rows(&self, ids: &[UpdateId]) -> Result<Vec<UpdateRow>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let mut rows = Vec::new();
         for id in ids {
             let Some(newest) = snapshot.latest(id) else { continue };
-            let facts = self.facts_in(&snapshot, newest.0)?;
+            let facts = self.texts().facts_in(&snapshot, newest.0)?;
             rows.extend(facts.and_then(|facts| self.row(&snapshot, newest.0, &facts.facts, None)));
         }
         Ok(rows)
@@ -273,10 +257,10 @@ impl Store {
         update: &UpdateId,
         language: Option<&str>,
     ) -> Result<Option<String>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let Some((_, update)) = snapshot.world().update(update) else { return Ok(None) };
         let Some(part) = snapshot.facts_part(update.newest) else { return Ok(None) };
-        match self.read_facts(&part) {
+        match self.texts().read_facts(&part) {
             Err(CatalogError::Damaged { .. }) => Ok(None),
             facts => Ok(Some(title(&facts?.facts, language))),
         }
@@ -287,16 +271,16 @@ impl Store {
         id: &UpdateId,
         language: Option<&str>,
     ) -> Result<Option<UpdateDetail>, CatalogError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.current().snapshot();
         let world = snapshot.world();
         let Some((index, update)) = world.update(id) else { return Ok(None) };
         let Some(rev) = world.rev(update.newest) else { return Ok(None) };
-        let Some(facts) = self.facts_in(&snapshot, update.newest)? else { return Ok(None) };
+        let Some(facts) = self.texts().facts_in(&snapshot, update.newest)? else { return Ok(None) };
         let Some(row) = self.row(&snapshot, update.newest, &facts.facts, language) else { return Ok(None) };
         let mut children = Vec::new();
         for child in world.children(rev).iter().take(MAX_PAGE) {
             let child = world.updates[child.update as usize].delivered;
-            let facts = self.facts_in(&snapshot, child)?;
+            let facts = self.texts().facts_in(&snapshot, child)?;
             children.extend(facts.and_then(|facts| self.row(&snapshot, child, &facts.facts, language)));
         }
         let bundles = |other: &Upd| {

@@ -6,23 +6,28 @@
 //! Deviates: one table holds all computers in the text, so that a roll-up could take an agent over.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
-use crate::catalog::computers::succession::{Names, replaced};
-use crate::catalog::decisions::decided::entries;
+use super::descendant_table::DescendantTable;
+use super::part::Servers;
+use crate::catalog::computers::counting::Counting;
+use crate::catalog::computers::fleet::Fleet;
+use crate::catalog::computers::news::News;
+use crate::catalog::computers::succession::replaced;
+use crate::catalog::config::Config;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Op, Store, lock};
-use crate::catalog::storage::record;
-use crate::catalog::storage::record::key;
+use crate::catalog::snapshot::current::Current;
+use crate::catalog::storage::client_state::ClientState;
+use crate::catalog::storage::entries::entries;
+use crate::catalog::storage::lock::{Rank, Ranked, leaf};
+use crate::catalog::storage::record::{self, key};
 use crate::catalog::texts::wanted;
 use crate::catalog::values::computer::Computer;
-use crate::catalog::values::counts::{Of, Word};
-use crate::catalog::values::descendant::Descendant;
-use crate::catalog::values::descendant::{Row, counted, row_of};
+use crate::catalog::values::counts::{CountedState, Origin};
+use crate::catalog::values::descendant::{Descendant, Row, counted, row_of};
 use crate::domain::{
     ComputerChange, ComputerId, Limit, RolledComputer, ServerId, StatusReport, UpdateId, limits,
 };
-use crate::kv::{Batch, Kv, MAX_BATCH};
 
 /// The most states that are kept of one computer.
 const MAX_STATES: usize = 20_000;
@@ -34,116 +39,99 @@ pub(in crate::catalog) const LIMITS: &[Limit] = limits![
     MAX_DELETED in "computers": "Removed computers that their servers are to hear of" => "the longest ago is forgotten, and told of again by its server",
 ];
 
-/// All computers below.
-#[derive(Default)]
-pub(in crate::catalog) struct Descendants {
-    known: RwLock<HashMap<ComputerId, Arc<Descendant>>>,
-    /// Who has which name.
-    pub(in crate::catalog) names: Names,
-    deleted: Mutex<VecDeque<ComputerId>>,
-    /// Held while they change.
-    changing: Mutex<()>,
-}
-
-impl Descendants {
-    pub(in crate::catalog) fn load(kv: &Kv) -> Result<Self, CatalogError> {
-        let mut known = HashMap::new();
-        for (_, value) in entries(kv, b"r")? {
-            let computer: Descendant = record::decode('r', &value)?;
-            known.insert(computer.id.clone(), Arc::new(computer));
-        }
-        let loaded = Self::default();
-        loaded.keep(known.into_values().collect());
-        Ok(loaded)
-    }
-
-    pub(in crate::catalog) fn get(&self, id: &ComputerId) -> Option<Arc<Descendant>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
-    }
-
-    pub(in crate::catalog) fn all(&self) -> Vec<Arc<Descendant>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    pub(in crate::catalog) fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Forgets one; what it was, if it was known.
-    pub(in crate::catalog) fn drop_one(&self, id: &ComputerId) -> Option<Arc<Descendant>> {
-        let gone = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        if let Some(gone) = &gone {
-            self.names.renamed(id, gone.name(), "");
-        }
-        gone
-    }
-
-    fn keep(&self, computers: Vec<Arc<Descendant>>) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        for one in computers {
-            let before = known.insert(one.id.clone(), Arc::clone(&one));
-            self.names.renamed(&one.id, before.as_ref().map_or("", |before| before.name()), one.name());
-        }
-    }
-}
-
 /// How much longer computers below are waited for: what they say comes by way of their servers, some of them daily.
 const PATIENCE: u32 = 2;
 // not a limit: PATIENCE: a factor
 
-impl Store {
+/// Computers of servers below.
+pub(in crate::catalog) struct Descendants {
+    state: Arc<ClientState>,
+    config: Arc<Config>,
+    fleet: Arc<Fleet>,
+    servers: Arc<Servers>,
+    current: Arc<Current>,
+    counts: Arc<Counting>,
+    news: Arc<News>,
+    known: DescendantTable,
+    deleted: Mutex<VecDeque<ComputerId>>,
+    /// Held while they change.
+    changing: Ranked<()>,
+}
+
+impl Descendants {
+    /// The computers in the index.
+    pub(in crate::catalog) fn load(
+        state: Arc<ClientState>,
+        config: Arc<Config>,
+        fleet: Arc<Fleet>,
+        servers: Arc<Servers>,
+        current: Arc<Current>,
+        counts: Arc<Counting>,
+        news: Arc<News>,
+    ) -> Result<Self, CatalogError> {
+        let mut known = HashMap::new();
+        for (_, value) in entries(state.kv(), b"r")? {
+            let computer: Descendant = record::decode('r', &value)?;
+            known.insert(computer.id.clone(), Arc::new(computer));
+        }
+        let loaded = Self {
+            state,
+            config,
+            fleet,
+            servers,
+            current,
+            counts,
+            news,
+            known: DescendantTable::default(),
+            deleted: Mutex::default(),
+            changing: Ranked::new(Rank::Descendants, ()),
+        };
+        loaded.known.keep(known.into_values().collect());
+        Ok(loaded)
+    }
+
+    /// Who there is.
+    pub(in crate::catalog) fn known(&self) -> &DescendantTable {
+        &self.known
+    }
+
     /// Whether a computer below was set up anew since: another one of its name, heard of later, first came after it was
     /// last heard of, and it is silent since.
     fn is_replaced(&self, one: &Descendant) -> bool {
         let silence = self.config.replace_silent_after.saturating_mul(PATIENCE);
         let silence = jiff::SignedDuration::try_from(silence).unwrap_or(jiff::SignedDuration::MAX);
-        let now = self.clock.now();
-        let others = self.descendants.names.of(one.name()).into_iter().filter(|id| *id != one.id);
-        let mut others = others.filter_map(|id| self.descendants.get(&id));
+        let now = self.state.clock().now();
+        let others = self.known.names().of(one.name()).into_iter().filter(|id| *id != one.id);
+        let mut others = others.filter_map(|id| self.known.get(&id));
         others.any(|other| replaced(one.heard(), other.first_seen, now, silence))
     }
 
     /// Forgets the former identities of computers that were just heard of. The caller holds `changing`.
     fn drop_replaced(&self, heard: &[ComputerId]) -> Result<(), CatalogError> {
         for id in heard {
-            let Some(one) = self.descendants.get(id).filter(|one| !one.name().is_empty()) else { continue };
-            if self.descendants.names.count(one.name()) < 2 {
+            let Some(one) = self.known.get(id).filter(|one| !one.name().is_empty()) else { continue };
+            if self.known.names().count(one.name()) < 2 {
                 continue;
             }
-            for other in self.descendants.names.of(one.name()) {
-                let Some(other) = self.descendants.get(&other).filter(|other| self.is_replaced(other)) else {
+            for other in self.known.names().of(one.name()) {
+                let Some(other) = self.known.get(&other).filter(|other| self.is_replaced(other)) else {
                     continue;
                 };
                 tracing::info!(name = other.name(), former = %other.id, now = %one.id,
                     "a computer below was set up anew: its former record goes");
                 self.count_states(&other.id, &self.states(&other.id)?, &[]);
                 let ops = [key::descendant(&other.id), key::states(&other.id), key::told(&other.id)];
-                self.put_states_durably(&ops.map(|key| (key, None)))?;
-                self.descendants.drop_one(&other.id);
+                self.state.put_states_durably(&ops.map(|key| (key, None)))?;
+                self.known.drop_one(&other.id);
             }
         }
         Ok(())
     }
 
-    /// Applies operations in batches that sled likes, then makes them durable.
-    pub(in crate::catalog) fn apply_durably(&self, ops: &[Op]) -> Result<(), CatalogError> {
-        for some in ops.chunks(MAX_BATCH) {
-            let mut batch = Batch::default();
-            for (key, value) in some {
-                match value {
-                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
-            }
-            self.kv.apply(&batch)?;
-        }
-        if ops.is_empty() { Ok(()) } else { Ok(self.kv.flush()?) }
-    }
-
     /// Counts what all computers below say, once after the start.
     pub(in crate::catalog) fn count_descendants(&self) -> Result<(), CatalogError> {
         let mut failed = None;
-        self.kv.scan(b"R", |key, value| {
+        self.state.kv().scan(b"R", |key, value| {
             let id = key.get(1..).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
             match record::decode::<Vec<Row>>('R', value) {
                 Ok(rows) => self.count_states(&ComputerId(id.to_owned()), &[], &rows),
@@ -155,17 +143,16 @@ impl Store {
     }
 
     fn count_states(&self, id: &ComputerId, before: &[Row], after: &[Row]) {
-        let words = |rows: &[Row]| -> Vec<Word> {
+        let words = |rows: &[Row]| -> Vec<CountedState> {
             rows.iter().map(|row| (UpdateId(row.0), counted(row.1))).collect()
         };
-        let mut said = self.computers.said.write().unwrap_or_else(PoisonError::into_inner);
-        said.change(Of::Below, id, &words(before), &words(after));
+        self.counts.change(Origin::Below, id, &words(before), &words(after));
     }
 
     /// What a computer below says, by update.
     pub(in crate::catalog) fn states(&self, id: &ComputerId) -> Result<Vec<Row>, CatalogError> {
         wanted()?;
-        match self.kv.get(&key::states(id))? {
+        match self.state.kv().get(&key::states(id))? {
             Some(value) => record::decode('R', &value),
             None => Ok(Vec::new()),
         }
@@ -176,19 +163,19 @@ impl Store {
         &self,
         rows: Vec<RolledComputer>,
     ) -> Result<Vec<(ComputerId, ComputerChange)>, CatalogError> {
-        if let Some(row) = rows.iter().find(|row| self.servers.get(&row.parent).is_none()) {
+        if let Some(row) = rows.iter().find(|row| self.servers.known().get(&row.parent).is_none()) {
             return Err(CatalogError::UnknownServer(row.parent.to_string()));
         }
-        let _one = lock(&self.descendants.changing);
+        let _one = self.changing.lock();
         let (now, mut room) =
-            (self.clock.now(), self.config.max_descendants.saturating_sub(self.descendants.len()));
-        let deleted: HashSet<ComputerId> = lock(&self.descendants.deleted).iter().cloned().collect();
+            (self.state.clock().now(), self.config.max_descendants.saturating_sub(self.known.len()));
+        let deleted: HashSet<ComputerId> = leaf(&self.deleted).iter().cloned().collect();
         let (mut changes, mut kept, mut ops) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         for mut row in rows {
             // a clock down there that is ahead, or one here that was, would hide what is said from then on
             row.last_sync = row.last_sync.map(|at| at.min(now));
-            let ours = self.computers.get(&row.id);
+            let ours = self.fleet.members().get(&row.id);
             let is_older = |own: &Computer| row.last_sync <= Some(own.last_contact.min(now));
             if !seen.insert(row.id.clone()) || ours.is_some_and(|own| is_older(&own)) {
                 continue;
@@ -197,7 +184,7 @@ impl Store {
                 changes.push((row.id, ComputerChange::Deleted));
                 continue;
             }
-            let before = self.descendants.get(&row.id);
+            let before = self.known.get(&row.id);
             if before.as_ref().is_some_and(|before| before.last_sync.map(|at| at.min(now)) > row.last_sync) {
                 continue;
             }
@@ -216,9 +203,9 @@ impl Store {
                 kept.push(Arc::new(after));
             }
         }
-        self.put_states_durably(&ops)?;
+        self.state.put_states_durably(&ops)?;
         let heard: Vec<ComputerId> = kept.iter().map(|one| one.id.clone()).collect();
-        self.descendants.keep(kept);
+        self.known.keep(kept);
         self.drop_replaced(&heard)?;
         for id in &heard {
             self.news.note(id);
@@ -228,7 +215,7 @@ impl Store {
             .filter(|(_, change)| *change == ComputerChange::Deleted)
             .map(|(id, _)| id)
             .collect();
-        lock(&self.descendants.deleted).retain(|id| !told.contains(id));
+        leaf(&self.deleted).retain(|id| !told.contains(id));
         Ok(changes)
     }
 
@@ -238,12 +225,12 @@ impl Store {
         parent: &ServerId,
         numbers: &[(ComputerId, i32)],
     ) -> Vec<ComputerId> {
-        if self.servers.get(parent).is_none() {
+        if self.servers.known().get(parent).is_none() {
             return Vec::new();
         }
-        let below = self.servers_below(parent);
+        let below = self.servers.known().below(parent);
         let differs = |(id, number): &&(ComputerId, i32)| {
-            let known = self.descendants.get(id);
+            let known = self.known.get(id);
             known.is_some_and(|known| below.contains(&known.parent) && known.number != *number)
         };
         numbers.iter().filter(differs).map(|(id, _)| id.clone()).collect()
@@ -255,13 +242,12 @@ impl Store {
         parent: &ServerId,
         reports: Vec<StatusReport>,
     ) -> Result<(), CatalogError> {
-        let below = self.servers_below(parent);
-        let _one = lock(&self.descendants.changing);
+        let below = self.servers.known().below(parent);
+        let _one = self.changing.lock();
         let (mut kept, mut ops) = (HashMap::new(), Vec::new());
-        let (mut counted, snapshot) = (Vec::new(), self.snapshot());
+        let (mut counted, snapshot) = (Vec::new(), self.current.snapshot());
         for report in reports {
-            let known =
-                kept.get(&report.computer).cloned().or_else(|| self.descendants.get(&report.computer));
+            let known = kept.get(&report.computer).cloned().or_else(|| self.known.get(&report.computer));
             let Some(known) = known.filter(|known| below.contains(&known.parent)) else { continue };
             let before = self.states(&known.id)?;
             let after = merged(&before, &report, |update| snapshot.view().world.update(update).is_some());
@@ -275,27 +261,27 @@ impl Store {
             }
             kept.insert(computer.id.clone(), Arc::new(computer));
         }
-        self.put_states_durably(&ops)?;
+        self.state.put_states_durably(&ops)?;
         for (id, before, after) in &counted {
             self.count_states(id, before, after);
         }
         for id in kept.keys() {
             self.news.note(id);
         }
-        self.descendants.keep(kept.into_values().collect());
+        self.known.keep(kept.into_values().collect());
         Ok(())
     }
 
     /// Forgets a computer below; its server is told when it speaks of it next.
     pub(in crate::catalog) fn forget_descendant(&self, id: &ComputerId) -> Result<bool, CatalogError> {
-        let _one = lock(&self.descendants.changing);
-        if self.descendants.drop_one(id).is_none() {
+        let _one = self.changing.lock();
+        if self.known.drop_one(id).is_none() {
             return Ok(false);
         }
         self.count_states(id, &self.states(id)?, &[]);
         let keys = [key::descendant(id), key::states(id), key::told(id)];
-        self.put_states_durably(&keys.map(|key| (key, None)))?;
-        let mut deleted = lock(&self.descendants.deleted);
+        self.state.put_states_durably(&keys.map(|key| (key, None)))?;
+        let mut deleted = leaf(&self.deleted);
         if deleted.len() >= MAX_DELETED {
             deleted.pop_front();
         }

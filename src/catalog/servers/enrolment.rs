@@ -4,21 +4,19 @@
 //! time that does not tell how much of it is right. It never decides by policy: that is the gate's.
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::catalog::computers::members::cut;
+use super::part::{MAX_NAME, Servers};
+use super::tokens::{hash, is_token, new_token};
 use crate::catalog::error::CatalogError;
-use crate::catalog::servers::registry::MAX_NAME;
-use crate::catalog::storage::log::{Store, lock};
-use crate::catalog::storage::record;
-use crate::catalog::storage::record::key;
+use crate::catalog::storage::lock::leaf;
+use crate::catalog::storage::record::{self, key};
 use crate::catalog::values::server::{
     Credential, Invitation, Permission, Refused, Revocation, Seen, Server, Standing,
 };
+use crate::catalog::values::text::cut;
 use crate::domain::{Limit, ServerId, ServerName, limits};
 use crate::runtime::is_recent;
 
@@ -38,35 +36,7 @@ pub(in crate::catalog) const LIMITS: &[Limit] = limits![
     TELL_EVERY: "Time between two lines of the log about one refused server" => "it is not logged",
 ];
 
-/// Bytes of chance in a token.
-const TOKEN_BYTES: usize = 24;
-
-// not a limit: TOKEN_BYTES: how long a token is
-
-/// BLAKE3 of a token.
-pub(in crate::catalog) fn hash(token: &str) -> [u8; 32] {
-    *blake3::hash(token.as_bytes()).as_bytes()
-}
-
-fn is_token(known: &[u8; 32], shown: &str) -> bool {
-    // compared in constant time by its own type
-    blake3::Hash::from_bytes(*known) == blake3::hash(shown.as_bytes())
-}
-
-fn new_token() -> Result<String, CatalogError> {
-    let mut bytes = [0; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(CatalogError::Chance)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-impl Server {
-    /// Whether this is the token that was made for it.
-    pub fn has_token(&self, shown: &str) -> bool {
-        self.token.is_some_and(|known| is_token(&known, shown))
-    }
-}
-
-impl Store {
+impl Servers {
     /// The server that an identity or a name means; also one that was only refused so far.
     fn find_server(&self, name_or_id: &str) -> Result<Option<(ServerId, String)>, CatalogError> {
         let wanted = name_or_id.trim();
@@ -74,8 +44,8 @@ impl Store {
         if let Err(source) = ServerName::parse(wanted) {
             return Err(CatalogError::ServerName { name: cut(wanted, 80), source });
         }
-        let known: Vec<_> = self.servers.all().into_iter().map(|one| (one.id, one.name.clone())).collect();
-        let refused = lock(&self.servers.refused).clone();
+        let known: Vec<_> = self.known().all().into_iter().map(|one| (one.id, one.name.clone())).collect();
+        let refused = leaf(&self.refused).clone();
         if let Ok(id) = wanted.parse::<ServerId>() {
             let of_refused = refused.into_iter().map(|one| (one.id, one.name));
             let named = known.into_iter().chain(of_refused).find(|(other, _)| *other == id);
@@ -93,6 +63,7 @@ impl Store {
         }
     }
 
+    /// Lets a server in, named by identity or name, and makes a token for it.
     pub(in crate::catalog) fn allow_server(
         &self,
         name_or_id: &str,
@@ -105,7 +76,7 @@ impl Store {
                 name: name.clone(),
                 needs_token,
                 token: hash(&token),
-                at: self.clock.now(),
+                at: self.state().clock().now(),
             })?;
             return Ok(Permission { server: None, name, token });
         };
@@ -123,27 +94,28 @@ impl Store {
                 server.name.clone_from(&name);
             }
         })?;
-        lock(&self.servers.refused).retain(|one| one.id != id);
+        leaf(&self.refused).retain(|one| one.id != id);
         Ok(Permission { server: Some(id), name: server.name.clone(), token })
     }
 
     fn invite(&self, invitation: Invitation) -> Result<(), CatalogError> {
-        let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.invitations.lock();
         let name = invitation.name.to_lowercase();
         if waiting.len() >= MAX_INVITATIONS && !waiting.contains_key(&name) {
             return Err(CatalogError::TooManyServers { limit: MAX_INVITATIONS });
         }
-        self.journal(vec![(key::invitation(&name), Some(record::encode(&invitation)?))])?;
+        self.state().journal(vec![(key::invitation(&name), Some(record::encode(&invitation)?))])?;
         waiting.insert(name, invitation);
         Ok(())
     }
 
+    /// Shuts a server out, named by identity or name.
     pub(in crate::catalog) fn revoke_server(&self, name_or_id: &str) -> Result<Revocation, CatalogError> {
         let name = name_or_id.trim().to_lowercase();
-        let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.invitations.lock();
         let invited = waiting.contains_key(&name);
         if invited {
-            self.journal(vec![(key::invitation(&name), None)])?;
+            self.state().journal(vec![(key::invitation(&name), None)])?;
             waiting.remove(&name);
         }
         drop(waiting);
@@ -165,7 +137,7 @@ impl Store {
             server.seen.note(&name, &Credential::default());
         })?;
         let others: Vec<Arc<Server>> = self
-            .servers
+            .known()
             .all()
             .into_iter()
             .filter(|one| one.id != id && one.standing == Standing::Open && one.parent.is_none())
@@ -173,7 +145,7 @@ impl Store {
         let is_shut_out = |one: &Arc<Server>| {
             let name = one.seen.names.last().map_or("", String::as_str);
             let certificate = one.seen.certificates.last().cloned();
-            self.servers
+            self.known()
                 .is_revoked(name, &Credential { certificate, ..Credential::default() }, true)
                 .is_some()
         };
@@ -185,6 +157,7 @@ impl Store {
         })
     }
 
+    /// Whether a server that is not allowed yet may come by a permission; if so it is allowed from now on.
     pub(in crate::catalog) fn claim_invitation(
         &self,
         id: &ServerId,
@@ -192,10 +165,10 @@ impl Store {
         token: Option<&str>,
         token_only: bool,
     ) -> Result<Option<Arc<Server>>, CatalogError> {
-        if self.servers.get(id).is_some_and(|known| known.standing == Standing::Revoked) {
+        if self.known().get(id).is_some_and(|known| known.standing == Standing::Revoked) {
             return Ok(None);
         }
-        let mut waiting = self.servers.invitations.write().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.invitations.lock();
         let by_token = |one: &&Invitation| token.is_some_and(|token| is_token(&one.token, token));
         // a name is what somebody who was shut out knows
         let by_name = || waiting.get(&name.to_lowercase()).filter(|one| !one.needs_token && !token_only);
@@ -208,23 +181,25 @@ impl Store {
             server.name = cut(name, MAX_NAME);
         })?;
         let key = found.name.to_lowercase();
-        self.journal(vec![(key::invitation(&key), None)])?;
+        self.state().journal(vec![(key::invitation(&key), None)])?;
         waiting.remove(&key);
-        lock(&self.servers.refused).retain(|one| one.id != *id);
+        leaf(&self.refused).retain(|one| one.id != *id);
         Ok(Some(server))
     }
 
+    /// Permissions that nobody came for yet, by name.
     pub(in crate::catalog) fn invitations(&self) -> Vec<Invitation> {
-        let waiting = self.servers.invitations.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.invitations.lock();
         let mut all: Vec<_> = waiting.values().cloned().collect();
         drop(waiting);
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
+    /// Notes that a server was refused; true when that is worth a line of the log.
     pub(in crate::catalog) fn note_refused(&self, id: &ServerId, name: &str, reason: &'static str) -> bool {
-        let now = self.clock.now();
-        let mut refused = lock(&self.servers.refused);
+        let now = self.state().clock().now();
+        let mut refused = leaf(&self.refused);
         let before = refused.iter().position(|one| one.id == *id).map(|at| refused.remove(at));
         let (times, told) =
             before.map_or((0, None), |one| (one.times, (one.reason == reason).then_some(one.told)));
@@ -239,7 +214,8 @@ impl Store {
         tell
     }
 
+    /// Servers that were refused since this process began.
     pub(in crate::catalog) fn refused_servers(&self) -> Vec<Refused> {
-        lock(&self.servers.refused).clone()
+        leaf(&self.refused).clone()
     }
 }

@@ -1,106 +1,128 @@
-//! What servers below say of themselves ([MS-WSUSSS] 3.1.4.14), and what computers installed since the upstream was
-//! told.
+//! Servers below with their computers together: what they say of themselves ([MS-WSUSSS] 3.1.4.14), and what goes with one.
 //!
 //! **Invariant:** a server's parent is a known server, and servers never make a ring. What a call took is durable when
 //! it returns. It never lets a server in: that is the gate's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::catalog::computers::members::cut;
-use crate::catalog::decisions::decided::entries;
+use jiff::SignedDuration;
+
+use super::activity::{Activities, OURS};
+use super::descendants::Descendants;
+use super::part::{MAX_NAME, Servers};
+use crate::catalog::computers::fleet::Fleet;
 use crate::catalog::error::CatalogError;
-use crate::catalog::servers::registry::MAX_NAME;
-use crate::catalog::storage::log::{Op, Store, lock};
-use crate::catalog::storage::record;
+use crate::catalog::snapshot::current::Current;
+use crate::catalog::storage::client_state::{ClientState, StateOf};
 use crate::catalog::storage::record::key;
-use crate::catalog::values::computer::Event;
 use crate::catalog::values::descendant::os_of;
-use crate::catalog::values::server::Standing;
+use crate::catalog::values::server::{Credential, Server, Standing};
+use crate::catalog::values::text::cut;
 use crate::domain::{Activity, ClientSummary, ComputerId, Limit, OsVersion, ServerId, ServerReport, limits};
+use crate::kv::Op;
 
 /// The longest version of a server, in characters.
 const MAX_VERSION: usize = 32;
-/// The most operating systems that are told apart of one server.
-const MAX_SYSTEMS: usize = 500;
-/// The most updates that are counted of one operating system.
-const MAX_ACTIVITIES: usize = 5_000;
-/// The longest text of an operating system, in characters.
-const MAX_OS_TEXT: usize = 64;
-/// The agents' own events.
-const NAMESPACE: i32 = 1;
 
 pub(in crate::catalog) const LIMITS: &[Limit] = limits![
     MAX_VERSION in "characters": "The version of a downstream server" => "it is cut",
-    MAX_SYSTEMS in "systems": "Operating systems told apart of one server" => "the rest is left out",
-    MAX_ACTIVITIES in "updates": "Updates counted of one operating system" => "the rest is left out",
-    MAX_OS_TEXT in "characters": "A text of an operating system" => "it is cut",
 ];
 
-/// Whose activity is our own agents'.
-const OURS: ServerId = ServerId(uuid::Uuid::nil());
-
-/// A short name of an operating system, for keys.
-fn digest(os: &OsVersion) -> Result<[u8; 16], CatalogError> {
-    let hash = blake3::hash(&postcard::to_allocvec(os).map_err(CatalogError::Unwritable)?);
-    let mut name = [0; 16];
-    name.copy_from_slice(&hash.as_bytes()[..16]);
-    Ok(name)
+/// Servers below and all computers, ours and theirs, as servers tell each other of them.
+pub(in crate::catalog) struct Branches {
+    state: Arc<ClientState>,
+    current: Arc<Current>,
+    fleet: Arc<Fleet>,
+    servers: Arc<Servers>,
+    descendants: Arc<Descendants>,
+    activities: Activities,
 }
 
-/// Adds what was installed.
-fn add(sums: &mut Vec<Activity>, more: &[Activity]) {
-    for one in more {
-        let has_room = sums.len() < MAX_ACTIVITIES;
-        match sums.iter_mut().find(|sum| sum.update == one.update && sum.revision == one.revision) {
-            Some(sum) => {
-                sum.succeeded = sum.succeeded.saturating_add(one.succeeded);
-                sum.failed = sum.failed.saturating_add(one.failed);
-            }
-            None if has_room => sums.push(*one),
-            None => {}
-        }
+impl Branches {
+    /// All of them together.
+    pub(in crate::catalog) fn new(
+        state: Arc<ClientState>,
+        current: Arc<Current>,
+        fleet: Arc<Fleet>,
+        servers: Arc<Servers>,
+        descendants: Arc<Descendants>,
+    ) -> Self {
+        let activities = Activities::new(Arc::clone(&state));
+        Self { state, current, fleet, servers, descendants, activities }
     }
-}
 
-/// What an event says of an installation.
-fn activity(event: &Event) -> Option<Activity> {
-    let update = event.update.filter(|_| event.namespace == NAMESPACE)?;
-    let (succeeded, failed) = match event.id {
-        183 | 190 | 191 | 197 | 199 => (1, 0),
-        182 | 195 | 198 => (0, 1),
-        _ => return None,
-    };
-    Some(Activity { update: update.update, revision: update.revision, succeeded, failed })
-}
+    /// What clients made this server keep.
+    pub(in crate::catalog) fn state(&self) -> &ClientState {
+        &self.state
+    }
 
-impl Store {
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The servers.
+    pub(in crate::catalog) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Their computers.
+    pub(in crate::catalog) fn descendants(&self) -> &Descendants {
+        &self.descendants
+    }
+
+    /// What computers installed.
+    pub(in crate::catalog) fn activities(&self) -> &Activities {
+        &self.activities
+    }
+
+    /// A server said who it is: it is made when unknown.
+    pub(in crate::catalog) fn introduce_server(
+        &self,
+        id: &ServerId,
+        name: &str,
+        credential: &Credential,
+    ) -> Result<Arc<Server>, CatalogError> {
+        self.servers.introduce_server(id, name, credential, || self.make_room_for_downstream())
+    }
+
+    /// Forgets a computer of this server or of one below. False when it was not known.
+    pub(in crate::catalog) fn forget(&self, id: &ComputerId) -> Result<bool, CatalogError> {
+        if self.fleet.members().get(id).is_some() {
+            return self.fleet.forget(id);
+        }
+        let provisional = self.fleet.forget(id)?;
+        Ok(self.descendants.forget_descendant(id)? || provisional)
+    }
+
     /// [MS-WSUSSS] 3.1.4.14, for reports whose senders the gate let in. `ours` is who this server is.
     pub(in crate::catalog) fn roll_up_servers(
         &self,
         ours: &ServerId,
         reports: Vec<ServerReport>,
     ) -> Result<(), CatalogError> {
-        let (mut ops, now) = (Vec::new(), self.clock.now());
+        let (mut ops, now) = (Vec::new(), self.state.clock().now());
         self.make_room_for_downstream()?;
         for mut report in reports {
             // a clock down there that is ahead, or one here that was, would hide what is said from then on
             report.last_rollup = report.last_rollup.map(|at| at.min(now));
             let parent = report.parent.filter(|parent| parent != ours);
-            let unknown = parent.filter(|parent| self.servers.get(parent).is_none());
-            let rings = parent.is_some_and(|parent| self.servers_below(&report.id).contains(&parent));
+            let unknown = parent.filter(|parent| self.servers.known().get(parent).is_none());
+            let rings = parent.is_some_and(|parent| self.servers.known().below(&report.id).contains(&parent));
             if unknown.is_some() || rings || report.id == *ours {
                 let named = report.parent.unwrap_or(report.id);
                 return Err(CatalogError::UnknownServer(named.to_string()));
             }
             if self
                 .servers
+                .known()
                 .get(&report.id)
                 .is_some_and(|known| known.last_rollup.map(|at| at.min(now)) > report.last_rollup)
             {
                 continue;
             }
-            ops.extend(self.add_activity(&report.id, &report.clients)?);
-            self.alter_server(&report.id, true, false, |server| {
+            ops.extend(self.activities.added(&report.id, &report.clients)?);
+            self.servers.alter_server(&report.id, true, false, |server| {
                 server.name = cut(&report.name, MAX_NAME);
                 server.parent = parent;
                 server.version = cut(&report.version, MAX_VERSION);
@@ -110,54 +132,21 @@ impl Store {
                 server.summary = report.summary;
             })?;
         }
-        self.put_states_durably(&ops)?;
-        Ok(self.kv.flush()?)
+        self.state.put_states_durably(&ops)?;
+        self.state.flush()
     }
 
-    fn add_activity(&self, server: &ServerId, clients: &[ClientSummary]) -> Result<Vec<Op>, CatalogError> {
-        let mut ops = Vec::new();
-        if clients.is_empty() {
-            return Ok(ops);
-        }
-        let mut kept = entries(&self.kv, &key::activities(server))?.len();
-        for client in clients.iter().take(MAX_SYSTEMS) {
-            let key = key::activity(server, &digest(&client.os)?);
-            let known = self.kv.get(&key)?;
-            kept += usize::from(known.is_none());
-            if kept > MAX_SYSTEMS {
-                break;
-            }
-            let mut sum = if let Some(value) = known {
-                record::decode('A', &value)?
-            } else {
-                let mut os = client.os.clone();
-                os.locale = cut(&os.locale, MAX_OS_TEXT);
-                os.architecture = cut(&os.architecture, MAX_OS_TEXT);
-                ClientSummary { os, ..ClientSummary::default() }
-            };
-            sum.count = client.count;
-            add(&mut sum.activity, &client.activity);
-            ops.push((key, Some(record::encode(&sum)?)));
-        }
-        Ok(ops)
-    }
-
-    /// Counts what an agent of ours installed.
+    /// Adds up what an agent of this server installed, as far as the catalog knows it.
     pub(in crate::catalog) fn count_activity(
         &self,
         id: &ComputerId,
-        events: &[Event],
+        mut installed: Vec<Activity>,
     ) -> Result<(), CatalogError> {
-        let snapshot = self.snapshot();
-        let installed = events.iter().filter_map(activity);
-        let installed: Vec<Activity> =
-            installed.filter(|one| snapshot.view().world.update(&one.update).is_some()).collect();
-        let info = self.computers.get(id).and_then(|computer| computer.info.clone());
+        let snapshot = self.current.snapshot();
+        installed.retain(|one| snapshot.view().world.update(&one.update).is_some());
+        let info = self.fleet.members().get(id).and_then(|computer| computer.info.clone());
         let Some(info) = info.filter(|_| !installed.is_empty()) else { return Ok(()) };
-        let client = ClientSummary { os: os_of(&info), count: 0, activity: installed };
-        let _one = lock(&self.servers.changing);
-        let ops = self.add_activity(&OURS, &[client])?;
-        self.put_states(&ops).map(|_| ())
+        self.activities.add(&OURS, &[ClientSummary { os: os_of(&info), count: 0, activity: installed }])
     }
 
     /// What the computers of a server installed since this was last cleared, by operating system; ours without one.
@@ -165,12 +154,10 @@ impl Store {
         &self,
         of: Option<&ServerId>,
     ) -> Result<Vec<ClientSummary>, CatalogError> {
-        let found = entries(&self.kv, &key::activities(of.unwrap_or(&OURS)))?;
-        let mut kept: Vec<ClientSummary> =
-            found.iter().map(|(_, value)| record::decode('A', value)).collect::<Result<_, _>>()?;
+        let mut kept = self.activities.of(of.unwrap_or(&OURS))?;
         if of.is_none() {
             let mut systems: BTreeMap<OsVersion, u32> = BTreeMap::new();
-            for computer in self.computers.all() {
+            for computer in self.fleet.members().all() {
                 *systems.entry(computer.info.as_ref().map(os_of).unwrap_or_default()).or_default() += 1;
             }
             for one in &mut kept {
@@ -180,63 +167,50 @@ impl Store {
         Ok(kept)
     }
 
-    /// The upstream was told this of a server's computers: only what came since then is left.
-    pub(in crate::catalog) fn clear_activity(
-        &self,
-        of: Option<&ServerId>,
-        told: &[ClientSummary],
-    ) -> Result<(), CatalogError> {
-        let _one = lock(&self.servers.changing);
-        let of = of.unwrap_or(&OURS);
-        let mut ops = Vec::new();
-        for client in told {
-            let key = key::activity(of, &digest(&client.os)?);
-            let Some(value) = self.kv.get(&key)? else { continue };
-            let mut left: ClientSummary = record::decode('A', &value)?;
-            for sum in &mut left.activity {
-                let same = |one: &&Activity| one.update == sum.update && one.revision == sum.revision;
-                if let Some(told) = client.activity.iter().find(same) {
-                    sum.succeeded = sum.succeeded.saturating_sub(told.succeeded);
-                    sum.failed = sum.failed.saturating_sub(told.failed);
-                }
-            }
-            left.activity.retain(|sum| sum.succeeded + sum.failed > 0);
-            let rest = if left.activity.is_empty() { None } else { Some(record::encode(&left)?) };
-            ops.push((key, rest));
-        }
-        self.apply_durably(&ops)
-    }
-
     /// Forgets a server, those below it, and the computers of them all. Gives how many servers and computers.
     pub(in crate::catalog) fn forget_server(&self, id: &ServerId) -> Result<(usize, usize), CatalogError> {
-        let below = self.servers_below(id);
+        let below = self.servers.known().below(id);
         let mut computers = 0;
-        for computer in self.descendants.all() {
+        for computer in self.descendants.known().all() {
             if below.contains(&computer.parent) {
-                computers += usize::from(self.forget_descendant(&computer.id)?);
+                computers += usize::from(self.descendants.forget_descendant(&computer.id)?);
             }
         }
         let mut servers = 0;
         for id in &below {
-            let Some(server) = self.servers.get(id) else { continue };
+            let Some(server) = self.servers.known().get(id) else { continue };
             servers += 1;
-            let mut ops: Vec<Op> =
-                entries(&self.kv, &key::activities(id))?.into_iter().map(|(key, _)| (key, None)).collect();
+            let mut ops: Vec<Op> = self.activities.keys(id)?.into_iter().map(|key| (key, None)).collect();
             // who was shut out stays so: of it is forgotten what it told, not by what it is known
             if server.standing == Standing::Revoked {
-                self.put_states(&ops)?;
-                self.alter_server(id, false, true, |server| {
+                self.state.put_states(&ops)?;
+                self.servers.alter_server(id, false, true, |server| {
                     server.summary = None;
                     server.last_rollup = None;
                     server.version = String::new();
                 })?;
                 continue;
             }
-            self.servers.drop_one(id);
+            self.servers.known().drop_one(id);
             ops.push((key::server(id), None));
-            self.account(&ops)?;
-            self.journal(ops)?;
+            self.state.journal(ops)?;
         }
         Ok((servers, computers))
+    }
+
+    /// Lets servers go that nobody decided about and that never came back, with all they told, while nearly all that is
+    /// allowed is used.
+    pub(in crate::catalog) fn make_room_for_downstream(&self) -> Result<(), CatalogError> {
+        if !self.state.must_look(StateOf::Downstream) {
+            return Ok(());
+        }
+        let now = self.state.clock().now();
+        for id in self.servers.known().never_came_back(now, SignedDuration::from_hours(24)) {
+            if !self.state.is_full(StateOf::Downstream) {
+                return Ok(());
+            }
+            self.forget_server(&id)?;
+        }
+        Ok(())
     }
 }

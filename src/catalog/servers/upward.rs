@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::rollup::Branches;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Op, Store};
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::catalog::values::computer::Status;
@@ -19,10 +19,11 @@ use crate::catalog::values::descendant::{Row, details_of};
 use crate::domain::{
     ComputerId, RolledComputer, ServerId, StatusReport, Summarization, SyncResult, UpdateId, UpdateStatus,
 };
+use crate::kv::Op;
 
 /// What the upstream was told of a computer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Told {
+struct ReportedState {
     /// In which epoch: another upstream begins another one.
     epoch: u32,
     /// Of its row without details.
@@ -61,30 +62,39 @@ struct Says {
     effective_detection: Option<Timestamp>,
 }
 
-impl Store {
+impl Branches {
     /// All computers that are told of: ours, and those of servers below that are no agents of ours.
     pub(in crate::catalog) fn told_computers(&self) -> Vec<ComputerId> {
-        let mut ids: Vec<ComputerId> = self.computers.all().into_iter().map(|one| one.id.clone()).collect();
-        let below = self.descendants.all().into_iter();
-        ids.extend(below.filter(|one| self.computers.get(&one.id).is_none()).map(|one| one.id.clone()));
+        let mut ids: Vec<ComputerId> =
+            self.fleet().members().all().into_iter().map(|one| one.id.clone()).collect();
+        let below = self.descendants().known().all().into_iter();
+        ids.extend(
+            below.filter(|one| self.fleet().members().get(&one.id).is_none()).map(|one| one.id.clone()),
+        );
         ids.sort_unstable();
         ids
     }
 
-    fn told(&self, epoch: u32, id: &ComputerId) -> Result<Told, CatalogError> {
-        let kept: Option<Told> =
-            self.kv.get(&key::told(id))?.map(|value| record::decode('u', &value)).transpose()?;
-        Ok(kept.filter(|kept| kept.epoch == epoch).unwrap_or(Told { epoch, ..Told::default() }))
+    fn told(&self, epoch: u32, id: &ComputerId) -> Result<ReportedState, CatalogError> {
+        let kept: Option<ReportedState> =
+            self.state().kv().get(&key::told(id))?.map(|value| record::decode('u', &value)).transpose()?;
+        Ok(kept
+            .filter(|kept| kept.epoch == epoch)
+            .unwrap_or(ReportedState { epoch, ..ReportedState::default() }))
     }
 
     /// The row of a computer, with details.
     fn row_to_tell(&self, ours: ServerId, id: &ComputerId) -> Result<Option<RolledComputer>, CatalogError> {
-        let Some(computer) = self.computers.get(id) else {
+        let Some(computer) = self.fleet().members().get(id) else {
             // whose server is gone has nobody above it who knows its chain
-            let below = self.descendants.get(id).filter(|one| self.servers.get(&one.parent).is_some());
+            let below = self
+                .descendants()
+                .known()
+                .get(id)
+                .filter(|one| self.servers().known().get(&one.parent).is_some());
             return Ok(below.map(|one| one.told()));
         };
-        let status = self.status(id)?;
+        let status = self.fleet().status(id)?;
         Ok(Some(RolledComputer {
             id: id.clone(),
             last_sync: Some(computer.last_contact),
@@ -138,26 +148,26 @@ impl Store {
             }
             told.unwanted = unwanted.contains(&row.id);
             if told.unwanted {
-                told = Told { epoch, row: told.row, unwanted: true, ..Told::default() };
+                told = ReportedState { epoch, row: told.row, unwanted: true, ..ReportedState::default() };
             }
             ops.push((key::told(&row.id), Some(record::encode(&told)?)));
         }
-        self.put_told(&ops)?;
+        self.state().put_reported(&ops)?;
         for id in unwanted {
-            self.forget_descendant(id)?;
+            self.descendants().forget_descendant(id)?;
         }
         Ok(())
     }
 
     fn says(&self, syncs: &[Timestamp], id: &ComputerId) -> Result<Option<Says>, CatalogError> {
-        let Some(computer) = self.computers.get(id) else {
-            let Some(below) = self.descendants.get(id).filter(|below| below.number > 0) else {
+        let Some(computer) = self.fleet().members().get(id) else {
+            let Some(below) = self.descendants().known().get(id).filter(|below| below.number > 0) else {
                 return Ok(None);
             };
             let effective_detection = below.effective_detection;
-            return Ok(Some(Says { states: self.states(id)?, effective_detection }));
+            return Ok(Some(Says { states: self.descendants().states(id)?, effective_detection }));
         };
-        let status = self.status(id)?;
+        let status = self.fleet().status(id)?;
         let Some(reported_at) = status.reported_at else { return Ok(None) };
         let changed = computer.last_report.unwrap_or(reported_at).max(reported_at);
         let effective_detection = syncs.iter().copied().filter(|sync| *sync <= reported_at).max();
@@ -213,8 +223,11 @@ impl Store {
             .map(crate::catalog::values::descendant::status_of)
             .collect();
         if !full {
-            let changed =
-                updates.iter().map(|status| status.changed).max().unwrap_or_else(|| self.clock.now());
+            let changed = updates
+                .iter()
+                .map(|status| status.changed)
+                .max()
+                .unwrap_or_else(|| self.state().clock().now());
             let gone = told.states.iter().filter(|(id, _)| !says.states.iter().any(|row| row.0 == *id));
             let state = Summarization::NotApplicable;
             updates.extend(gone.map(|(id, _)| UpdateStatus { update: UpdateId(*id), state, changed }));
@@ -254,7 +267,7 @@ impl Store {
             told.reported = true;
             ops.push((key::told(&report.computer), Some(record::encode(&told)?)));
         }
-        self.put_told(&ops)
+        self.state().put_reported(&ops)
     }
 }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** kin are named in the order of revision numbers. It never looks at decisions: what a downstream
 //! server makes of a revision is its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::world::flag;
 use crate::catalog::snapshot::root::Snapshot;
@@ -45,5 +45,18 @@ impl Snapshot {
         let mut found: Vec<u32> = wanted.into_values().flatten().collect();
         found.sort_unstable();
         found.iter().filter_map(|id| world.rev(*id)).map(|rev| world.identity(rev)).collect()
+    }
+
+    /// Updates reached from these through bundles, these included, as numbers of the snapshot.
+    pub(in crate::catalog) fn bundled(&self, updates: &[u32]) -> BTreeSet<u32> {
+        let world = self.world();
+        let mut found: BTreeSet<u32> = updates.iter().copied().collect();
+        let mut open = updates.to_vec();
+        while let Some(update) = open.pop() {
+            let rev = world.rev(world.updates[update as usize].delivered);
+            let children = rev.map_or(&[][..], |rev| world.children(rev));
+            open.extend(children.iter().map(|child| child.update).filter(|child| found.insert(*child)));
+        }
+        found
     }
 }

@@ -7,12 +7,14 @@ mod belonging;
 mod bits;
 pub(in crate::catalog) mod build;
 mod bundles;
+pub(in crate::catalog) mod current;
 mod deployed;
 #[cfg(test)]
 mod driver_tests;
 mod drivers;
 mod kin;
 pub(in crate::catalog) mod listing;
+mod payload_keys;
 pub(in crate::catalog) mod root;
 mod scan;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::catalog::values::computer::Group;
 use crate::catalog::values::scan::DeploymentAction;
 use crate::catalog::*;
 use crate::domain::{Action, Approval, ApprovalId, Facts, PublicationState};
-use crate::domain::{GroupId, RevisionId, UpdateId, UpdateType};
+use crate::domain::{GroupId, RevisionId, UpdateId, UpdateIdentity, UpdateType};
 
 struct Numbers(u64);
 
@@ -71,15 +71,15 @@ fn decisions(groups: &[Group]) -> Decisions {
 }
 
 fn approve(decisions: &mut Decisions, number: u32, group: GroupId, action: Action, deadline: Option<i64>) {
-    decisions.deployment += 1;
     decisions.change += 1;
+    let deployment_id = u32::try_from(decisions.change).unwrap();
     let approval = Approval {
         action,
         deadline: deadline.map(|second| Timestamp::from_second(second).unwrap()),
         made_at: Timestamp::from_second(1_795_000_000).unwrap(),
         made_by: "test".to_owned(),
-        deployment_id: decisions.deployment,
-        id: ApprovalId(uuid::Uuid::from_u128(u128::from(decisions.deployment))),
+        deployment_id,
+        id: ApprovalId(uuid::Uuid::from_u128(u128::from(deployment_id))),
         revision: None,
         is_assigned: true,
         priority: crate::domain::USUAL_PRIORITY,

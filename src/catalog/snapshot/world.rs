@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 
 use super::bits::Bits;
-use crate::catalog::decisions::payload_keys::Secured;
 use crate::catalog::storage::manifest::StoredKind;
 use crate::catalog::values::part::PartKind;
+use crate::catalog::values::payload_key::Secured;
 use crate::domain::{CategoryKind, Sha1Digest, UpdateId, UpdateIdentity, UpdateType};
 
 /// No set of languages.

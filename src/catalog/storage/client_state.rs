@@ -12,15 +12,16 @@
 
 use std::sync::Mutex;
 
-use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use crate::catalog::decisions::decided::entries;
+use super::handle::Storage;
+use super::lock::leaf;
+use crate::catalog::config::Config;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Op, Store, lock};
-use crate::catalog::storage::record::key;
-use crate::kv::{Batch, Kv, MAX_BATCH};
-use crate::runtime::{LOG_PERIOD, LogThrottle};
+use crate::durable::Disk;
+use crate::kv::{Kv, Op};
+use crate::runtime::{Clock, LOG_PERIOD, LogThrottle};
+use std::sync::Arc;
 
 /// Whose state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,27 +64,56 @@ impl StateBytes {
     }
 }
 
-/// What is used, and when room was last looked for.
-#[derive(Default)]
-pub(in crate::catalog) struct Quota {
+/// What clients made this server keep: the one way in which it is written.
+pub(in crate::catalog) struct ClientState {
+    storage: Arc<Storage>,
+    config: Arc<Config>,
     used: Mutex<StateBytes>,
+    /// When room was last looked for.
     looked: Mutex<Option<Instant>>,
     refused: LogThrottle,
 }
 
-impl Quota {
+impl ClientState {
     /// Measures what is in the index.
-    pub(in crate::catalog) fn load(kv: &Kv) -> Result<Self, CatalogError> {
+    pub(in crate::catalog) fn load(storage: Arc<Storage>, config: Arc<Config>) -> Result<Self, CatalogError> {
         let mut used = StateBytes::default();
         for kind in KINDS {
-            kv.scan(kind, |key, value| {
+            storage.kv().scan(kind, |key, value| {
                 if let Some(of) = StateOf::of(key) {
                     *used.of(of) += (key.len() + value.len()) as u64;
                 }
                 true
             })?;
         }
-        Ok(Self { used: Mutex::new(used), ..Self::default() })
+        let (looked, refused) = (Mutex::default(), LogThrottle::default());
+        Ok(Self { storage, config, used: Mutex::new(used), looked, refused })
+    }
+
+    /// The index, for reading.
+    pub(in crate::catalog) fn kv(&self) -> &Kv {
+        self.storage.kv()
+    }
+
+    /// The time.
+    pub(in crate::catalog) fn clock(&self) -> &Clock {
+        self.storage.clock()
+    }
+
+    /// The disk that it lies on.
+    pub(in crate::catalog) fn disk(&self) -> &Disk {
+        self.storage.log().disk()
+    }
+
+    /// Makes everything written so far durable.
+    pub(in crate::catalog) fn flush(&self) -> Result<(), CatalogError> {
+        Ok(self.kv().flush()?)
+    }
+
+    /// Writes what an administrator decided of clients, whatever it adds: journaled and durable.
+    pub(in crate::catalog) fn journal(&self, ops: Vec<Op>) -> Result<(), CatalogError> {
+        self.account(&ops)?;
+        self.storage.journal(ops)
     }
 }
 
@@ -94,12 +124,12 @@ struct Change {
     taken: StateBytes,
 }
 
-impl Store {
+impl ClientState {
     fn change_by(&self, ops: &[Op]) -> Result<Change, CatalogError> {
         let mut change = Change::default();
         for (key, value) in ops {
             let Some(of) = StateOf::of(key) else { continue };
-            if let Some(before) = self.kv.get(key)? {
+            if let Some(before) = self.kv().get(key)? {
                 *change.taken.of(of) += (key.len() + before.len()) as u64;
             }
             if let Some(value) = value {
@@ -109,10 +139,10 @@ impl Store {
         Ok(change)
     }
 
-    /// Follows operations that are written in another way, journaled ones for instance, whatever they add.
-    pub(in crate::catalog) fn account(&self, ops: &[Op]) -> Result<(), CatalogError> {
+    /// Follows operations that are written whatever they add.
+    fn account(&self, ops: &[Op]) -> Result<(), CatalogError> {
         let change = self.change_by(ops)?;
-        let mut used = lock(&self.quota.used);
+        let mut used = leaf(&self.used);
         for (of, added, taken) in change.sides() {
             let used = used.of(of);
             *used = used.saturating_add(added).saturating_sub(taken);
@@ -128,12 +158,12 @@ impl Store {
     /// Writes what clients said, all of it or nothing, without waiting for the disk. Whether there was room for it.
     pub(in crate::catalog) fn put_states(&self, ops: &[Op]) -> Result<bool, CatalogError> {
         let change = self.change_by(ops)?;
-        let mut used = lock(&self.quota.used);
+        let mut used = leaf(&self.used);
         for (of, added, taken) in change.sides() {
             let after = used.of(of).saturating_add(added).saturating_sub(taken);
             if added > taken && after > self.max_state(of) {
                 drop(used);
-                if let Some(count) = self.quota.refused.note(self.clock.instant()) {
+                if let Some(count) = self.refused.note(self.clock().instant()) {
                     let key = match of {
                         StateOf::Agents => "agents.max_state",
                         StateOf::Downstream => "downstream.max_state",
@@ -153,16 +183,7 @@ impl Store {
             *used = used.saturating_add(added).saturating_sub(taken);
         }
         drop(used);
-        for some in ops.chunks(MAX_BATCH) {
-            let mut batch = Batch::default();
-            for (key, value) in some {
-                match value {
-                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
-            }
-            self.kv.note(&batch)?;
-        }
+        self.kv().note_all(ops)?;
         Ok(true)
     }
 
@@ -174,14 +195,14 @@ impl Store {
         if !self.put_states(ops)? {
             return Err(CatalogError::TooMuchState { limit: self.config.max_downstream_state.0 });
         }
-        if ops.is_empty() { Ok(()) } else { Ok(self.kv.flush()?) }
+        if ops.is_empty() { Ok(()) } else { self.flush() }
     }
 
     /// What the upstream was told, durable when it returns. It is written whatever is used: without it everything would
     /// be told again for ever, and it is no more than what computers say.
-    pub(in crate::catalog) fn put_told(&self, ops: &[Op]) -> Result<(), CatalogError> {
+    pub(in crate::catalog) fn put_reported(&self, ops: &[Op]) -> Result<(), CatalogError> {
         self.account(ops)?;
-        self.apply_durably(ops)
+        self.storage.apply_durably(ops)
     }
 
     fn max_state(&self, of: StateOf) -> u64 {
@@ -193,63 +214,25 @@ impl Store {
 
     /// Bytes that clients make this server keep.
     pub(in crate::catalog) fn state_bytes(&self) -> StateBytes {
-        *lock(&self.quota.used)
+        *leaf(&self.used)
     }
 
-    fn is_full(&self, of: StateOf) -> bool {
+    /// Whether nearly all that is allowed is used.
+    pub(in crate::catalog) fn is_full(&self, of: StateOf) -> bool {
         let limit = self.max_state(of);
-        *lock(&self.quota.used).of(of) > limit - limit / FREE_SHARE
+        *leaf(&self.used).of(of) > limit - limit / FREE_SHARE
     }
 
     /// Whether somebody should look for room now: nearly all is used, and nobody looked within a minute.
-    fn must_look(&self, of: StateOf) -> bool {
-        let now = self.clock.instant();
-        let mut looked = lock(&self.quota.looked);
+    pub(in crate::catalog) fn must_look(&self, of: StateOf) -> bool {
+        let now = self.clock().instant();
+        let mut looked = leaf(&self.looked);
         let recent = looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOG_PERIOD);
         if recent || !self.is_full(of) {
             return false;
         }
         *looked = Some(now);
         true
-    }
-
-    /// Lets agents' state go while nearly all that is allowed is used. The caller holds `changing` of computers.
-    pub(in crate::catalog) fn make_room_for_agents(&self) -> Result<(), CatalogError> {
-        if !self.must_look(StateOf::Agents) {
-            return Ok(());
-        }
-        for one in self.never_came_back() {
-            if !self.is_full(StateOf::Agents) {
-                return Ok(());
-            }
-            self.drop_computer(&one.id)?;
-        }
-        let mut members = self.computers.all();
-        members.sort_unstable_by(|a, b| (a.last_report, &a.id).cmp(&(b.last_report, &b.id)));
-        for one in members {
-            if !self.is_full(StateOf::Agents) {
-                return Ok(());
-            }
-            let events = entries(&self.kv, &key::events(&one.id))?.into_iter().map(|(key, _)| (key, None));
-            self.put_states(&events.collect::<Vec<Op>>())?;
-        }
-        Ok(())
-    }
-
-    /// Lets servers go that nobody decided about and that never came back, with all they told, while nearly all that is
-    /// allowed is used.
-    pub(in crate::catalog) fn make_room_for_downstream(&self) -> Result<(), CatalogError> {
-        if !self.must_look(StateOf::Downstream) {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        for id in self.servers.never_came_back(now, SignedDuration::from_hours(24)) {
-            if !self.is_full(StateOf::Downstream) {
-                return Ok(());
-            }
-            self.forget_server(&id)?;
-        }
-        Ok(())
     }
 }
 

@@ -5,15 +5,13 @@
 //! anybody sees it; where its journal takes several records and an index is made from them, all of them count or none.
 //! It never journals what its source says again by itself.
 
+use super::handle::Storage;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::{Op, Store};
 use crate::catalog::storage::record;
-use crate::catalog::storage::record::{Journal, Location, key};
-use crate::catalog::storage::segment::Segments;
-use crate::catalog::storage::segment::codec::Codec;
+use crate::catalog::storage::record::{Journal, key};
 use crate::catalog::storage::segment::frame::Kind;
 use crate::domain::{Limit, limits};
-use crate::kv::{Batch, Kv, KvError, MAX_BATCH};
+use crate::kv::{KvError, MAX_BATCH, Op};
 
 /// Bytes of operations in one record of the journal; a change of more takes several.
 const JOURNAL_BYTES: usize = 4 << 20;
@@ -25,35 +23,35 @@ pub(in crate::catalog) const LIMITS: &[Limit] = limits![
     MAX_ALSO in "operations": "Operations that go with a change unjournaled" => "the change is refused",
 ];
 
-impl Store {
+impl Storage {
     /// Writes index operations to the journal in the log and then to the index: for what administrators
     /// decide, which nothing else could bring back.
     pub(in crate::catalog) fn journal(&self, ops: Vec<Op>) -> Result<(), CatalogError> {
         self.journal_with(ops, Vec::new())
     }
 
-    /// As [`Store::journal`]. `also` goes into the index with them, without a journal.
+    /// As [`Storage::journal`]. `also` goes into the index with them, without a journal.
     ///
     /// All of it or, when the process ends before, nothing: what does not fit one batch begins with a note of
-    /// where its journal lies, which goes with the last batch; see [`finish_begun`].
+    /// where its journal lies, which goes with the last batch; see [`super::opening`].
     pub(in crate::catalog) fn journal_with(&self, ops: Vec<Op>, also: Vec<Op>) -> Result<(), CatalogError> {
         if also.len() > MAX_ALSO {
             return Err(KvError::BatchTooLarge(also.len()).into());
         }
         let (records, ops) = self.journal_records(ops)?;
-        let mut log = self.log();
+        let mut log = self.log().appender();
         let bytes = records.iter().map(|record| record.len() as u64).sum();
-        log.writer.make_room(&self.segments, bytes).inspect_err(|error| self.tell_disk(error))?;
-        let (start, first) = (log.writer.end(), log.ticket() + 1);
+        log.make_room(bytes).inspect_err(|error| self.log().report(error))?;
+        let (start, first) = (log.place(), log.ticket() + 1);
         let mut places = Vec::new();
         for record in &records {
-            let appended = log.writer.append(&self.segments, record);
+            let appended = log.append(record);
             places.push(appended.inspect_err(|error| {
-                self.tell_disk(error);
-                log.writer.take_back(start);
+                self.log().report(error);
+                log.take_back(start);
             })?);
         }
-        let end = log.writer.end();
+        let end = log.place();
         // the committed end takes one place in each batch, and the note one in the first and in the last
         let room = MAX_BATCH - 2;
         if ops.len() + also.len() <= room {
@@ -69,19 +67,19 @@ impl Store {
         }
         let ticket = log.ticket();
         drop(log);
-        self.settle(ticket).inspect_err(|_error| {
+        self.log().settle(ticket).inspect_err(|_error| {
             // whoever asked is told that nothing was changed: it must not happen later
-            let mut log = self.log();
+            let mut log = self.log().appender();
             log.forget(first, ticket);
-            if log.writer.end() == end {
-                log.writer.take_back(start);
+            if log.place() == end {
+                log.take_back(start);
             }
         })
     }
 
     /// Operations as records of the journal, and the operations again.
     fn journal_records(&self, ops: Vec<Op>) -> Result<(Vec<Vec<u8>>, Vec<Op>), CatalogError> {
-        let mut encoder = self.codec.encoder()?;
+        let mut encoder = self.log().codec().encoder()?;
         let (mut records, mut done, mut open, mut size) = (Vec::new(), Vec::new(), Vec::new(), 0);
         let mut ops = ops.into_iter().peekable();
         while let Some(op) = ops.next() {
@@ -98,42 +96,4 @@ impl Store {
         }
         Ok((records, done))
     }
-}
-
-/// Finishes a change that had begun to reach the index when the process ended: its journal is durable.
-pub(in crate::catalog) fn finish_begun(
-    kv: &Kv,
-    segments: &Segments,
-    codec: &Codec,
-) -> Result<(), CatalogError> {
-    let Some(value) = kv.get(key::BEGUN)? else { return Ok(()) };
-    let places: Vec<Location> = record::decode('j', &value)?;
-    for place in places {
-        let content = match segments.record(Kind::Journal, place, codec) {
-            Ok(content) => content,
-            Err(error @ CatalogError::Damaged { .. }) => {
-                // it came from an upstream, whose place in the list moves with the last batch only
-                tracing::error!(%error, "a change of many entries could not be finished; its source says it again");
-                break;
-            }
-            Err(error) => return Err(error),
-        };
-        let (journal, _last) = Journal::decode(&content)?;
-        for ops in journal.ops.chunks(MAX_BATCH) {
-            let mut batch = Batch::default();
-            for (key, value) in ops {
-                match value {
-                    Some(value) => batch.put(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
-            }
-            kv.note(&batch)?;
-        }
-    }
-    let mut done = Batch::default();
-    done.remove(key::BEGUN);
-    kv.note(&done)?;
-    crate::catalog::storage::rebuild::flush(kv)?;
-    tracing::info!("finished a change of many entries that was interrupted");
-    Ok(())
 }

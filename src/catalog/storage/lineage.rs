@@ -16,11 +16,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::Op;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
 use crate::domain::{Limit, limits};
-use crate::kv::Kv;
+use crate::kv::{Kv, Op};
 
 /// Marks in one entry of the index: it is written anew with every change.
 const CHUNK: u64 = 32;

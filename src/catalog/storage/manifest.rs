@@ -12,13 +12,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::decisions::payload_keys::Secured;
 use crate::catalog::error::CatalogError;
-use crate::catalog::storage::log::Staged;
 use crate::catalog::storage::record;
 use crate::catalog::storage::segment::frame::MAX_RAW;
-use crate::catalog::values::facts::StoredFacts;
+use crate::catalog::storage::staged::Staged;
 use crate::catalog::values::part::{PartKind, PartRef};
+use crate::catalog::values::payload_key::Secured;
 use crate::domain::{
     CategoryKind, Encryption, Facts, Limit, PublicationState, Sha1Digest, UpdateId, UpdateIdentity,
     UpdateType, limits,
@@ -266,19 +265,6 @@ pub(in crate::catalog) fn kb_number(text: &str) -> Option<u32> {
 pub(in crate::catalog) fn hardware_hash(hardware_id: &str) -> u64 {
     let digest = blake3::hash(hardware_id.to_lowercase().as_bytes());
     digest.as_bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
-}
-
-impl StoredFacts {
-    /// Only addresses without a query are kept: others are signed for a moment and a reader.
-    pub(in crate::catalog) fn without_signed_urls(mut self) -> Self {
-        for url in &mut self.file_urls {
-            let plain = |url: &String| !url.contains('?');
-            url.mu_url = url.mu_url.take().filter(plain);
-            url.uss_url = url.uss_url.take().filter(plain);
-        }
-        self.file_urls.retain(|url| url.mu_url.is_some() || url.uss_url.is_some());
-        self
-    }
 }
 
 impl Manifest {

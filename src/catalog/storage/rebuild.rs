@@ -9,16 +9,12 @@
 //! **Invariant:** segments are never changed or cut here. What is damaged is passed over to the next good record, and is
 //! noted as lost.
 
-use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crate::catalog::Catalog;
+use super::damage::Note;
+use super::dictionaries::copy_of;
 use crate::catalog::config::Config;
 use crate::catalog::error::CatalogError;
-use crate::catalog::ingest::load::copy_of;
-use crate::catalog::ingest::lost::Note;
-use crate::catalog::storage::log::{Op, Store};
 use crate::catalog::storage::manifest::decode_block;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::{ActivationRecord, Committed, Generation, Journal, Meta, key};
@@ -27,8 +23,8 @@ use crate::catalog::storage::segment::frame::{Kind, STORED};
 use crate::catalog::storage::segment::{Segments, Step};
 use crate::domain::{Limit, limits};
 use crate::durable::set_aside;
+use crate::kv::Op;
 use crate::kv::{Batch, Kv, MAX_BATCH, Setup};
-use crate::runtime::Clock;
 
 /// The most numbers that are left out: tables of a snapshot have a place for each number.
 const MAX_LEFT_OUT: u32 = 1_000_000;
@@ -282,37 +278,4 @@ pub(in crate::catalog) fn set_index_aside(config: &Config) -> Result<PathBuf, Ca
         Err(source) => Err(CatalogError::File { path, action: "set aside", source }),
         Ok(aside) => Ok(aside),
     }
-}
-
-/// Sets the index of a store that nobody has open aside (as `damaged-index-…` beside it), so that the next opening makes
-/// a new one from the segments. Returns where the old one went.
-pub fn rebuild_index(config: &Config) -> Result<PathBuf, CatalogError> {
-    let _lock = crate::catalog::storage::log::take(config)?;
-    set_index_aside(config)
-}
-
-/// Sets the index of a store that nobody has open aside and makes it again from the segments at once. `progress` is told
-/// how many bytes were read, of how many. Says where the former index is, where there was one. Blocks.
-///
-/// # Errors
-/// When another process has the store, or the segments cannot be read.
-pub fn rebuild(
-    config: Config,
-    clock: Clock,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(Option<PathBuf>, Catalog), CatalogError> {
-    let lock = crate::catalog::storage::log::take(&config)?;
-    let former = index_setup(&config).dir.exists().then(|| set_index_aside(&config)).transpose()?;
-    let store = Store::open_locked(config, clock, &lock, progress)?;
-    Ok((former, Catalog(Arc::new(store))))
-}
-
-/// Makes the index of a store that nobody has open from a dump ([`crate::catalog::Catalog::dump_index`]), setting what
-/// was there aside as [`rebuild_index`] does. The `documents` folder must be the one the dump was made
-/// beside. Returns how many entries.
-pub fn load_index(config: &Config, dump: &mut impl Read) -> Result<u64, CatalogError> {
-    rebuild_index(config)?;
-    let _lock = crate::catalog::storage::log::take(config)?;
-    let (kv, _opened) = Kv::open(index_setup(config), &config.disk)?;
-    Ok(kv.load(dump)?)
 }

@@ -44,7 +44,7 @@ fn a_hold_ends_when_it_was_meant_to_and_approvals_stay_in_force() {
         let until = Some(house.clock.now() + SignedDuration::from_hours(24));
         catalog.decide(&[id], &Verdict::Hold { until, reason: "wait".to_owned() }, "admin").unwrap();
         let catalog = jump(&house, catalog, seconds, at_start);
-        let decision = || catalog.0.snapshot().view().decisions.updates[&id].clone();
+        let decision = || catalog.snapshot().view().decisions.updates[&id].clone();
         let mut hours = 0;
         loop {
             catalog.bring_due().unwrap();

@@ -76,7 +76,7 @@ fn what_an_earlier_version_stored_is_completed_from_its_document() {
         // as if it had been read from a record of the first version
         let part = catalog.snapshot().facts_part(number).unwrap();
         let old = StoredFacts::decode(&record::encode(&stored(number, &[])).unwrap()).unwrap();
-        catalog.0.facts.insert((part.segment, part.offset), Arc::new(old));
+        catalog.0.texts.remember_facts(&part, Arc::new(old));
     }
     assert!(offered(&catalog, "model-b").is_empty(), "1 is for another model, 2 cannot be read");
     assert_eq!(offered(&catalog, "model-a"), [1]);

@@ -100,7 +100,7 @@ fn when_the_fleet_is_full_what_never_came_back_goes_and_what_did_never() {
         scans(&catalog, &at(2), &format!("new-{number}"));
     }
     catalog.contacted(&at(2), &id("late"), None).unwrap();
-    let is_member = |name: &str| catalog.0.computers.get(&id(name)).is_some();
+    let is_member = |name: &str| catalog.0.fleet.members().get(&id(name)).is_some();
     assert!(real.iter().all(|name| is_member(name)), "one that came back went");
     assert!((0..60).all(|number| is_member(&format!("new-{number}"))), "a real newcomer is locked out");
     assert!(members(&catalog) <= 100 && !is_member("late"), "the places are taken by newcomers of today");
@@ -163,9 +163,9 @@ fn a_folder_of_an_earlier_program_opens_without_what_was_made_up() {
         ("fresh", first("fresh", 1_000, 1_000, true), Some(status(vec![update(1)]))),
     ];
     for (name, computer, status) in rows {
-        catalog.0.put((key::computer(&id(name)), Some(computer))).unwrap();
+        catalog.0.storage.put((key::computer(&id(name)), Some(computer))).unwrap();
         if let Some(status) = status {
-            catalog.0.put((key::status(&id(name)), Some(status))).unwrap();
+            catalog.0.storage.put((key::status(&id(name)), Some(status))).unwrap();
         }
     }
     let server = ServerId(Uuid::from_u128(5));
@@ -191,7 +191,7 @@ fn a_folder_of_an_earlier_program_opens_without_what_was_made_up() {
         ),
     ))
     .unwrap();
-    catalog.0.put((key::server(&server), Some(old_server))).unwrap();
+    catalog.0.storage.put((key::server(&server), Some(old_server))).unwrap();
     drop(catalog);
     for _ in 0..2 {
         let catalog = house.open();
@@ -228,7 +228,7 @@ fn what_clients_say_has_a_quota_in_bytes() {
     let needed = format!("U={}", update(1));
     catalog.report(&at(1), &id("real"), vec![event(156, None, &[&needed])]).unwrap();
     assert_eq!(catalog.computer_detail(&id("real")).unwrap().unwrap().status.needed, [update(1)]);
-    assert!(catalog.0.computers.get(&id("real")).is_some());
+    assert!(catalog.0.fleet.members().get(&id("real")).is_some());
     // what is measured at the start is what was counted
     let counted = catalog.state_bytes();
     drop(catalog);

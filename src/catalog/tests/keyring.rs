@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::catalog::Catalog;
 use crate::catalog::config::Config;
 use crate::catalog::keyring::SEAL_KEY;
-use crate::catalog::storage::rebuild::rebuild_index;
+use crate::catalog::storage::opening::rebuild_index;
 use crate::catalog::storage::record::key;
 use crate::runtime::Clock;
 
@@ -116,7 +116,7 @@ fn the_key_of_an_earlier_folder_leaves_the_index() {
         );
     }
     for name in ["client.cookie_key", "downstream.cookie_key"] {
-        assert_eq!(catalog.0.kv.get(&key::kept(name)).unwrap(), None);
+        assert_eq!(catalog.0.storage.kv().get(&key::kept(name)).unwrap(), None);
         assert_eq!(catalog.setting(name).unwrap(), None);
         assert_eq!(catalog.kept(name).unwrap(), None);
     }

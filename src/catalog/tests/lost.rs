@@ -56,8 +56,8 @@ fn built(dir: &Path) {
         let verdict = Verdict::Approve { group: group.id, action: Action::Install, deadline: None };
         catalog.decide(&[batch[1].identity.update], &verdict, "admin").unwrap();
     }
-    assert!(catalog.0.segments.numbers().unwrap().len() > 1);
-    assert!(catalog.0.codec.knows(1), "a dictionary was trained");
+    assert!(catalog.0.storage.log().segments().numbers().unwrap().len() > 1);
+    assert!(catalog.0.storage.log().codec().knows(1), "a dictionary was trained");
 }
 
 /// What a synchronisation does, with an upstream that lists only what changed unless everything is asked for.
@@ -234,7 +234,7 @@ fn damage_anywhere_in_a_segment_is_mended_by_one_synchronisation() {
 
 /// Where the records of a kind lie.
 fn records(catalog: &Catalog, wanted: Kind) -> Vec<record::Location> {
-    let (segments, mut found) = (&catalog.0.segments, Vec::new());
+    let (segments, mut found) = (catalog.0.storage.log().segments(), Vec::new());
     for segment in segments.numbers().unwrap() {
         let mut offset = 0;
         while let Step::Record { kind, at, .. } = segments.step(segment, offset).unwrap() {
@@ -332,19 +332,19 @@ fn a_dictionary_has_a_copy_and_its_number_is_never_given_again() {
     // without its copy everything that needs it is missing, and what comes is compressed otherwise
     let mut batch = Batch::default();
     batch.remove(key::dictionary_copy(1));
-    catalog.0.kv.apply(&batch).unwrap();
+    catalog.0.storage.kv().apply(&batch).unwrap();
     drop(catalog);
     let catalog = open(&dir);
-    assert!(catalog.lost().is_some() && !catalog.0.codec.knows(1));
+    assert!(catalog.lost().is_some() && !catalog.0.storage.log().codec().knows(1));
     synchronise(&catalog);
     check_whole(&catalog, "without a dictionary");
-    assert!(!catalog.0.codec.knows(1), "another dictionary would give other texts");
+    assert!(!catalog.0.storage.log().codec().knows(1), "another dictionary would give other texts");
     drop(catalog);
     std::fs::remove_dir_all(dir.join("index")).unwrap();
     let catalog = open(&dir);
     synchronise(&catalog);
     check_whole(&catalog, "made from the segments");
-    assert!(!catalog.0.codec.knows(1));
+    assert!(!catalog.0.storage.log().codec().knows(1));
 }
 
 #[test]
@@ -360,12 +360,12 @@ fn folders_of_earlier_versions_open_and_say_what_they_can() {
         batch.put(key::block(number), record::encode(place).unwrap());
     }
     batch.remove(key::dictionary_copy(1));
-    catalog.0.kv.apply(&batch).unwrap();
-    catalog.0.kv.flush().unwrap();
+    catalog.0.storage.kv().apply(&batch).unwrap();
+    catalog.0.storage.kv().flush().unwrap();
     drop(catalog);
     let catalog = open(&dir);
     check_whole(&catalog, "earlier");
-    assert!(catalog.0.kv.get(&key::dictionary_copy(1)).unwrap().is_some(), "copied by now");
+    assert!(catalog.0.storage.kv().get(&key::dictionary_copy(1)).unwrap().is_some(), "copied by now");
     drop(catalog);
     spoil(&dir, blocks[1]);
     let catalog = open(&dir);

@@ -22,6 +22,8 @@ mod verdict;
 mod names {
     pub(super) use std::sync::Arc;
 
+    pub(super) use bytes::Bytes;
+
     pub(super) use crate::catalog::storage::{record, segment};
     pub(super) use crate::catalog::values::part::FRAME_BYTES;
     pub(super) use crate::domain::{

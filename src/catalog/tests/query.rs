@@ -36,7 +36,7 @@ fn forbid(catalog: &Catalog, numbers: impl Iterator<Item = u32>) {
     for number in numbers {
         let mut batch = kv::Batch::default();
         batch.put(key::status(&pc(number)), vec![1, 0xff]);
-        catalog.0.kv.apply(&batch).unwrap();
+        catalog.0.storage.kv().apply(&batch).unwrap();
     }
 }
 

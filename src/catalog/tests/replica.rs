@@ -250,11 +250,11 @@ fn a_change_of_thousands_that_a_crash_interrupted_is_finished_and_comes_back_wit
     branch.replace_decisions(set, settings).unwrap();
     let whole = all(&branch);
     assert_eq!(branch.setting("anchor").unwrap().as_deref(), Some(&b"1"[..]));
-    let kv = branch.0.kv.clone();
+    let kv = branch.0.storage.kv().clone();
     assert_eq!(kv.get(key::BEGUN).unwrap(), None);
     // as if the process had ended after the first two batches: the note is there, most decisions are not
     let (place, mut offset) = (std::cell::Cell::new(None), 0);
-    while let Some((kind, at, _)) = branch.0.segments.next(1, offset).unwrap() {
+    while let Some((kind, at, _)) = branch.0.storage.log().segments().next(1, offset).unwrap() {
         if kind == segment::frame::Kind::Journal {
             place.set(Some(at));
         }
@@ -272,7 +272,7 @@ fn a_change_of_thousands_that_a_crash_interrupted_is_finished_and_comes_back_wit
     drop((branch, kv));
     let branch = pair.branch();
     assert_eq!(all(&branch), whole);
-    assert_eq!(branch.0.kv.get(key::BEGUN).unwrap(), None);
+    assert_eq!(branch.0.storage.kv().get(key::BEGUN).unwrap(), None);
     drop(branch);
     let config = Config { replica_of: Some("http://office:8530".to_owned()), ..pair.branch.config() };
     rebuild_index(&config).unwrap();

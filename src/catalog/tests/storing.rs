@@ -204,15 +204,15 @@ fn write_as_before(catalog: &Catalog, block: &Block, compressed: bool) {
     bytes.extend_from_slice(&payload);
     let crc = crc32fast::hash(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
-    let store = &catalog.0;
-    let mut log = store.log();
-    let place = log.writer.append(&store.segments, &bytes).unwrap();
-    let number = log.next_block;
-    log.next_block += 1;
-    log.next_id += u32::try_from(block.len()).unwrap();
-    let ticket = log.push(vec![(key::block(number), Some(record::encode(&place).unwrap()))]);
-    drop(log);
-    store.settle(ticket).unwrap();
+    let log = catalog.0.storage.log();
+    let mut appender = log.appender();
+    let place = appender.append(&bytes).unwrap();
+    let number = log.ids().block();
+    let ids: Vec<u32> = block.iter().map(|_| log.ids().revision()).collect();
+    assert_eq!(ids.len(), block.len());
+    let ticket = appender.push(vec![(key::block(number), Some(record::encode(&place).unwrap()))]);
+    drop(appender);
+    log.settle(ticket).unwrap();
 }
 
 #[test]

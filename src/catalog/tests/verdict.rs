@@ -33,7 +33,7 @@ fn later() -> Option<Timestamp> {
 
 /// Where journal records lie.
 fn journals(catalog: &Catalog) -> Vec<Location> {
-    let (segments, mut found) = (&catalog.0.segments, Vec::new());
+    let (segments, mut found) = (catalog.0.storage.log().segments(), Vec::new());
     for segment in segments.numbers().unwrap() {
         let mut offset = 0;
         while let Some((kind, at, _)) = segments.next(segment, offset).unwrap() {
@@ -48,7 +48,7 @@ fn journals(catalog: &Catalog) -> Vec<Location> {
 fn index(catalog: &Catalog) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     for prefix in [&b"d"[..], b"G", b"c", key::CHANGE, key::DEPLOYMENT] {
-        found.extend(decisions::decided::entries(&catalog.0.kv, prefix).unwrap());
+        found.extend(storage::entries::entries(catalog.0.storage.kv(), prefix).unwrap());
     }
     found
 }
@@ -187,7 +187,13 @@ fn killed_at_any_point_all_of_a_decision_is_there_or_none() {
     assert_eq!((record.segment, record.offset), (segment, start), "one record, right behind the former");
     let log = segment::Segments::new(root.join("catalog/documents"));
     let bytes = log.read(segment, u64::from(start), record.stored as usize).unwrap();
-    let content = catalog.0.segments.record(Kind::Journal, record, &catalog.0.codec).unwrap();
+    let content = catalog
+        .0
+        .storage
+        .log()
+        .segments()
+        .record(Kind::Journal, record, catalog.0.storage.log().codec())
+        .unwrap();
     drop(catalog);
     let reopened = |name: &str| {
         let config = Config { dir: root.join(name), ..house.config() };
@@ -247,7 +253,7 @@ fn a_journal_of_several_records_counts_whole_or_not_at_all_when_an_index_is_made
     let catalog = filled(&house);
     catalog.set_setting("before", Some(b"1")).unwrap();
     let op = |number: u32| (key::setting(&format!("big-{number}")), Some(vec![7; 1 << 20]));
-    catalog.0.journal((0..9).map(op).collect()).unwrap();
+    catalog.0.storage.journal((0..9).map(op).collect()).unwrap();
     let records = journals(&catalog);
     assert!(records.len() > 2, "{records:?}");
     drop(catalog);

@@ -31,29 +31,29 @@ pub struct Counts {
 
 /// Whose computers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::catalog) enum Of {
+pub(in crate::catalog) enum Origin {
     /// Agents of this server.
-    Us,
+    Ours,
     /// Those of servers below.
     Below,
 }
 
-/// What is said of one update; the same one may come several times.
-pub(in crate::catalog) type Word = (UpdateId, Counts);
+/// What is reported of one update; the same one may come several times.
+pub(in crate::catalog) type CountedState = (UpdateId, Counts);
 
 /// An update that somebody speaks of.
-struct Spoken {
+struct CountedUpdate {
     counts: Counts,
     number: u32,
 }
 
 /// A set of numbers of updates.
-enum Marks {
+enum UpdateSet {
     Few(Box<[u32]>),
     Many(Box<[u64]>),
 }
 
-impl Marks {
+impl UpdateSet {
     /// `numbers` sorted, each once.
     fn new(numbers: Vec<u32>) -> Self {
         let words = numbers.last().map_or(0, |last| *last as usize / 64 + 1);
@@ -78,24 +78,30 @@ impl Marks {
 }
 
 /// What one computer says.
-struct Speaker {
+struct Reporter {
     counts: Counts,
-    of: Marks,
+    of: UpdateSet,
 }
 
 /// What all computers say.
 #[derive(Default)]
-pub(in crate::catalog) struct Said {
-    updates: HashMap<UpdateId, Spoken>,
+pub(in crate::catalog) struct StateCounts {
+    updates: HashMap<UpdateId, CountedUpdate>,
     /// Numbers below the highest that no update has.
     free: Vec<u32>,
-    us: HashMap<ComputerId, Speaker>,
-    below: HashMap<ComputerId, Speaker>,
+    ours: HashMap<ComputerId, Reporter>,
+    below: HashMap<ComputerId, Reporter>,
 }
 
-impl Said {
-    /// A computer says this now instead of what it said before.
-    pub(in crate::catalog) fn change(&mut self, whose: Of, id: &ComputerId, before: &[Word], after: &[Word]) {
+impl StateCounts {
+    /// A computer says this now instead of what it reported before.
+    pub(in crate::catalog) fn change(
+        &mut self,
+        whose: Origin,
+        id: &ComputerId,
+        before: &[CountedState],
+        after: &[CountedState],
+    ) {
         let (mut counts, mut numbers) = (Counts::default(), Vec::with_capacity(after.len()));
         for (update, word) in after {
             if let Some(number) = self.add(update, *word) {
@@ -110,11 +116,11 @@ impl Said {
         }
         numbers.sort_unstable();
         numbers.dedup();
-        let speakers = if whose == Of::Us { &mut self.us } else { &mut self.below };
+        let reporters = if whose == Origin::Ours { &mut self.ours } else { &mut self.below };
         if after.is_empty() {
-            speakers.remove(id);
+            reporters.remove(id);
         } else {
-            speakers.insert(id.clone(), Speaker { counts, of: Marks::new(numbers) });
+            reporters.insert(id.clone(), Reporter { counts, of: UpdateSet::new(numbers) });
         }
     }
 
@@ -128,55 +134,57 @@ impl Said {
             }
             let next = u32::try_from(self.updates.len() + self.free.len()).ok()?;
             let number = self.free.pop().unwrap_or(next);
-            self.updates.insert(*update, Spoken { counts: Counts::default(), number });
+            self.updates.insert(*update, CountedUpdate { counts: Counts::default(), number });
         }
-        let spoken = self.updates.get_mut(update)?;
-        spoken.counts.installed += word.installed;
-        spoken.counts.needed += word.needed;
-        spoken.counts.failed += word.failed;
-        Some(spoken.number)
+        let counted = self.updates.get_mut(update)?;
+        counted.counts.installed += word.installed;
+        counted.counts.needed += word.needed;
+        counted.counts.failed += word.failed;
+        Some(counted.number)
     }
 
     fn take(&mut self, update: &UpdateId, word: Counts) {
-        let Some(spoken) = self.updates.get_mut(update) else { return };
-        let counts = &mut spoken.counts;
+        let Some(counted) = self.updates.get_mut(update) else { return };
+        let counts = &mut counted.counts;
         counts.installed = counts.installed.saturating_sub(word.installed);
         counts.needed = counts.needed.saturating_sub(word.needed);
         counts.failed = counts.failed.saturating_sub(word.failed);
         if *counts == Counts::default() {
-            self.free.push(spoken.number);
+            self.free.push(counted.number);
             self.updates.remove(update);
         }
     }
 
     /// What all computers say of an update.
     pub(in crate::catalog) fn of_update(&self, update: &UpdateId) -> Counts {
-        self.updates.get(update).map(|spoken| spoken.counts).unwrap_or_default()
+        self.updates.get(update).map(|counted| counted.counts).unwrap_or_default()
     }
 
     /// What one computer says of all updates.
-    pub(in crate::catalog) fn by(&self, whose: Of, id: &ComputerId) -> Counts {
-        self.speaker(whose, id).map(|speaker| speaker.counts).unwrap_or_default()
+    pub(in crate::catalog) fn by(&self, whose: Origin, id: &ComputerId) -> Counts {
+        self.reporter(whose, id).map(|reporter| reporter.counts).unwrap_or_default()
     }
 
     /// Whether a computer has an update, needs it or failed to install it.
-    pub(in crate::catalog) fn speaks_of<'a>(
+    pub(in crate::catalog) fn reports_on<'a>(
         &'a self,
         update: &UpdateId,
-    ) -> impl Fn(Of, &ComputerId) -> bool + use<'a> {
-        let number = self.updates.get(update).map(|spoken| spoken.number);
+    ) -> impl Fn(Origin, &ComputerId) -> bool + use<'a> {
+        let number = self.updates.get(update).map(|counted| counted.number);
         move |whose, id| {
-            number.is_some_and(|number| self.speaker(whose, id).is_some_and(|speaker| speaker.of.has(number)))
+            number.is_some_and(|number| {
+                self.reporter(whose, id).is_some_and(|reporter| reporter.of.has(number))
+            })
         }
     }
 
-    fn speaker(&self, whose: Of, id: &ComputerId) -> Option<&Speaker> {
-        if whose == Of::Us { self.us.get(id) } else { self.below.get(id) }
+    fn reporter(&self, whose: Origin, id: &ComputerId) -> Option<&Reporter> {
+        if whose == Origin::Ours { self.ours.get(id) } else { self.below.get(id) }
     }
 }
 
 /// What a status says, update by update.
-pub(in crate::catalog) fn words_of(status: &Status) -> Vec<Word> {
+pub(in crate::catalog) fn states_counted(status: &Status) -> Vec<CountedState> {
     let installed = status.installed.iter().map(|id| (*id, Counts { installed: 1, ..Counts::default() }));
     let needed = status.needed.iter().map(|id| (*id, Counts { needed: 1, ..Counts::default() }));
     let failed = status.failed.iter().map(|one| (one.update, Counts { failed: 1, ..Counts::default() }));
@@ -193,14 +201,14 @@ mod tests {
         UpdateId(Uuid::from_u128(u128::from(number)))
     }
 
-    fn words(numbers: impl Iterator<Item = u32>) -> Vec<Word> {
+    fn words(numbers: impl Iterator<Item = u32>) -> Vec<CountedState> {
         numbers.map(|number| (update(number), Counts { needed: 1, ..Counts::default() })).collect()
     }
 
-    /// Computers say one thing after another, and what is kept is compared with what was said last.
+    /// Computers say one thing after another, and what is kept is compared with what was counts last.
     #[test]
     fn what_computers_say_last_is_what_counts() {
-        let (mut said, mut last) = (Said::default(), HashMap::<u32, Vec<u32>>::new());
+        let (mut counts, mut last) = (StateCounts::default(), HashMap::<u32, Vec<u32>>::new());
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut random = move |below: u32| {
             state ^= state << 13;
@@ -215,34 +223,34 @@ mod tests {
             let after: Vec<u32> = (0..count).map(|n| first + n * step).collect();
             let before = last.insert(computer, after.clone()).unwrap_or_default();
             let id = ComputerId(format!("pc-{computer}"));
-            said.change(Of::Us, &id, &words(before.into_iter()), &words(after.into_iter()));
+            counts.change(Origin::Ours, &id, &words(before.into_iter()), &words(after.into_iter()));
             let looked_at = update(random(400));
-            let speaks_of = said.speaks_of(&looked_at);
-            let mut speakers = 0;
+            let reports_on = counts.reports_on(&looked_at);
+            let mut reporters = 0;
             for (computer, list) in &last {
                 let id = ComputerId(format!("pc-{computer}"));
                 let has = list.iter().any(|number| update(*number) == looked_at);
-                assert_eq!(speaks_of(Of::Us, &id), has, "round {round}, {id}");
-                assert_eq!(said.by(Of::Us, &id).needed as usize, list.len());
-                speakers += u32::from(has);
+                assert_eq!(reports_on(Origin::Ours, &id), has, "round {round}, {id}");
+                assert_eq!(counts.by(Origin::Ours, &id).needed as usize, list.len());
+                reporters += u32::from(has);
             }
-            assert_eq!(said.of_update(&looked_at).needed, speakers, "round {round}");
+            assert_eq!(counts.of_update(&looked_at).needed, reporters, "round {round}");
         }
         for (computer, list) in last {
-            said.change(Of::Us, &ComputerId(format!("pc-{computer}")), &words(list.into_iter()), &[]);
+            counts.change(Origin::Ours, &ComputerId(format!("pc-{computer}")), &words(list.into_iter()), &[]);
         }
-        assert!(said.updates.is_empty() && said.us.is_empty());
+        assert!(counts.updates.is_empty() && counts.ours.is_empty());
     }
 
     #[test]
     fn what_a_computer_takes_is_bounded_by_what_anybody_speaks_of() {
-        let bytes = |marks: &Marks| match marks {
-            Marks::Few(numbers) => numbers.len() * 4,
-            Marks::Many(bits) => bits.len() * 8,
+        let bytes = |marks: &UpdateSet| match marks {
+            UpdateSet::Few(numbers) => numbers.len() * 4,
+            UpdateSet::Many(bits) => bits.len() * 8,
         };
         for (all, every) in [(15_000_u32, 4_u32), (15_000, 1), (15_000, 3_000), (64, 1), (1, 1)] {
             let numbers: Vec<u32> = (0..all).filter(|number| number % every == 0).collect();
-            let marks = Marks::new(numbers.clone());
+            let marks = UpdateSet::new(numbers.clone());
             assert!(bytes(&marks) <= (all as usize).div_ceil(64) * 8, "{all} / {every}");
             for number in 0..all + 70 {
                 assert_eq!(marks.has(number), numbers.contains(&number), "{number}");

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::computers::members::cut;
 use crate::catalog::values::computer::{Computer, ComputerInfo, Failure, Status};
 use crate::catalog::values::counts::Counts;
+use crate::catalog::values::text::cut;
 use crate::domain::{
     ComputerDetails, ComputerId, ComputerName, Limit, OsVersion, RolledComputer, ServerId, Summarization,
     SyncResult, UpdateId, UpdateStatus, limits,

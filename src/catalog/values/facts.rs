@@ -54,3 +54,16 @@ impl StoredFacts {
         }
     }
 }
+
+impl StoredFacts {
+    /// Only addresses without a query are kept: others are signed for a moment and a reader.
+    pub(in crate::catalog) fn without_signed_urls(mut self) -> Self {
+        for url in &mut self.file_urls {
+            let plain = |url: &String| !url.contains('?');
+            url.mu_url = url.mu_url.take().filter(plain);
+            url.uss_url = url.uss_url.take().filter(plain);
+        }
+        self.file_urls.retain(|url| url.mu_url.is_some() || url.uss_url.is_some());
+        self
+    }
+}

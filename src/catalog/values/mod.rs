@@ -8,6 +8,8 @@ pub(in crate::catalog) mod counts;
 pub(in crate::catalog) mod descendant;
 pub(in crate::catalog) mod facts;
 pub(in crate::catalog) mod part;
+pub(in crate::catalog) mod payload_key;
 pub(in crate::catalog) mod scan;
 pub(in crate::catalog) mod server;
+pub(in crate::catalog) mod text;
 pub(in crate::catalog) mod withheld;
