@@ -60,14 +60,15 @@ impl Catalog {
     /// When another process holds the store, or it cannot be read.
     pub fn open(config: Config, clock: Clock) -> Result<Self, CatalogError> {
         let lock = take(&config)?;
-        let opened = Parts::open(&config, &clock, &lock, &mut |_, _| {});
+        let config = Arc::new(config);
+        let opened = Parts::open(&config, clock.clone(), &lock, &mut |_, _| {});
         let parts = match opened {
             Err(error) if error.is_damage() => {
                 // what the engine takes for whole may be damaged all the same: it is made from the segments once
                 let aside = set_index_aside(&config)?;
                 tracing::error!(%error, aside = %aside.display(),
                     "the index of the catalog is damaged: it was set aside, and is made again from the segments");
-                Parts::open(&config, &clock, &lock, &mut |_, _| {})?
+                Parts::open(&config, clock, &lock, &mut |_, _| {})?
             }
             other => other?,
         };
@@ -87,25 +88,25 @@ pub fn rebuild(
 ) -> Result<(Option<PathBuf>, Catalog), CatalogError> {
     let lock = take(&config)?;
     let former = index_setup(&config).dir.exists().then(|| set_index_aside(&config)).transpose()?;
-    let parts = Parts::open(&config, &clock, &lock, progress)?;
+    let parts = Parts::open(&Arc::new(config), clock, &lock, progress)?;
     Ok((former, Catalog(Arc::new(parts))))
 }
 
 impl Parts {
     /// Opens a store whose lock is ours; `progress` is told of an index that is made again.
     fn open(
-        config: &Config,
-        clock: &Clock,
+        config: &Arc<Config>,
+        clock: Clock,
         lock: &File,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, CatalogError> {
-        let log = open_log(config, clock, progress)?;
+        let log = open_log(config, &clock, progress)?;
         let loaded = load(&log)?;
         let members = Members::load(log.kv())?;
         let (mut decisions, deployment) = Decisions::load(log.kv())?;
         // earlier versions numbered moves as well
         decisions.change = members.all().iter().map(|one| one.moved_at).fold(decisions.change, u64::max);
-        let (config, ids) = (Arc::new(config.clone()), log.ids());
+        let (config, ids) = (Arc::clone(config), log.ids());
         let (graph, decisions) = (Arc::new(loaded.world), Arc::new(decisions));
         let current = Current::new(graph, decisions, config.offer, config.remembered_answers);
         let change = current.snapshot().change_number();
@@ -118,7 +119,7 @@ impl Parts {
             let path = config.dir.clone();
             CatalogError::File { path, action: "locked", source }
         })?;
-        let storage = Arc::new(Storage::new(log, lineage, clock.clone(), lock));
+        let storage = Arc::new(Storage::new(log, lineage, clock, lock));
         if !begin.is_empty() {
             match storage.journal(begin) {
                 // marks begin when there is room; until then they last as long as the process

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::build::Builder;
 use crate::catalog::snapshot::world::World;
-use crate::catalog::storage::damage::decode_block_entry;
+use crate::catalog::storage::damage::{DamagedBlocks, decode_block_entry};
 use crate::catalog::storage::log::Log;
 use crate::catalog::storage::manifest::{Block, decode_block};
 use crate::catalog::storage::record;
@@ -26,7 +26,7 @@ pub(in crate::catalog) struct Loaded {
     pub next_id: u32,
     pub next_block: u64,
     /// Blocks that cannot be read, and how many revisions they have, where that is known.
-    pub damaged: Vec<(u64, Option<u32>)>,
+    pub damaged: DamagedBlocks,
     /// Of the active revisions and their numbers.
     pub content: blake3::Hash,
 }
@@ -37,7 +37,7 @@ pub(super) fn graph(
     log: &Log,
     active: Active,
     withdraw: &[u32],
-) -> Result<(World, Vec<(u64, Option<u32>)>), CatalogError> {
+) -> Result<(World, DamagedBlocks), CatalogError> {
     let mut generations = load_generations(log.kv())?;
     generations.push(Generation { watermark: active.watermark, change: active.change });
     let mut builder = Builder::new();
@@ -73,7 +73,7 @@ fn load_withdrawn(kv: &Kv) -> Result<Vec<(u64, Vec<u32>)>, CatalogError> {
 }
 
 /// Reads every block of manifests in order. A damaged one is passed over and given back: what it named is missing.
-fn blocks(log: &Log, mut visit: impl FnMut(u64, Block)) -> Result<Vec<(u64, Option<u32>)>, CatalogError> {
+fn blocks(log: &Log, mut visit: impl FnMut(u64, Block)) -> Result<DamagedBlocks, CatalogError> {
     let mut places = Vec::new();
     log.kv().scan(b"m", |key, value| {
         let number =

@@ -29,6 +29,9 @@ impl Note {
     }
 }
 
+/// Blocks of manifests that cannot be read, and how many revisions each has, where that is known.
+pub(in crate::catalog) type DamagedBlocks = Vec<(u64, Option<u32>)>;
+
 /// A block as the index has it: where it lies and, since that is noted, how many revisions are in it.
 pub(in crate::catalog) fn decode_block_entry(
     value: &[u8],

@@ -9,6 +9,7 @@ use crate::domain::{Facts, RevisionId, Sha1Digest};
 
 /// Raw bytes in one frame of a stored text: what streaming a large one costs in memory.
 pub(in crate::catalog) const FRAME_BYTES: u32 = 256 * 1024;
+// not a limit: FRAME_BYTES: how texts are divided
 
 /// What a text of a revision is ([MS-WUSP] 3.1.1.1, Metadata Table).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
