@@ -16,7 +16,8 @@ const LANGUAGES: [&str; 39] = [
 ];
 
 /// The parts of this program that write to the log.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
+    "api",
     "app",
     "bandwidth",
     "catalog",

@@ -158,7 +158,7 @@ mod tests {
     fn when_there_are_too_many_all_begin_anew() {
         let mut counts = Counts::default();
         let digest = |n: u32| Sha1Digest([&n.to_le_bytes()[..], &[0; 16]].concat().try_into().unwrap());
-        let version = |n: u32| Version { count: n % 7, passes: n % 2 == 0 };
+        let version = |n: u32| Version { count: n % 7, passes: n.is_multiple_of(2) };
         for n in 0..u32::try_from(MAX_VERSIONS).unwrap() {
             counts.set(digest(n), version(n));
         }

@@ -336,12 +336,12 @@ mod tests {
 
     #[test]
     fn one_at_a_time_fetches_what_is_missing() {
-        let passage = Passage::new(declaration(&[7; 200_000]), 0);
+        let passage = Passage::new(declaration(&vec![7; 200_000]), 0);
         assert!(passage.begin_proving() && !passage.begin_proving());
         passage.end_proving();
         assert!(passage.begin_proving());
         passage.end_proving();
-        feed(&passage, &[7; 196_608]);
+        feed(&passage, &vec![7; 196_608]);
         assert!(!passage.begin_proving(), "only the last is missing");
     }
 }

@@ -22,7 +22,7 @@ struct Source {
 }
 
 /// All sources of a library and what they import.
-pub struct Imports {
+pub(crate) struct Imports {
     top: PathBuf,
     sources: BTreeMap<PathBuf, Source>,
     modules: BTreeMap<Vec<String>, PathBuf>,
@@ -30,7 +30,7 @@ pub struct Imports {
 
 impl Imports {
     /// Reads all sources below `top`, the folder of a library's root. Files of tests are left out.
-    pub fn read(top: &Path) -> Self {
+    pub(crate) fn read(top: &Path) -> Self {
         let files = sources(top);
         let mut modules = BTreeMap::new();
         for file in files.iter().filter(|file| !is_test(file)) {
@@ -46,7 +46,7 @@ impl Imports {
     }
 
     /// Every path that `file` names, from the crate's root: `["wire", "xml", "Tag"]`.
-    pub fn each_path(&self) -> impl Iterator<Item = (&Path, &[String])> {
+    pub(crate) fn each_path(&self) -> impl Iterator<Item = (&Path, &[String])> {
         self.sources.iter().flat_map(|(file, source)| {
             let inside = file.strip_prefix(&self.top).unwrap();
             source
@@ -83,7 +83,7 @@ impl Imports {
             for glob in &source.globs {
                 let whole: Vec<String> = glob.iter().chain(&path[module.len()..]).cloned().collect();
                 let behind = self.defined_in(&whole, depth + 1);
-                if behind.is_some_and(|behind| self.defines(behind, name)) {
+                if behind.is_some_and(|behind| defines(behind, name)) {
                     return behind;
                 }
             }
@@ -91,15 +91,8 @@ impl Imports {
         Some(file)
     }
 
-    fn defines(&self, file: &Path, name: &str) -> bool {
-        let text = std::fs::read_to_string(file).unwrap();
-        ["struct ", "enum ", "fn ", "type ", "trait ", "const "]
-            .iter()
-            .any(|kind| text.contains(&format!("{kind}{name}")))
-    }
-
     /// The circles of files that import each other, of more than `most` files; the largest first, files from the top folder.
-    pub fn circles(&self, most: usize) -> Vec<BTreeMap<PathBuf, BTreeSet<PathBuf>>> {
+    pub(crate) fn circles(&self, most: usize) -> Vec<BTreeMap<PathBuf, BTreeSet<PathBuf>>> {
         let mut edges: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
         for (file, source) in &self.sources {
             let to = source
@@ -129,8 +122,16 @@ impl Imports {
     }
 }
 
+/// Whether a file has an item of this name.
+fn defines(file: &Path, name: &str) -> bool {
+    let text = std::fs::read_to_string(file).unwrap();
+    ["struct ", "enum ", "fn ", "type ", "trait ", "const "]
+        .iter()
+        .any(|kind| text.contains(&format!("{kind}{name}")))
+}
+
 /// All source files below a folder.
-pub fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
@@ -144,7 +145,7 @@ pub fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether a file holds tests alone, by its name or its folder's.
-pub fn is_test(file: &Path) -> bool {
+pub(crate) fn is_test(file: &Path) -> bool {
     file.iter().any(|part| {
         let part = part.to_string_lossy();
         let stem = part.strip_suffix(".rs").unwrap_or(&part);
@@ -181,7 +182,7 @@ struct Reader {
 
 impl Reader {
     /// From the crate's root, or nothing for what another crate or the scope of a function means.
-    fn from_root(&self, path: &[String]) -> Option<Vec<String>> {
+    fn rooted(&self, path: &[String]) -> Option<Vec<String>> {
         let first = path.first()?.as_str();
         let mut base = self.module.clone();
         let rest = match first {
@@ -215,14 +216,16 @@ impl Reader {
                 before.pop();
             }
             syn::UseTree::Group(group) => {
-                group.items.iter().for_each(|tree| self.tree(tree, before, is_public))
+                for tree in &group.items {
+                    self.tree(tree, before, is_public);
+                }
             }
             syn::UseTree::Name(name) => self.import(before, &name.ident.to_string(), None, is_public),
             syn::UseTree::Rename(rename) => {
                 self.import(before, &rename.ident.to_string(), Some(rename.rename.to_string()), is_public);
             }
             syn::UseTree::Glob(_) => {
-                let path = self.from_root(before).unwrap_or_else(|| self.without_self(before.clone()));
+                let path = self.rooted(before).unwrap_or_else(|| self.without_self(before.clone()));
                 if is_public { self.source.globs.push(path) } else { _ = self.source.named.insert(path) }
             }
         }
@@ -234,7 +237,7 @@ impl Reader {
             path.push(name.to_owned());
         }
         let known = renamed.unwrap_or_else(|| path.last().cloned().unwrap_or_default());
-        let path = self.from_root(&path).unwrap_or_else(|| self.without_self(path));
+        let path = self.rooted(&path).unwrap_or_else(|| self.without_self(path));
         if !is_public {
             self.source.named.insert(path.clone());
         }
@@ -285,7 +288,7 @@ impl<'a> Visit<'a> for Reader {
 
     fn visit_path(&mut self, path: &'a syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if let Some(path) = self.from_root(&parts) {
+        if let Some(path) = self.rooted(&parts) {
             self.source.named.insert(path);
         } else if parts.len() > 1 {
             // `snapshot::view(…)`: a module of this file's, or one that it brought in

@@ -4,6 +4,7 @@
 mod imports;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use imports::Imports;
@@ -100,7 +101,7 @@ fn work_of_the_admin_api_ends_when_its_client_goes() {
 }
 
 /// Rooms whose circles are still to be opened. Empty is the goal: rooms leave this list, none comes to it.
-const CIRCULAR: &[&str] = &["bandwidth", "catalog", "config", "kv", "ledger", "needs", "transfer"];
+const CIRCULAR: &[&str] = &["bandwidth", "config", "content", "ledger", "needs", "transfer"];
 
 #[test]
 fn no_circle_has_more_than_three_files() {
@@ -110,10 +111,10 @@ fn no_circle_has_more_than_three_files() {
         .iter()
         .filter(|circle| !CIRCULAR.iter().any(|room| circle.keys().all(|file| file.starts_with(room))))
     {
-        told += &format!("a circle of {}:\n", circle.len());
+        writeln!(told, "a circle of {}:", circle.len()).unwrap();
         for (file, others) in circle {
             let others: Vec<_> = others.iter().map(|other| other.display().to_string()).collect();
-            told += &format!("  {} -> {}\n", file.display(), others.join(", "));
+            writeln!(told, "  {} -> {}", file.display(), others.join(", ")).unwrap();
         }
     }
     assert!(told.is_empty(), "files that import each other in circles:\n{told}");

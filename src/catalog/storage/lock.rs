@@ -40,6 +40,7 @@ thread_local! {
 /// A lock with a place in the order.
 #[derive(Debug)]
 pub(in crate::catalog) struct Ranked<T> {
+    #[cfg(debug_assertions)]
     rank: Rank,
     inner: Mutex<T>,
 }
@@ -54,7 +55,13 @@ pub(in crate::catalog) struct Guard<'a, T> {
 impl<T> Ranked<T> {
     /// A lock of this rank.
     pub(in crate::catalog) fn new(rank: Rank, value: T) -> Self {
-        Self { rank, inner: Mutex::new(value) }
+        #[cfg(not(debug_assertions))]
+        let _ = rank;
+        Self {
+            #[cfg(debug_assertions)]
+            rank,
+            inner: Mutex::new(value),
+        }
     }
 
     /// Takes the lock. What a thread that panicked left behind is taken as it is.
@@ -107,7 +114,8 @@ pub(in crate::catalog) fn leaf<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+// the order is asserted in debug builds alone
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
 
