@@ -15,7 +15,13 @@ use super::segment::frame::Kind;
 use crate::catalog::config::Config;
 use crate::catalog::error::CatalogError;
 use crate::kv::Kv;
-use crate::runtime::Clock;
+use crate::runtime::{Clock, retry};
+
+/// A lock outlives its process or its last handle by a moment: a process that was killed still ends, and a child that was
+/// just made holds its parent's descriptors until it runs its own program. 0.5 s.
+const LOCK_ATTEMPTS: u32 = 25;
+
+// not a limit: LOCK_ATTEMPTS: only the error comes later
 
 /// Makes the folder and takes its lock.
 pub(in crate::catalog) fn take(config: &Config) -> Result<File, CatalogError> {
@@ -28,7 +34,9 @@ pub(in crate::catalog) fn take(config: &Config) -> Result<File, CatalogError> {
     let lock = made
         .or_else(|error| File::open(&path).or_else(|_none| File::open(&config.dir)).map_err(|_none| error));
     let lock = lock.map_err(file("locked"))?;
-    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    let attempt = || rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    let taken = retry(LOCK_ATTEMPTS, |errno| *errno == rustix::io::Errno::WOULDBLOCK, attempt);
+    match taken {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(CatalogError::Locked { dir: config.dir.clone() }),
         Err(errno) => Err(file("locked")(errno.into())),
