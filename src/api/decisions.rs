@@ -74,7 +74,7 @@ macro_rules! decision {
             /// Who decides, at most 255 characters; `console` when it is not said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub by: Option<String>,
-            $($(#[$doc])* #[serde(default, skip_serializing_if = "crate::api::decisions::is_default")] pub $field: $type,)*
+            $($(#[$doc])* #[serde(skip_serializing_if = "crate::api::decisions::is_default")] pub $field: $type,)*
         }
 
         impl Select for $name {
@@ -116,6 +116,7 @@ decision! {
         /// By when: RFC 3339, or local time without an offset.
         deadline: Option<String>,
         /// Whether the license terms of what is approved are accepted, for all computers.
+        #[serde(default)]
         accept_license: bool,
         /// With `dry_run`: whether to weigh what the approval moves over the link; it does when nothing is said.
         cost: Option<bool>,

@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(approve["requestBody"]["required"], true);
         let schemas = &document["components"]["schemas"];
         assert_eq!(schemas["Approve"]["additionalProperties"], false);
-        assert_eq!(schemas["Approve"]["required"], value(&["updates"]));
+        assert_eq!(schemas["Approve"]["required"], value(&["updates", "group"]));
         assert_eq!(schemas["Update"]["properties"]["arrived"]["format"], "date-time");
         let limit = document["paths"]["/api/v1/updates"]["get"]["parameters"].as_array().unwrap();
         assert!(limit.iter().any(|one| one["name"] == "limit" && one["required"] == false), "{limit:?}");
