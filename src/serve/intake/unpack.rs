@@ -91,9 +91,7 @@ struct Draining {
 
 impl Read for Draining {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let window = self.fill_buf()?;
-        let length = window.len().min(out.len());
-        out[..length].copy_from_slice(&window[..length]);
+        let length = self.fill_buf()?.read(out)?;
         self.consume(length);
         Ok(length)
     }
@@ -149,9 +147,7 @@ impl Unpacked {
 
 impl Read for Unpacked {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let window = self.fill_buf()?;
-        let length = window.len().min(out.len());
-        out[..length].copy_from_slice(&window[..length]);
+        let length = self.fill_buf()?.read(out)?;
         self.consume(length);
         Ok(length)
     }
