@@ -67,7 +67,7 @@ pub use storage::lineage::Place;
 pub use storage::opening::{load_index, rebuild_index};
 pub use texts::Chunks;
 pub use values::belonging::{Belonging, DecisionKind, Former};
-pub use values::computer::{Caller, Computer, ComputerInfo, Event, Failure, Group, State, Status};
+pub use values::computer::{Caller, Computer, Event, Failure, Group, State, Status};
 pub use values::counts::Counts;
 pub use values::descendant::Descendant;
 pub use values::facts::StoredFacts;

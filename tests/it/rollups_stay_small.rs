@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
-use tailwater::catalog::{self, Caller, Catalog, ComputerInfo, Event};
-use tailwater::domain::{ByteCount, ComputerId, Rate};
+use tailwater::catalog::{self, Caller, Catalog, Event};
+use tailwater::domain::{ByteCount, ComputerFacts, ComputerId, Rate};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::simulate::upstream as office;
 use tailwater::upstream::{Config, ContentFrom, Mode, RollupReport, Schedule, SyncOptions, Upstream};
@@ -109,8 +109,8 @@ impl Branch {
     }
 }
 
-fn info(name: &str) -> ComputerInfo {
-    ComputerInfo {
+fn info(name: &str) -> ComputerFacts {
+    ComputerFacts {
         dns_name: name.to_owned(),
         os_major: 10,
         os_build: 26_200,
@@ -123,7 +123,7 @@ fn info(name: &str) -> ComputerInfo {
         architecture: "AMD64".to_owned(),
         client_version: "1507.2601.30012.0".to_owned(),
         os_description: "Windows 11 Pro".to_owned(),
-        ..ComputerInfo::default()
+        ..ComputerFacts::default()
     }
 }
 

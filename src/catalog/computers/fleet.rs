@@ -27,9 +27,9 @@ use crate::catalog::storage::entries::entries;
 use crate::catalog::storage::lock::{Guard, Rank, Ranked};
 use crate::catalog::storage::record::{self, key};
 use crate::catalog::texts::wanted;
-use crate::catalog::values::computer::{Caller, Computer, ComputerInfo, Status};
+use crate::catalog::values::computer::{Caller, Computer, Status};
 use crate::catalog::values::text::cut;
-use crate::domain::{ComputerId, GroupId, Limit, Subnet, limits};
+use crate::domain::{ComputerFacts, ComputerId, GroupId, Limit, Subnet, limits};
 use crate::kv::Op;
 use crate::runtime::is_recent;
 
@@ -309,7 +309,7 @@ impl Fleet {
         &self,
         caller: &Caller,
         id: &ComputerId,
-        info: ComputerInfo,
+        info: ComputerFacts,
     ) -> Result<Arc<Computer>, CatalogError> {
         let now = self.state.clock().now();
         self.alter(id, caller, true, |computer| {

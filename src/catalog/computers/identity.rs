@@ -18,8 +18,8 @@ use crate::catalog::error::CatalogError;
 use crate::catalog::storage::lock::leaf;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::key;
-use crate::catalog::values::computer::{Caller, Computer, ComputerInfo};
-use crate::domain::{ComputerId, ComputerName, Limit, Subnet, limits};
+use crate::catalog::values::computer::{Caller, Computer};
+use crate::domain::{ComputerFacts, ComputerId, ComputerName, Limit, Subnet, limits};
 use crate::runtime::LogThrottle;
 
 /// The most changes that are kept of one computer.
@@ -106,7 +106,7 @@ impl Identities {
 }
 
 /// What hardware a computer says it is.
-fn hardware(info: &ComputerInfo) -> String {
+fn hardware(info: &ComputerFacts) -> String {
     [&info.manufacturer, &info.model, &info.bios_name, &info.oem].map(String::as_str).join(" / ")
 }
 
@@ -222,7 +222,7 @@ mod tests {
         let mut computer =
             Computer::new(&ComputerId("pc-1".to_owned()), Timestamp::from_second(1_000_000).unwrap());
         computer.dns_name = "pc-1.example".to_owned();
-        computer.info = Some(ComputerInfo { model: "Latitude".to_owned(), ..ComputerInfo::default() });
+        computer.info = Some(ComputerFacts { model: "Latitude".to_owned(), ..ComputerFacts::default() });
         computer.requested_groups = vec!["Office".to_owned()];
         computer.range = Some(Subnet::of(IpAddr::from([192, 0, 2, 1])));
         computer.certificate = Some("pc-1.example".to_owned());

@@ -161,7 +161,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::catalog::ComputerInfo;
+    use crate::domain::ComputerFacts;
 
     fn computer(name: &str) -> Computer {
         Computer::new(&ComputerId(name.to_owned()), Timestamp::UNIX_EPOCH)
@@ -218,7 +218,7 @@ mod tests {
         let long = "x".repeat(4_096);
         for number in 0..MAX_PROVISIONAL {
             let mut one = computer(&format!("pc-{number}"));
-            one.info = Some(ComputerInfo { oem: long.clone(), ..ComputerInfo::default() });
+            one.info = Some(ComputerFacts { oem: long.clone(), ..ComputerFacts::default() });
             provisional.put(one, &caller(1));
         }
         is_sound(&provisional);

@@ -2,9 +2,8 @@
 //!
 //! **Invariant:** no text is longer than its limit or holds what cannot be shown. It never refuses one.
 
-use crate::catalog::values::computer::ComputerInfo;
 use crate::catalog::values::text::cut;
-use crate::domain::{Limit, limits};
+use crate::domain::{ComputerFacts, Limit, limits};
 
 /// The longest text of a registration that is kept, in characters.
 pub(super) const MAX_TEXT: usize = 256;
@@ -17,7 +16,7 @@ pub(in crate::catalog) const LIMITS: &[Limit] = limits![
 ];
 
 /// The same for everything that a registration says.
-pub(super) fn cut_info(mut info: ComputerInfo) -> ComputerInfo {
+pub(super) fn cut_info(mut info: ComputerFacts) -> ComputerFacts {
     let texts = [
         &mut info.dns_name,
         &mut info.locale,

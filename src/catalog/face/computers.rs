@@ -11,8 +11,8 @@ use crate::catalog::error::CatalogError;
 use crate::catalog::parts::Catalog;
 use crate::catalog::query::rows::{ComputerDetail, ComputerQuery, ComputerRow, ComputerState, Page};
 use crate::catalog::storage::client_state::StateBytes;
-use crate::catalog::values::computer::{Caller, Computer, ComputerInfo, Event};
-use crate::domain::{ComputerId, GroupId, ServerId, UpdateId};
+use crate::catalog::values::computer::{Caller, Computer, Event};
+use crate::domain::{ComputerFacts, ComputerId, GroupId, ServerId, UpdateId};
 
 impl Catalog {
     /// A computer that called, whether or not it is a member of the fleet.
@@ -37,7 +37,7 @@ impl Catalog {
         &self,
         caller: &Caller,
         id: &ComputerId,
-        info: ComputerInfo,
+        info: ComputerFacts,
     ) -> Result<Arc<Computer>, CatalogError> {
         self.0.fleet.register(caller, id, info)
     }

@@ -16,10 +16,11 @@ use crate::catalog::error::CatalogError;
 use crate::catalog::snapshot::current::Current;
 use crate::catalog::storage::client_state::{ClientState, StateOf};
 use crate::catalog::storage::record::key;
-use crate::catalog::values::descendant::os_of;
 use crate::catalog::values::server::{Credential, Server, Standing};
 use crate::catalog::values::text::cut;
-use crate::domain::{Activity, ClientSummary, ComputerId, Limit, OsVersion, ServerId, ServerReport, limits};
+use crate::domain::{
+    Activity, ClientSummary, ComputerFacts, ComputerId, Limit, OsVersion, ServerId, ServerReport, limits,
+};
 use crate::kv::Op;
 
 /// The longest version of a server, in characters.
@@ -146,7 +147,7 @@ impl Branches {
         installed.retain(|one| snapshot.view().world.update(&one.update).is_some());
         let info = self.fleet.members().get(id).and_then(|computer| computer.info.clone());
         let Some(info) = info.filter(|_| !installed.is_empty()) else { return Ok(()) };
-        self.activities.add(&OURS, &[ClientSummary { os: os_of(&info), count: 0, activity: installed }])
+        self.activities.add(&OURS, &[ClientSummary { os: info.os_version(), count: 0, activity: installed }])
     }
 
     /// What the computers of a server installed since this was last cleared, by operating system; ours without one.
@@ -158,7 +159,9 @@ impl Branches {
         if of.is_none() {
             let mut systems: BTreeMap<OsVersion, u32> = BTreeMap::new();
             for computer in self.fleet.members().all() {
-                *systems.entry(computer.info.as_ref().map(os_of).unwrap_or_default()).or_default() += 1;
+                *systems
+                    .entry(computer.info.as_ref().map(ComputerFacts::os_version).unwrap_or_default())
+                    .or_default() += 1;
             }
             for one in &mut kept {
                 one.count = systems.get(&one.os).copied().unwrap_or_default();

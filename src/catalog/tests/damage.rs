@@ -68,7 +68,7 @@ fn computers_go_on_in_memory_and_decisions_are_refused_while_nothing_can_be_writ
         assert!(before.iter().any(|name| name == "Pilot"), "{damaged}: {before:?}");
         let id = ComputerId("pc-1".to_owned());
         catalog.enrol(&id, "pc-1.example", None).unwrap();
-        catalog.register(&Caller::default(), &id, crate::catalog::ComputerInfo::default()).unwrap();
+        catalog.register(&Caller::default(), &id, crate::domain::ComputerFacts::default()).unwrap();
         catalog.contacted(&Caller::default(), &id, Some("E:x=1")).unwrap();
         assert!(catalog.computer(&id).is_some_and(|computer| computer.info.is_some()));
         let error = catalog.create_group("Later", None).unwrap_err();

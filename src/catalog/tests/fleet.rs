@@ -11,7 +11,7 @@ use crate::catalog::storage::record::key;
 use crate::catalog::tests::names::*;
 use crate::catalog::tests::{House, event, facts, fill, update};
 use crate::catalog::*;
-use crate::domain::{ByteCount, ServerId, UpdateType};
+use crate::domain::{ByteCount, ComputerFacts, ServerId, UpdateType};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -23,8 +23,8 @@ fn at(last: u8) -> Caller {
     Caller::at(IpAddr::from([192, 0, 2, last]))
 }
 
-fn info(model: &str) -> ComputerInfo {
-    ComputerInfo { model: model.to_owned(), ..ComputerInfo::default() }
+fn info(model: &str) -> ComputerFacts {
+    ComputerFacts { model: model.to_owned(), ..ComputerFacts::default() }
 }
 
 /// Everything up to a scan.
@@ -275,13 +275,13 @@ fn texts_of_clients_are_fit_to_be_shown_wherever_they_come_from() {
     let house = House::new();
     let catalog = house.open();
     let nasty = format!("a\u{1b}[31m\u{202e}b\n{}", "x".repeat(10_000));
-    let all = ComputerInfo {
+    let all = ComputerFacts {
         oem: nasty.clone(),
         model: nasty.clone(),
         manufacturer: nasty.clone(),
         bios_name: nasty.clone(),
         os_description: nasty.clone(),
-        ..ComputerInfo::default()
+        ..ComputerFacts::default()
     };
     catalog.introduce(&at(1), &id("pc"), "pc.example", Some(&nasty)).unwrap();
     catalog.register(&at(1), &id("pc"), all).unwrap();

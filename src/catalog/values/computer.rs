@@ -12,13 +12,11 @@ use uuid::Uuid;
 use crate::catalog::error::CatalogError;
 use crate::catalog::storage::record;
 use crate::catalog::storage::record::VERSION;
-use crate::domain::{ComputerId, GroupId, Subnet, UpdateId, UpdateIdentity};
+use crate::domain::{ComputerFacts, ComputerId, GroupId, Subnet, UpdateId, UpdateIdentity};
 
 /// How long a first visit lasts: handshake, scan, downloads, report.
 const FIRST_VISIT: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 // not a limit: FIRST_VISIT: what counts as one visit
-
-pub use crate::domain::ComputerFacts as ComputerInfo;
 
 /// A computer that called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +26,7 @@ pub struct Computer {
     /// Its full name, from `GetAuthorizationCookie` or its registration.
     pub dns_name: String,
     /// What it registered, if it did.
-    pub info: Option<ComputerInfo>,
+    pub info: Option<ComputerFacts>,
     /// `DeviceAttributes` of its last scan, cut to 4 KiB.
     pub device_attributes: Option<String>,
     /// The groups it was put into; never All Computers, and Unassigned Computers only alone.
@@ -76,7 +74,7 @@ const SCANNED: u8 = VERSION + 1;
 struct Version1 {
     id: ComputerId,
     dns_name: String,
-    info: Option<ComputerInfo>,
+    info: Option<ComputerFacts>,
     device_attributes: Option<String>,
     groups: Vec<GroupId>,
     requested_groups: Vec<String>,

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::values::computer::{Computer, ComputerInfo, Failure, Status};
+use crate::catalog::values::computer::{Computer, Failure, Status};
 use crate::catalog::values::counts::Counts;
 use crate::catalog::values::text::cut;
 use crate::domain::{
-    ComputerDetails, ComputerId, ComputerName, Limit, OsVersion, RolledComputer, ServerId, Summarization,
+    ComputerDetails, ComputerFacts, ComputerId, ComputerName, Limit, RolledComputer, ServerId, Summarization,
     SyncResult, UpdateId, UpdateStatus, limits,
 };
 
@@ -105,7 +105,7 @@ impl Descendant {
             dns_name: details.name.clone(),
             groups: details.groups.clone(),
             requested_groups: details.requested_groups.clone(),
-            info: self.details.clone().map(info),
+            info: self.details.clone().map(ComputerFacts::from),
             device_attributes: None,
             first_seen: self.first_seen,
             last_contact: self.last_sync.unwrap_or(self.first_seen),
@@ -139,49 +139,6 @@ fn trimmed(mut details: ComputerDetails) -> ComputerDetails {
     details
 }
 
-fn info(details: ComputerDetails) -> ComputerInfo {
-    let os = details.os;
-    ComputerInfo {
-        dns_name: details.name,
-        os_major: os.major,
-        os_minor: os.minor,
-        os_build: os.build,
-        service_pack_major: os.service_pack_major,
-        service_pack_minor: os.service_pack_minor,
-        locale: os.locale,
-        manufacturer: details.make,
-        model: details.model,
-        bios_version: details.bios_version,
-        bios_name: details.bios_name,
-        bios_date: details.bios_date,
-        architecture: os.architecture,
-        suite_mask: os.suite_mask,
-        old_product_type: os.old_product_type,
-        new_product_type: os.new_product_type,
-        system_metrics: os.system_metrics,
-        client_version: details.client_version,
-        os_description: details.os_description,
-        ..ComputerInfo::default()
-    }
-}
-
-/// The operating system that a computer registered.
-pub(in crate::catalog) fn os_of(info: &ComputerInfo) -> OsVersion {
-    OsVersion {
-        major: info.os_major,
-        minor: info.os_minor,
-        build: info.os_build,
-        service_pack_major: info.service_pack_major,
-        service_pack_minor: info.service_pack_minor,
-        locale: info.locale.clone(),
-        suite_mask: info.suite_mask,
-        old_product_type: info.old_product_type,
-        new_product_type: info.new_product_type,
-        system_metrics: info.system_metrics,
-        architecture: info.architecture.clone(),
-    }
-}
-
 /// A name as it is told upward: one that an earlier program kept and that is none now is not told, because the
 /// upstream would refuse all that came with it.
 fn told_name(name: &str) -> String {
@@ -190,7 +147,6 @@ fn told_name(name: &str) -> String {
 
 /// What an agent of ours is, as it is told upward.
 pub(in crate::catalog) fn details_of(computer: &Computer) -> ComputerDetails {
-    let info = computer.info.clone().unwrap_or_default();
     let groups = match &computer.groups[..] {
         [] => vec![crate::domain::GroupId::UNASSIGNED_COMPUTERS],
         groups => groups.to_vec(),
@@ -199,14 +155,7 @@ pub(in crate::catalog) fn details_of(computer: &Computer) -> ComputerDetails {
         groups,
         requested_groups: computer.requested_groups.clone(),
         name: told_name(&computer.dns_name),
-        os: os_of(&info),
-        os_description: info.os_description,
-        make: info.manufacturer,
-        model: info.model,
-        bios_version: info.bios_version,
-        bios_name: info.bios_name,
-        bios_date: info.bios_date,
-        client_version: info.client_version,
+        ..computer.info.as_ref().map(ComputerFacts::details).unwrap_or_default()
     }
 }
 
