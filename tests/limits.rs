@@ -40,7 +40,7 @@ const TYPES: [&str; 13] = [
 ];
 
 /// Rooms that nobody else reaches: what an administrator types at a terminal, and stand-ins for tests and demos.
-const TOOLS: [&str; 2] = ["src/cli/", "src/simulate/"];
+const TOOLS: [&str; 2] = ["crates/cli/", "crates/simulate/"];
 
 /// What stands before a constant that something is compared with or cut to.
 const BOUNDS: [&str; 12] = [
@@ -176,7 +176,7 @@ fn no_limit_of_the_code_is_unlisted() {
         listed.entry(limit.file).or_default().insert(limit.name);
     }
     let mut missing = Vec::new();
-    for path in sources(&top().join("src")) {
+    for path in sources(&top().join("crates")) {
         let file = path.strip_prefix(top()).unwrap().to_str().unwrap().replace('\\', "/");
         if file.ends_with("tests.rs")
             || file.contains("/tests/")

@@ -1,4 +1,4 @@
-//! What each source file of the library takes from which other one, read from its syntax: grouped imports, `super::super`, re-exports
+//! What each source file of the rooms takes from which other one, read from its syntax: grouped imports, `super::super`, re-exports
 //! and paths inside functions. Code of tests is left out: a test may look at everything.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-/// The first part of a path that leads out of the library.
+/// The first part of a path that leads out of the rooms.
 const ELSEWHERE: &str = "::";
 
-/// A source file of the library.
+/// A source file of a room.
 struct Source {
-    /// Its module's path: `["catalog", "snapshot"]`; the crate's root is empty.
+    /// Its module's path, from its room: `["catalog", "snapshot"]`.
     module: Vec<String>,
     /// Modules that it hands on whole, by `pub use inner::*`.
     globs: Vec<Vec<String>>,
@@ -29,7 +29,7 @@ pub(crate) struct Imports {
 }
 
 impl Imports {
-    /// Reads all sources below `top`, the folder of a library's root. Files of tests are left out.
+    /// Reads all sources below `top`, the folder of all rooms. Files of tests are left out.
     pub(crate) fn read(top: &Path) -> Self {
         let files = sources(top);
         let mut modules = BTreeMap::new();
@@ -45,7 +45,7 @@ impl Imports {
         Self { top: top.to_owned(), sources, modules }
     }
 
-    /// Every path that `file` names, from the crate's root: `["wire", "xml", "Tag"]`.
+    /// Every path that `file` names, from the room: `["wire", "xml", "Tag"]`.
     pub(crate) fn each_path(&self) -> impl Iterator<Item = (&Path, &[String])> {
         self.sources.iter().flat_map(|(file, source)| {
             let inside = file.strip_prefix(&self.top).unwrap();
@@ -153,10 +153,11 @@ pub(crate) fn is_test(file: &Path) -> bool {
     })
 }
 
-/// `catalog/snapshot/mod.rs` is the module `catalog::snapshot`.
+/// `catalog/src/snapshot/mod.rs` is the module `catalog::snapshot`: paths begin with the room.
 fn module_of(inside: &Path) -> Vec<String> {
     let mut parts: Vec<String> =
         inside.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    assert_eq!(parts.remove(1), "src", "{}", inside.display());
     if parts.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
         parts.pop();
     }
@@ -181,19 +182,25 @@ struct Reader {
 }
 
 impl Reader {
-    /// From the crate's root, or nothing for what another crate or the scope of a function means.
+    /// From the room, or nothing for what another crate or the scope of a function means.
     fn rooted(&self, path: &[String]) -> Option<Vec<String>> {
         let first = path.first()?.as_str();
         let mut base = self.module.clone();
         let rest = match first {
-            "crate" => return Some(path[1..].to_vec()),
+            "crate" => {
+                base.truncate(1);
+                &path[1..]
+            }
             "self" => &path[1..],
             "super" => {
                 let ups = path.iter().take_while(|part| *part == "super").count();
                 base.truncate(base.len().checked_sub(ups)?);
                 &path[ups..]
             }
-            _ => return None,
+            _ => {
+                base = vec![first.strip_prefix("tailwater_")?.to_owned()];
+                &path[1..]
+            }
         };
         base.extend(rest.iter().cloned());
         Some(base)

@@ -1,4 +1,4 @@
-//! The floors hold: a room uses only rooms of a lower floor, and only what their `mod.rs` shows.
+//! The floors hold: a room uses only rooms of a lower floor, and only what their `lib.rs` shows.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod imports;
@@ -21,25 +21,22 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")
 }
 
 /// Every use of a room's names: the room and the file where it stands, and the path from the crate's root.
 fn each_use(mut seen: impl FnMut(&str, &Path, &[String])) {
     let imports = Imports::read(&top());
     for (file, path) in imports.each_path() {
-        if file.components().count() > 1 {
-            seen(file.iter().next().unwrap().to_str().unwrap(), file, path);
-        }
+        seen(file.iter().next().unwrap().to_str().unwrap(), file, path);
     }
 }
 
 #[test]
 fn every_room_stands_on_a_floor() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for entry in std::fs::read_dir(root).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+    for entry in std::fs::read_dir(top()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let name = entry.file_name().into_string().unwrap();
-        assert!(FLOORS.iter().any(|rooms| rooms.contains(&name.as_str())), "src/{name} has no floor");
+        assert!(FLOORS.iter().any(|rooms| rooms.contains(&name.as_str())), "crates/{name} has no floor");
     }
 }
 
@@ -58,7 +55,7 @@ fn a_room_uses_only_lower_floors() {
             // the ground floor is one: its rooms may lean on each other's values
             && *mine > 0
         {
-            wrong.push(format!("src/{}: uses {other}", file.display()));
+            wrong.push(format!("crates/{}: uses {other}", file.display()));
         }
     });
     assert!(wrong.is_empty(), "rooms that use their neighbours or the floors above:\n{}", wrong.join("\n"));
@@ -80,7 +77,7 @@ fn a_room_is_entered_by_its_door() {
         let below = used.get(depth(used)..).unwrap_or_default();
         // a module (lower case) followed by something is a room behind the door
         if below.len() > 1 && below[0].chars().next().is_some_and(char::is_lowercase) {
-            wrong.push(format!("src/{}: crate::{}", file.display(), used.join("::")));
+            wrong.push(format!("crates/{}: {}", file.display(), used.join("::")));
         }
     });
     assert!(wrong.is_empty(), "uses that go past a mod.rs:\n{}", wrong.join("\n"));
@@ -90,7 +87,7 @@ fn a_room_is_entered_by_its_door() {
 fn work_of_the_admin_api_ends_when_its_client_goes() {
     // `api::blocking` tells the work; a verification is a task of its own that others ask about
     let mut wrong = Vec::new();
-    for path in imports::sources(&top().join("serve/admin")) {
+    for path in imports::sources(&top().join("serve/src/admin")) {
         let found = std::fs::read_to_string(&path).unwrap().matches("spawn_blocking").count();
         let allowed = usize::from(path.ends_with("content.rs"));
         if found > allowed {

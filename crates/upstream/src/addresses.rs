@@ -1,0 +1,223 @@
+//! What is known of where payloads are available beyond the catalog, and what the upstream was asked about them.
+//!
+//! **Invariant:** every memory here is bounded, and lives as long as the process: addresses that carry a token are never
+//! stored or logged. It never asks anybody.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+
+use super::capabilities::UpstreamCapabilities;
+use tailwater_domain::{Limit, Sha1Digest, limits};
+use tailwater_runtime::is_recent;
+use tailwater_wire::server_sync::FileUrl;
+
+/// A payload that is asked for again within this time is taken to be missing at a lazy upstream.
+const SOON: Duration = Duration::from_hours(1);
+/// Payloads whose last question is remembered; with more, the memory begins anew.
+const MOST_QUESTIONS: usize = 10_000;
+
+/// Between two questions about one payload; doubles with each that brought nothing new.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// The longest such pause.
+const LONGEST: Duration = Duration::from_hours(1);
+/// Questions at once.
+const AT_ONCE: usize = 2;
+/// Payloads whose new addresses are remembered; with more, the memory begins anew.
+const MOST_REMEMBERED: usize = 10_000;
+
+pub(super) const LIMITS: &[Limit] = limits![
+    MOST_QUESTIONS in "payloads": "Payloads whose last question is remembered" => "the memory begins anew",
+    LONGEST: "The pause between two questions for a payload's new address" => "it grows no further",
+    AT_ONCE in "questions": "Questions for new addresses at once" => "they wait",
+    MOST_REMEMBERED in "payloads": "Payloads whose new addresses are remembered" => "the memory begins anew",
+];
+
+/// All of it, for one upstream.
+#[derive(Debug, Default)]
+pub(super) struct KnownAddresses {
+    capabilities: Mutex<UpstreamCapabilities>,
+    questions: Mutex<Questions>,
+    renewals: Arc<Mutex<Renewals>>,
+}
+
+impl KnownAddresses {
+    /// Nothing was asked yet of an upstream that can do this.
+    pub(super) fn new(capabilities: UpstreamCapabilities) -> Self {
+        Self { capabilities: Mutex::new(capabilities), ..Self::default() }
+    }
+
+    /// How the upstream deals with payloads.
+    pub(super) fn capabilities(&self) -> UpstreamCapabilities {
+        *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A synchronisation learned how the upstream deals with payloads.
+    pub(super) fn set_capabilities(&self, capabilities: UpstreamCapabilities) {
+        *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner) = capabilities;
+    }
+
+    /// Notes that a payload is asked for; true when the upstream should be asked to fetch it.
+    pub(super) fn is_repeated(&self, sha1: Sha1Digest, now: Timestamp) -> bool {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).is_repeated(sha1, now)
+    }
+
+    /// What the upstream told anew.
+    pub(super) fn renewals(&self) -> MutexGuard<'_, Renewals> {
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for a synchronisation, which learns addresses as it fetches documents.
+    pub(super) fn shared_renewals(&self) -> Arc<Mutex<Renewals>> {
+        Arc::clone(&self.renewals)
+    }
+}
+
+/// When payloads were last asked for, and whether the upstream was told. A question that is repeated soon
+/// means that the first one led to nothing.
+#[derive(Debug, Default)]
+pub(super) struct Questions(HashMap<Sha1Digest, (Timestamp, bool)>);
+
+impl Questions {
+    /// Notes a question; true when the upstream should be asked to fetch the payload, at most once an hour.
+    fn is_repeated(&mut self, sha1: Sha1Digest, now: Timestamp) -> bool {
+        if self.0.len() == MOST_QUESTIONS {
+            self.0.clear();
+        }
+        let soon = SignedDuration::try_from(SOON).unwrap_or_default();
+        match self.0.get_mut(&sha1) {
+            Some((asked_at, told)) if is_recent(*asked_at, soon, now) => !std::mem::replace(told, true),
+            _ => {
+                self.0.insert(sha1, (now, false));
+                false
+            }
+        }
+    }
+}
+
+/// An address of a payload. Never logged: its headers let this server in.
+#[derive(Debug, Clone, Default)]
+pub struct Address {
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// To be sent to it, and to nobody else.
+    pub headers: HeaderMap,
+    /// What its bytes cost beside those of others.
+    pub cost: u32,
+    /// Only to be used while the others cannot be.
+    pub last_resort: bool,
+}
+
+/// What the upstream said last.
+#[derive(Debug)]
+pub(super) struct Renewals {
+    fresh: HashMap<Sha1Digest, FileUrl>,
+    /// When a payload was asked about last, and how often in vain.
+    asked: HashMap<Sha1Digest, (Timestamp, u32)>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Renewals {
+    fn default() -> Self {
+        Self { fresh: HashMap::new(), asked: HashMap::new(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+impl Renewals {
+    /// Whether to ask about a payload now; it then counts as asked about.
+    pub(super) fn may_ask(&mut self, sha1: Sha1Digest, now: Timestamp) -> bool {
+        let in_vain = match self.asked.get(&sha1) {
+            Some((asked, in_vain)) => {
+                let pause = (ASK_AGAIN * 2_u32.saturating_pow((*in_vain).min(16))).min(LONGEST);
+                if is_recent(*asked, SignedDuration::try_from(pause).unwrap_or_default(), now) {
+                    return false;
+                }
+                in_vain.saturating_add(1)
+            }
+            None => 0,
+        };
+        if self.asked.len() >= MOST_REMEMBERED {
+            self.asked.clear();
+        }
+        self.asked.insert(sha1, (now, in_vain));
+        true
+    }
+
+    /// Remembers addresses for the life of the process.
+    pub(super) fn learn(&mut self, urls: Vec<FileUrl>) {
+        if self.fresh.len() + urls.len() > MOST_REMEMBERED {
+            self.fresh.clear();
+        }
+        for url in urls.into_iter().take(MOST_REMEMBERED) {
+            let news = self.fresh.get(&url.sha1) != Some(&url);
+            if let Some((_, in_vain)) = self.asked.get_mut(&url.sha1).filter(|_| news) {
+                *in_vain = 0;
+            }
+            self.fresh.insert(url.sha1, url);
+        }
+    }
+
+    /// Turns of questions to the upstream.
+    pub(super) fn turns(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.turns)
+    }
+
+    /// What the upstream told anew of a payload.
+    pub(super) fn of(&self, sha1: &Sha1Digest) -> Option<&FileUrl> {
+        self.fresh.get(sha1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lazy_upstream_is_reminded_once_of_what_is_asked_again() {
+        let digest = |byte| Sha1Digest([byte; 20]);
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        let mut questions = Questions::default();
+        let table = [
+            (1, 0, false),
+            (2, 1, false),
+            (1, 5, true),
+            (1, 6, false),
+            (1, 59, false),
+            (1, 61, false),
+            (1, 62, true),
+        ];
+        for (byte, minute, repeated) in table {
+            assert_eq!(questions.is_repeated(digest(byte), at(minute)), repeated, "{byte} at {minute}");
+        }
+    }
+
+    #[test]
+    fn a_payload_is_asked_about_once_in_a_while() {
+        let digest = |byte| Sha1Digest([byte; 20]);
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut renewals = Renewals::default();
+        let table = [
+            (1, 0, true),
+            (1, 14, false),
+            (2, 14, true),
+            (1, 15, true),
+            (1, 44, false),
+            (1, 45, true),
+            (1, 90, false),
+        ];
+        for (byte, second, asks) in table {
+            assert_eq!(renewals.may_ask(digest(byte), at(second)), asks, "{byte} at {second}");
+        }
+        let url = |text: &str| FileUrl { sha1: digest(1), mu_url: Some(text.to_owned()), uss_url: None };
+        renewals.learn(vec![url("http://a/x?old")]);
+        assert!(renewals.may_ask(digest(1), at(90)), "what was told is news");
+        renewals.learn(vec![url("http://a/x?old")]);
+        assert!(!renewals.may_ask(digest(1), at(106)), "what was told is known");
+        renewals.learn(vec![url("http://a/x?new")]);
+        assert_eq!(renewals.of(&digest(1)).unwrap().mu_url.as_deref(), Some("http://a/x?new"));
+    }
+}
