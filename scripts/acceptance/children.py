@@ -57,6 +57,7 @@ def turns(folder, check, children=200, rounds=2):
     with Upstream("--docs", f"{folder}/docs", "--content", f"{folder}/content") as up, Tailwater(up.url) as tw:
         tw.start()
         assert tw.run("sync")[0] == 0
+        tw.approve_all()
         sha1 = files[0]["hex"]
         whole = len(fetch(f"{tw.url}/Content/{sha1[-2:]}/{sha1}.cab", timeout=60))
         family, taken, lock = [Child(tw.port, n) for n in range(children)], [], threading.Lock()

@@ -289,6 +289,7 @@ class Ours:
         code, out, err = self.tailwater.run("sync")
         if code != 0:
             raise RuntimeError(f"sync: {err}")
+        self.tailwater.approve_all()
         self.port = self.tailwater.port
 
     def stop(self):

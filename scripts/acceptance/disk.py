@@ -135,6 +135,7 @@ def run(check):
         server.start()
         code, out, err = server.run("sync")
         check("a synchronisation on a small disk", code == 0, err[-200:])
+        server.approve_all()
         file = kept(server)
         served("with room", server, file, check)
         small.fill()

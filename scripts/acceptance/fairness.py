@@ -53,6 +53,7 @@ def priority(check, pieces=20):
             with Tailwater(relay.url, rate="4 Mbit/s") as tw:
                 tw.start()
                 check("sync", tw.run("sync")[0] == 0)
+                tw.approve_all()
                 cold = iter(files[2:])
 
                 def first_pieces(number):
@@ -120,6 +121,7 @@ def fairness(check, seconds=30):
             with Tailwater(up.url, rate="8 Mbit/s") as tw:
                 tw.start()
                 check("sync", tw.run("sync")[0] == 0)
+                tw.approve_all()
                 text = lambda parts, total: " ".join(f"{p:.1f}" for p in parts) + f" % of {total / 1e6:.2f} Mbit/s"
                 fifty = [(files[0], n << 20, (n + 1) << 20) for n in range(50)]
                 parts, total = shares(tw, files, [fifty] + [[(f, 0, None)] for f in files[1:8]], seconds)

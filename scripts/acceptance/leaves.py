@@ -139,13 +139,13 @@ def told(rows):
     return f"p50 {milliseconds(rows, 0.5):.1f}, p99 {milliseconds(rows, 0.99):.1f}, most {milliseconds(rows, 1):.1f} ms of {len(rows)} requests"
 
 
-def leaves(check, folder, prepare):
+def leaves(check, folder):
     count, seconds = int(os.environ.get("TAILWATER_LEAVES", "50")), float(os.environ.get("TAILWATER_LEAVES_SECONDS", "30"))
     asking = int(os.environ.get("TAILWATER_LEAVES_AGENTS", "50"))
     with Upstream("--catalog", folder) as up, Tailwater(up.url) as tw:
         tw.start()
         check("leaves: sync", tw.run("sync", timeout=1800)[0] in (0, 3))
-        prepare(tw)
+        tw.approve_all()
         agents = []
         for number in range(asking):
             agent = Agent(tw.port, 1 + number % 10)

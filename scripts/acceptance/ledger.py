@@ -89,6 +89,7 @@ def budget(folder, check):
             watch = Watch(relay)
             tw.start()
             check("sync", tw.run("sync")[0] == 0)
+            tw.approve_all()
             pullers = Pullers(tw, files, 2)
             for wait in (2, 2.5, 1.5):
                 time.sleep(wait)
@@ -133,6 +134,7 @@ def ledger(folder, check):
         with Tailwater(relay.url, rate="16 Mbit/s") as tw:
             tw.start()
             check("sync", tw.run("sync")[0] == 0)
+            tw.approve_all()
             for rule in (dict(kind="drop", bytes=90_000, after=3, count=25), dict(kind="short", cut=1000, after=10, count=5), dict(kind="corrupt", after=40, count=1), dict(kind="norange", after=20, count=2)):
                 up.inject(match="/Content/", **rule)
             total = lambda by="day", more=(): tw.json("bandwidth", "ledger", "--by", by, *more)

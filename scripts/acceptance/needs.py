@@ -42,7 +42,7 @@ def run_clients(tw, count=1, kinds=1, *more):
 
 def newest(tw, text):
     """GUIDs of the updates whose titles have these words, newest first by version."""
-    rows = tw.api(f"/updates?limit=1000&text={text}")["updates"]
+    rows = tw.rows(f"/updates?limit=1000&text={text}", "updates")
     return [row["update_id"] for row in sorted(rows, key=lambda row: row["title"], reverse=True)]
 
 
@@ -207,7 +207,7 @@ def predictions(check, count, size):
 
 
 def rows_of(tw):
-    return tw.api("/updates?limit=1000")["updates"]
+    return tw.rows("/updates?limit=1000", "updates")
 
 
 def size_class(row):

@@ -21,7 +21,7 @@ def agents(tw, count):
 
 
 def rows(tw, query=""):
-    return {c["computer_id"]: c for c in tw.api("/computers?" + query)["computers"]}
+    return {c["computer_id"]: c for c in tw.rows("/computers?" + query, "computers")}
 
 
 def two_levels(folder, count, check):
