@@ -281,7 +281,7 @@ def road(check):
         with Upstream("--docs", f"{folder}/docs", "--mu-url") as up:
             origin = Origin(files, rate, seed=8, signed=True)
             front = Front(up, origin)
-            with Tailwater(front.url, content='fetch = "all"') as tw:
+            with Tailwater(front.url, content='fetch = "all"\nallowed_private = ["127.0.0.1"]') as tw:
                 tw.change("schedule = []", 'schedule = []\ncontent_from = "microsoft"')
                 tw.start()
                 check("road: sync", tw.run("sync")[0] == 0)

@@ -224,7 +224,7 @@ class Relay:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.open, self.done, self.lock, self.samples = [], 0, threading.Lock(), []
+        self.open, self.done, self.again, self.lock = [], 0, 0, threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -247,7 +247,8 @@ class Relay:
             self._drain(sink)
             with self.lock:
                 if sink in self.open:
-                    self.done += self._acked(sink)
+                    acked, again = self._counted(sink)
+                    self.done, self.again = self.done + acked, self.again + again
                     self.open.remove(sink)
         for end in (source, sink):
             try:
@@ -274,16 +275,22 @@ class Relay:
             pass
 
     @staticmethod
-    def _acked(sock):
+    def _counted(sock):
+        """Bytes acknowledged, and bytes that were sent again."""
         try:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-            return struct.unpack_from("Q", info, 120)[0]
+            return struct.unpack_from("Q", info, 120)[0], struct.unpack_from("Q", info, 208)[0] if len(info) >= 216 else 0
         except OSError:
-            return 0
+            return 0, 0
 
     def acked(self):
         with self.lock:
-            return self.done + sum(self._acked(s) for s in self.open)
+            return self.done + sum(self._counted(s)[0] for s in self.open)
+
+    def crossed(self):
+        """What was acknowledged, and what crossed more than once."""
+        with self.lock:
+            return self.done + self.again + sum(sum(self._counted(s)) for s in self.open)
 
     def sample(self, seconds, step=0.05):
         """(time, bytes acknowledged so far), from now on."""
