@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Requester};
+use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
 use tailwater::content::{self, FileState, Store};
-use tailwater::domain::{ByteCount, ByteRange, FileDeclaration, Rate};
+use tailwater::domain::{ByteCount, ByteRange, Class, FileDeclaration, Rate, Requester};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::transfer::{self, Handle, TransferError};
 use tokio::time::Instant;

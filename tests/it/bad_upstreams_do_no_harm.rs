@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use tailwater::bandwidth::Class;
 use tailwater::content::FileState;
-use tailwater::domain::FileDeclaration;
+use tailwater::domain::{Class, FileDeclaration};
 use tailwater::transfer::{Policy, Prefetch};
 
 use crate::support::origin::{Fault, Origin};

@@ -9,9 +9,9 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use jiff::tz::TimeZone;
 use tailwater::bandwidth::{
-    Budget, BudgetConfig, Class, Limiter, LinkClient, LinkConfig, LinkError, Meter, WhenSpent,
+    Budget, BudgetConfig, Limiter, LinkClient, LinkConfig, LinkError, Meter, WhenSpent,
 };
-use tailwater::domain::ByteCount;
+use tailwater::domain::{ByteCount, Class};
 use tailwater::runtime::{Clock, Tasks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tailwater::bandwidth::Class;
 use tailwater::content::{self, FileState, Store, Verdict};
-use tailwater::domain::{ByteCount, FileDeclaration};
+use tailwater::domain::{ByteCount, Class, FileDeclaration};
 use tailwater::runtime::{Clock, Tasks};
 
 use crate::support::origin::{Origin, content, declare};

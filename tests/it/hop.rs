@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
-use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
-use tailwater::domain::Rate;
+use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
+use tailwater::domain::{Class, Rate};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::serve::{Answer, Listener, ListenerConfig, Peer, Request, full, text};
 

@@ -10,9 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt as _;
-use tailwater::bandwidth::Class;
 use tailwater::content::{FileState, PIECE};
-use tailwater::domain::FileDeclaration;
+use tailwater::domain::{Class, FileDeclaration};
 use tailwater::runtime::Tasks;
 use tokio::time::Instant;
 

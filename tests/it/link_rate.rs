@@ -10,10 +10,8 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use tailwater::bandwidth::{
-    Calendar, Class, Days, Limiter, LinkClient, LinkConfig, Meter, Timetable, Window,
-};
-use tailwater::domain::Rate;
+use tailwater::bandwidth::{Calendar, Days, Limiter, LinkClient, LinkConfig, Meter, Timetable, Window};
+use tailwater::domain::{Class, Rate};
 use tailwater::runtime::{Clock, Tasks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};

@@ -5,10 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tailwater_bandwidth::{Class, Requester};
 use tailwater_catalog::{Catalog, Computer};
 use tailwater_config::Demand;
-use tailwater_domain::{ByteRange, FileDeclaration, Sha1Digest};
+use tailwater_domain::{ByteRange, Class, FileDeclaration, Requester, Sha1Digest};
 use tailwater_ledger::{self as ledger, Ledger};
 use tailwater_needs as needs;
 use tailwater_serve::client::Callers;

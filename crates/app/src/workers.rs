@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use tailwater_bandwidth::Class;
 use tailwater_catalog::Catalog;
 use tailwater_config::Fetch;
-use tailwater_domain::{Limit, Sha1Digest, limits};
+use tailwater_domain::{Class, Limit, Sha1Digest, limits};
 use tailwater_needs as needs;
 use tailwater_runtime::{self as runtime, Clock, Tasks};
 use tailwater_transfer as transfer;

@@ -11,8 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::Class;
-use tailwater_domain::{ByteCount, Limit, limits};
+use tailwater_domain::{ByteCount, Class, Limit, limits};
 
 /// Less than a piece of a payload is of no use to anybody: a budget with less left is spent.
 pub(super) const LEAST: u64 = 64 * 1024;

@@ -13,11 +13,11 @@ use jiff::civil::Date;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::LinkError;
 use super::allowance::{BudgetConfig, BudgetLine, BudgetPace, Spent, end_of_day, midnight};
 use super::passbook::Passbook;
 use super::standing::{BudgetStatus, Standing};
-use super::{Class, LinkError};
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Class, Limit, limits};
 use tailwater_durable::Disk;
 use tailwater_runtime::{Clock, Tasks};
 

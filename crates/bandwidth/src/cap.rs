@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Class;
 use super::shape::Shape;
+use tailwater_domain::Class;
 
 /// What may be saved up beside a quantum, so that a timer that fires late loses nothing.
 const SLACK: Duration = Duration::from_millis(10);

@@ -25,8 +25,8 @@ use super::proxy::{Proxies, Proxy};
 use super::redirect::{keep_secrets, redirect};
 use super::resolver::Resolver;
 use super::wire::Wire;
-use super::{Class, LinkConfig, LinkError, Purpose, tls};
-use tailwater_domain::{Limit, limits};
+use super::{LinkConfig, LinkError, tls};
+use tailwater_domain::{Class, Limit, Purpose, limits};
 use tailwater_runtime::{Clock, Tasks};
 
 /// Redirects followed for one GET.

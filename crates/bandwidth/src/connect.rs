@@ -31,8 +31,8 @@ use super::resolver::Resolver;
 use super::shape::Shape;
 use super::socket::{Account, LinkSocket};
 use super::wire::Wire;
-use super::{LinkError, Purpose, trust};
-use tailwater_domain::{Limit, limits};
+use super::{LinkError, trust};
+use tailwater_domain::{Limit, Purpose, limits};
 use tailwater_runtime::Tasks;
 
 /// Origins whose distance is remembered; far more than a site has upstreams and mirrors.

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Class, Limiter, LinkError, Purpose, Requester};
+use super::{Limiter, LinkError};
+use tailwater_domain::{Class, Purpose, Requester};
 
 /// Where deposits are paid. Everyone who waits takes their own turns on the link, and all turns together
 /// complete the deposit of the most urgent class; of these, requesters alternate.

@@ -17,8 +17,7 @@ use super::cap::Cap;
 use super::quota::Quota;
 use super::rings::{Party, Rings};
 use super::shape::Shape;
-use super::{Class, Purpose};
-use tailwater_domain::Rate;
+use tailwater_domain::{Class, Purpose, Rate};
 
 /// One turn in so many goes to a class behind the most urgent one: with turns of 4 KiB not before an agent has its first
 /// piece.

@@ -13,13 +13,13 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::LinkError;
 use super::arrivals::Look;
 use super::budget::Budget;
 use super::cap::Cap;
 use super::dispatch::{Dispatch, LaneId, Turn};
 use super::shape::Shape;
-use super::{Class, LinkError, Purpose};
-use tailwater_domain::{Limit, Rate, limits};
+use tailwater_domain::{Class, Limit, Purpose, Rate, limits};
 use tailwater_runtime::{Clock, Tasks};
 
 /// A grant unused for this long goes back: a slow reader must not collect a burst.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Class;
+use tailwater_domain::Class;
 use tailwater_runtime::Clock;
 
 /// Seconds remembered; a power of two, more than [`WINDOW`].

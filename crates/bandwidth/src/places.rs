@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::LinkError;
 use super::rings::Party;
-use super::{Class, LinkError, Purpose};
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Class, Limit, Purpose, Requester, limits};
 
 /// Exchanges of agents, or of what is fetched ahead, at once at most, whatever the rate.
 const MOST: usize = 64;
@@ -47,7 +47,7 @@ impl Group {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    by_requester: HashMap<super::Requester, usize>,
+    by_requester: HashMap<Requester, usize>,
     by_party: HashMap<Party, usize>,
 }
 
@@ -184,8 +184,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::Requester;
-    use tailwater_domain::Sha1Digest;
+    use tailwater_domain::{Requester, Sha1Digest};
 
     /// One who asks for a place, of two that the rate allows.
     struct Asker {

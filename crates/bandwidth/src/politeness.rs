@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::LinkClient;
 use super::connect::{Connection, Origin};
 use super::control::{Control, Look, Pace};
 use super::delay::{Delays, Reading, Timed};
-use super::{Class, LinkClient};
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Class, Limit, limits};
 use tailwater_runtime::{Clock, Tasks};
 
 /// Between two decisions.

@@ -6,9 +6,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Requester;
 use super::dispatch::LaneId;
-use tailwater_domain::Sha1Digest;
+use tailwater_domain::{Requester, Sha1Digest};
 
 /// Whose lane it is, and for which file.
 pub(super) type Party = (Requester, Option<Sha1Digest>);

@@ -21,7 +21,8 @@ use super::limiter::{Lane, Limiter};
 use super::meter::Meter;
 use super::reach::Reach;
 use super::wire::{Watch, Wire};
-use super::{LinkError, Purpose, options};
+use super::{LinkError, options};
+use tailwater_domain::Purpose;
 
 /// What a connection's socket and the exchange above it tell each other. Shared by both.
 pub(super) struct Account {

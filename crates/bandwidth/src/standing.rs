@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::Class;
 use super::allowance::{BudgetLine, WhenSpent};
+use tailwater_domain::Class;
 
 /// Who may still spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

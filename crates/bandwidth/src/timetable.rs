@@ -158,7 +158,7 @@ mod tests {
         clock.advance(Duration::from_secs(3));
         tokio::time::sleep(Duration::from_millis(2_100)).await;
         assert_eq!(limiter.rate(), Rate::Closed);
-        let mut lane = limiter.lane(super::super::Class::Interactive);
+        let mut lane = limiter.lane(tailwater_domain::Class::Interactive);
         let nothing = tokio::time::timeout(Duration::from_mins(10), lane.take(1)).await;
         assert!(nothing.is_err(), "a closed link carries nothing");
         let until = clock.now() + jiff::SignedDuration::from_secs(60);

@@ -25,8 +25,8 @@ pub use error::ConfigError;
 pub use keys::default_of;
 pub use source::{Origin, Raw};
 
-use tailwater_bandwidth::{BudgetConfig, Class, Counted, HostList, LegRates, Window};
-use tailwater_domain::{ByteCount, Limit, Rate, joined_limits};
+use tailwater_bandwidth::{BudgetConfig, Counted, HostList, LegRates, Window};
+use tailwater_domain::{ByteCount, Class, Limit, Rate, joined_limits};
 use tailwater_telemetry as telemetry;
 
 /// The limits of this room.

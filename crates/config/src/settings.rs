@@ -16,8 +16,8 @@ use crate::{
     AgentsSettings, ContentFrom, ContentSettings, Demand, DownstreamPolicy, DownstreamSettings, Fetch, Mode,
     OfferPolicy, Proxy, ServerSettings, SourceSettings, Tailwater, TlsSettings,
 };
-use tailwater_bandwidth::{BudgetConfig, Class, Counted, Days, HostList, LegRates, WhenSpent, Window};
-use tailwater_domain::{ByteCount, Limit, Rate, limits};
+use tailwater_bandwidth::{BudgetConfig, Counted, Days, HostList, LegRates, WhenSpent, Window};
+use tailwater_domain::{ByteCount, Class, Limit, Rate, limits};
 use tailwater_needs::Quiet;
 use tailwater_telemetry as telemetry;
 

@@ -1,7 +1,8 @@
 //! Promises of the configuration.
 
 use super::*;
-use tailwater_bandwidth::{Class, Counted};
+use tailwater_bandwidth::Counted;
+use tailwater_domain::Class;
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let dir = tempfile::tempdir().unwrap();

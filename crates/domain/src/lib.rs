@@ -1,11 +1,12 @@
 //! Pure values that every room speaks in: identities, digests, sizes and rates, what a document says of
-//! an update, and what an administrator decided.
+//! an update, what an administrator decided, and what a transfer is for.
 //!
 //! **Invariant:** nothing here does input or output, asks the time, or allocates without a bound that its
 //! caller set. It never depends on another room.
 
 mod approval;
 mod bytes;
+mod class;
 mod client_text;
 mod computer_facts;
 mod computer_name;
@@ -16,6 +17,7 @@ mod language;
 mod limit;
 mod maxima;
 mod phrase;
+mod requester;
 mod rollup;
 mod secret;
 mod server_name;
@@ -24,6 +26,7 @@ mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
+pub use class::Class;
 pub use client_text::ClientText;
 pub use computer_facts::ComputerFacts;
 pub use computer_name::{ComputerName, ComputerNameError};
@@ -37,6 +40,7 @@ pub use language::language_serves;
 pub use limit::{Limit, LimitValue};
 pub use maxima::{Counted, Counts, Exceeded, MAX_FACT_TEXT, MAX_LANGUAGE_NAME};
 pub use phrase::{Phrase, folded};
+pub use requester::{Purpose, Requester};
 pub use rollup::{
     Activity, ClientSummary, ComputerChange, ComputerDetails, OsVersion, RolledComputer, ServerReport,
     ServerSummary, StatusReport, Summarization, SyncResult, UpdateStatus,

@@ -16,8 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::callers::SERVERS;
 use super::layout::Layout;
 use super::{Handle, NeedsError, locked, store};
-use tailwater_bandwidth::Requester;
-use tailwater_domain::{ByteRange, Limit, Sha1Digest, UpdateId, limits};
+use tailwater_domain::{ByteRange, Limit, Requester, Sha1Digest, UpdateId, limits};
 use tailwater_runtime::{Ageing, Tasks};
 
 /// Requests learned from in one step.

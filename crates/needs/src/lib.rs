@@ -45,10 +45,10 @@ use layout::{Head, Layout};
 use learn::Asked;
 use memory::Memory;
 use quiet::QuietHours;
-use tailwater_bandwidth::{Requester, Timetable};
+use tailwater_bandwidth::Timetable;
 use tailwater_catalog::{Catalog, Computer};
 use tailwater_content as content;
-use tailwater_domain::{ByteRange, Limit, Sha1Digest, UpdateId, joined_limits, limits};
+use tailwater_domain::{ByteRange, Limit, Requester, Sha1Digest, UpdateId, joined_limits, limits};
 use tailwater_durable::Disk;
 use tailwater_runtime::{Clock, Tasks};
 

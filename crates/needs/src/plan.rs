@@ -11,10 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::layout::Layout;
 use super::memory::Memory;
 use super::{Handle, NeedsError};
-use tailwater_bandwidth::Class;
 use tailwater_catalog::{ApprovedInstall, Release};
 use tailwater_content::FileState;
-use tailwater_domain::{FileDeclaration, GroupId, UpdateId};
+use tailwater_domain::{Class, FileDeclaration, GroupId, UpdateId};
 
 /// How much of a file, of 1,000, must be foreseen for it to be fetched whole.
 const WHOLE: u64 = 750;

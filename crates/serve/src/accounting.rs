@@ -15,8 +15,7 @@ use super::downstream::Gate;
 use super::files::Sends;
 use super::http::body::{Observed, Observer, Polled};
 use super::http::{Answer, Peer, Request, Response};
-use tailwater_bandwidth::Requester;
-use tailwater_domain::ByteRange;
+use tailwater_domain::{ByteRange, Requester};
 use tailwater_ledger::{self as ledger, Ledger};
 
 /// Bytes that leave before they are entered into the ledger while an answer goes on.

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use super::http::{Answer, Foreign, Hosts, Misdirected, Peer, Request, Response, check_request, path, text};
 use super::intake::{self, Intake};
 use super::{client, downstream, files, monitoring, operations, peer, soap};
-use tailwater_bandwidth::Requester;
+use tailwater_domain::Requester;
 
 /// The agents' and downstream servers' listener: the services of [MS-WUSP] 2.1 and [MS-WSUSSS] 2.1, and the payloads.
 pub struct Site {

@@ -22,9 +22,9 @@ use super::plan::Run;
 use super::receive::{Incoming, Target};
 use super::shared::locked;
 use super::tally::Tally;
-use tailwater_bandwidth::{LinkBody, Place, Purpose};
+use tailwater_bandwidth::{LinkBody, Place};
 use tailwater_content::{PIECE, SparseFile};
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Limit, Purpose, limits};
 
 /// Bytes before those that were asked for that are passed over without a thought; with more of them the answer is like
 /// one of the whole file.

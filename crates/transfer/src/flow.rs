@@ -18,9 +18,8 @@ use super::partial_pieces::PartialPieces;
 use super::plan::{Demand, Plan};
 use super::shared::{Shared, locked};
 use super::{TransferError, TransferState, TransferStatus};
-use tailwater_bandwidth::Class;
 use tailwater_content::SparseFile;
-use tailwater_domain::{ByteRange, FileDeclaration, Sha1Digest};
+use tailwater_domain::{ByteRange, Class, FileDeclaration, Sha1Digest};
 
 /// One file on its way.
 pub(super) struct Flow {

@@ -14,9 +14,11 @@ use super::plan::Demand;
 use super::queue::Queue;
 use super::shared::{Shared, locked};
 use super::{Config, Policy, Prefetch, SourceStatus, Sources, TransferError, TransferState, TransferStatus};
-use tailwater_bandwidth::{Class, LinkClient, Requester};
+use tailwater_bandwidth::LinkClient;
 use tailwater_content::{ContentError, FileState, PIECE, SparseFile, Store};
-use tailwater_domain::{ByteCount, ByteRange, FileDeclaration, Limit, Rate, Sha1Digest, limits};
+use tailwater_domain::{
+    ByteCount, ByteRange, Class, FileDeclaration, Limit, Rate, Requester, Sha1Digest, limits,
+};
 use tailwater_runtime::{Clock, Tasks};
 
 /// Ranges that are waited for at once, over all clients.

@@ -16,9 +16,9 @@ use super::plan::{self, InStore, Run};
 use super::shared::{Shared, locked};
 use super::verdict::REST_STORE;
 use super::{Source, TransferError};
-use tailwater_bandwidth::{Place, Purpose};
+use tailwater_bandwidth::Place;
 use tailwater_content::{PIECE, SparseFile};
-use tailwater_domain::{Limit, Sha1Digest, limits};
+use tailwater_domain::{Limit, Purpose, Sha1Digest, limits};
 
 /// Requests that fail one after the other without a new piece before a flow gives up for [`REST`].
 const MAX_FAILURES: u32 = 12;

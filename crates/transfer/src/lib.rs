@@ -39,8 +39,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use tailwater_bandwidth::Class;
-use tailwater_domain::{ByteRange, FileDeclaration, Limit, Sha1Digest, joined_limits};
+use tailwater_domain::{ByteRange, Class, FileDeclaration, Limit, Sha1Digest, joined_limits};
 
 pub use error::TransferError;
 pub use handle::{Handle, Want};

@@ -6,8 +6,7 @@
 use super::TransferError;
 use super::handle::Handle;
 use super::shared::Shared;
-use tailwater_bandwidth::Class;
-use tailwater_domain::{FileDeclaration, Sha1Digest};
+use tailwater_domain::{Class, FileDeclaration, Sha1Digest};
 
 impl Handle {
     /// Fetches whole files in the background, whatever the policy, and goes on with them after a restart. The answer is

@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::partial_pieces::PartialPieces;
-use tailwater_bandwidth::{Class, Requester};
 use tailwater_content::{PIECE, SparseFile};
-use tailwater_domain::{ByteRange, Limit, limits};
+use tailwater_domain::{ByteRange, Class, Limit, Requester, limits};
 
 /// Pieces asked for in one request at most: 1 MiB, what Delivery Optimization asks for, and what is still
 /// fetched after the last reader left.

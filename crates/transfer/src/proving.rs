@@ -13,9 +13,8 @@ use super::passage::{Outcome, Passage};
 use super::plan::Demand;
 use super::shared::{Shared, locked};
 use super::verdict::REST_MISMATCH;
-use tailwater_bandwidth::{Class, Requester};
 use tailwater_content::{ContentError, PIECE, SparseFile};
-use tailwater_domain::{ByteRange, FileDeclaration, Limit, Sha1Digest, limits};
+use tailwater_domain::{ByteRange, Class, FileDeclaration, Limit, Requester, Sha1Digest, limits};
 
 /// How often it is looked whether somebody still waits for a proof.
 const LOOK: Duration = Duration::from_secs(5);

@@ -16,9 +16,8 @@ use super::handle::Handle;
 use super::plan;
 use super::shared::locked;
 use super::{Prefetch, TransferError};
-use tailwater_bandwidth::Class;
 use tailwater_content::{FileState, Store};
-use tailwater_domain::{ByteCount, FileDeclaration, Limit, Sha1Digest, limits};
+use tailwater_domain::{ByteCount, Class, FileDeclaration, Limit, Sha1Digest, limits};
 
 /// Files that wait; more are given again with the next list.
 const MAX_QUEUE: usize = 65_536;

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use super::origins::origin;
 use super::shared::Shared;
 use super::{ByteOutcome, Source};
-use tailwater_bandwidth::Class;
-use tailwater_domain::{ByteRange, Sha1Digest};
+use tailwater_domain::{ByteRange, Class, Sha1Digest};
 
 /// The bytes of one answer.
 pub(super) struct Tally {

@@ -12,9 +12,8 @@ use super::flow::Flow;
 use super::health::Health;
 use super::plan::Demand;
 use super::shared::locked;
-use tailwater_bandwidth::Class;
 use tailwater_content::{SparseFile, Verdict};
-use tailwater_domain::{ByteRange, Limit, Sha1Digest, limits};
+use tailwater_domain::{ByteRange, Class, Limit, Sha1Digest, limits};
 
 /// The same when the file did not match [`MAX_MISMATCHES`] times.
 pub(super) const REST_MISMATCH: Duration = Duration::from_mins(10);

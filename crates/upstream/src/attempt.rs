@@ -19,8 +19,8 @@ use super::rollup::RollupRequest;
 use super::run::{Run, RunContext, Tally};
 use super::session::Session;
 use super::state::{self, SyncState};
-use tailwater_bandwidth::Class;
 use tailwater_catalog as catalog;
+use tailwater_domain::Class;
 
 impl UpstreamState {
     /// One synchronisation with its report in history and log.

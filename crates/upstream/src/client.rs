@@ -16,8 +16,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 
 use super::error::SyncError;
-use tailwater_bandwidth::{Class, LinkBody, LinkClient};
-use tailwater_domain::{Limit, limits};
+use tailwater_bandwidth::{LinkBody, LinkClient};
+use tailwater_domain::{Class, Limit, limits};
 use tailwater_runtime::Clock;
 use tailwater_wire::server_reporting;
 use tailwater_wire::server_sync::Request;

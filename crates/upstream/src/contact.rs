@@ -15,7 +15,8 @@ use super::names::Choice;
 use super::peer::{PeerClient, PeerState};
 use super::root;
 use super::session::{Session, SessionError};
-use tailwater_bandwidth::{Class, LinkClient, LinkConfig};
+use tailwater_bandwidth::{LinkClient, LinkConfig};
+use tailwater_domain::Class;
 
 /// The token as a header that nothing prints.
 fn bearer(token: &str) -> Option<HeaderValue> {

@@ -12,8 +12,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use sha2::{Digest as _, Sha256};
 
 use super::error::SyncError;
-use tailwater_bandwidth::{Class, LinkClient};
-use tailwater_domain::{Limit, Sha256Digest, limits};
+use tailwater_bandwidth::LinkClient;
+use tailwater_domain::{Class, Limit, Sha256Digest, limits};
 use tailwater_durable::{Mode, Trouble, replace};
 
 /// Where Microsoft publishes it.

@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::client::{Answer, CallError, Packing, SoapClient};
 use super::error::SyncError;
-use tailwater_bandwidth::Class;
 use tailwater_catalog::Catalog;
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Class, Limit, limits};
 use tailwater_runtime::Clock;
 use tailwater_wire::server_reporting;
 use tailwater_wire::server_sync::{

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tailwater::bandwidth::{Class, Limiter, LinkClient, LinkConfig, Meter, ProxySetting, Requester};
+use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
 use tailwater::content::{self, FileState, Store};
-use tailwater::domain::{ByteCount, FileDeclaration, Rate, Sha1Digest};
+use tailwater::domain::{ByteCount, Class, FileDeclaration, Rate, Requester, Sha1Digest};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::serve::{Answer, Listener, ListenerConfig, Peer, Request, Response, files};
 use tailwater::transfer::{self, ByteOutcome, Handle, Policy, Source, Sources, SourcesFuture};

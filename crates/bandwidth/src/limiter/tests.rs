@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::Requester;
+use tailwater_domain::Requester;
 
 const MBIT: u64 = 125_000;
 

@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::super::resolver::{Resolver, Stub};
-use super::super::{Class, Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
+use super::super::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting};
 use super::*;
-use tailwater_domain::Rate;
+use tailwater_domain::{Class, Rate};
 use tailwater_runtime::{Clock, Tasks};
 
 /// A server on the loopback that answers 302 to `/go` with the location it was given last, sends `/far` on to `/go`, and says

@@ -11,8 +11,7 @@ use super::route::Call;
 use super::services::{Result, Services, blocking};
 use super::shown;
 use tailwater_api::{self as api, MAX_ROWS, Paging, Verification};
-use tailwater_bandwidth::Class;
-use tailwater_domain::{FileDeclaration, Limit, Sha1Digest, limits};
+use tailwater_domain::{Class, FileDeclaration, Limit, Sha1Digest, limits};
 use tailwater_needs::{Ahead, Scope};
 use tailwater_transfer::TransferError;
 

@@ -35,8 +35,8 @@ macro_rules! fields {
 }
 pub(super) use fields;
 
-variants! { class: bandwidth::Class => api::Class { Interactive, Metadata, Deadline, Security, Normal, Background } }
-variants! { class_of: api::Class => bandwidth::Class { Interactive, Metadata, Deadline, Security, Normal, Background } }
+variants! { class: domain::Class => api::Class { Interactive, Metadata, Deadline, Security, Normal, Background } }
+variants! { class_of: api::Class => domain::Class { Interactive, Metadata, Deadline, Security, Normal, Background } }
 variants! { update_type: domain::UpdateType => api::UpdateType { Software, Driver, Category, Detectoid } }
 variants! { reported: catalog::State => api::ReportedState { Installed, Needed, Failed, NotApplicable, Unknown } }
 variants! { reported_of: api::ReportedState => catalog::State { Installed, Needed, Failed, NotApplicable, Unknown } }

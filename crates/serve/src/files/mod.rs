@@ -31,9 +31,10 @@ use self::stream::Stream;
 use self::urgent::{Charge, Urgent};
 use super::http::body::{self, Body};
 use super::http::{Request, Response, path};
-use tailwater_bandwidth::Requester;
 use tailwater_content::{SparseFile, Store};
-use tailwater_domain::{ByteRange, ContentPath, FileDeclaration, Limit, Sha1Digest, joined_limits, limits};
+use tailwater_domain::{
+    ByteRange, ContentPath, FileDeclaration, Limit, Requester, Sha1Digest, joined_limits, limits,
+};
 use tailwater_transfer::{self as transfer, TransferError, Want};
 
 /// Held answers up to this length are read before the head is sent, and go out in one piece with it.

@@ -22,8 +22,7 @@ use super::conditions::{self, Wanted};
 use super::insert;
 use super::plain::Plain;
 use crate::http::body::{self, Body};
-use tailwater_bandwidth::Requester;
-use tailwater_domain::{ByteRange, Limit, limits};
+use tailwater_domain::{ByteRange, Limit, Requester, limits};
 use tailwater_runtime::is_recent;
 
 /// Files that are listed; the real folder has about a hundred.

@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use tailwater_bandwidth::{Class, Requester};
-use tailwater_domain::{Limit, Rate, limits};
+use tailwater_domain::{Class, Limit, Rate, Requester, limits};
 
 /// How long a client may have all of the link urgently, in seconds.
 const URGENT_SECONDS: u64 = 3600;

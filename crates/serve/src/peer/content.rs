@@ -21,9 +21,8 @@ use super::service::Service;
 use super::slots::Lease;
 use crate::http::body::{Body, Observed, Observer, Polled};
 use crate::http::{Request, Response};
-use tailwater_bandwidth::Requester;
 use tailwater_content::{PIECE, SparseFile};
-use tailwater_domain::{Limit, ServerId, Sha1Digest, limits};
+use tailwater_domain::{Limit, Requester, ServerId, Sha1Digest, limits};
 use tailwater_wire::peer::{PIECES_HEADER, encode_hashes};
 
 /// Hashes of one whole payload that are told at once: one of 64 GiB.

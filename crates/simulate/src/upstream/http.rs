@@ -21,8 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::Upstream;
 use super::payload::Payload;
-use tailwater_bandwidth::{Class, Lane};
-use tailwater_domain::{ByteRange, Sha1Digest};
+use tailwater_bandwidth::Lane;
+use tailwater_domain::{ByteRange, Class, Sha1Digest};
 use tailwater_runtime::Tasks;
 use tailwater_wire::{server_sync, xpress};
 

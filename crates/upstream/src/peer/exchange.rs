@@ -13,8 +13,7 @@ use http_body_util::Full;
 use crate::client::{Answer, Stored, delay};
 use crate::error::SyncError;
 use crate::session::{Session, SessionError};
-use tailwater_bandwidth::Class;
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Class, Limit, limits};
 use tailwater_wire::peer::{BASE, COOKIE_HEADER, MEDIA_TYPE, MessageError};
 
 /// How often a broken link is tried again before the synchronisation gives up.

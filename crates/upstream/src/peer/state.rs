@@ -10,9 +10,9 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use serde::{Deserialize, Serialize};
 
-use tailwater_bandwidth::{Class, LinkClient};
+use tailwater_bandwidth::LinkClient;
 use tailwater_catalog::{Catalog, CatalogError};
-use tailwater_domain::{Limit, limits};
+use tailwater_domain::{Class, Limit, limits};
 use tailwater_wire::peer::{BASE, Hello, MAX_HELLO};
 
 const KEY: &str = "upstream.peer";

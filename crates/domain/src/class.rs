@@ -39,7 +39,7 @@ impl Class {
     }
 
     /// Its place in [`Class::ALL`].
-    pub(super) fn index(self) -> usize {
+    pub fn index(self) -> usize {
         self as usize
     }
 }

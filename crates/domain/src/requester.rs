@@ -3,9 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use tailwater_domain::{ServerId, Sha1Digest};
-
-use super::Class;
+use super::{Class, ServerId, Sha1Digest};
 
 /// Whom bytes are fetched for. Turns on the link are shared between requesters first, so that nobody gains by asking
 /// more often.
