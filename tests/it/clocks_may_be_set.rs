@@ -9,7 +9,7 @@ use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting}
 use tailwater::catalog::{self, Catalog};
 use tailwater::domain::Rate;
 use tailwater::runtime::{Clock, Tasks};
-use tailwater::upstream::{Config, ContentFrom, Mode, Schedule, Upstream};
+use tailwater::upstream::{Config, ContentFrom, Mode, PeerUse, Schedule, Upstream};
 
 use crate::server::dead_port;
 
@@ -44,8 +44,7 @@ impl Site {
             content_from: ContentFrom::Upstream,
             cost: tailwater::upstream::USUAL_COST,
             sources: Vec::new(),
-            peer: false,
-            follow: false,
+            peer: PeerUse::Off,
             dir: dir.join("tmp"),
             link,
         };

@@ -12,7 +12,7 @@ use tailwater::catalog::{self, rebuild_index};
 use tailwater::domain::{ByteCount, DecryptionKey, GroupId, Sha1Digest, UpdateIdentity};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::simulate::upstream;
-use tailwater::upstream::{Outcome, SyncOptions, SyncReport};
+use tailwater::upstream::{Outcome, PeerUse, SyncOptions, SyncReport};
 use tokio::runtime::Runtime;
 
 use crate::agents::{self, Agent, Server as Agents};
@@ -50,7 +50,7 @@ impl World {
 
     fn replica(&self, dir: &Path, url: &str, peer: bool) -> Replica {
         let _inside = self.runtime.enter();
-        Replica::open(dir, url, |config| config.peer = peer)
+        Replica::open(dir, url, |config| config.peer = if peer { PeerUse::Sync } else { PeerUse::Off })
     }
 
     fn sync(&self, replica: &Replica) -> SyncReport {

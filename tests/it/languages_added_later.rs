@@ -7,7 +7,7 @@ use tailwater::catalog::PartKind;
 use tailwater::domain::{ByteCount, RevisionId, UpdateIdentity};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::simulate::upstream;
-use tailwater::upstream::{Outcome, SyncOptions};
+use tailwater::upstream::{Outcome, PeerUse, SyncOptions};
 use tokio::runtime::Runtime;
 
 use crate::replica::Replica;
@@ -39,7 +39,7 @@ impl World {
     fn replica(&self, dir: &Path, url: &str, languages: &[&str], peer: bool) -> Replica {
         let _inside = self.runtime.enter();
         Replica::open(dir, url, |config| {
-            config.peer = peer;
+            config.peer = if peer { PeerUse::Sync } else { PeerUse::Off };
             config.languages = languages.iter().map(|&tag| tag.to_owned()).collect();
         })
     }

@@ -6,7 +6,7 @@ use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, ProxySetting}
 use tailwater::catalog::{self, Catalog};
 use tailwater::domain::{Rate, UpdateIdentity};
 use tailwater::runtime::{Clock, Tasks};
-use tailwater::upstream::{Config, ContentFrom, Mode, Schedule, Upstream};
+use tailwater::upstream::{Config, ContentFrom, Mode, PeerUse, Schedule, Upstream};
 
 pub(crate) struct Replica {
     pub(crate) catalog: Catalog,
@@ -35,8 +35,7 @@ impl Replica {
             content_from: ContentFrom::Upstream,
             cost: tailwater::upstream::USUAL_COST,
             sources: Vec::new(),
-            peer: true,
-            follow: false,
+            peer: PeerUse::Sync,
             dir: dir.join("tmp"),
             link: link_config,
         };

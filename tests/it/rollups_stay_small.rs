@@ -10,7 +10,9 @@ use tailwater::catalog::{self, Caller, Catalog, Event};
 use tailwater::domain::{ByteCount, ComputerFacts, ComputerId, Rate};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::simulate::upstream as office;
-use tailwater::upstream::{Config, ContentFrom, Mode, RollupReport, Schedule, SyncOptions, Upstream};
+use tailwater::upstream::{
+    Config, ContentFrom, Mode, PeerUse, RollupReport, Schedule, SyncOptions, Upstream,
+};
 use uuid::Uuid;
 
 use crate::head_offices_see_every_computer::json;
@@ -68,8 +70,7 @@ impl Branch {
             account_name: Some("branch.example".to_owned()),
             token: None,
             mode: Mode::Autonomous,
-            follow: false,
-            peer: false,
+            peer: PeerUse::Off,
             content_from: ContentFrom::Upstream,
             cost: tailwater::upstream::USUAL_COST,
             sources: Vec::new(),

@@ -11,7 +11,7 @@ use tailwater::catalog::PartKind;
 use tailwater::domain::{ByteCount, UpdateIdentity};
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::simulate::upstream;
-use tailwater::upstream::{Config, Outcome, SyncError, SyncOptions, SyncReport};
+use tailwater::upstream::{Config, Outcome, PeerUse, SyncError, SyncOptions, SyncReport};
 use tokio::runtime::Runtime;
 
 use crate::hop::{Hop, Reply};
@@ -98,7 +98,7 @@ fn urls(child: &Replica) -> usize {
 fn the_same_documents_in_a_fraction_of_the_bytes() {
     let sites = Sites::new("[\"en\", \"de\", \"fr\"]");
     let (long_dir, short_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let long = sites.child(long_dir.path(), |config| config.peer = false);
+    let long = sites.child(long_dir.path(), |config| config.peer = PeerUse::Off);
     let short = sites.child(short_dir.path(), |_| {});
     let both = |what: &str| {
         sites.hop.take();
@@ -182,7 +182,7 @@ fn strange() -> Vec<(&'static str, Twist)> {
 fn whatever_is_strange_falls_back_by_itself() {
     let sites = Sites::new("[\"en\"]");
     let dir = tempfile::tempdir().unwrap();
-    let plain = sites.child(&dir.path().join("plain"), |config| config.peer = false);
+    let plain = sites.child(&dir.path().join("plain"), |config| config.peer = PeerUse::Off);
     let expected = sites.sync(&plain).unwrap().fetched;
     let mut children = Vec::new();
     for (number, (what, meddle)) in strange().into_iter().enumerate() {

@@ -18,7 +18,7 @@ use tailwater_bandwidth::{
     Budget, Calendar, Exception, Legs, Limiter, LinkClient, Meter, Politeness, Timetable,
 };
 use tailwater_catalog::Catalog;
-use tailwater_config::{Fetch, Loaded, Settings};
+use tailwater_config::{Loaded, Settings};
 use tailwater_content::Store;
 use tailwater_domain::Sha1Digest;
 use tailwater_ledger::{self as ledger, Ledger};
@@ -82,7 +82,7 @@ impl App {
         let settings = loaded.settings.clone();
         let (catalog, content) = start_stores(&settings, &dir, &clock, &tasks).await?;
         let budget = budget(&settings, &dir, &clock).await?;
-        let limiter = Limiter::with_budget(settings.rate, budget, &clock, &tasks);
+        let limiter = Limiter::with_budget(settings.bandwidth.rate, budget, &clock, &tasks);
         let timetable = timetable(&settings, &catalog, &limiter, &clock, &tasks);
         let meter = Meter::new(&clock);
         let link_config = link_config(&settings, own);
@@ -164,7 +164,7 @@ pub async fn examine(
     let folder = tempfile::tempdir().map_err(temporary)?;
     let dir = DataDir::lock(folder.path())?;
     let (catalog, _content) = open_stores(&settings, &dir, &clock).await?;
-    let limiter = Limiter::with_budget(settings.rate, None, &clock, tasks);
+    let limiter = Limiter::with_budget(settings.bandwidth.rate, None, &clock, tasks);
     let link_config = link_config(&settings, &[]);
     let link = LinkClient::new(link_config.clone(), &limiter, &Meter::new(&clock), &clock, tasks)
         .map_err(AppError::Link)?;
@@ -205,7 +205,8 @@ async fn open_ledger(
     witnesses: ledger::Witnesses,
     tasks: &Tasks,
 ) -> Result<Ledger, AppError> {
-    let (folder, zone, clock) = (dir.path().join("ledger"), settings.time_zone.clone(), clock.clone());
+    let (folder, zone, clock) =
+        (dir.path().join("ledger"), settings.bandwidth.time_zone.clone(), clock.clone());
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&folder, zone, &clock)).await;
     let ledger = opened.map_err(AppError::Worker)?.map_err(AppError::Ledger)?;
     ledger.report_to(dir.disk());
@@ -226,7 +227,7 @@ fn witnesses(meter: &Meter, content: &Store) -> ledger::Witnesses {
 
 /// The link's budget, with what was spent of it before a restart.
 async fn budget(settings: &Settings, dir: &DataDir, clock: &Clock) -> Result<Option<Budget>, AppError> {
-    let Some(config) = settings.budget.clone() else { return Ok(None) };
+    let Some(config) = settings.bandwidth.budget.clone() else { return Ok(None) };
     let (path, clock) = (dir.path().join("budget"), clock.clone());
     let opened = tokio::task::spawn_blocking(move || Budget::open(config, &path, &clock)).await;
     let budget = opened.map_err(AppError::Worker)?.map_err(AppError::Link)?;
@@ -236,7 +237,7 @@ async fn budget(settings: &Settings, dir: &DataDir, clock: &Clock) -> Result<Opt
 
 /// What lets transfers yield to other traffic, where the configuration says so.
 fn politeness(settings: &Settings, link: &LinkClient, clock: &Clock, tasks: &Tasks) -> Option<Politeness> {
-    let exempt = settings.adaptive.clone()?;
+    let exempt = settings.bandwidth.adaptive.clone()?;
     Some(Politeness::start(exempt, link, clock, tasks))
 }
 
@@ -257,7 +258,7 @@ fn timetable(
     {
         tracing::warn!(%error, "the end of the exception from the calendar cannot be written");
     }
-    let calendar = Calendar::new(settings.rate, settings.windows.clone());
+    let calendar = Calendar::new(settings.bandwidth.rate, settings.bandwidth.windows.clone());
     Timetable::start(
         calendar,
         exception.filter(|exception| exception.holds(clock.now())),
@@ -308,9 +309,9 @@ async fn open_needs(
         dir: dir.path().join("needs"),
         disk: dir.disk().clone(),
         fetching: match settings.content.fetch {
-            Fetch::Demand | Fetch::Learned => needs::Fetching::Asked,
-            Fetch::Approved | Fetch::All => needs::Fetching::Approved,
-            Fetch::None => needs::Fetching::None,
+            transfer::Policy::Demand | transfer::Policy::Learned => needs::Fetching::Asked,
+            transfer::Policy::Approved | transfer::Policy::All => needs::Fetching::Approved,
+            transfer::Policy::None => needs::Fetching::None,
         },
         quiet: settings.content.quiet.clone(),
         catalog: catalog.clone(),
@@ -325,5 +326,5 @@ async fn open_needs(
 
 fn slots_and_legs(settings: &Settings, clock: &Clock, tasks: &Tasks) -> (peer::Slots, Option<Legs>) {
     let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
-    (slots, Legs::new(settings.legs, clock, tasks))
+    (slots, Legs::new(settings.bandwidth.downstream, clock, tasks))
 }

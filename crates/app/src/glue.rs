@@ -6,14 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tailwater_catalog::{Catalog, Computer};
-use tailwater_config::Demand;
 use tailwater_domain::{ByteRange, Class, FileDeclaration, Requester, Sha1Digest};
 use tailwater_ledger::{self as ledger, Ledger};
 use tailwater_needs as needs;
 use tailwater_serve::client::Callers;
 use tailwater_serve::downstream::{Gate, WantedFiles};
 use tailwater_serve::files::{Asked, KnownFiles};
-use tailwater_transfer::{self as transfer, ByteOutcome, Source, Sources, SourcesFuture};
+use tailwater_transfer::{self as transfer, ByteOutcome, Demand, Source, Sources, SourcesFuture};
 use tailwater_upstream::{Address, Upstream};
 
 /// The catalog's side of a miss.

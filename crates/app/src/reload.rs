@@ -44,9 +44,10 @@ impl Reloader {
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
         let read = config::load(in_force.named.as_deref(), super::environment())?;
         let differences = in_force.differences(&read);
-        let next = in_force.with_live(&read);
+        let next = in_force.with_live(&read)?;
         let settings = &next.settings;
-        self.timetable.set_calendar(Calendar::new(settings.rate, settings.windows.clone()));
+        self.timetable
+            .set_calendar(Calendar::new(settings.bandwidth.rate, settings.bandwidth.windows.clone()));
         self.upstream.set_plan(plan(settings));
         self.content.set_limits(Some(settings.content.max_size), settings.content.min_free);
         if let Err(error) = telemetry::set_filter(&settings.log.filter) {

@@ -16,13 +16,14 @@ use super::error::AppError;
 use super::lock::DataDir;
 use super::reload::Reloader;
 use super::{descriptors, glue, secrets, workers};
-use tailwater_config::{ConfigError, DownstreamPolicy, Fetch, Loaded, Settings};
+use tailwater_config::{ConfigError, Loaded, Settings};
 use tailwater_domain::{Limit, limits};
 use tailwater_runtime::{Clock, Tasks};
 use tailwater_serve::{
-    Accounted, ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, TlsFiles, admin,
-    client, downstream, files, peer,
+    Accounted, ConnectionLimits, Connections, Hosts, Intake, Listener, ListenerConfig, Site, admin, client,
+    downstream, files, peer,
 };
+use tailwater_transfer as transfer;
 
 /// How long running answers and workers may take to end.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -195,27 +196,25 @@ fn bind(loaded: &Loaded) -> Result<Sockets, AppError> {
     let plain = ListenerConfig { stalled_after, ..ListenerConfig::new(server.listen) };
     let mut agents = vec![bind("server.listen", plain)?];
     if let Some(tls) = &server.tls {
-        let files = TlsFiles {
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-            client_roots: tls.client_ca.clone(),
-            client_required: tls.client_required,
-        };
-        let config = ListenerConfig { stalled_after, tls: Some(files), ..ListenerConfig::new(tls.listen) };
+        let config =
+            ListenerConfig { stalled_after, tls: Some(tls.files.clone()), ..ListenerConfig::new(tls.listen) };
         agents.push(bind("server.tls.listen", config)?);
     }
     let config = ListenerConfig {
         max_connections: ADMIN_CONNECTIONS,
         stalled_after,
-        ..ListenerConfig::new(loaded.settings.admin_listen)
+        ..ListenerConfig::new(loaded.settings.admin.listen)
     };
     Ok(Sockets { agents, admin: bind("admin.listen", config)? })
 }
 
 fn client_service(app: &App, clock: &Clock, intake: Intake) -> Result<client::Service, AppError> {
     let locations = match app.settings.content.fetch {
-        Fetch::None => client::Locations::Origin,
-        Fetch::Demand | Fetch::Approved | Fetch::Learned | Fetch::All => client::Locations::Here,
+        transfer::Policy::None => client::Locations::Origin,
+        transfer::Policy::Demand
+        | transfer::Policy::Approved
+        | transfer::Policy::Learned
+        | transfer::Policy::All => client::Locations::Here,
     };
     let public_url = app.settings.server.public_url.clone();
     let config = client::Config { public_url, locations, ..client::Config::default() };
@@ -233,7 +232,7 @@ fn downstream_service(
     let files = glue::ForDownstream { transfers: app.transfers.clone(), upstream: app.upstream.clone() };
     let config = downstream::Config {
         public_url: app.settings.server.public_url.clone(),
-        catalog_only: app.settings.content.fetch == Fetch::None,
+        catalog_only: app.settings.content.fetch == transfer::Policy::None,
         languages: app.settings.upstream.languages.clone(),
     };
     let parts = downstream::Parts {
@@ -271,11 +270,7 @@ fn peer_service(
 
 /// Who may synchronise from here.
 fn gate(app: &App) -> downstream::Gate {
-    let policy = match app.settings.downstream.policy {
-        DownstreamPolicy::Open => downstream::Policy::Open,
-        DownstreamPolicy::Enrolled => downstream::Policy::Enrolled,
-    };
-    downstream::Gate::new(policy, app.stores.catalog.clone())
+    downstream::Gate::new(app.settings.downstream.policy, app.stores.catalog.clone())
 }
 
 fn files_service(app: &App, gate: downstream::Gate) -> files::Service {
@@ -298,7 +293,7 @@ fn files_service(app: &App, gate: downstream::Gate) -> files::Service {
 /// What the admin listener may be called: what is configured, and the machine's own name.
 fn own_names(loaded: &Loaded) -> Hosts {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let names = loaded.settings.admin_names.iter().cloned().chain([name]);
+    let names = loaded.settings.admin.names.iter().cloned().chain([name]);
     Hosts(names.collect())
 }
 

@@ -19,7 +19,7 @@ fn open_secrets(loaded: &Loaded) -> Vec<(&'static str, PathBuf)> {
     let settings = &loaded.settings;
     let mut secrets: Vec<(&'static str, PathBuf)> = Vec::new();
     if let Some(tls) = &settings.server.tls {
-        secrets.push(("the key of server.tls", tls.key.clone()));
+        secrets.push(("the key of server.tls", tls.files.key.clone()));
     }
     if let Some(key) = &settings.upstream.client_key {
         secrets.push(("upstream.client_key", key.clone()));

@@ -6,13 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use super::lock::DataDir;
-use tailwater_bandwidth::{ClientCertificate, LinkConfig, ProxySetting, Reachable};
+use tailwater_bandwidth::{ClientCertificate, LinkConfig, Reachable};
 use tailwater_catalog as catalog;
-use tailwater_config::{
-    ContentFrom, DownstreamPolicy, Fetch, Loaded, Mode, OfferPolicy, Proxy, Settings, SourceSettings,
-    Tailwater,
-};
+use tailwater_config::{Loaded, Settings};
 use tailwater_content as content;
+use tailwater_domain::Choice as _;
 use tailwater_runtime::Clock;
 use tailwater_serve::admin;
 use tailwater_telemetry as telemetry;
@@ -22,10 +20,7 @@ use tailwater_upstream as upstream;
 /// How the catalog is kept below a data directory.
 pub(super) fn catalog_config(settings: &Settings, dir: &DataDir) -> catalog::Config {
     catalog::Config {
-        offer: match settings.agents.offer {
-            OfferPolicy::All => catalog::OfferPolicy::AllNotDeclined,
-            OfferPolicy::Approved => catalog::OfferPolicy::ApprovedOnly,
-        },
+        offer: settings.agents.offer,
         hold_above_share: settings.upstream.hold_removals_above,
         client_side_targeting: settings.agents.client_side_targeting,
         replace_silent_after: settings.agents.replace_silent_after,
@@ -34,7 +29,7 @@ pub(super) fn catalog_config(settings: &Settings, dir: &DataDir) -> catalog::Con
         max_servers: settings.downstream.max_servers,
         max_descendants: settings.downstream.max_descendants,
         max_downstream_state: settings.downstream.max_state,
-        replica_of: (settings.upstream.mode == Mode::Replica)
+        replica_of: (settings.upstream.mode == upstream::Mode::Replica)
             .then(|| telemetry::safe_url(&settings.upstream.url)),
         read_drivers: Some(tailwater_wire::update_metadata::drivers_of),
         disk: dir.disk().clone(),
@@ -55,21 +50,16 @@ pub(super) fn content_config(settings: &Settings, dir: &DataDir) -> content::Con
 /// How the upstream is reached; `own` is where this server listens.
 pub(super) fn link_config(settings: &Settings, own: &[SocketAddr]) -> LinkConfig {
     let upstream = &settings.upstream;
-    let proxy = match &upstream.proxy {
-        Proxy::System => ProxySetting::System,
-        Proxy::None => ProxySetting::Direct,
-        Proxy::Url(url) => ProxySetting::Url(url.clone()),
-    };
     let client_certificate = upstream.client_certificate.as_ref().map(|certificate| ClientCertificate {
         certificate: certificate.clone(),
         key: upstream.client_key.clone().unwrap_or_else(|| certificate.clone()),
     });
     LinkConfig {
-        proxy,
+        proxy: upstream.proxy.clone(),
         ca_file: upstream.ca_file.clone(),
         client_certificate,
         reachable: reachable(settings, own),
-        counted: settings.counted,
+        counted: settings.bandwidth.count,
         ..LinkConfig::default()
     }
 }
@@ -77,7 +67,7 @@ pub(super) fn link_config(settings: &Settings, own: &[SocketAddr]) -> LinkConfig
 /// Configured servers are reached wherever they are, others on the public internet and where the configuration says so.
 pub(super) fn reachable(settings: &Settings, own: &[SocketAddr]) -> Reachable {
     let upstream = &settings.upstream;
-    let sources = upstream.sources.iter().filter_map(|source| source.url.as_deref());
+    let sources = upstream.sources.iter().filter_map(|source| source.kind.server());
     Reachable::configured(sources.chain([&*upstream.url]))
         .with_private(settings.content.allowed_private.clone())
         .with_redirects(settings.content.redirect_hosts.clone())
@@ -92,33 +82,16 @@ pub(super) fn upstream_config(settings: &Settings, dir: &DataDir, link: LinkConf
         products: wanted.products.clone(),
         classifications: wanted.classifications.clone(),
         languages: wanted.languages.clone(),
-        schedule: schedule(settings),
+        schedule: wanted.schedule.clone(),
         account_name: wanted.account_name.clone(),
         token: wanted.token.clone(),
-        mode: match wanted.mode {
-            Mode::Autonomous => upstream::Mode::Autonomous,
-            Mode::Replica => upstream::Mode::Replica,
-        },
-        content_from: match wanted.content_from {
-            ContentFrom::Upstream => upstream::ContentFrom::Upstream,
-            ContentFrom::Microsoft => upstream::ContentFrom::Microsoft,
-        },
+        mode: wanted.mode,
+        content_from: wanted.content_from,
         cost: wanted.cost,
-        sources: wanted.sources.iter().map(priced).collect(),
-        peer: wanted.tailwater != Tailwater::Off,
-        follow: wanted.tailwater == Tailwater::Follow,
+        sources: wanted.sources.clone(),
+        peer: wanted.tailwater,
         dir: dir.path().join("upstream"),
         link,
-    }
-}
-
-pub(super) fn schedule(settings: &Settings) -> upstream::Schedule {
-    let wanted = &settings.upstream;
-    upstream::Schedule {
-        times: wanted.times.clone(),
-        every: wanted.every,
-        jitter: wanted.jitter,
-        time_zone: jiff::tz::TimeZone::system(),
     }
 }
 
@@ -127,20 +100,15 @@ pub(super) fn plan(settings: &Settings) -> upstream::Plan {
     upstream::Plan {
         products: settings.upstream.products.clone(),
         classifications: settings.upstream.classifications.clone(),
-        schedule: schedule(settings),
+        schedule: settings.upstream.schedule.clone(),
     }
-}
-
-pub(super) fn priced(source: &SourceSettings) -> upstream::PricedSource {
-    let kind = source.url.clone().map_or(upstream::SourceKind::Microsoft, upstream::SourceKind::Server);
-    upstream::PricedSource { kind, cost: source.cost }
 }
 
 /// How payloads are fetched.
 pub(super) fn transfer_config(settings: &Settings) -> transfer::Config {
     transfer::Config {
         servers: servers(settings),
-        policy: policy(settings.content.fetch),
+        policy: settings.content.fetch,
         ..transfer::Config::default()
     }
 }
@@ -148,40 +116,21 @@ pub(super) fn transfer_config(settings: &Settings) -> transfer::Config {
 /// The servers that the configuration names, with what payloads cost there.
 pub(super) fn servers(settings: &Settings) -> Vec<(String, u32)> {
     let wanted = &settings.upstream;
-    let others = wanted.sources.iter().filter_map(|source| Some((source.url.clone()?, source.cost)));
+    let others =
+        wanted.sources.iter().filter_map(|source| Some((source.kind.server()?.to_owned(), source.cost)));
     std::iter::once((wanted.url.clone(), wanted.cost)).chain(others).collect()
-}
-
-pub(super) fn policy(fetch: Fetch) -> transfer::Policy {
-    match fetch {
-        Fetch::Demand => transfer::Policy::Demand,
-        Fetch::Approved => transfer::Policy::Approved,
-        Fetch::Learned => transfer::Policy::Learned,
-        Fetch::All => transfer::Policy::All,
-        Fetch::None => transfer::Policy::None,
-    }
 }
 
 /// What the console shows of this server.
 pub(super) fn about(loaded: &Loaded, clock: &Clock) -> admin::About {
     let settings = &loaded.settings;
-    let fetch = match settings.content.fetch {
-        Fetch::Demand => "demand",
-        Fetch::Approved => "approved",
-        Fetch::Learned => "learned",
-        Fetch::All => "all",
-        Fetch::None => "none",
-    };
     admin::About {
         started_at: clock.now(),
         upstream: telemetry::safe_url(&settings.upstream.url),
-        replica: settings.upstream.mode == Mode::Replica,
+        replica: settings.upstream.mode == upstream::Mode::Replica,
         listen: Mutex::new(Vec::new()),
-        fetch: fetch.to_owned(),
-        downstream_policy: match settings.downstream.policy {
-            DownstreamPolicy::Open => "open".to_owned(),
-            DownstreamPolicy::Enrolled => "enrolled".to_owned(),
-        },
+        fetch: settings.content.fetch.word().to_owned(),
+        downstream_policy: settings.downstream.policy.word().to_owned(),
         in_force: Mutex::new(Arc::new(in_force(loaded))),
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use tailwater_catalog::Catalog;
-use tailwater_config::Fetch;
 use tailwater_domain::{Class, Limit, Sha1Digest, limits};
 use tailwater_needs as needs;
 use tailwater_runtime::{self as runtime, Clock, Tasks};
@@ -152,7 +151,7 @@ pub(super) struct Prefetch {
     pub(super) catalog: Catalog,
     pub(super) transfers: transfer::Handle,
     pub(super) needs: needs::Handle,
-    pub(super) fetch: Fetch,
+    pub(super) fetch: transfer::Policy,
     pub(super) decisions: Arc<Notify>,
     pub(super) clock: Clock,
 }
@@ -160,7 +159,7 @@ pub(super) struct Prefetch {
 /// Tells the transfers what to hold ahead: at the start, after decisions, and after each synchronisation that
 /// was not for metadata only; with `learned` also when something was learned and when the quiet window begins or ends.
 pub(super) fn prefetch(tasks: &Tasks, parts: Prefetch) {
-    if matches!(parts.fetch, Fetch::Demand | Fetch::None) {
+    if matches!(parts.fetch, transfer::Policy::Demand | transfer::Policy::None) {
         return;
     }
     let stopping = tasks.stopping();
@@ -181,7 +180,7 @@ pub(super) fn prefetch(tasks: &Tasks, parts: Prefetch) {
                 loop {
                     parts.clock.sleep(LOOK).await;
                     let needs = &parts.needs;
-                    if parts.fetch == Fetch::Learned
+                    if parts.fetch == transfer::Policy::Learned
                         && (needs.lessons(), needs.is_quiet()) != (lessons, quiet)
                     {
                         return;
@@ -200,13 +199,14 @@ pub(super) fn prefetch(tasks: &Tasks, parts: Prefetch) {
 fn wanted(
     catalog: &Catalog,
     needs: &needs::Handle,
-    fetch: Fetch,
+    fetch: transfer::Policy,
 ) -> Result<Vec<transfer::Prefetch>, needs::NeedsError> {
-    let scope = if fetch == Fetch::Learned { needs::Scope::Learned } else { needs::Scope::Approved };
+    let scope =
+        if fetch == transfer::Policy::Learned { needs::Scope::Learned } else { needs::Scope::Approved };
     let plan = needs.plan(scope)?.files.into_iter();
     let mut files: Vec<_> =
         plan.map(|ahead| transfer::Prefetch { file: ahead.file, class: ahead.class }).collect();
-    if fetch == Fetch::All {
+    if fetch == transfer::Policy::All {
         let mut named: HashSet<Sha1Digest> = files.iter().map(|ahead| ahead.file.sha1).collect();
         for sha1 in catalog.live_digests().into_iter().filter(|sha1| named.insert(*sha1)) {
             let file = catalog.file(&sha1)?.map(|known| known.declaration);

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tailwater_domain::{ByteCount, DriverFacts};
+use tailwater_domain::{ByteCount, Choice, DriverFacts};
 use tailwater_durable::Disk;
 
 /// Which updates agents are told of.
@@ -21,6 +21,11 @@ pub enum OfferPolicy {
     ///
     /// Deviates: WSUS always tells agents of everything that is not declined.
     ApprovedOnly,
+}
+
+impl Choice for OfferPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("all", Self::AllNotDeclined), ("approved", Self::ApprovedOnly)];
 }
 
 /// Reads what a document says of its drivers; none when it cannot be read.

@@ -83,7 +83,7 @@ impl Connection {
             }
             Err(AppError::Locked { holder, path }) => {
                 // a server on a full disk could not write down where it answers
-                let configured = loaded.settings.admin_listen;
+                let configured = loaded.settings.admin.listen;
                 let configured = (!is_alive(holder.pid) && configured.port() != 0).then_some(configured);
                 let Some(admin) = configured.or(holder.admin) else {
                     return Err(AppError::Locked { holder, path }.into());

@@ -1,12 +1,14 @@
 //! What can be used and is probably not meant: keys without effect, and keys that work against each other.
 //!
-//! **Invariant:** a doubt never keeps a server from starting; what cannot work is an error in [`super::settings`]. It
+//! **Invariant:** a doubt never keeps a server from starting; what cannot work is an error in [`super::load`]. It
 //! asks nobody and opens nothing.
 
 use jiff::tz::TimeZone;
 
-use super::{Fetch, Loaded, Mode, Origin, Settings};
+use super::{BandwidthSettings, Loaded, Origin, Settings};
 use tailwater_domain::Rate;
+use tailwater_transfer::Policy;
+use tailwater_upstream::Mode;
 
 /// Languages as update servers name them. A server may know others; which ones it says itself.
 const LANGUAGES: [&str; 39] = [
@@ -75,7 +77,7 @@ impl Loaded {
 
     /// The time zone that windows, budgets and the ledger follow, in words.
     pub fn time_zone(&self) -> String {
-        zone_name(&self.settings.time_zone, self.is_set("bandwidth.time_zone"))
+        zone_name(&self.settings.bandwidth.time_zone, self.is_set("bandwidth.time_zone"))
     }
 
     /// Everything doubtful, in the order of the keys.
@@ -115,7 +117,10 @@ impl Loaded {
                 doubt("upstream.token", text.to_owned());
             }
         }
-        if upstream.times.is_empty() && upstream.every.is_none() && self.is_set("upstream.jitter") {
+        if upstream.schedule.times.is_empty()
+            && upstream.schedule.every.is_none()
+            && self.is_set("upstream.jitter")
+        {
             doubt("upstream.jitter", "has no effect: nothing is synchronised on schedule".to_owned());
         }
     }
@@ -167,8 +172,9 @@ impl Loaded {
     }
 
     fn about_link(&self, doubt: &mut impl FnMut(&'static str, String)) {
-        let Settings { content, rate, windows, budget, adaptive, .. } = &self.settings;
-        if content.quiet.is_some() && content.fetch != Fetch::Learned {
+        let Settings { content, bandwidth, .. } = &self.settings;
+        let BandwidthSettings { rate, windows, budget, adaptive, .. } = bandwidth;
+        if content.quiet.is_some() && content.fetch != Policy::Learned {
             doubt("content.quiet", "has no effect without content.fetch = \"learned\"".to_owned());
         }
         let open = |rate: &Rate| *rate != Rate::Closed;
@@ -192,7 +198,7 @@ impl Loaded {
         if self.is_set("bandwidth.time_zone") || (windows.is_empty() && budget.is_none()) {
             return;
         }
-        if lacks_zones() || self.settings.time_zone == TimeZone::unknown() {
+        if lacks_zones() || self.settings.bandwidth.time_zone == TimeZone::unknown() {
             let text = format!(
                 "is not set, and in force is {}; name one{}",
                 self.time_zone(),

@@ -44,16 +44,6 @@ pub enum ConfigError {
         /// The nearest one that exists.
         nearest: Option<String>,
     },
-    /// A key of the product's face whose feature this version does not have.
-    #[error("{origin}: {key} cannot be used in this version: {reason}; remove it")]
-    NotYet {
-        /// Where.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// What is missing.
-        reason: &'static str,
-    },
     /// A value of the wrong kind or out of bounds.
     #[error("{origin}: {key} = {value}: {reason}")]
     Value {

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::keys::{self, Field, FieldKind, KEYS, Key, Kind};
+use super::keys::{self, Field, FieldKind, Key, Kind};
 use tailwater_domain::{Limit, limits};
 
 /// A configuration is a page or two; more is a wrong file.
@@ -96,7 +96,7 @@ pub(super) type Values = BTreeMap<&'static str, (Raw, Origin)>;
 /// The built-in values.
 pub(super) fn defaults() -> Result<Values, ConfigError> {
     let mut values = Values::new();
-    for key in KEYS {
+    for key in keys::all() {
         if let Some(default) = key.default {
             let raw = from_toml(key, default, &Origin::Default)?;
             values.insert(key.path, (raw, Origin::Default));
@@ -170,9 +170,6 @@ impl Reader<'_> {
         origin: Origin,
         depth: usize,
     ) -> Result<(), ConfigError> {
-        if let Some((key, reason)) = keys::not_yet(path) {
-            return Err(ConfigError::NotYet { origin, key: key.to_owned(), reason });
-        }
         if let Some(key) = keys::find(path) {
             self.known_fields(key, value, &origin)?;
             let raw = of_kind(key, value.get_ref()).ok_or_else(|| {
@@ -327,9 +324,6 @@ where
 
 fn from_variable(variable: &str, path: &str, text: String) -> Result<(&'static Key, Raw), ConfigError> {
     let origin = Origin::Environment { variable: variable.to_owned() };
-    if let Some((key, reason)) = keys::not_yet(path) {
-        return Err(ConfigError::NotYet { origin, key: key.to_owned(), reason });
-    }
     let key = keys::find(path).ok_or_else(|| unknown(path, origin.clone()))?;
     let wrong = || wrong_kind(key, &text, origin.clone());
     let raw = match key.kind {

@@ -1,8 +1,11 @@
 //! Promises of the configuration.
 
 use super::*;
+use std::time::Duration;
+
 use tailwater_bandwidth::Counted;
-use tailwater_domain::Class;
+use tailwater_domain::{ByteCount, Class, Rate};
+use tailwater_upstream::SourceKind;
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -19,8 +22,8 @@ fn refusal(text: &str, environment: &[(&str, &str)]) -> String {
 fn nothing_at_all_is_a_configuration() {
     let loaded = read("", &[]).unwrap();
     assert_eq!(loaded.settings.server.listen.to_string(), "0.0.0.0:8530");
-    assert_eq!(loaded.settings.rate, Rate::Unlimited);
-    assert_eq!(loaded.settings.upstream.times.len(), 1);
+    assert_eq!(loaded.settings.bandwidth.rate, Rate::Unlimited);
+    assert_eq!(loaded.settings.upstream.schedule.times.len(), 1);
 }
 
 #[test]
@@ -31,7 +34,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
     let mut mistakes = Vec::new();
     source::read_text(&path, &text, &mut of_file, &mut mistakes).unwrap();
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    for key in keys::KEYS {
+    for key in keys::all() {
         let (table, name) = key.path.rsplit_once('.').unwrap();
         if key.default.is_some() {
             let default = &source::defaults().unwrap()[key.path].0;
@@ -71,15 +74,15 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
 fn a_budget_is_checked() {
     let text = "[bandwidth]\ntime_zone = \"Europe/Berlin\"\n[bandwidth.budget]\nmonthly = \"150 GB\"\nreserve = \"12.5 %\"\n\
                 urgent = [\"interactive\"]\nwhen_spent = \"urgent\"\n";
-    let budget = read(text, &[]).unwrap().settings.budget.unwrap();
+    let budget = read(text, &[]).unwrap().settings.bandwidth.budget.unwrap();
     assert_eq!((budget.daily, budget.monthly, budget.reserve), (None, Some(ByteCount(150_000_000_000)), 125));
     assert_eq!((budget.urgent, budget.zone.iana_name()), (vec![Class::Interactive], Some("Europe/Berlin")));
-    assert!(read("", &[]).unwrap().settings.budget.is_none());
+    assert!(read("", &[]).unwrap().settings.bandwidth.budget.is_none());
     let table = [
         ("daily = \"10 kB\"", "at least"),
         ("daily = \"soon\"", "512 MiB"),
         ("daily = \"10 GB\"\nmonthly = \"5 GB\"", "cannot exceed"),
-        ("daily = \"10 GB\"\nurgent = [\"all\"]", "interactive, metadata"),
+        ("daily = \"10 GB\"\nurgent = [\"all\"]", "\"interactive\", \"metadata\""),
         ("daily = \"10 GB\"\nreserve = \"1 GB\"", "0 %"),
         ("daily = \"10 GB\"\nwhen_spent = \"never\"", "closed"),
     ];
@@ -91,11 +94,12 @@ fn a_budget_is_checked() {
 
 #[test]
 fn what_yields_and_what_does_not_is_said_with_the_words_of_classes() {
-    let counted = |text: &str| read(text, &[]).unwrap().settings.counted;
+    let counted = |text: &str| read(text, &[]).unwrap().settings.bandwidth.count;
     assert_eq!(counted(""), Counted::Payload);
     assert_eq!(counted("[bandwidth]\ncount = \"packets\"\n"), Counted::Packets);
     assert!(refusal("[bandwidth]\ncount = \"frames\"\n", &[]).contains("\"payload\", \"packets\""));
-    let adaptive = |text: &str| read(&format!("[bandwidth]\n{text}\n"), &[]).unwrap().settings.adaptive;
+    let adaptive =
+        |text: &str| read(&format!("[bandwidth]\n{text}\n"), &[]).unwrap().settings.bandwidth.adaptive;
     assert_eq!(adaptive(""), None);
     assert_eq!(adaptive("adaptive = true"), Some(vec![Class::Interactive]));
     let exempt = adaptive("adaptive = true\nadaptive_exempt = [\"interactive\", \"metadata\"]");
@@ -111,9 +115,9 @@ fn payloads_have_other_sources_at_their_cost() {
                 [[upstream.source]]\nurl = \"microsoft\"\ncost = 50\n";
     let upstream = read(text, &[]).unwrap().settings.upstream;
     assert_eq!(upstream.cost, 7);
-    let sources: Vec<_> =
-        upstream.sources.iter().map(|source| (source.url.as_deref(), source.cost)).collect();
-    assert_eq!(sources, [(Some("http://near:8530"), 1), (None, 50)]);
+    let sources: Vec<_> = upstream.sources.iter().map(|source| (source.kind.clone(), source.cost)).collect();
+    let near = SourceKind::Server("http://near:8530".to_owned());
+    assert_eq!(sources, [(near, 1), (SourceKind::Microsoft, 50)]);
     let one = "[{ url = \"http://near\", cost = 3 }]";
     assert_eq!(read("", &[("TAILWATER_UPSTREAM__SOURCE", one)]).unwrap().settings.upstream.sources.len(), 1);
     let table = [
@@ -136,12 +140,15 @@ fn a_calendar_has_windows() {
     let text = "[bandwidth]\ntime_zone = \"Europe/Berlin\"\n\n[[bandwidth.window]]\ndays = [\"mon-fri\"]\nfrom = \"08:00\"\n\
                 to = \"18:00\"\nrate = \"1 Mbit/s\"\n[[bandwidth.window]]\nfrom = \"22:00\"\nto = \"24:00\"\nrate = \"closed\"\n";
     let loaded = read(text, &[]).unwrap();
-    assert_eq!(loaded.settings.windows.len(), 2);
-    assert_eq!(loaded.settings.windows[1].rate, Rate::Closed);
+    assert_eq!(loaded.settings.bandwidth.windows.len(), 2);
+    assert_eq!(loaded.settings.bandwidth.windows[1].rate, Rate::Closed);
     let shown = loaded.shown().into_iter().find(|shown| shown.key == "bandwidth.window").unwrap();
     assert!(shown.value.unwrap().to_string().contains("rate 1 Mbit/s"));
     let one = "[{ from = \"1:00\", to = \"2:00\", rate = \"2 MB/s\" }]";
-    assert_eq!(read("", &[("TAILWATER_BANDWIDTH__WINDOW", one)]).unwrap().settings.windows.len(), 1);
+    assert_eq!(
+        read("", &[("TAILWATER_BANDWIDTH__WINDOW", one)]).unwrap().settings.bandwidth.windows.len(),
+        1
+    );
     let table = [
         ("form = \"08:00\"", "bandwidth.window.from"),
         ("from = \"08:00\"\nto = \"25:00\"\nrate = \"closed\"", "08:00"),
@@ -195,8 +202,8 @@ fn the_environment_wins_and_every_value_remembers_its_origin() {
     .unwrap();
     assert_eq!(loaded.settings.server.listen.port(), 2);
     assert_eq!(loaded.settings.upstream.products, ["a", "b"]);
-    assert_eq!(loaded.settings.upstream.every, Some(Duration::from_hours(4)));
-    assert!(loaded.settings.upstream.times.is_empty());
+    assert_eq!(loaded.settings.upstream.schedule.every, Some(Duration::from_hours(4)));
+    assert!(loaded.settings.upstream.schedule.times.is_empty());
     assert!(loaded.settings.server.data_dir.is_absolute(), "relative to the file");
     let origin = |key: &str| loaded.shown().into_iter().find(|shown| shown.key == key).unwrap().origin;
     assert!(matches!(origin("server.listen"), Origin::Environment { .. }));
@@ -300,8 +307,8 @@ fn what_differs_is_told_with_whether_it_needs_a_restart() {
         ]
     );
     assert!(!format!("{:?}", before.differences(&after)).contains("secret-word"));
-    let merged = before.with_live(&after);
-    assert_eq!(merged.settings.rate, "2 Mbit/s".parse().unwrap());
+    let merged = before.with_live(&after).unwrap();
+    assert_eq!(merged.settings.bandwidth.rate, "2 Mbit/s".parse().unwrap());
     assert_eq!(merged.settings.server.listen.port(), 8530);
     // what is left to do is named again by the next reload
     let left: Vec<&str> = merged.differences(&after).iter().map(|one| one.key).collect();
@@ -316,13 +323,16 @@ fn every_live_key_is_taken_over() {
                 rate = \"1 Mbit/s\"\n[[bandwidth.window]]\nfrom = \"08:00\"\nto = \"18:00\"\nrate = \"closed\"\n[log]\nfilter = \"debug\"\n";
     let (before, after) = (read("", &[]).unwrap(), read(text, &[]).unwrap());
     let differing: Vec<&str> = before.differences(&after).iter().map(|one| one.key).collect();
-    for key in keys::KEYS.iter().filter(|key| keys::is_live(key.path)) {
+    for key in keys::all().filter(|key| key.is_live) {
         assert!(differing.contains(&key.path), "{} is not set here", key.path);
     }
-    let merged = before.with_live(&after);
+    let merged = before.with_live(&after).unwrap();
     assert!(merged.differences(&after).is_empty());
     assert_eq!(format!("{:?}", merged.settings.upstream), format!("{:?}", after.settings.upstream));
-    assert_eq!(format!("{:?}", merged.settings.windows), format!("{:?}", after.settings.windows));
+    assert_eq!(
+        format!("{:?}", merged.settings.bandwidth.windows),
+        format!("{:?}", after.settings.bandwidth.windows)
+    );
     assert_eq!(merged.settings.log, after.settings.log);
     assert_eq!(merged.settings.content.max_size, after.settings.content.max_size);
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Choice;
+
 /// What a transfer is for, in the order of urgency: the link serves the first that waits, and leaves the others one
 /// turn in 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +23,17 @@ pub enum Class {
     Background,
 }
 
+impl Choice for Class {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("interactive", Self::Interactive),
+        ("metadata", Self::Metadata),
+        ("deadline", Self::Deadline),
+        ("security", Self::Security),
+        ("normal", Self::Normal),
+        ("background", Self::Background),
+    ];
+}
+
 impl Class {
     /// Every class, most urgent first.
     pub const ALL: [Self; 6] =
@@ -28,14 +41,7 @@ impl Class {
 
     /// As in metrics and status.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Interactive => "interactive",
-            Self::Metadata => "metadata",
-            Self::Deadline => "deadline",
-            Self::Security => "security",
-            Self::Normal => "normal",
-            Self::Background => "background",
-        }
+        self.word()
     }
 
     /// Its place in [`Class::ALL`].

@@ -6,6 +6,7 @@
 
 mod approval;
 mod bytes;
+mod choice;
 mod class;
 mod client_text;
 mod computer_facts;
@@ -26,6 +27,7 @@ mod update;
 
 pub use approval::{Action, Approval, Deadline, USUAL_PRIORITY};
 pub use bytes::{ByteCount, ByteRange, ParseByteCountError, ParseRateError, Rate};
+pub use choice::Choice;
 pub use class::Class;
 pub use client_text::ClientText;
 pub use computer_facts::ComputerFacts;
@@ -53,7 +55,6 @@ pub use update::{
     PublicationState, Title, UpdateType,
 };
 
-/// What is limited here.
 /// The limits of this room.
 pub const LIMITS: &[Limit] = joined_limits![
     computer_name::LIMITS,

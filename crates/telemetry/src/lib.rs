@@ -10,6 +10,7 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use tailwater_domain::Choice;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Handle;
 
@@ -25,6 +26,10 @@ pub enum Format {
     Text,
     /// One JSON object a line, for collectors.
     Json,
+}
+
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
 /// What is logged, and how. Lines go to standard error.

@@ -39,7 +39,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use tailwater_domain::{ByteRange, Class, FileDeclaration, Limit, Sha1Digest, joined_limits};
+use tailwater_domain::{ByteRange, Choice, Class, FileDeclaration, Limit, Sha1Digest, joined_limits};
 
 pub use error::TransferError;
 pub use handle::{Handle, Want};
@@ -78,6 +78,30 @@ pub enum Policy {
     All,
     /// Nothing. What is held is still served; clients are sent to the origin for the rest.
     None,
+}
+
+impl Choice for Policy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("demand", Self::Demand),
+        ("approved", Self::Approved),
+        ("learned", Self::Learned),
+        ("all", Self::All),
+        ("none", Self::None),
+    ];
+}
+
+/// Which files are fetched when a client asks for one that is not cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Files of updates that are approved or offered to somebody, here or at a downstream server.
+    Approved,
+    /// Every file that metadata declares.
+    Anything,
+}
+
+impl Choice for Demand {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("approved", Self::Approved), ("anything", Self::Anything)];
 }
 
 /// How transfers behave.

@@ -8,6 +8,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use tailwater_bandwidth::LinkConfig;
+use tailwater_domain::Choice;
 
 /// From whom, what, and when.
 #[derive(Debug, Clone)]
@@ -34,10 +35,8 @@ pub struct Config {
     pub cost: u32,
     /// Other sources of payloads.
     pub sources: Vec<PricedSource>,
-    /// Whether an upstream that is a tailwater may be asked as one.
-    pub peer: bool,
-    /// Whether such an upstream is waited for: a change there starts a synchronisation here.
-    pub follow: bool,
+    /// What an upstream that is a tailwater is asked for beside MS-WSUSSS.
+    pub peer: PeerUse,
     /// Holds answers too long for memory, and the trust root of Microsoft's service. Made when absent.
     pub dir: PathBuf,
     /// How the link was set up: Microsoft's service needs a client with one more trust root.
@@ -90,6 +89,16 @@ pub enum SourceKind {
     Microsoft,
 }
 
+impl SourceKind {
+    /// The address of a server; `None` for Microsoft's own addresses.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Self::Server(url) => Some(url),
+            Self::Microsoft => None,
+        }
+    }
+}
+
 /// When synchronisation starts by itself.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -120,6 +129,28 @@ pub enum Mode {
     Replica,
 }
 
+impl Choice for Mode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("autonomous", Self::Autonomous), ("replica", Self::Replica)];
+}
+
+/// What an upstream that is a tailwater as well is asked for beside MS-WSUSSS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PeerUse {
+    /// Lists and documents the short way, and notice of changes: one there starts a synchronisation here.
+    #[default]
+    Follow,
+    /// Lists and documents.
+    Sync,
+    /// Nothing.
+    Off,
+}
+
+impl Choice for PeerUse {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("follow", Self::Follow), ("sync", Self::Sync), ("off", Self::Off)];
+}
+
 /// Where payloads come from first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ContentFrom {
@@ -128,4 +159,9 @@ pub enum ContentFrom {
     Upstream,
     /// Microsoft's own addresses, as the metadata names them.
     Microsoft,
+}
+
+impl Choice for ContentFrom {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("upstream", Self::Upstream), ("microsoft", Self::Microsoft)];
 }

@@ -15,6 +15,7 @@ use super::names::Choice;
 use super::peer::{PeerClient, PeerState};
 use super::root;
 use super::session::{Session, SessionError};
+use crate::config::PeerUse;
 use tailwater_bandwidth::{LinkClient, LinkConfig};
 use tailwater_domain::Class;
 
@@ -63,7 +64,7 @@ impl UpstreamState {
 
     /// Whether the upstream is a tailwater that may be asked as one.
     pub(super) fn is_peer(&self) -> bool {
-        self.config.peer && self.peer_state().known().is_some()
+        self.config.peer != PeerUse::Off && self.peer_state().known().is_some()
     }
 
     /// The client of an upstream that is a tailwater; asks whether it is one when that is due.
@@ -72,7 +73,7 @@ impl UpstreamState {
         session: &Arc<Session>,
     ) -> Result<Option<Arc<PeerClient>>, SyncError> {
         // Microsoft's service is known to be none
-        if !self.config.peer || root::is_needed(&self.config.url) {
+        if self.config.peer == PeerUse::Off || root::is_needed(&self.config.url) {
             return Ok(None);
         }
         let now = self.clock.now().as_second();

@@ -42,7 +42,7 @@ mod state;
 mod sync;
 
 pub use addresses::Address;
-pub use config::{Config, ContentFrom, Mode, Plan, PricedSource, Schedule, SourceKind, USUAL_COST};
+pub use config::{Config, ContentFrom, Mode, PeerUse, Plan, PricedSource, Schedule, SourceKind, USUAL_COST};
 pub use error::SyncError;
 pub use examine::Examined;
 pub use handle::Upstream;

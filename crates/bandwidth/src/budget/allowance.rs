@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use tailwater_domain::{ByteCount, Class, Limit, limits};
+use tailwater_domain::{ByteCount, Choice, Class, Limit, limits};
 
 /// Less than a piece of a payload is of no use to anybody: a budget with less left is spent.
 pub(super) const LEAST: u64 = 64 * 1024;
@@ -39,6 +39,10 @@ pub enum WhenSpent {
     Closed,
     /// The urgent classes go on.
     Urgent,
+}
+
+impl Choice for WhenSpent {
+    const WORDS: &'static [(&'static str, Self)] = &[("closed", Self::Closed), ("urgent", Self::Urgent)];
 }
 
 /// What the link may carry.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reachable::Reachable;
+use tailwater_domain::Choice;
 
 /// Which proxy requests go through.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +27,10 @@ pub enum Counted {
     Payload,
     /// The heads of IP and TCP as well.
     Packets,
+}
+
+impl Choice for Counted {
+    const WORDS: &'static [(&'static str, Self)] = &[("payload", Self::Payload), ("packets", Self::Packets)];
 }
 
 /// What this server shows of itself in TLS.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use self::denied::Denied;
 pub use self::proof::Proof;
 use tailwater_catalog::{Catalog, Credential, Server, Standing, Took};
-use tailwater_domain::{Limit, ServerId, limits};
+use tailwater_domain::{Choice, Limit, ServerId, limits};
 
 /// How many addresses are remembered that servers come from.
 const MAX_ADDRESSES: usize = 10_000;
@@ -36,6 +36,10 @@ pub enum Policy {
     Open,
     /// Whom an administrator allowed, and whoever shows a certificate that the listener accepts.
     Enrolled,
+}
+
+impl Choice for Policy {
+    const WORDS: &'static [(&'static str, Self)] = &[("open", Self::Open), ("enrolled", Self::Enrolled)];
 }
 
 /// The gate. Cheap to clone.

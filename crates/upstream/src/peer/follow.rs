@@ -11,6 +11,7 @@ use super::client::numbers;
 use super::exchange::PeerError;
 use crate::client::chance;
 use crate::config::Mode;
+use crate::config::PeerUse;
 use crate::error::SyncError;
 use crate::handle::Upstream;
 use crate::mark::Mark;
@@ -55,7 +56,7 @@ enum Round {
 impl Upstream {
     /// Starts the worker that waits for the upstream to change. It does nothing while the upstream is no tailwater.
     pub fn start_following(&self) {
-        if !self.0.config.follow {
+        if self.0.config.peer != PeerUse::Follow {
             return;
         }
         let upstream = self.clone();
