@@ -56,6 +56,8 @@ pub enum ErrorCode {
     Undecided,
     /// 409: not in the present state.
     Conflict,
+    /// 503: more is asked at once than is answered at once; Retry-After says when to ask again.
+    Busy,
     /// 503: whoever asked is gone.
     Unwanted,
     /// 507: the data directory cannot be written.

@@ -4,10 +4,11 @@
 //! server, say). A place that becomes free goes to the front of both, and whoever had a turn stands at the end again. So
 //! the next of another address waits for one turn of each address before it, however many requests those make.
 //!
-//! **Invariant:** never more turns than places; no wait is longer than the patience, and who waits is bounded in all and
+//! **Invariant:** never more turns than places, in all and by address; no wait is longer than the patience, and who waits is bounded in all and
 //! by address ([`Shares`]). It never takes a turn back: what holds one must end by itself.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) const LIMITS: &[Limit] = limits![
 pub struct TurnLimits {
     /// Turns at once.
     pub places: usize,
+    /// Turns of one address at once.
+    pub by_address: usize,
     /// Requests that wait at once, shared by address and subnet.
     pub waiting: u64,
     /// How long one waits.
@@ -39,9 +42,9 @@ pub struct TurnLimits {
 }
 
 impl TurnLimits {
-    /// So many at once; 1,024 may wait, and nobody keeps a place.
+    /// So many at once, by one address too; 1,024 may wait, and nobody keeps a place.
     pub fn of(places: usize, patience: Duration) -> Self {
-        Self { places, waiting: 1_024, patience, kept: Duration::ZERO }
+        Self { places, by_address: places, waiting: 1_024, patience, kept: Duration::ZERO }
     }
 }
 
@@ -87,6 +90,8 @@ struct Inner {
 struct State {
     running: usize,
     most: usize,
+    /// Turns by address, where that is bounded.
+    holders: HashMap<IpAddr, usize>,
     ring: VecDeque<Site>,
 }
 
@@ -109,7 +114,11 @@ struct Waiting {
 }
 
 /// A turn; over when dropped.
-pub struct Turn(Turns);
+pub struct Turn {
+    turns: Turns,
+    /// Whose it is, where turns of one address are counted.
+    address: Option<IpAddr>,
+}
 
 /// What goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +136,8 @@ pub struct TurnStatus {
 impl Turns {
     /// None is taken.
     pub fn new(limits: TurnLimits, clock: Clock) -> Self {
-        let limits = TurnLimits { places: limits.places.max(1), ..limits };
+        let limits =
+            TurnLimits { places: limits.places.max(1), by_address: limits.by_address.max(1), ..limits };
         let waiting =
             Shares::new(Limits { least: (limits.waiting / 256).max(1), ..Limits::of(limits.waiting) });
         Self(Arc::new(Inner { limits, clock, waiting, state: Mutex::default() }))
@@ -137,10 +147,11 @@ impl Turns {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn, if one is free and nobody waits for it.
+    /// A turn that counts for no address, if one is free and nobody waits for it.
     pub fn try_take(&self) -> Option<Turn> {
         let mut state = self.state();
-        (state.running < self.0.limits.places && state.waiting() == 0).then(|| self.begin(&mut state))
+        let is_free = state.running < self.0.limits.places && state.waiting() == 0;
+        is_free.then(|| self.begin(&mut state, None))
     }
 
     /// Turns that there may be at once.
@@ -169,17 +180,30 @@ impl Turns {
         }
     }
 
-    fn begin(&self, state: &mut State) -> Turn {
+    /// Whether turns of one address are fewer than all.
+    fn counts_addresses(&self) -> bool {
+        self.0.limits.by_address < self.0.limits.places
+    }
+
+    fn begin(&self, state: &mut State, of: Option<IpAddr>) -> Turn {
         state.running += 1;
         state.most = state.most.max(state.running);
-        Turn(self.clone())
+        let address = of.filter(|_| self.counts_addresses());
+        if let Some(address) = address {
+            *state.holders.entry(address).or_default() += 1;
+        }
+        Turn { turns: self.clone(), address }
     }
 
     /// Takes a place in the ring, which may be granted at once.
     fn queue(&self, asker: Asker) -> Result<Queued, NoTurn> {
-        if let Some(turn) = self.try_take() {
-            return Ok(Queued::Now(turn));
+        let asker = Asker { address: asker.address.to_canonical(), ..asker };
+        let mut state = self.state();
+        let is_free = state.running < self.0.limits.places && !state.has_all(asker.address, &self.0.limits);
+        if is_free && state.waiting() == 0 {
+            return Ok(Queued::Now(self.begin(&mut state, Some(asker.address))));
         }
+        drop(state);
         let place = self.0.waiting.try_take(asker.address, 1).map_err(|_refused| NoTurn::Full)?;
         let (told, granted) = oneshot::channel();
         let now = self.0.clock.instant();
@@ -202,8 +226,8 @@ impl Turns {
     fn grant(&self, state: &mut State) -> Vec<Turn> {
         let mut refused = Vec::new();
         while state.running < self.0.limits.places {
-            let Some(waiting) = state.next() else { break };
-            let turn = self.begin(state);
+            let Some((address, waiting)) = state.next(&self.0.limits) else { break };
+            let turn = self.begin(state, Some(address));
             if let Err(turn) = waiting.told.send(turn) {
                 refused.push(turn);
             }
@@ -234,6 +258,11 @@ impl State {
         places.flat_map(|place| &place.waiting).filter(|waiting| !waiting.told.is_closed()).count()
     }
 
+    /// Whether an address has as many turns as one may have.
+    fn has_all(&self, address: IpAddr, limits: &TurnLimits) -> bool {
+        self.holders.get(&address).is_some_and(|turns| *turns >= limits.by_address)
+    }
+
     /// Those who left, and places that were kept long enough.
     fn forget(&mut self, now: Instant) {
         for site in &mut self.ring {
@@ -258,10 +287,13 @@ impl State {
         &mut askers[at]
     }
 
-    /// The first request of the first asker that is here; it and its address go to the end.
-    fn next(&mut self) -> Option<Waiting> {
+    /// The first request of the first asker that is here and may have a turn; it and its address go to the end.
+    fn next(&mut self, limits: &TurnLimits) -> Option<(IpAddr, Waiting)> {
         let (mut site_at, mut found) = (0, None);
         'ring: for (at, site) in self.ring.iter_mut().enumerate() {
+            if self.holders.get(&site.address).is_some_and(|turns| *turns >= limits.by_address) {
+                continue;
+            }
             for (place_at, place) in site.askers.iter_mut().enumerate() {
                 while let Some(waiting) = place.waiting.pop_front() {
                     if !waiting.told.is_closed() {
@@ -273,128 +305,34 @@ impl State {
         }
         let (place_at, waiting) = found?;
         let mut site = self.ring.remove(site_at)?;
+        let address = site.address;
         if let Some(place) = site.askers.remove(place_at).filter(|place| !place.waiting.is_empty()) {
             site.askers.push_back(place);
         }
         if !site.askers.is_empty() {
             self.ring.push_back(site);
         }
-        Some(waiting)
+        Some((address, waiting))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.turns.state();
         state.running = state.running.saturating_sub(1);
-        let refused = self.0.grant(&mut state);
+        if let Some(address) = self.address
+            && let Entry::Occupied(mut held) = state.holders.entry(address)
+        {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+        let refused = self.turns.grant(&mut state);
         drop(state);
         drop(refused);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Tasks;
-
-    const PATIENCE: Duration = Duration::from_secs(25);
-
-    fn asker(host: u8, key: u128) -> Asker {
-        Asker { address: IpAddr::from([10, 0, host, 1]), key }
-    }
-
-    /// Who is served, in which order, when these ask one after the other and one place comes free.
-    async fn order(asked: &[Asker]) -> Vec<Asker> {
-        let turns = Turns::new(TurnLimits::of(1, PATIENCE), Clock::system());
-        let first = turns.take(asker(99, 0)).await.unwrap();
-        let tasks = Tasks::new();
-        let (order, mut served) = tokio::sync::mpsc::channel(64);
-        for asker in asked.iter().copied() {
-            let (turns, order) = (turns.clone(), order.clone());
-            tasks.spawn("asker", async move {
-                let turn = turns.take(asker).await.unwrap();
-                order.send(asker).await.unwrap();
-                drop(turn);
-            });
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(turns.status(), TurnStatus { places: 1, running: 1, waiting: asked.len(), most: 1 });
-        drop((first, order));
-        let mut seen = Vec::new();
-        while let Some(asker) = served.recv().await {
-            seen.push(asker);
-        }
-        assert_eq!(turns.status(), TurnStatus { places: 1, running: 0, waiting: 0, most: 1 });
-        seen
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn addresses_take_turns_and_within_them_askers() {
-        let [a, b, c, d] = [asker(1, 1), asker(1, 2), asker(2, 1), asker(3, 1)];
-        assert_eq!(order(&[a, a, a, b, c, d]).await, [a, c, d, b, a, a]);
-        assert_eq!(order(&[a, b, a, b, c, c]).await, [a, c, b, c, a, b]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_and_who_waits_is_bounded_by_address() {
-        let limits = TurnLimits { waiting: 16, ..TurnLimits::of(1, PATIENCE) };
-        let turns = Turns::new(limits, Clock::system());
-        let busy = turns.take(asker(1, 0)).await.unwrap();
-        assert!(turns.try_take().is_none());
-        let tasks = Tasks::new();
-        let waits = |asker| {
-            let turns = turns.clone();
-            tasks.spawn("asker", async move { turns.take(asker).await.map(drop) })
-        };
-        let mut greedy: Vec<_> = (0..16).map(|key| waits(asker(1, key))).collect();
-        tokio::task::yield_now().await;
-        let honest = waits(asker(2, 0));
-        tokio::task::yield_now().await;
-        assert_eq!(turns.status().waiting, 9, "half of the places to wait, and one");
-        assert_eq!(greedy.pop().unwrap().await.unwrap(), Err(NoTurn::Full));
-        let began = Instant::now();
-        assert_eq!(greedy.remove(0).await.unwrap(), Err(NoTurn::Patience));
-        assert_eq!(began.elapsed(), PATIENCE);
-        assert_eq!(honest.await.unwrap(), Err(NoTurn::Patience));
-        drop(busy);
-        assert!(turns.try_take().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_comes_again_has_kept_its_place() {
-        let limits = TurnLimits { kept: Duration::from_mins(1), ..TurnLimits::of(1, PATIENCE) };
-        let turns = Turns::new(limits, Clock::system());
-        let busy = turns.take(asker(1, 0)).await.unwrap();
-        assert_eq!(turns.take(asker(2, 0)).await.err(), Some(NoTurn::Patience));
-        let tasks = Tasks::new();
-        let late = {
-            let turns = turns.clone();
-            tasks.spawn("late", async move { turns.take(asker(3, 0)).await.map(drop) })
-        };
-        tokio::task::yield_now().await;
-        let back = {
-            let turns = turns.clone();
-            tasks.spawn("back", async move { turns.take(asker(2, 0)).await })
-        };
-        tokio::task::yield_now().await;
-        drop(busy);
-        let turn = back.await.unwrap().unwrap();
-        assert!(!late.is_finished(), "the one that came first is first");
-        drop(turn);
-        late.await.unwrap().unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_leaves_while_waiting_costs_nobody_a_turn() {
-        let turns = Turns::new(TurnLimits::of(1, PATIENCE), Clock::system());
-        let busy = turns.take(asker(1, 0)).await.unwrap();
-        for host in 2..50 {
-            let waited = tokio::time::timeout(Duration::from_millis(1), turns.take(asker(host, 0))).await;
-            assert!(waited.is_err());
-        }
-        assert_eq!(turns.status().waiting, 0);
-        drop(busy);
-        assert!(turns.take(asker(99, 0)).await.is_ok());
-    }
-}
+mod tests;

@@ -138,9 +138,14 @@ pub(super) fn of_tailwaters() -> usize {
     MAX_PEER_MESSAGE
 }
 
+/// Whether an operation of the API takes a list of what it is about, by its path below `/api/v1`.
+pub(super) fn has_list(path: &str) -> bool {
+    LISTS_OF_API.contains(&path)
+}
+
 /// Bytes of a request of the API, by its path below `/api/v1`.
 pub(super) fn of_api(path: &str) -> usize {
-    if LISTS_OF_API.contains(&path) { MAX_LIST_OF_API } else { MAX_REQUEST_OF_API }
+    if has_list(path) { MAX_LIST_OF_API } else { MAX_REQUEST_OF_API }
 }
 
 #[cfg(test)]

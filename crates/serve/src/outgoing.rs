@@ -12,8 +12,8 @@ use super::fault::Refusal;
 use tailwater_domain::{Limit, limits};
 use tailwater_runtime::{Limits, Share, Shares};
 
-/// Memory for all answers that wait to be taken, finished pages that are remembered included.
-const MAX_ANSWER_BYTES: u64 = 96 << 20;
+/// Memory for all answers of agents that wait to be taken, finished pages that are remembered included.
+pub(super) const MAX_ANSWER_BYTES: u64 = 96 << 20;
 /// What an address is sure of when nearly all is in use: the answers of an ordinary day.
 const LEAST: u64 = 64 * 1024;
 /// Addresses with an answer in memory at once.
@@ -45,8 +45,9 @@ impl AsRef<[u8]> for Charged {
 }
 
 impl AnswerMemory {
-    pub(super) fn new() -> Self {
-        Self(Shares::new(Limits { least: LEAST, entries: MAX_ADDRESSES, ..Limits::of(MAX_ANSWER_BYTES) }))
+    /// So many bytes for all.
+    pub(super) fn new(bytes: u64) -> Self {
+        Self(Shares::new(Limits { least: LEAST, entries: MAX_ADDRESSES, ..Limits::of(bytes) }))
     }
 
     /// Memory for an answer that is about to be made.
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn memory_comes_back_when_the_last_of_an_answer_left() {
-        let (memory, to) = (AnswerMemory::new(), IpAddr::from([192, 0, 2, 7]));
+        let (memory, to) = (AnswerMemory::new(MAX_ANSWER_BYTES), IpAddr::from([192, 0, 2, 7]));
         let share = memory.take(to, 3_000).unwrap();
         let answer = charged(Bytes::from(vec![1; 1_000]), share);
         let (remembered, part) = (answer.clone(), answer.slice(10..20));
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn one_client_leaves_memory_for_others() {
-        let memory = AnswerMemory::new();
+        let memory = AnswerMemory::new(MAX_ANSWER_BYTES);
         let greedy: Vec<Share> =
             std::iter::from_fn(|| memory.take_stream(IpAddr::from([192, 0, 2, 7]), 0).ok()).collect();
         assert!(greedy.len() as u64 * STREAM <= MAX_ANSWER_BYTES / 2);

@@ -94,6 +94,9 @@ pub enum ApiError {
         "too many wrong tokens came from this address; the right one is in the file admin-token of the data directory"
     )]
     TooManyWrongTokens,
+    /// More is asked at once than is answered at once.
+    #[error("Server busy; retry later.")]
+    Busy,
     /// Not now.
     #[error("{reason}")]
     Conflict {
@@ -172,6 +175,7 @@ impl ApiError {
             Self::Ambiguous { .. } | Self::SameName { .. } => (StatusCode::CONFLICT, ErrorCode::Ambiguous),
             Self::Undecided { .. } => (StatusCode::CONFLICT, ErrorCode::Undecided),
             Self::Conflict { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Busy),
             Self::Unwanted => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unwanted),
             Self::ReadOnly { .. } => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::ReadOnly),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
@@ -194,8 +198,13 @@ impl IntoResponse for ApiError {
             let challenge = http::HeaderValue::from_static("Bearer realm=\"tailwater\"");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            answer.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("6"));
+        let again_after = match code {
+            ErrorCode::TooManyWrongTokens => Some("6"),
+            ErrorCode::Busy => Some("5"),
+            _ => None,
+        };
+        if let Some(seconds) = again_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static(seconds));
         }
         answer
     }

@@ -3,6 +3,7 @@
 //! **Invariant:** everything below `/api/v1` but its own description needs the token; nothing that changes
 //! anything answers without it. It never speaks to agents, and agents' listeners never lead here.
 
+mod answering;
 mod bandwidth;
 mod computers;
 mod content;
@@ -28,15 +29,20 @@ mod transfers;
 mod updates;
 mod warnings;
 
+use std::sync::LazyLock;
+
+use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::extract::{DefaultBodyLimit, Request as AxumRequest, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response as AxumResponse};
 use axum::routing::get;
-use axum::{Json, Router};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
+
+use answering::Answering;
 
 use super::{Answer, Hosts, Intake, Peer, Request, Response, operations};
 
@@ -51,6 +57,7 @@ use tailwater_domain::{Limit, joined_limits};
 pub use token::{TOKEN_FILE, Token, TokenError};
 
 pub(super) const LIMITS: &[Limit] = joined_limits![
+    answering::LIMITS,
     computers::LIMITS,
     content::LIMITS,
     control::LIMITS,
@@ -124,21 +131,23 @@ impl Site {
     ///
     /// Bodies are charged to the intake's memory; what comes from the process itself needs none.
     pub fn new(services: Services, token: Option<Token>, names: Hosts, intake: Option<Intake>) -> Self {
+        let answering = middleware::from_fn_with_state(Answering::new(&services.clock), answering::layer);
         let each = routes().into_iter();
         let operations = each.fold(Router::new(), |router, one| router.route(one.path, one.handler));
         let operations = operations
             .fallback(|| async { nothing_here() })
             .layer(DefaultBodyLimit::disable())
+            .layer(answering.clone())
             .layer(middleware::from_fn_with_state(intake, take_body))
             .layer(middleware::map_response(readable_refusal))
             .layer(middleware::from_fn_with_state((token, services.clone()), ask_for_token));
         let router = Router::new()
             .nest("/api/v1", operations)
-            .route("/api/v1/openapi.json", get(|| async { Json(api::document()) }))
+            .route("/api/v1/openapi.json", get(document))
             .route("/", get(|| async { asset(PAGE, "text/html; charset=utf-8") }))
             .route("/console.js", get(|| async { asset(SCRIPT, "text/javascript; charset=utf-8") }))
             .route("/console.css", get(|| async { asset(STYLE, "text/css; charset=utf-8") }))
-            .route("/metrics", get(metrics::scrape))
+            .route("/metrics", get(metrics::scrape).layer(answering))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .layer(middleware::from_fn_with_state(names, guard::layer))
@@ -226,6 +235,12 @@ async fn readable_refusal(answer: AxumResponse) -> AxumResponse {
     let mut refused = ApiError::Invalid { field: "request", reason }.into_response();
     *refused.status_mut() = status;
     refused
+}
+
+/// The API's own description, made once.
+async fn document() -> AxumResponse {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(api::document().to_string()));
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone()).into_response()
 }
 
 fn nothing_here() -> ApiError {

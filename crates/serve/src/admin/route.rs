@@ -8,9 +8,12 @@ use axum::body::Body;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on as on_method};
+use bytes::Bytes;
+use http::header;
+use serde::Serialize;
 
 use super::error::ApiError;
-use super::services::{Result, Services};
+use super::services::{Result, Services, blocking};
 use tailwater_api::{Endpoint, Input as _, Method};
 
 /// What was asked of an operation.
@@ -66,8 +69,18 @@ where
 {
     on_raw(operation, move |services, call| {
         let answer = handler(services, call);
-        async move { answer.await.map(|answer| Json(answer).into_response()) }
+        async move {
+            let answer = answer.await?;
+            // a long list takes milliseconds, for which steps of scans would wait
+            blocking(move || written(&answer)).await
+        }
     })
+}
+
+/// An answer as JSON, in memory of exactly its length: as much it is charged until it is taken.
+fn written(answer: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(answer).map_err(|error| ApiError::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], Bytes::copy_from_slice(&text)).into_response())
 }
 
 /// The route of an operation that also answers in another form.

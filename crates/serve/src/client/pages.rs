@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::config::Config;
-use crate::outgoing::AnswerMemory;
+use crate::outgoing::{AnswerMemory, MAX_ANSWER_BYTES};
 use tailwater_domain::{Limit, limits};
 use tailwater_runtime::{Clock, TurnLimits, Turns};
 
@@ -56,7 +56,7 @@ impl Pages {
         Self {
             finished: Cache::with_weighter(pages, bytes, ByBytes),
             making: Turns::new(TurnLimits::of(LARGE_AT_ONCE, Duration::ZERO), clock.clone()),
-            memory: AnswerMemory::new(),
+            memory: AnswerMemory::new(MAX_ANSWER_BYTES),
         }
     }
 }

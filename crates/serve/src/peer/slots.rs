@@ -90,7 +90,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Slots {
     /// So many at once.
     pub fn new(limit: usize, clock: Clock) -> Self {
-        let limits = TurnLimits { places: limit, waiting: MOST_WAITING, patience: LONGEST_WAIT, kept: KEPT };
+        let limits = TurnLimits { waiting: MOST_WAITING, kept: KEPT, ..TurnLimits::of(limit, LONGEST_WAIT) };
         let turns = Turns::new(limits, clock.clone());
         Self(Arc::new(SlotTable { turns, clock, running: Mutex::default() }))
     }
