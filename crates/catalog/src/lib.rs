@@ -116,6 +116,7 @@ pub const LIMITS: &[Limit] = joined_limits![
     storage::manifest::LIMITS,
     storage::rebuild::LIMITS,
     storage::segment::LIMITS,
+    texts::LIMITS,
     values::counts::LIMITS,
     values::descendant::LIMITS,
     values::server::LIMITS,

@@ -19,15 +19,21 @@ use crate::values::facts::StoredFacts;
 use crate::values::part::{PartKind, PartRef};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tailwater_domain::RevisionId;
-use tailwater_runtime::is_unwanted;
+use tailwater_domain::{Limit, RevisionId, limits};
+use tailwater_runtime::{ByteCache, is_unwanted};
 
-/// How many decoded facts are remembered.
-const FACTS_CACHED: usize = 2_000;
-// not a limit: FACTS_CACHED: how many are remembered
+/// Memory for decoded facts that are remembered: of most revisions they take 2 KB, of the largest some megabytes.
+const FACTS_BYTES: u64 = 32 << 20;
+/// About how many are remembered, as far as their bytes allow.
+const FACTS_CACHED: usize = 8_000;
+// not a limit: FACTS_CACHED: how many are expected
 /// About how many texts are remembered, as far as their bytes allow.
 const FRAGMENTS_CACHED: usize = 20_000;
 // not a limit: FRAGMENTS_CACHED: how many are expected
+
+pub(crate) const LIMITS: &[Limit] = limits![
+    FACTS_BYTES in "bytes": "Facts of revisions that are remembered" => "they are read again",
+];
 
 #[derive(Clone)]
 struct ByLength;
@@ -44,20 +50,27 @@ pub(crate) struct Texts {
     changes: Arc<Changes>,
     config: Arc<Config>,
     fragments: Cache<(u32, u32), Bytes, ByLength>,
-    facts: Cache<(u32, u32), Arc<StoredFacts>>,
+    facts: ByteCache<(u32, u32), Arc<StoredFacts>>,
 }
 
 impl Texts {
     /// A reader of what this storage keeps, which sets aside what is damaged.
     pub(crate) fn new(storage: Arc<Storage>, changes: Arc<Changes>, config: Arc<Config>) -> Self {
         let fragments = Cache::with_weighter(FRAGMENTS_CACHED, config.fragment_cache.0, ByLength);
-        Self { storage, changes, config, fragments, facts: Cache::new(FACTS_CACHED) }
+        let facts = ByteCache::new(FACTS_BYTES, FACTS_CACHED, |_, facts: &Arc<StoredFacts>| facts.bytes());
+        Self { storage, changes, config, fragments, facts }
     }
 
     /// Remembers other facts than those that are stored, for tests.
     #[cfg(test)]
     pub(crate) fn remember_facts(&self, part: &PartRef, facts: Arc<StoredFacts>) {
         self.facts.insert((part.segment, part.offset), facts);
+    }
+
+    /// Bytes of the facts that are remembered, and how much they may be.
+    #[cfg(test)]
+    pub(crate) fn remembered_facts(&self) -> (u64, u64) {
+        (self.facts.weight(), FACTS_BYTES)
     }
 
     /// Reads the frame at `offset` of a segment. Gives its text and its length in the segment.

@@ -13,6 +13,7 @@ mod computer_facts;
 mod computer_name;
 mod content_path;
 mod digest;
+mod heap;
 mod ids;
 mod language;
 mod limit;
@@ -34,6 +35,7 @@ pub use computer_facts::ComputerFacts;
 pub use computer_name::{ComputerName, ComputerNameError};
 pub use content_path::ContentPath;
 pub use digest::{ParseDigestError, Sha1Digest, Sha256Digest};
+pub use heap::HeapBytes;
 pub use ids::{
     ApprovalId, ComputerId, ComputerIdError, GroupId, ParseIdError, RevisionId, ServerId, UpdateId,
     UpdateIdentity,

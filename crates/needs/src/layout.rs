@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use super::fold::{Fold, fold, numbers};
 use tailwater_catalog::{Release, ReleaseFile};
-use tailwater_domain::{FileDeclaration, UpdateId};
+use tailwater_domain::{FileDeclaration, HeapBytes as _, UpdateId};
 
 /// Classifications that are urgent: security, critical and definition updates.
 const URGENT: [u128; 3] = [
@@ -108,6 +108,14 @@ fn placed(files: &[ReleaseFile], alike: impl Fn(&ReleaseFile) -> String) -> Vec<
 }
 
 impl Layout {
+    /// Memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let Head { update: _, title, lineage: _, loose: _, supersedes, is_urgent: _ } = &self.head;
+        let file = |placed: &Placed| placed.name.heap_bytes() + placed.file.heap_bytes();
+        let files = self.files.capacity() * size_of::<Placed>() + self.files.iter().map(file).sum::<usize>();
+        size_of::<Self>() + title.heap_bytes() + supersedes.heap_bytes() + files
+    }
+
     pub(super) fn of(head: Head, revision: u32, files: Vec<ReleaseFile>) -> Self {
         let alike = |file: &ReleaseFile, how, needs: &str| {
             let (title, name) = (fold(&file.title, how), fold(&file.file.name, how));
@@ -198,6 +206,20 @@ pub(super) mod tests {
             files.reverse();
         }
         Layout::of(Head::of(&release), 200, files)
+    }
+
+    #[test]
+    fn layouts_are_remembered_by_what_they_weigh() {
+        let layouts = crate::layouts();
+        for number in 0..400 {
+            let mut layout = definitions(number, 20, false);
+            let file = layout.files[0].clone();
+            layout.files.extend((0..1_000).map(|_| Placed { name: "x".repeat(400), ..file.clone() }));
+            assert!(layout.bytes() > 400_000, "{}", layout.bytes());
+            layouts.insert(id(u128::from(number)), std::sync::Arc::new(layout));
+            assert!(layouts.weight() <= crate::LAYOUTS_BYTES, "{}", layouts.weight());
+        }
+        assert!(layouts.weight() > crate::LAYOUTS_BYTES / 2);
     }
 
     #[test]

@@ -24,7 +24,6 @@ mod quiet;
 mod shown;
 mod store;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -50,7 +49,7 @@ use tailwater_catalog::{Catalog, Computer};
 use tailwater_content as content;
 use tailwater_domain::{ByteRange, Limit, Requester, Sha1Digest, UpdateId, joined_limits, limits};
 use tailwater_durable::Disk;
-use tailwater_runtime::{Clock, Tasks};
+use tailwater_runtime::{ByteCache, Clock, Tasks};
 
 /// Characters of a title or file name that count.
 const MAX_NAME: usize = 400;
@@ -58,8 +57,8 @@ const MAX_NAME: usize = 400;
 /// Requests that wait to be learned from; more than that are not learned from, and counted.
 const MAX_WAITING: usize = 16_384;
 
-/// Layouts kept, so that a release is not read anew for each request: about 40 KB with 155 files.
-const MAX_LAYOUTS: usize = 512;
+/// Memory for layouts, so that a release is not read anew for each request: one with 155 files has about 40 KB.
+const LAYOUTS_BYTES: u64 = 24 << 20;
 
 /// Days after which a class that used nothing is no longer fetched for: its computers were replaced.
 const ALIVE_DAYS: i32 = 45;
@@ -67,7 +66,7 @@ const ALIVE_DAYS: i32 = 45;
 const OWN_LIMITS: &[Limit] = limits![
     MAX_NAME in "characters": "Characters of a title or file name that count" => "the rest is passed over",
     MAX_WAITING in "requests": "Requests that wait to be learned from" => "they are not learned from, and counted",
-    MAX_LAYOUTS in "releases": "Layouts of releases kept" => "they are read again",
+    LAYOUTS_BYTES in "bytes": "Layouts of releases that are remembered" => "they are read again",
     ALIVE_DAYS in "days": "Days that a class without a request is fetched for" => "nothing is fetched ahead for it",
 ];
 
@@ -129,13 +128,18 @@ struct Inner {
     kept: Mutex<AllKept>,
     memory: Mutex<Memory>,
     callers: Mutex<Callers>,
-    layouts: Mutex<HashMap<UpdateId, Arc<Layout>>>,
+    layouts: ByteCache<UpdateId, Arc<Layout>>,
     disk: store::Store,
     asked: mpsc::Sender<Asked>,
     /// Requests that were not learned from because too many waited.
     missed: AtomicU64,
     /// Raised with everything that is learned.
     lessons: AtomicU64,
+}
+
+/// No layout yet.
+fn layouts() -> ByteCache<UpdateId, Arc<Layout>> {
+    ByteCache::new(LAYOUTS_BYTES, 512, |_, layout: &Arc<Layout>| layout.bytes())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -160,7 +164,7 @@ impl Handle {
             clock: parts.clock,
             memory: Mutex::new(memory),
             callers: Mutex::new(callers),
-            layouts: Mutex::default(),
+            layouts: layouts(),
             disk,
             asked: sender,
             missed: AtomicU64::new(0),
@@ -199,17 +203,14 @@ impl Handle {
     /// A release with its files; remembered until its revision changes.
     fn layout(&self, update: &UpdateId) -> Result<Option<Arc<Layout>>, NeedsError> {
         let Some(release) = self.0.catalog.release_of(update)? else { return Ok(None) };
-        let known = locked(&self.0.layouts).get(update).cloned();
-        if let Some(known) = known.filter(|known| known.revision == release.identity.revision) {
+        if let Some(known) =
+            self.0.layouts.get(update).filter(|known| known.revision == release.identity.revision)
+        {
             return Ok(Some(known));
         }
         let files = self.0.catalog.release_files(update)?;
         let layout = Arc::new(Layout::of(Head::of(&release), release.identity.revision, files));
-        let mut layouts = locked(&self.0.layouts);
-        if layouts.len() >= MAX_LAYOUTS {
-            layouts.clear();
-        }
-        layouts.insert(*update, Arc::clone(&layout));
+        self.0.layouts.insert(*update, Arc::clone(&layout));
         Ok(Some(layout))
     }
 

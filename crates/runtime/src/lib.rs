@@ -4,6 +4,7 @@
 //! own the time and shutdown waits for all work. It never knows what the work is.
 
 mod allocator;
+mod byte_cache;
 mod clock;
 mod log_throttle;
 mod panics;
@@ -18,6 +19,7 @@ mod wanted;
 use tailwater_domain::{Limit, joined_limits};
 
 pub use allocator::give_memory_back;
+pub use byte_cache::ByteCache;
 pub use clock::{Ageing, Clock, Waited, is_recent};
 pub use log_throttle::{LOG_PERIOD, LogThrottle};
 pub use panics::{Panicked, guarded, guarded_future};

@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::capabilities::UpstreamCapabilities;
-use tailwater_domain::{Limit, Sha1Digest, limits};
-use tailwater_runtime::is_recent;
+use tailwater_domain::{HeapBytes as _, Limit, Sha1Digest, limits};
+use tailwater_runtime::{ByteCache, is_recent};
 use tailwater_wire::server_sync::FileUrl;
 
 /// A payload that is asked for again within this time is taken to be missing at a lazy upstream.
@@ -27,18 +27,21 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_hours(1);
 /// Questions at once.
 const AT_ONCE: usize = 2;
-/// Payloads whose new addresses are remembered; with more, the memory begins anew.
+/// Payloads whose last question for an address is remembered; with more, the memory begins anew.
 const MOST_REMEMBERED: usize = 10_000;
+/// Memory for new addresses: a pair of them takes 500 bytes, a long signed one 2 KB.
+const REMEMBERED_BYTES: u64 = 8 << 20;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MOST_QUESTIONS in "payloads": "Payloads whose last question is remembered" => "the memory begins anew",
     LONGEST: "The pause between two questions for a payload's new address" => "it grows no further",
     AT_ONCE in "questions": "Questions for new addresses at once" => "they wait",
-    MOST_REMEMBERED in "payloads": "Payloads whose new addresses are remembered" => "the memory begins anew",
+    MOST_REMEMBERED in "payloads": "Payloads whose last question for a new address is remembered" => "the memory begins anew",
+    REMEMBERED_BYTES in "bytes": "New addresses of payloads that are remembered" => "the upstream is asked again",
 ];
 
 /// All of it, for one upstream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct KnownAddresses {
     capabilities: Mutex<UpstreamCapabilities>,
     questions: Mutex<Questions>,
@@ -113,9 +116,8 @@ pub struct Address {
 }
 
 /// What the upstream said last.
-#[derive(Debug)]
 pub(super) struct Renewals {
-    fresh: HashMap<Sha1Digest, FileUrl>,
+    fresh: ByteCache<Sha1Digest, FileUrl>,
     /// When a payload was asked about last, and how often in vain.
     asked: HashMap<Sha1Digest, (Timestamp, u32)>,
     turns: Arc<Semaphore>,
@@ -123,7 +125,14 @@ pub(super) struct Renewals {
 
 impl Default for Renewals {
     fn default() -> Self {
-        Self { fresh: HashMap::new(), asked: HashMap::new(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        let bytes = |_: &Sha1Digest, url: &FileUrl| {
+            size_of::<FileUrl>() + url.mu_url.heap_bytes() + url.uss_url.heap_bytes()
+        };
+        Self {
+            fresh: ByteCache::new(REMEMBERED_BYTES, MOST_REMEMBERED, bytes),
+            asked: HashMap::new(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 }
 
@@ -149,11 +158,8 @@ impl Renewals {
 
     /// Remembers addresses for the life of the process.
     pub(super) fn learn(&mut self, urls: Vec<FileUrl>) {
-        if self.fresh.len() + urls.len() > MOST_REMEMBERED {
-            self.fresh.clear();
-        }
-        for url in urls.into_iter().take(MOST_REMEMBERED) {
-            let news = self.fresh.get(&url.sha1) != Some(&url);
+        for url in urls {
+            let news = self.fresh.get(&url.sha1).as_ref() != Some(&url);
             if let Some((_, in_vain)) = self.asked.get_mut(&url.sha1).filter(|_| news) {
                 *in_vain = 0;
             }
@@ -167,7 +173,7 @@ impl Renewals {
     }
 
     /// What the upstream told anew of a payload.
-    pub(super) fn of(&self, sha1: &Sha1Digest) -> Option<&FileUrl> {
+    pub(super) fn of(&self, sha1: &Sha1Digest) -> Option<FileUrl> {
         self.fresh.get(sha1)
     }
 }
@@ -219,5 +225,21 @@ mod tests {
         assert!(!renewals.may_ask(digest(1), at(106)), "what was told is known");
         renewals.learn(vec![url("http://a/x?new")]);
         assert_eq!(renewals.of(&digest(1)).unwrap().mu_url.as_deref(), Some("http://a/x?new"));
+    }
+
+    #[test]
+    fn addresses_are_remembered_by_their_length() {
+        let mut renewals = Renewals::default();
+        let url = |number: u16, length: usize| {
+            let mut sha1 = [0; 20];
+            sha1[..2].copy_from_slice(&number.to_be_bytes());
+            FileUrl { sha1: Sha1Digest(sha1), mu_url: Some("x".repeat(length)), uss_url: None }
+        };
+        renewals.learn((0..2_000).map(|number| url(number, 200)).collect());
+        assert!((0..2_000).all(|number| renewals.of(&url(number, 0).sha1).is_some()));
+        for number in 2_000..2_100 {
+            renewals.learn(vec![url(number, 1 << 20)]);
+            assert!(renewals.fresh.weight() <= REMEMBERED_BYTES, "{}", renewals.fresh.weight());
+        }
     }
 }

@@ -3,8 +3,7 @@
 //! **Invariant:** a snapshot never changes; whoever holds one sees one generation and one set of decisions.
 //! It never reads a disk.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -17,18 +16,19 @@ use crate::values::scan::{Offer, ScanAnswer, ScanQuery};
 use tailwater_domain::{
     CategoryKind, GroupId, Limit, RevisionId, Sha1Digest, UpdateId, UpdateIdentity, UpdateType, limits,
 };
+use tailwater_runtime::ByteCache;
 
 /// Memory for the sets of needed updates that are remembered: at 1,000,000 revisions one takes 125 KB.
 pub(super) const NEEDS_BYTES: u64 = 16 << 20;
 /// Memory for answers that are remembered: of ids and references, not of texts. One of 200 updates takes 30 KB.
 pub(super) const ANSWERS_BYTES: u64 = 16 << 20;
-/// For how many sets of groups the approvals in force are remembered; more are worked out again.
-const MAX_REACHES: usize = 256;
+/// Memory for the approvals in force that are remembered by set of groups: 1,000 approvals take 200 KB.
+pub(super) const REACHES_BYTES: u64 = 32 << 20;
 
 pub(super) const LIMITS: &[Limit] = limits![
     NEEDS_BYTES in "bytes": "Sets of needed updates that are remembered between scans" => "they are worked out again",
     ANSWERS_BYTES in "bytes": "Answers to scans that are remembered, without their texts" => "they are worked out again",
-    MAX_REACHES in "sets": "Sets of groups whose approvals are remembered" => "they are worked out again",
+    REACHES_BYTES in "bytes": "Approvals in force that are remembered by set of groups" => "they are worked out again",
 ];
 
 /// One generation of the catalog with the decisions in force.
@@ -37,7 +37,7 @@ pub struct Snapshot {
     sequence: u64,
     needs: Cache<u128, Arc<Needed>, ByBytes>,
     answers: Cache<u128, Arc<ScanAnswer>, ByBytes>,
-    reaches: Mutex<HashMap<Vec<GroupId>, Arc<Reach>>>,
+    reaches: ByteCache<Vec<GroupId>, Arc<Reach>>,
     /// Payloads of what is approved, sorted; gathered when somebody first asks.
     deployed: OnceLock<Vec<Sha1Digest>>,
 }
@@ -88,7 +88,9 @@ impl Snapshot {
             sequence,
             needs: Cache::with_weighter(256, NEEDS_BYTES, ByBytes),
             answers: Cache::with_weighter(remembered_answers.max(1), ANSWERS_BYTES, ByBytes),
-            reaches: Mutex::default(),
+            reaches: ByteCache::new(REACHES_BYTES, 256, |groups: &Vec<GroupId>, reach: &Arc<Reach>| {
+                groups.capacity() * size_of::<GroupId>() + reach.bytes()
+            }),
             deployed: OnceLock::new(),
         }
     }
@@ -151,14 +153,11 @@ impl Snapshot {
     pub(super) fn reach(&self, groups: &[GroupId]) -> Arc<Reach> {
         let mut key = groups.to_vec();
         key.sort_unstable();
-        let mut reaches = self.reaches.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = reaches.get(&key) {
-            return Arc::clone(known);
+        if let Some(known) = self.reaches.get(&key) {
+            return known;
         }
         let reach = Arc::new(self.view.reach(&key));
-        if reaches.len() < MAX_REACHES {
-            reaches.insert(key, Arc::clone(&reach));
-        }
+        self.reaches.insert(key, Arc::clone(&reach));
         reach
     }
 
@@ -178,6 +177,12 @@ impl Snapshot {
     #[cfg(test)]
     pub(crate) fn remembered_bytes(&self) -> u64 {
         self.answers.weight() + self.needs.weight()
+    }
+
+    /// Bytes of the approvals in force that are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered_reaches(&self) -> u64 {
+        self.reaches.weight()
     }
 
     /// A software scan ([MS-WUSP] 3.1.5.7). The same question again is answered from memory, unless it names what the

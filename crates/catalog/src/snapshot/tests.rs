@@ -12,7 +12,7 @@ use crate::decisions::decision::Decision;
 use crate::decisions::decision::Decline;
 use crate::decisions::decision::Hold;
 use crate::snapshot::build::Builder;
-use crate::snapshot::root::{ANSWERS_BYTES, NEEDS_BYTES, Snapshot};
+use crate::snapshot::root::{ANSWERS_BYTES, NEEDS_BYTES, REACHES_BYTES, Snapshot};
 use crate::snapshot::view::View;
 use crate::storage::manifest::{Manifest, StoredKind, StoredPart};
 use crate::tests::{bundles, facts, hidden, ids, needs, update};
@@ -698,4 +698,25 @@ fn questions_cost_bounded_memory_and_nonsense_costs_none() {
     // what is weighed is what it takes: 400 offers of some hundred bytes
     let large = snapshot.scan(&query(&[], &[], &[]));
     assert!((400 * 100..400 * 400).contains(&large.bytes()), "{} bytes", large.bytes());
+}
+
+/// Whatever sets of groups there are, and however many approvals: what is remembered of them stays in its room.
+#[test]
+fn approvals_are_remembered_by_what_they_weigh() {
+    let all: Vec<Facts> = (1..=2_000).map(|number| facts(number, 1, UpdateType::Software)).collect();
+    let mut decided = decisions(&[]);
+    for number in 1..=2_000 {
+        approve(&mut decided, number, GroupId::ALL_COMPUTERS, Action::Install, None);
+    }
+    for decision in decided.updates.values_mut() {
+        Arc::make_mut(decision).approvals[0].1.made_by = "x".repeat(255);
+    }
+    let snapshot = snapshot(&all, decided, OfferPolicy::ApprovedOnly);
+    for number in 0..120_u128 {
+        let groups = [GroupId::ALL_COMPUTERS, GroupId(uuid::Uuid::from_u128(9_000 + number))];
+        assert!(snapshot.offer(RevisionId(1), &groups).is_some());
+        assert!(snapshot.remembered_reaches() <= REACHES_BYTES, "{}", snapshot.remembered_reaches());
+    }
+    // each holds 2,000 approvals by somebody with a long name
+    assert!(snapshot.remembered_reaches() > REACHES_BYTES / 2, "{}", snapshot.remembered_reaches());
 }

@@ -15,7 +15,7 @@ use crate::config::OfferPolicy;
 use crate::decisions::decided::Decisions;
 use crate::decisions::decision::Decision;
 use crate::values::scan::{Deployment, DeploymentAction};
-use tailwater_domain::{Action, Approval, GroupId, UpdateType};
+use tailwater_domain::{Action, Approval, GroupId, HeapBytes as _, UpdateType};
 
 /// Deployments that no approval made have the revision's number with this bit: a space of their own.
 const IMPLICIT: u32 = 1 << 30;
@@ -44,6 +44,15 @@ pub(super) struct Reach {
     pub approvals: HashMap<u32, Approval>,
     /// By position, where only what is approved is offered.
     pub offered: Option<Bits>,
+}
+
+impl Reach {
+    /// Memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let places = self.approvals.capacity() * (size_of::<(u32, Approval)>() + 1);
+        let texts = self.approvals.values().map(Approval::heap_bytes).sum::<usize>();
+        size_of::<Self>() + places + texts + self.offered.as_ref().map_or(0, Bits::bytes)
+    }
 }
 
 impl View {
@@ -117,6 +126,7 @@ impl View {
     /// When decisions and damage last changed what is whole, and with it what its members are to agents.
     fn turns(&self) -> Vec<u32> {
         let world = &self.world;
+        // four thousand million changes are out of reach; beyond them everything is told again
         let number = |change: u64| u32::try_from(change).unwrap_or(u32::MAX);
         let damaged = self
             .decisions

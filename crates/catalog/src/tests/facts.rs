@@ -1,5 +1,7 @@
 //! Drivers that were stored before all of their facts were kept: read as they are, completed from their documents.
 
+use std::sync::Arc;
+
 use crate::tests::names::*;
 use crate::tests::{House, facts, fill, update};
 use crate::*;
@@ -90,4 +92,31 @@ fn what_an_earlier_version_stored_is_completed_from_its_document() {
     drop(catalog);
     let catalog = house.open();
     assert_eq!(offered(&catalog, "model-c"), [3]);
+}
+
+#[test]
+fn facts_are_remembered_by_what_they_weigh() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, vec![stored(1, &[]).facts]);
+    let texts = &catalog.0.texts;
+    let part = catalog.snapshot().facts_part(1).unwrap();
+    let large = |number: u32| {
+        let facts = Facts {
+            supersedes: (0..50_000).map(update).collect(),
+            bulletins: vec!["MS26-001".to_owned(); 1_000],
+            ..stored(number, &[]).facts
+        };
+        Arc::new(StoredFacts { facts, file_urls: Vec::new(), drivers_known: true })
+    };
+    assert!(large(1).bytes() > 800_000, "{}", large(1).bytes());
+    for number in 0..200 {
+        texts.remember_facts(&PartRef { offset: 1_000 + number, ..part }, large(number));
+        let (remembered, limit) = texts.remembered_facts();
+        assert!(remembered <= limit, "{remembered}");
+    }
+    let (remembered, limit) = texts.remembered_facts();
+    assert!(remembered > limit / 2, "{remembered}");
+    // what was pushed out is read again
+    assert_eq!(texts.read_facts(&part).unwrap().facts.identity, stored(1, &[]).facts.identity);
 }

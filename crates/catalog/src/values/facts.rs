@@ -8,7 +8,7 @@ use crate::error::CatalogError;
 use crate::storage::record;
 use crate::storage::record::encode_as;
 use crate::values::part::FileUrl;
-use tailwater_domain::Facts;
+use tailwater_domain::{Facts, HeapBytes as _};
 
 /// Version of the record: the second knows for which computers drivers are distributed.
 const VERSION: u8 = 2;
@@ -28,6 +28,12 @@ pub struct StoredFacts {
 }
 
 impl StoredFacts {
+    /// Memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let url = |url: &FileUrl| size_of::<FileUrl>() + url.mu_url.heap_bytes() + url.uss_url.heap_bytes();
+        size_of::<Self>() + self.facts.heap_bytes() + self.file_urls.iter().map(url).sum::<usize>()
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         let distribution: Vec<&[String]> =
             self.facts.drivers.iter().map(|driver| &driver.distribution_ids[..]).collect();
