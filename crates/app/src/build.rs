@@ -253,8 +253,8 @@ fn timetable(
     let kept: Option<Exception> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
     let exception = kept.map(|kept| kept.begun_by(clock.now()));
     if exception != kept
-        && let Some(text) = exception.and_then(|exception| serde_json::to_vec(&exception).ok())
-        && let Err(error) = catalog.set_setting(admin::EXCEPTION_KEY, Some(&text))
+        && let Some(exception) = exception
+        && let Err(error) = catalog.set_json(admin::EXCEPTION_KEY, &exception)
     {
         tracing::warn!(%error, "the end of the exception from the calendar cannot be written");
     }

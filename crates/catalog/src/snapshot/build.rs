@@ -118,13 +118,19 @@ impl Builder {
             let languages = &mut self.world.languages;
             let language = language.map_or(0, |tag| {
                 languages.iter().position(|known| known == tag).unwrap_or_else(|| {
-                    languages.push(tag.to_owned());
-                    languages.len() - 1
+                    // the last number is nobody's: what no number is left for is of no language, not of another one
+                    if languages.len() < usize::from(u16::MAX) {
+                        languages.push(tag.to_owned());
+                        languages.len() - 1
+                    } else {
+                        usize::from(u16::MAX)
+                    }
                 })
             });
             let language = u16::try_from(language).unwrap_or(u16::MAX);
             self.world.parts.push(Part { stored: part.stored, raw: part.raw, language, kind });
         }
+        // a document has a few thousand texts at most (`Counted::Localized`)
         (start, u16::try_from(manifest.parts.len()).unwrap_or(u16::MAX))
     }
 
@@ -168,6 +174,7 @@ impl Builder {
             });
             world.rev_files.push(number);
         }
+        // a document has 20,000 files at most (`Counted::Files`)
         (start, u16::try_from(files.len()).unwrap_or(u16::MAX))
     }
 

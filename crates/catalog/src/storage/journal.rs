@@ -43,21 +43,19 @@ impl Storage {
         let bytes = records.iter().map(|record| record.len() as u64).sum();
         log.make_room(bytes).inspect_err(|error| self.log().report(error))?;
         let (start, first) = (log.place(), log.ticket() + 1);
-        let mut places = Vec::new();
-        for record in &records {
-            let appended = log.append(record);
-            places.push(appended.inspect_err(|error| {
-                self.log().report(error);
-                log.take_back(start);
-            })?);
-        }
+        let places: Result<Vec<_>, CatalogError> = records.iter().map(|record| log.append(record)).collect();
+        // before any operation is queued: what cannot be noted is taken back like what cannot be appended
+        let note = places.and_then(|places| record::encode(&places)).inspect_err(|error| {
+            self.log().report(error);
+            log.take_back(start);
+        })?;
         let end = log.place();
         // the committed end takes one place in each batch, and the note one in the first and in the last
         let room = MAX_BATCH - 2;
         if ops.len() + also.len() <= room {
             log.push(ops.into_iter().chain(also).collect());
         } else {
-            let note = (key::BEGUN.to_vec(), Some(record::encode(&places)?));
+            let note = (key::BEGUN.to_vec(), Some(note));
             let mut ops = ops.into_iter();
             log.push([note].into_iter().chain(ops.by_ref().take(room)).collect());
             while ops.len() + also.len() > room {

@@ -235,3 +235,33 @@ fn blocks_that_early_versions_wrote_too_large_are_read() {
         const { assert!(BLOCK_BYTES < MAX_RAW) };
     }
 }
+
+/// What cannot be written is an error before anything is: neither record nor index entry, and what was there stays.
+#[test]
+fn what_cannot_be_encoded_changes_nothing() {
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, vec![facts(1, 1, UpdateType::Software)]);
+    let log = || catalog.0.storage.log().appender().place();
+    let (before, small, large) = (log(), key::kept("small"), key::kept("large"));
+    // the second record of the change is over the limit; the first would fit
+    let ops = vec![(small.clone(), Some(vec![1; 5 << 20])), (large.clone(), Some(vec![2; MAX_RAW + 1]))];
+    let refused = catalog.0.storage.journal(ops);
+    assert!(matches!(refused, Err(CatalogError::RecordTooLarge { .. })), "{refused:?}");
+    assert_eq!(log(), before, "nothing was appended");
+    let kv = catalog.0.storage.kv();
+    assert_eq!((kv.get(&small).unwrap(), kv.get(&large).unwrap()), (None, None));
+    // a value that JSON has no form for
+    catalog.set_json("rate", &7).unwrap();
+    let unwritable: std::collections::BTreeMap<(u8, u8), u8> = std::iter::once(((1, 2), 3)).collect();
+    assert!(matches!(catalog.set_json("rate", &unwritable), Err(CatalogError::Json(_))));
+    assert!(catalog.keep_json("rate", &unwritable).is_err());
+    assert_eq!(catalog.json::<u8>("rate").unwrap(), Some(7));
+    // the store goes on, and is the same after a start
+    catalog.create_group("Desk", None).unwrap();
+    drop(catalog);
+    let catalog = house.open();
+    assert_eq!(catalog.json::<u8>("rate").unwrap(), Some(7));
+    assert!(catalog.find_group("Desk").is_some());
+    assert_eq!(catalog.kept("small").unwrap(), None);
+}

@@ -14,6 +14,7 @@ use tailwater_api as api;
 use tailwater_bandwidth::{
     BudgetLine, BudgetPace, BudgetStatus, Exception, Forecast, Legs, Politeness, Standing, Window,
 };
+use tailwater_catalog::to_json;
 use tailwater_domain::Rate;
 
 /// Where the exception is kept.
@@ -144,7 +145,8 @@ pub(super) async fn clear(services: Services, _: Call<api::ResetLinkRate>) -> Re
 
 async fn change(services: Services, exception: Option<Exception>) -> Result<api::RateChanged> {
     blocking(move || {
-        let kept = exception.map(|exception| serde_json::to_vec(&exception).unwrap_or_default());
+        // what cannot be written is an error: an empty record would end the exception at the next start
+        let kept = exception.as_ref().map(to_json).transpose()?;
         services.catalog.set_setting(EXCEPTION_KEY, kept.as_deref())?;
         let before = services.limiter.rate();
         services.timetable.set_exception(exception);

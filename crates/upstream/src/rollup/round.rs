@@ -59,14 +59,15 @@ pub struct RollupReport {
 }
 
 impl Kept {
-    pub(super) fn load(catalog: &Catalog, url: &str) -> Self {
-        let kept: Option<Self> = catalog.json(STATE_KEY).ok().flatten();
-        match kept {
+    /// What was told before. What cannot be read now is an error: begun anew, it would replace what is kept.
+    pub(super) fn load(catalog: &Catalog, url: &str) -> Result<Self, CatalogError> {
+        let kept: Option<Self> = catalog.json(STATE_KEY)?;
+        Ok(match kept {
             Some(kept) if kept.url == url => kept,
             // another upstream was told nothing
             Some(kept) => Self { url: url.to_owned(), epoch: kept.epoch.wrapping_add(1), ..Self::default() },
             None => Self { url: url.to_owned(), epoch: 1, ..Self::default() },
-        }
+        })
     }
 
     fn store(&self, catalog: &Catalog) -> Result<(), CatalogError> {
@@ -99,7 +100,7 @@ impl Rollup {
     pub(super) async fn has_news(&self) -> Result<bool, SyncError> {
         let (url, ours) = (self.url.clone(), self.ours);
         self.ask(move |catalog| {
-            let epoch = Kept::load(catalog, &url).epoch;
+            let epoch = Kept::load(catalog, &url)?.epoch;
             for some in catalog.told_computers().chunks(CHUNK) {
                 if tells(catalog, epoch, ours, some)? {
                     return Ok(true);
@@ -115,7 +116,7 @@ impl Rollup {
     pub(super) async fn run_for(&self, ids: Vec<ComputerId>) -> Result<Option<RollupReport>, SyncError> {
         let (url, ours, some) = (self.url.clone(), self.ours, ids.clone());
         let news = self.ask(move |catalog| {
-            let epoch = Kept::load(catalog, &url).epoch;
+            let epoch = Kept::load(catalog, &url)?.epoch;
             some.chunks(CHUNK)
                 .map(|some| tells(catalog, epoch, ours, some))
                 .collect::<Result<Vec<_>, CatalogError>>()
@@ -169,7 +170,7 @@ impl Rollup {
     async fn begin(&self, configuration: &RollupConfiguration) -> Result<Kept, SyncError> {
         let (url, server, reset) = (self.url.clone(), configuration.server.0, configuration.reset);
         self.ask(move |catalog| {
-            let mut kept = Kept::load(catalog, &url);
+            let mut kept = Kept::load(catalog, &url)?;
             if (kept.server, kept.reset) != (server, reset) {
                 if !kept.server.is_nil() {
                     kept.epoch = kept.epoch.wrapping_add(1);

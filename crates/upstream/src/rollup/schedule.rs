@@ -41,7 +41,8 @@ impl Upstream {
 
     /// The last roll-up that succeeded.
     pub fn last_rollup(&self) -> Option<RollupReport> {
-        Kept::load(&self.0.catalog, &self.0.config.url).last
+        // only shown: what cannot be read now is as if there were none
+        Kept::load(&self.0.catalog, &self.0.config.url).ok()?.last
     }
 
     /// Starts the worker that rolls up. Microsoft's own service takes none.

@@ -70,12 +70,12 @@ fn write_server(xml: &mut Encoder, server: &ServerReport) {
     xml.close("ClientSummaries").close("DownstreamServerRollupInfo");
 }
 
-/// `SuiteMask` is a short on the wire.
+/// `SuiteMask` is a short on the wire. What does not fit goes out as 0, unknown; what is kept here stays as it is.
 fn short(number: i32) -> i16 {
     i16::try_from(number).unwrap_or_default()
 }
 
-/// `OldProductType` is an unsigned byte on the wire.
+/// `OldProductType` is an unsigned byte on the wire. What does not fit goes out as 0, as above.
 fn byte(number: i32) -> u8 {
     u8::try_from(number).unwrap_or_default()
 }

@@ -40,6 +40,7 @@ pub fn encode_into(out: &mut Vec<u8>, raw: &[u8]) {
             out.truncate(at + 4);
             out.extend_from_slice(block);
         }
+        // at most as long as the block
         let compressed = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX).to_le_bytes();
         out[at..at + 4].copy_from_slice(&compressed);
     }
@@ -135,6 +136,7 @@ impl Output<'_> {
     /// The unused flags are ones.
     fn finish(self) {
         let spare = 32 - self.count;
+        // the flags so far and ones behind them: 32 bits
         let flags = u32::try_from(((u64::from(self.flags) + 1) << spare) - 1).unwrap_or(u32::MAX);
         self.out[self.flags_at..self.flags_at + 4].copy_from_slice(&flags.to_le_bytes());
     }
