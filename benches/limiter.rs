@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
-use tailwater::bandwidth::{Limiter, LinkClient, LinkConfig, Meter, Politeness};
+use tailwater::bandwidth::{CongestionYield, Limiter, LinkClient, LinkConfig, Meter};
 use tailwater::domain::{Class, Purpose, Rate, Requester};
 use tailwater::runtime::{Clock, Tasks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -79,7 +79,7 @@ async fn everything(rate: Rate, seconds: u64) -> Outcome<()> {
     let meter = Meter::new(&clock);
     let client = LinkClient::new(LinkConfig::default(), &limiter, &meter, &clock, &tasks)?;
     let exempt = Class::ALL.into_iter().filter(|class| *class != Class::Background).collect();
-    let politeness = Politeness::start(exempt, &client, &clock, &tasks);
+    let congestion = CongestionYield::start(exempt, &client, &clock, &tasks);
     let taken: Arc<AtomicU64> = Arc::default();
     for stream in 0_u8..80 {
         let class = if stream < 64 { Class::ALL[usize::from(stream % 4)] } else { Class::Background };
@@ -101,7 +101,7 @@ async fn everything(rate: Rate, seconds: u64) -> Outcome<()> {
         "everything {:>9}  mean {:6.2} %  classes, 20 requesters, adaptive ({} bit/s for what yields): cpu {:5.2} % of a core",
         rate.to_string(),
         100.0 * taken.load(Ordering::Relaxed) as f64 / due,
-        politeness.status().cap_bits_per_second,
+        congestion.status().cap_bits_per_second,
         100.0 * cpu / elapsed
     );
     tasks.shut_down(Duration::from_secs(1)).await;

@@ -7,5 +7,5 @@ fuzz_target!(|data: &[u8]| {
     tailwater::content::fuzzing::map(data);
     tailwater::ledger::fuzzing::journal(data);
     tailwater::needs::fuzzing::rows(data);
-    tailwater::bandwidth::fuzzing::passbook(data);
+    tailwater::bandwidth::fuzzing::budget_file(data);
 });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tailwater::bandwidth::{LegRates, Legs};
+use tailwater::bandwidth::{EgressLimiter, EgressRates};
 use tailwater::domain::Rate;
 use tailwater::runtime::{Clock, Tasks};
 use tailwater::serve::{Answer, Listener, ListenerConfig, Peer, Request, Response};
@@ -76,10 +76,10 @@ impl Answer for Site {
     }
 }
 
-async fn start(tasks: &Tasks, legs: Option<Legs>) -> (SocketAddr, mpsc::Receiver<u64>) {
+async fn start(tasks: &Tasks, egress: Option<EgressLimiter>) -> (SocketAddr, mpsc::Receiver<u64>) {
     let config =
         ListenerConfig { stalled_after: STALLED, ..ListenerConfig::new("127.0.0.1:0".parse().unwrap()) };
-    let listener = Listener::bind(config).unwrap().with_legs(legs);
+    let listener = Listener::bind(config).unwrap().with_egress(egress);
     let (address, (gone, went)) = (listener.address(), mpsc::channel(64));
     tasks.spawn("site", listener.run(Arc::new(Site(gone)), Clock::system(), tasks.clone()));
     (address, went)
@@ -96,10 +96,10 @@ async fn asked(address: SocketAddr, path: &str) -> TcpStream {
 async fn who_takes_no_byte_is_disconnected() {
     for limited in [false, true] {
         let tasks = Tasks::new();
-        let rates = LegRates { rate: "8 Gbit/s".parse().unwrap(), ..LegRates::default() };
-        let legs = limited.then(|| Legs::new(rates, &Clock::system(), &tasks)).flatten();
-        assert_eq!(legs.is_some(), limited);
-        let (address, mut went) = start(&tasks, legs).await;
+        let rates = EgressRates { rate: "8 Gbit/s".parse().unwrap(), ..EgressRates::default() };
+        let egress = limited.then(|| EgressLimiter::new(rates, &Clock::system(), &tasks)).flatten();
+        assert_eq!(egress.is_some(), limited);
+        let (address, mut went) = start(&tasks, egress).await;
         let mut held = Vec::new();
         for _ in 0..20 {
             held.push(asked(address, "/all").await);
@@ -116,11 +116,11 @@ async fn who_takes_no_byte_is_disconnected() {
 async fn who_waits_for_the_server_or_reads_slowly_is_not() {
     let tasks = Tasks::new();
     // 2 MiB at 8 Mbit/s take seven times as long as a client may stall: the limiter is ours, not the client's
-    let rates = LegRates { rate: "8 Mbit/s".parse().unwrap(), ..LegRates::default() };
+    let rates = EgressRates { rate: "8 Mbit/s".parse().unwrap(), ..EgressRates::default() };
     assert_ne!(rates.rate, Rate::Unlimited);
-    let legs = Legs::new(rates, &Clock::system(), &tasks);
+    let egress = EgressLimiter::new(rates, &Clock::system(), &tasks);
     let (address, _went) = start(&tasks, None).await;
-    let (limited, _went_too) = start(&tasks, legs).await;
+    let (limited, _went_too) = start(&tasks, egress).await;
     for (address, path, length) in [(address, "/late", 1_000), (limited, "/some", 2 << 20)] {
         let mut answer = Vec::new();
         asked(address, path).await.read_to_end(&mut answer).await.unwrap();

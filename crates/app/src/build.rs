@@ -15,7 +15,7 @@ use super::glue;
 use super::lock::DataDir;
 use super::settings::{about, catalog_config, content_config, link_config, transfer_config, upstream_config};
 use tailwater_bandwidth::{
-    Budget, Calendar, Exception, Legs, Limiter, LinkClient, Meter, Politeness, Timetable,
+    Budget, Calendar, CongestionYield, EgressLimiter, Exception, Limiter, LinkClient, Meter, Timetable,
 };
 use tailwater_catalog::Catalog;
 use tailwater_config::{Loaded, Settings};
@@ -65,7 +65,7 @@ pub(super) struct DownstreamShares {
     /// Slots for transfers of tailwaters.
     pub(super) slots: peer::Slots,
     /// Rates towards clients, where there are any.
-    pub(super) legs: Option<Legs>,
+    pub(super) egress: Option<EgressLimiter>,
 }
 
 impl App {
@@ -88,7 +88,7 @@ impl App {
         let link_config = link_config(&settings, own);
         let link = LinkClient::new(link_config.clone(), &limiter, &meter, &clock, &tasks);
         let link = link.map_err(AppError::Link)?;
-        let politeness = politeness(&settings, &link, &clock, &tasks);
+        let congestion = congestion(&settings, &link, &clock, &tasks);
         let upstream = Upstream::new(
             upstream_config(&settings, &dir, link_config),
             catalog.clone(),
@@ -105,7 +105,7 @@ impl App {
         let decisions = Arc::new(Notify::new());
         let (ready, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let sync = admin::Control::new(upstream.clone(), clock.clone(), tasks.clone(), decisions.clone());
-        let (slots, legs) = slots_and_legs(&settings, &clock, &tasks);
+        let (slots, egress) = slots_and_egress(&settings, &clock, &tasks);
         let services = admin::Services::new(admin::Parts {
             disk: dir.disk().clone(),
             catalog: catalog.clone(),
@@ -114,7 +114,7 @@ impl App {
             needs: needs.clone(),
             limiter,
             timetable,
-            politeness,
+            congestion,
             meter,
             ledger: ledger.clone(),
             sync,
@@ -125,7 +125,7 @@ impl App {
             served: Arc::clone(&served),
             slots: slots.clone(),
             connections: std::sync::OnceLock::new(),
-            legs: legs.clone(),
+            egress: egress.clone(),
             ready: Arc::clone(&ready),
             verification: Mutex::default(),
             reload: std::sync::OnceLock::new(),
@@ -138,7 +138,7 @@ impl App {
             services,
             settings,
             signals: Signals { decisions, ready, served },
-            downstream: DownstreamShares { slots, legs },
+            downstream: DownstreamShares { slots, egress },
             tasks,
             _dir: dir,
         })
@@ -236,9 +236,14 @@ async fn budget(settings: &Settings, dir: &DataDir, clock: &Clock) -> Result<Opt
 }
 
 /// What lets transfers yield to other traffic, where the configuration says so.
-fn politeness(settings: &Settings, link: &LinkClient, clock: &Clock, tasks: &Tasks) -> Option<Politeness> {
+fn congestion(
+    settings: &Settings,
+    link: &LinkClient,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Option<CongestionYield> {
     let exempt = settings.bandwidth.adaptive.clone()?;
-    Some(Politeness::start(exempt, link, clock, tasks))
+    Some(CongestionYield::start(exempt, link, clock, tasks))
 }
 
 /// The calendar over the limiter, with the exception that an administrator made before a restart.
@@ -324,7 +329,11 @@ async fn open_needs(
     opened.map_err(AppError::Worker)?.map_err(AppError::Needs)
 }
 
-fn slots_and_legs(settings: &Settings, clock: &Clock, tasks: &Tasks) -> (peer::Slots, Option<Legs>) {
+fn slots_and_egress(
+    settings: &Settings,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> (peer::Slots, Option<EgressLimiter>) {
     let slots = peer::Slots::new(settings.downstream.transfers, clock.clone());
-    (slots, Legs::new(settings.bandwidth.downstream, clock, tasks))
+    (slots, EgressLimiter::new(settings.bandwidth.downstream, clock, tasks))
 }

@@ -88,7 +88,7 @@ pub async fn start(loaded: &Loaded, clock: Clock, tasks: Tasks) -> Result<Runnin
     let _ = app.services.connections.set(connections.clone());
     for listener in sockets.agents {
         let listener = listener.with_connections(connections.clone());
-        let run = listener.with_legs(app.downstream.legs.clone()).run(
+        let run = listener.with_egress(app.downstream.egress.clone()).run(
             Arc::clone(&site),
             clock.clone(),
             tasks.clone(),

@@ -171,12 +171,12 @@ pub enum LinkError {
     /// The budget of the link is spent for this class.
     #[error("the link's budget is spent{}", until.map(|until| format!("; it begins anew at {until}")).unwrap_or_default())]
     Spent {
-        /// When it begins anew; unknown when the rest of it is only held by others.
+        /// When it begins anew; unknown when the rest of it is only granted to others.
         until: Option<Timestamp>,
     },
-    /// The account of the budget cannot be read or written.
+    /// The budget file cannot be read or written.
     #[error("cannot keep the account of the link's budget in {}; check the folder and its disk", path.display())]
-    Passbook {
+    BudgetFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -206,7 +206,7 @@ impl LinkError {
             Self::Address { .. }
             | Self::CertificateFile { .. }
             | Self::TlsSetup(_)
-            | Self::Passbook { .. }
+            | Self::BudgetFile { .. }
             | Self::ProxySetting { .. } => Blame::Configuration,
             Self::Spent { .. } => Blame::Budget,
             Self::Stopping => Blame::Shutdown,
@@ -233,7 +233,7 @@ impl LinkError {
             | Self::CertificateFile { .. }
             | Self::TlsSetup(_)
             | Self::ProxySetting { .. }
-            | Self::Passbook { .. }
+            | Self::BudgetFile { .. }
             | Self::Stopping => false,
         }
     }

@@ -3,7 +3,7 @@
 //! **Invariant:** a key of this section stands here once: its name and default, its meaning, and how it is read.
 
 use jiff::tz::TimeZone;
-use tailwater_bandwidth::{BudgetConfig, Counted, Days, LegRates, Window};
+use tailwater_bandwidth::{BudgetConfig, Counted, Days, EgressRates, Window};
 use tailwater_domain::{ByteCount, Class, Limit, Rate, limits};
 
 use crate::ConfigError;
@@ -62,7 +62,7 @@ pub struct BandwidthSettings {
     /// `[[bandwidth.window]]`
     pub windows: Vec<Window>,
     /// `[bandwidth.downstream]`: rates towards clients.
-    pub downstream: LegRates,
+    pub downstream: EgressRates,
     /// `[bandwidth.budget]`, where there is one.
     pub budget: Option<BudgetConfig>,
 }
@@ -75,7 +75,7 @@ impl BandwidthSettings {
             time_zone: time_zone(of)?,
             adaptive: adaptive(of)?,
             windows: windows(of)?,
-            downstream: LegRates {
+            downstream: EgressRates {
                 rate: rate(of, "bandwidth.downstream.rate")?,
                 per_client: rate(of, "bandwidth.downstream.per_client")?,
                 per_subnet: rate(of, "bandwidth.downstream.per_subnet")?,

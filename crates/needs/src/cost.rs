@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::memory::Memory;
 use super::plan::Replaced;
 use super::{Fetching, Handle, NeedsError};
-use tailwater_bandwidth::Through;
+use tailwater_bandwidth::Completion;
 use tailwater_domain::{GroupId, Limit, Sha1Digest, UpdateId, limits};
 
 /// Updates that are weighed together.
@@ -253,13 +253,13 @@ impl Handle {
 
     fn ends(&self, bytes: u64) -> Ends {
         let now = self.0.clock.now();
-        match self.0.timetable.through(bytes) {
-            Through::At(at) => {
+        match self.0.timetable.completion(bytes) {
+            Completion::At(at) => {
                 let seconds = u64::try_from(at.duration_since(now).as_secs()).unwrap_or_default();
                 Ends { at: Some(at), seconds: Some(seconds), unlimited: false }
             }
-            Through::AsFastAsItGoes => Ends { at: None, seconds: None, unlimited: true },
-            Through::NotInSight => Ends { at: None, seconds: None, unlimited: false },
+            Completion::Unlimited => Ends { at: None, seconds: None, unlimited: true },
+            Completion::BeyondHorizon => Ends { at: None, seconds: None, unlimited: false },
         }
     }
 }

@@ -22,7 +22,7 @@ use super::plan::Run;
 use super::receive::{Incoming, Target};
 use super::shared::locked;
 use super::tally::Tally;
-use tailwater_bandwidth::{LinkBody, Place};
+use tailwater_bandwidth::{ExchangeSlot, LinkBody};
 use tailwater_content::{PIECE, SparseFile};
 use tailwater_domain::{Limit, Purpose, limits};
 
@@ -55,17 +55,17 @@ pub(super) struct RangeRequest<'a> {
 }
 
 impl RangeRequest<'_> {
-    /// Fetches one run from one source into the store, at a place on the link that it gives back.
-    pub(super) async fn fetch(self, place: Place) -> Ended {
+    /// Fetches one run from one source into the store, at a slot on the link that it gives back.
+    pub(super) async fn fetch(self, slot: ExchangeSlot) -> Ended {
         let begun = self.flow.shared.clock.instant();
-        let (kept, result) = self.exchange(place).await;
+        let (kept, result) = self.exchange(slot).await;
         Ended { begun, kept, result }
     }
 
     /// The bytes that came and are kept, and how it ended.
-    async fn exchange(&self, place: Place) -> (u64, Result<(), Fault>) {
+    async fn exchange(&self, slot: ExchangeSlot) -> (u64, Result<(), Fault>) {
         let mut partial = locked(&self.flow.state).partial_pieces.take(self.run.start);
-        let begun = self.ask(place, partial.as_ref()).await;
+        let begun = self.ask(slot, partial.as_ref()).await;
         match begun {
             Ok((head, body)) => self.take(head, body, partial).await,
             Err(fault) => {
@@ -83,7 +83,11 @@ impl RangeRequest<'_> {
     }
 
     /// Asks, and waits for an answer that is of some use.
-    async fn ask(&self, place: Place, partial: Option<&PartialPiece>) -> Result<(Head, LinkBody), Fault> {
+    async fn ask(
+        &self,
+        slot: ExchangeSlot,
+        partial: Option<&PartialPiece>,
+    ) -> Result<(Head, LinkBody), Fault> {
         let shared = &self.flow.shared;
         let size = self.flow.declaration.size;
         let (start, end) = (self.start(partial), self.run.bytes(size).end);
@@ -95,7 +99,7 @@ impl RangeRequest<'_> {
         request.headers_mut().extend(self.source.headers.clone());
         let (class, requester) = (self.run.class, self.run.requester);
         let purpose = Purpose { class, requester, file: Some(self.flow.sha1()) };
-        let response = shared.link.send_at(place, request, purpose).await.map_err(Fault::Unanswered)?;
+        let response = shared.link.send_in_slot(slot, request, purpose).await.map_err(Fault::Unanswered)?;
         if shared.origins.answered(&self.source.url) {
             tracing::info!(source = %self.source.shown(), "a server answers again");
         }

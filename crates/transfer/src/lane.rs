@@ -1,7 +1,7 @@
 //! The requests of one flow: each lane takes a run, fetches it, and takes the next.
 //!
 //! **Invariant:** a lane that ends was counted out under the same lock that showed there is nothing to do, so
-//! no demand is left without a lane. A lane that pauses holds no place among the flights.
+//! no demand is left without a lane. A lane that pauses occupies none of the flights.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::plan::{self, InStore, Run};
 use super::shared::{Shared, locked};
 use super::verdict::REST_STORE;
 use super::{Source, TransferError};
-use tailwater_bandwidth::Place;
+use tailwater_bandwidth::ExchangeSlot;
 use tailwater_content::{PIECE, SparseFile};
 use tailwater_domain::{Limit, Purpose, Sha1Digest, limits};
 
@@ -82,21 +82,21 @@ impl Flow {
             let back = self.shared.origins.back.notified();
             tokio::pin!(back);
             back.as_mut().enable();
-            let Some(place) = self.place().await else { return };
+            let Some(slot) = self.slot().await else { return };
             match self.step() {
                 Step::Fetch { id, run, index, source, file } => {
                     // while one lane paused the others ended
                     self.kick();
                     let request = RangeRequest { flow: &self, file: &file, id, run, index, source: &source };
-                    let ended = request.fetch(place).await;
+                    let ended = request.fetch(slot).await;
                     self.ended((id, index), &source, &file, &ended);
                 }
                 Step::Learn { anew } => {
-                    drop(place);
+                    drop(slot);
                     self.learn(anew).await;
                 }
                 Step::Pause(until) => {
-                    drop(place);
+                    drop(slot);
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
                         () = back => {}
@@ -109,9 +109,9 @@ impl Flow {
         locked(&self.state).lanes -= 1;
     }
 
-    /// Waits for a place on the link, for whoever waits for the next run; `None` when there is nothing to do, and the
+    /// Waits for a slot on the link, for whoever waits for the next run; `None` when there is nothing to do, and the
     /// lane no longer counts.
-    async fn place(&self) -> Option<Place> {
+    async fn slot(&self) -> Option<ExchangeSlot> {
         let changed = self.wanted.notified();
         tokio::pin!(changed);
         loop {
@@ -121,14 +121,14 @@ impl Flow {
                 self.forget();
                 return None;
             };
-            let place = self.shared.link.place(purpose);
-            tokio::pin!(place);
-            // somebody else may join whose turn comes earlier: the place is asked for in their name then
+            let slot = self.shared.link.slot(purpose);
+            tokio::pin!(slot);
+            // somebody else may join whose turn comes earlier: the slot is asked for in their name then
             while self.peek() == Some(purpose) {
                 tokio::select! {
-                    place = &mut place => {
+                    slot = &mut slot => {
                         let stopping = || locked(&self.state).lanes -= 1;
-                        return place.inspect_err(|_stopping| stopping()).ok();
+                        return slot.inspect_err(|_stopping| stopping()).ok();
                     }
                     () = &mut changed => {
                         changed.set(self.wanted.notified());

@@ -22,14 +22,14 @@ const MAX_DAYS: usize = 64;
 /// Days whose mean is the pace of the forecast.
 const PACE_DAYS: i32 = 7;
 
-/// The shortest time from which a pace is told.
+/// The shortest time from which a pace is calculated.
 const LEAST_TIME: i64 = 3600;
 
 pub(super) const LIMITS: &[Limit] = limits![
     MAX_DAYS in "days": "Days that a budget remembers" => "the oldest is forgotten",
 ];
 
-// not a limit: LEAST, LEAST_TIME: when a budget counts as spent, and when a pace is told
+// not a limit: LEAST, LEAST_TIME: when a budget counts as spent, and when a pace is calculated
 
 /// What happens when a budget is spent with its reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,7 +105,7 @@ impl Spent {
         *known = (*known).max(bytes);
     }
 
-    /// What was spent over the last days, once there is enough to tell.
+    /// What was spent over the last days, once there is enough to calculate it.
     fn pace(&self, date: Date, zone: &TimeZone, now: Timestamp) -> Option<BudgetPace> {
         let first = date.checked_sub(jiff::Span::new().days(PACE_DAYS - 1)).ok()?;
         let begin = midnight(first, zone).as_second().max(self.since?);
@@ -142,7 +142,7 @@ pub struct BudgetPace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Forecast {
-    /// Too little was seen to tell.
+    /// Too little was received to say.
     Unknown,
     /// At the pace of the last days it lasts.
     Lasts,

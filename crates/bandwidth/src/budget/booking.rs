@@ -1,7 +1,7 @@
 //! The budget of a link at work: what may be granted is booked on disk first, and what was received is counted.
 //!
-//! **Invariant:** what was received, and what is granted and may still come, never exceeds what is durably booked for
-//! the day, so that a kill counts at most one block and the grants under way too much and never too little. A day of
+//! **Invariant:** what was received, and what is granted and in flight, never exceeds what is durably booked for
+//! the day, so that a kill counts at most one block and the grants in flight too much and never too little. A day of
 //! the calendar counts once, however the clock is set. It never slows anything: that is the quota's part.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::allowance::{BudgetConfig, BudgetLine, BudgetPace, Spent, end_of_day, midnight};
-use super::budget_file::Passbook;
+use super::budget_file::BudgetFile;
 use super::standing::{BudgetStatus, Standing};
 use crate::LinkError;
 use tailwater_domain::{Class, Limit, limits};
@@ -30,25 +30,25 @@ const MOST_BLOCK: u64 = 16 * 1024 * 1024;
 /// Smaller grants are not worth a turn.
 const LEAST_GRANT: u64 = 4 * 1024;
 
-/// A budget whose rest is granted elsewhere is waited for so long; then whoever waits is told that it is spent, so
-/// that what they hold goes to others.
+/// A budget whose rest is granted elsewhere is waited for so long; then those who wait are told that it is spent, so that
+/// their unused grants go to others.
 const STALL: Duration = Duration::from_secs(2);
 
 /// After so long without a byte, what was booked and not used is given back on disk.
-const SETTLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(10);
 
-/// Between two looks at the clock: it may be set.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two checks of the clock: it may be set.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
-/// A clock that was set back is believed after it ran so long: by then a day has passed in any case.
+/// A clock that was set back is accepted after it ran so long: by then a day has passed in any case.
 const DAY: Duration = Duration::from_hours(24);
 
 pub(super) const LIMITS: &[Limit] = limits![
     MOST_BLOCK in "bytes": "What is booked of a budget at once" => "it is booked in further blocks",
-    STALL: "The wait for the rest of a budget that others hold" => "the budget counts as spent",
+    STALL: "The wait for the rest of a budget that was granted to others" => "the budget counts as spent",
 ];
 
-// not a limit: LEAST_GRANT, SETTLE, DAY: how a budget is booked
+// not a limit: LEAST_GRANT, IDLE, DAY: how a budget is booked
 
 /// What a class may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +63,19 @@ pub(crate) enum Gate {
 
 /// The budget of a link. Cheap to clone; clones spend together.
 #[derive(Clone)]
-pub struct Budget(Arc<Inner>);
+pub struct Budget(Arc<SharedBudget>);
 
-struct Inner {
+struct SharedBudget {
     config: BudgetConfig,
     block: u64,
-    state: Mutex<State>,
-    passbook: Mutex<Passbook>,
+    state: Mutex<BudgetState>,
+    file: Mutex<BudgetFile>,
     /// More must be booked.
     book: Notify,
     clock: Clock,
 }
 
-struct State {
+struct BudgetState {
     /// The day that counts, and its instants.
     date: Date,
     span: (Timestamp, Timestamp),
@@ -86,16 +86,16 @@ struct State {
     /// What the disk says.
     booked: Spent,
     /// Granted and not received yet.
-    held: u64,
-    /// Counts what moves.
-    moves: u64,
-    /// When the last thing moved, as far as somebody looked.
-    last_move: (u64, Instant),
-    /// What was told in the log last.
-    told: Standing,
-    /// Why nothing is booked, once told.
+    outstanding: u64,
+    /// Counts grants, receipts and what is given back.
+    activity: u64,
+    /// When the last activity was noticed, and its count.
+    last_activity: (u64, Instant),
+    /// What the log says.
+    logged: Standing,
+    /// Why nothing is booked, once it is logged.
     trouble: Option<String>,
-    /// Who is told that it cannot be written.
+    /// To whom failed writes are reported.
     disk: Option<Disk>,
 }
 
@@ -103,9 +103,9 @@ impl Budget {
     /// A budget whose account is kept in this file.
     ///
     /// # Errors
-    /// [`LinkError::Passbook`] when the file cannot be read or made.
+    /// [`LinkError::BudgetFile`] when the file cannot be read or made.
     pub fn open(config: BudgetConfig, path: &Path, clock: &Clock) -> Result<Self, LinkError> {
-        let (passbook, found) = Passbook::open(path)?;
+        let (file, found) = BudgetFile::open(path)?;
         let smallest = config.daily.iter().chain(&config.monthly).map(|limit| limit.0).min();
         let block = (smallest.unwrap_or(u64::MAX) / PARTS).clamp(LEAST_BLOCK, MOST_BLOCK);
         let now = clock.now();
@@ -124,31 +124,31 @@ impl Budget {
         // a clock that lost its time does not give a day twice
         let date = spent.last().map_or(today, |last| last.max(today));
         let instant = clock.instant();
-        let state = State {
+        let state = BudgetState {
             date,
             span: (midnight(date, &config.zone), end_of_day(date, &config.zone)),
             behind: None,
             booked: spent.clone(),
             spent,
-            held: 0,
-            moves: 0,
-            last_move: (0, instant),
-            told: Standing::Open,
+            outstanding: 0,
+            activity: 0,
+            last_activity: (0, instant),
+            logged: Standing::Open,
             trouble: None,
             disk: None,
         };
-        let inner = Inner {
+        let inner = SharedBudget {
             config,
             block,
             state: Mutex::new(state),
-            passbook: Mutex::new(passbook),
+            file: Mutex::new(file),
             book: Notify::new(),
             clock: clock.clone(),
         };
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Books ahead until shutdown; `changed` is told when something may go on.
+    /// Books ahead until shutdown; `changed` is notified when something may go on.
     pub(crate) fn start(&self, changed: &Arc<Notify>, tasks: &Tasks) {
         let (budget, changed, stopping) = (self.clone(), Arc::clone(changed), tasks.stopping());
         tasks.spawn("link-budget", async move {
@@ -157,7 +157,7 @@ impl Budget {
                 changed.notify_one();
                 tokio::select! {
                     () = budget.0.book.notified() => {}
-                    () = budget.0.clock.sleep(LOOK_AGAIN) => {}
+                    () = budget.0.clock.sleep(CLOCK_CHECK) => {}
                     () = stopping.cancelled() => break,
                 }
             }
@@ -166,10 +166,10 @@ impl Budget {
     }
 
     /// Somebody waits who may spend: that is what lets more be booked after a pause.
-    pub(crate) fn awaited(&self) {
+    pub(crate) fn note_demand(&self) {
         let mut state = self.0.state();
-        if state.booked.on(state.date) < state.spent.on(state.date) + state.held + LEAST_GRANT {
-            state.moves += 1;
+        if state.booked.on(state.date) < state.spent.on(state.date) + state.outstanding + LEAST_GRANT {
+            state.activity += 1;
             drop(state);
             self.0.book.notify_one();
         }
@@ -177,21 +177,22 @@ impl Budget {
 
     /// What each class may do now.
     pub(crate) fn gates(&self) -> [Gate; Class::ALL.len()] {
-        let mut state = self.0.look();
-        let ahead = state.booked.on(state.date).saturating_sub(state.spent.on(state.date) + state.held);
+        let mut state = self.0.today();
+        let ahead =
+            state.booked.on(state.date).saturating_sub(state.spent.on(state.date) + state.outstanding);
         let mut short = false;
-        let (now, held, date) = (self.0.clock.instant(), state.held, state.date);
-        if state.last_move.0 != state.moves {
-            state.last_move = (state.moves, now);
+        let (now, outstanding, date) = (self.0.clock.instant(), state.outstanding, state.date);
+        if state.last_activity.0 != state.activity {
+            state.last_activity = (state.activity, now);
         }
-        let stalled = now.duration_since(state.last_move.1) >= STALL;
+        let stalled = now.duration_since(state.last_activity.1) >= STALL;
         let gates = Class::ALL.map(|class| {
             let left = self.0.config.left(&state.spent, date, class);
-            let free = left.saturating_sub(held);
+            let free = left.saturating_sub(outstanding);
             if left == 0 {
                 Gate::Spent
             } else if free < LEAST_GRANT {
-                if stalled && held > 0 { Gate::Spent } else { Gate::Wait }
+                if stalled && outstanding > 0 { Gate::Spent } else { Gate::Wait }
             } else if ahead < LEAST_GRANT {
                 short = true;
                 Gate::Wait
@@ -209,40 +210,40 @@ impl Budget {
     /// Grants what a [`Gate`] allowed.
     pub(crate) fn take(&self, bytes: u64) {
         let mut state = self.0.state();
-        state.held += bytes;
-        state.moves += 1;
+        state.outstanding += bytes;
+        state.activity += 1;
     }
 
-    /// What was granted will not come.
+    /// What was granted will not arrive.
     pub(crate) fn give_back(&self, bytes: u64) {
         if bytes > 0 {
             let mut state = self.0.state();
-            state.held = state.held.saturating_sub(bytes);
-            state.moves += 1;
+            state.outstanding = state.outstanding.saturating_sub(bytes);
+            state.activity += 1;
         }
     }
 
-    /// What was granted came.
+    /// What was granted arrived.
     pub(crate) fn received(&self, bytes: u64) {
         self.count(bytes, bytes);
     }
 
-    /// What nobody asked for came; what was granted for it is given back elsewhere.
+    /// What nobody asked for arrived; what was granted for it is given back elsewhere.
     pub(crate) fn received_beside(&self, bytes: u64) {
         self.count(bytes, 0);
     }
 
     fn count(&self, bytes: u64, granted: u64) {
-        let mut state = self.0.look();
-        state.held = state.held.saturating_sub(granted);
-        state.moves += 1;
+        let mut state = self.0.today();
+        state.outstanding = state.outstanding.saturating_sub(granted);
+        state.activity += 1;
         let (date, now) = (state.date, self.0.clock.now());
         state.spent.add(date, bytes, now);
     }
 
     /// Until when a class may take nothing; `None` while it may.
     pub fn spent_until(&self, class: Class) -> Option<Timestamp> {
-        let state = self.0.look();
+        let state = self.0.today();
         let config = &self.0.config;
         (config.left(&state.spent, state.date, class) == 0)
             .then(|| config.renews(&state.spent, state.date, class))
@@ -250,7 +251,7 @@ impl Budget {
 
     /// What is left for whoever may still spend, the least of them first.
     pub(crate) fn left(&self) -> u64 {
-        let state = self.0.look();
+        let state = self.0.today();
         let left = Class::ALL.map(|class| self.0.config.left(&state.spent, state.date, class));
         left.into_iter().filter(|left| *left > 0).min().unwrap_or_default()
     }
@@ -262,7 +263,7 @@ impl Budget {
 
     /// The same, with its forecast at a known pace instead of the one that was seen since the budget began.
     pub fn status_at(&self, pace: Option<BudgetPace>) -> BudgetStatus {
-        let (now, state, config) = (self.0.clock.now(), self.0.look(), &self.0.config);
+        let (now, state, config) = (self.0.clock.now(), self.0.today(), &self.0.config);
         let [daily, monthly] = config.lines(&state.spent, state.date, now, pace);
         let waiting = Class::ALL.into_iter().rev();
         let waiting = waiting.filter(|class| config.left(&state.spent, state.date, *class) == 0);
@@ -281,20 +282,20 @@ impl Budget {
         }
     }
 
-    /// Says to whoever asks about the disk when it cannot be written.
+    /// Reports to the state of the disk when the file cannot be written.
     pub fn report_to(&self, disk: &Disk) {
         self.0.state().disk = Some(disk.clone());
     }
 
     /// Writes what is to be booked, if anything.
     async fn book(&self, last: bool) {
-        let Some((wanted, date)) = self.0.wanted(last) else { return };
-        let (inner, written) = (Arc::clone(&self.0), wanted.clone());
-        let write = move || inner.passbook.lock().unwrap_or_else(PoisonError::into_inner).write(&written);
+        let Some((due_booking, date)) = self.0.due_booking(last) else { return };
+        let (inner, written) = (Arc::clone(&self.0), due_booking.clone());
+        let write = move || inner.file.lock().unwrap_or_else(PoisonError::into_inner).write(&written);
         let written_down = tokio::task::spawn_blocking(write).await;
         if let (Some(disk), Ok(written)) = (self.0.state().disk.clone(), &written_down) {
             match written {
-                Err(LinkError::Passbook { source, .. }) => disk.failed("budget", source),
+                Err(LinkError::BudgetFile { source, .. }) => disk.failed("budget", source),
                 _ => disk.works("budget"),
             }
         }
@@ -308,7 +309,7 @@ impl Budget {
                 if state.trouble.take().is_some() {
                     tracing::info!("the link's budget can be booked again");
                 }
-                state.booked = wanted;
+                state.booked = due_booking;
                 tracing::trace!(%date, booked = state.booked.on(date), "booked");
             }
             Err(error) => {
@@ -321,13 +322,13 @@ impl Budget {
     }
 }
 
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedBudget {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, on the day that counts now.
-    fn look(&self) -> MutexGuard<'_, State> {
+    fn today(&self) -> MutexGuard<'_, BudgetState> {
         let mut state = self.state();
         let now = self.clock.now();
         if state.span.0 <= now && now < state.span.1 {
@@ -341,7 +342,7 @@ impl Inner {
             if instant.duration_since(*state.behind.get_or_insert(instant)) < DAY {
                 return state;
             }
-            tracing::warn!(%date, counted_on = %last, "the clock was set back; a day later it is believed");
+            tracing::warn!(%date, counted_on = %last, "the clock was set back; a day later it is accepted");
             state.spent.move_day(last, date);
         }
         state.behind = None;
@@ -350,7 +351,7 @@ impl Inner {
         state
     }
 
-    fn standing(&self, state: &State) -> Standing {
+    fn standing(&self, state: &BudgetState) -> Standing {
         let open = |class: &Class| self.config.left(&state.spent, state.date, *class) > 0;
         match Class::ALL.iter().filter(|class| open(class)).count() {
             0 => Standing::Spent,
@@ -360,24 +361,24 @@ impl Inner {
     }
 
     /// What the disk should say, when that is not what it says; with the day.
-    fn wanted(&self, last: bool) -> Option<(Spent, Date)> {
-        let mut state = self.look();
+    fn due_booking(&self, last: bool) -> Option<(Spent, Date)> {
+        let mut state = self.today();
         let standing = self.standing(&state);
-        if standing != state.told {
+        if standing != state.logged {
             let [daily, monthly] = self.config.lines(&state.spent, state.date, self.clock.now(), None);
             let spent = |line: Option<BudgetLine>| line.map(|line| line.spent);
-            tracing::info!(before = ?state.told, now = ?standing, date = %state.date, spent_today = spent(daily),
+            tracing::info!(before = ?state.logged, now = ?standing, date = %state.date, spent_today = spent(daily),
                 spent_this_month = spent(monthly), "the link's budget");
-            state.told = standing;
+            state.logged = standing;
         }
         let date = state.date;
         let now = self.clock.instant();
-        if state.last_move.0 != state.moves {
-            state.last_move = (state.moves, now);
+        if state.last_activity.0 != state.activity {
+            state.last_activity = (state.activity, now);
         }
-        let needed = state.spent.on(date) + state.held;
+        let needed = state.spent.on(date) + state.outstanding;
         let booked = state.booked.on(date);
-        let idle = last || now.duration_since(state.last_move.1) >= SETTLE;
+        let idle = last || now.duration_since(state.last_activity.1) >= IDLE;
         let ahead = booked.saturating_sub(needed);
         let aim = match idle {
             true if booked == needed => return None,
@@ -385,13 +386,13 @@ impl Inner {
             false if ahead >= self.block / 2 => return None,
             false => needed + self.block,
         };
-        let mut wanted = state.spent.clone();
-        wanted.raise(date, aim);
+        let mut due_booking = state.spent.clone();
+        due_booking.raise(date, aim);
         if aim < booked {
             // nothing is granted on what is about to be given back
-            state.booked = wanted.clone();
+            state.booked = due_booking.clone();
         }
-        Some((wanted, date))
+        Some((due_booking, date))
     }
 }
 

@@ -19,14 +19,14 @@ use tailwater_durable::{Trouble, sync_folder};
 const SLOT: usize = 4096;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    SLOT in "bytes": "A page of the passbook" => "the budget is not booked, and nothing is fetched on it",
+    SLOT in "bytes": "A slot of the budget file" => "the budget is not booked, and nothing is fetched on it",
 ];
 
 /// Length and checksum before what a slot holds.
 const HEAD: usize = 8;
 
 /// The file. Two slots are 8 KiB.
-pub(super) struct Passbook {
+pub(super) struct BudgetFile {
     /// None while it could not be opened for writing.
     file: Option<File>,
     path: PathBuf,
@@ -39,10 +39,10 @@ struct Entry {
     spent: Spent,
 }
 
-impl Passbook {
+impl BudgetFile {
     /// Opens or makes the file; with what it says, `None` when both slots are damaged.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Spent>), LinkError> {
-        let failed = |source| LinkError::Passbook { path: path.to_owned(), source };
+        let failed = |source| LinkError::BudgetFile { path: path.to_owned(), source };
         let (file, can_write) = match open(path) {
             Ok(file) => (Some(file), true),
             // on a disk that takes nothing what was spent is read, and nothing is booked
@@ -90,7 +90,7 @@ impl Passbook {
 
     /// Durable when it returns.
     pub(super) fn write(&mut self, spent: &Spent) -> Result<(), LinkError> {
-        let failed = |source| LinkError::Passbook { path: self.path.clone(), source };
+        let failed = |source| LinkError::BudgetFile { path: self.path.clone(), source };
         let sequence = self.sequence + 1;
         let bytes = pack(&Entry { sequence, spent: spent.clone() }).map_err(failed)?;
         let file = match self.file.take() {
@@ -155,23 +155,23 @@ mod tests {
     fn a_torn_write_leaves_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("budget");
-        let (mut book, first) = Passbook::open(&path).unwrap();
+        let (mut file, first) = BudgetFile::open(&path).unwrap();
         assert_eq!(first, Some(Spent::default()));
         for bytes in 1..=5 {
-            book.write(&spent(bytes)).unwrap();
+            file.write(&spent(bytes)).unwrap();
         }
-        drop(book);
-        assert_eq!(Passbook::open(&path).unwrap().1, Some(spent(5)));
+        drop(file);
+        assert_eq!(BudgetFile::open(&path).unwrap().1, Some(spent(5)));
         // the fifth write was torn: it stands in the second slot
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
-        file.write_all_at(&[0xff; 16], 4096 + 8).unwrap();
-        let (mut book, found) = Passbook::open(&path).unwrap();
+        let raw = OpenOptions::new().write(true).open(&path).unwrap();
+        raw.write_all_at(&[0xff; 16], 4096 + 8).unwrap();
+        let (mut file, found) = BudgetFile::open(&path).unwrap();
         assert_eq!(found, Some(spent(4)));
-        book.write(&spent(6)).unwrap();
-        assert_eq!(Passbook::open(&path).unwrap().1, Some(spent(6)));
-        file.write_all_at(&[0xff; 16], 8).unwrap();
-        file.write_all_at(&[0xff; 16], 4096 + 8).unwrap();
-        assert_eq!(Passbook::open(&path).unwrap().1, None, "damage is told, not taken for nothing spent");
+        file.write(&spent(6)).unwrap();
+        assert_eq!(BudgetFile::open(&path).unwrap().1, Some(spent(6)));
+        raw.write_all_at(&[0xff; 16], 8).unwrap();
+        raw.write_all_at(&[0xff; 16], 4096 + 8).unwrap();
+        assert_eq!(BudgetFile::open(&path).unwrap().1, None, "damage is told, not taken for nothing spent");
     }
 
     #[test]

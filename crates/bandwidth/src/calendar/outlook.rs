@@ -1,35 +1,35 @@
 //! What the calendar lets through from now on: when an amount will have crossed the link, and when it is fastest.
 //!
 //! **Invariant:** an amount is spread over the very windows that the limiter will follow, an exception included. It
-//! looks [`HORIZON`] ahead and no further. Pure: it is told the time.
+//! never calculates further ahead than [`HORIZON`]. Pure: the time is given.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::windows::{Calendar, Exception};
 use tailwater_domain::{Limit, Rate, limits};
 
-/// How far is looked ahead: a month's budget and then some.
+/// How far ahead is calculated: a month's budget and then some.
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 92);
 
-/// Over how much of the calendar the fastest rate is looked for: every window begins in it.
+/// Over how much of the calendar the fastest rate is searched: every window begins in it.
 const WEEK: SignedDuration = SignedDuration::from_hours(24 * 7);
 
-/// Changes of the rate looked at: three a day for three months.
+/// Changes of the rate that are followed: three a day for three months.
 const MAX_SPANS: usize = 300;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_SPANS in "changes": "Changes of the rate that are looked ahead" => "the outlook ends there",
+    MAX_SPANS in "changes": "Changes of the rate that are followed" => "the outlook ends there",
 ];
 
-/// When something will have crossed.
+/// When an amount will have crossed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Through {
+pub enum Completion {
     /// At this time, when nothing else crosses.
     At(Timestamp),
-    /// As fast as the link carries it: no rate is set for when its time comes.
-    AsFastAsItGoes,
+    /// As fast as the link carries it: no rate is set by then.
+    Unlimited,
     /// Not within three months.
-    NotInSight,
+    BeyondHorizon,
 }
 
 fn order(rate: Rate) -> u64 {
@@ -57,14 +57,14 @@ impl Calendar {
     }
 
     /// When so many bytes will have crossed, beginning now, with the whole link for them.
-    pub fn through(&self, now: Timestamp, exception: Option<Exception>, bytes: u64) -> Through {
+    pub fn completion(&self, now: Timestamp, exception: Option<Exception>, bytes: u64) -> Completion {
         let mut left = bytes;
         if left == 0 {
-            return Through::At(now);
+            return Completion::At(now);
         }
         for (start, end, rate) in self.spans(now, exception) {
             let Some(speed) = rate.bytes_per_second() else {
-                return if left == bytes { Through::AsFastAsItGoes } else { Through::At(start) };
+                return if left == bytes { Completion::Unlimited } else { Completion::At(start) };
             };
             let millis = u64::try_from(end.duration_since(start).as_millis()).unwrap_or_default();
             let carried = u64::try_from(u128::from(speed) * u128::from(millis) / 1_000).unwrap_or(u64::MAX);
@@ -72,11 +72,11 @@ impl Calendar {
                 let millis =
                     i64::try_from(u128::from(left) * 1_000 / u128::from(speed.max(1))).unwrap_or(i64::MAX);
                 let at = start.checked_add(SignedDuration::from_millis(millis));
-                return Through::At(at.unwrap_or(Timestamp::MAX));
+                return Completion::At(at.unwrap_or(Timestamp::MAX));
             }
             left -= carried;
         }
-        Through::NotInSight
+        Completion::BeyondHorizon
     }
 
     /// The fastest rate of the week.
@@ -123,20 +123,29 @@ mod tests {
             vec![window("08:00", "18:00", "closed"), window("12:00", "13:00", "800 kbit/s")],
         );
         let now = time("2026-11-25T07:59:00Z");
-        let through = |bytes| calendar.through(now, None, bytes);
-        assert_eq!(through(0), Through::At(now));
-        assert_eq!(through(30_000_000), Through::At(time("2026-11-25T07:59:30Z")));
+        let completion = |bytes| calendar.completion(now, None, bytes);
+        assert_eq!(completion(0), Completion::At(now));
+        assert_eq!(completion(30_000_000), Completion::At(time("2026-11-25T07:59:30Z")));
         // 60 MB until eight, 100 kB/s from twelve to one, the rest from six on
-        assert_eq!(through(61_000_000), Through::At(time("2026-11-25T12:00:10Z")));
-        assert_eq!(through(60_000_000 + 360_000_000 + 5_000_000), Through::At(time("2026-11-25T18:00:05Z")));
+        assert_eq!(completion(61_000_000), Completion::At(time("2026-11-25T12:00:10Z")));
+        assert_eq!(
+            completion(60_000_000 + 360_000_000 + 5_000_000),
+            Completion::At(time("2026-11-25T18:00:05Z"))
+        );
         let exception =
             Exception { rate: Rate::Unlimited, until: Some(time("2026-11-25T09:00:00Z")), since: None };
-        assert_eq!(calendar.through(now, Some(exception), 1), Through::AsFastAsItGoes);
+        assert_eq!(calendar.completion(now, Some(exception), 1), Completion::Unlimited);
         let closed = Exception { rate: Rate::Closed, until: Some(time("2026-11-25T18:00:00Z")), since: None };
-        assert_eq!(calendar.through(now, Some(closed), 1_000_000), Through::At(time("2026-11-25T18:00:01Z")));
-        assert_eq!(Calendar::new(Rate::Closed, Vec::new()).through(now, None, 1), Through::NotInSight);
+        assert_eq!(
+            calendar.completion(now, Some(closed), 1_000_000),
+            Completion::At(time("2026-11-25T18:00:01Z"))
+        );
+        assert_eq!(
+            Calendar::new(Rate::Closed, Vec::new()).completion(now, None, 1),
+            Completion::BeyondHorizon
+        );
         let rising = Calendar::new("8 kbit/s".parse().unwrap(), vec![window("20:00", "21:00", "unlimited")]);
-        assert_eq!(rising.through(now, None, 1 << 40), Through::At(time("2026-11-25T20:00:00Z")));
+        assert_eq!(rising.completion(now, None, 1 << 40), Completion::At(time("2026-11-25T20:00:00Z")));
     }
 
     #[test]

@@ -9,21 +9,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::outlook::Through;
-use super::windows::{Calendar, Exception, InForce, Window};
+use super::outlook::Completion;
+use super::windows::{Calendar, Exception, RateInForce, Window};
 use crate::schedule::Limiter;
 use tailwater_runtime::{Clock, Tasks};
 
 /// The longest sleep while something is to come: the machine's clock may be set meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
-// not a limit: LOOK_AGAIN: how often the clock is looked at
+// not a limit: CLOCK_CHECK: how often the clock is checked
 
 /// The calendar in force. Cheap to clone.
 #[derive(Clone)]
-pub struct Timetable(Arc<Inner>);
+pub struct Timetable(Arc<SharedTimetable>);
 
-struct Inner {
+struct SharedTimetable {
     calendar: Mutex<Arc<Calendar>>,
     exception: Mutex<Option<Exception>>,
     changed: Notify,
@@ -40,7 +40,7 @@ impl Timetable {
         clock: &Clock,
         tasks: &Tasks,
     ) -> Self {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(SharedTimetable {
             calendar: Mutex::new(Arc::new(calendar)),
             exception: Mutex::new(exception),
             changed: Notify::new(),
@@ -58,8 +58,8 @@ impl Timetable {
         Self(inner)
     }
 
-    /// What holds now, and what comes next.
-    pub fn in_force(&self) -> InForce {
+    /// What is in force now, and what comes next.
+    pub fn in_force(&self) -> RateInForce {
         self.0.in_force()
     }
 
@@ -76,8 +76,8 @@ impl Timetable {
     }
 
     /// When so many bytes will have crossed, beginning now, with the whole link for them.
-    pub fn through(&self, bytes: u64) -> Through {
-        self.0.calendar().through(self.0.clock.now(), self.0.exception(), bytes)
+    pub fn completion(&self, bytes: u64) -> Completion {
+        self.0.calendar().completion(self.0.clock.now(), self.0.exception(), bytes)
     }
 
     /// When the link next carries as much as at the best time of its week; now, when it does. `None` when it is never
@@ -86,7 +86,7 @@ impl Timetable {
         self.0.calendar().next_fastest(now, self.0.exception())
     }
 
-    /// Lets a rate hold over the calendar, or the calendar hold again.
+    /// Puts a rate in force over the calendar, or the calendar in force again.
     pub fn set_exception(&self, exception: Option<Exception>) {
         *self.0.exception.lock().unwrap_or_else(PoisonError::into_inner) = exception;
         self.0.apply();
@@ -94,7 +94,7 @@ impl Timetable {
     }
 }
 
-impl Inner {
+impl SharedTimetable {
     fn calendar(&self) -> Arc<Calendar> {
         Arc::clone(&self.calendar.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -106,11 +106,11 @@ impl Inner {
         *exception
     }
 
-    fn in_force(&self) -> InForce {
+    fn in_force(&self) -> RateInForce {
         self.calendar().at(self.clock.now(), self.exception())
     }
 
-    fn apply(&self) -> InForce {
+    fn apply(&self) -> RateInForce {
         let found = self.in_force();
         let before = self.limiter.rate();
         if before != found.rate {
@@ -123,7 +123,7 @@ impl Inner {
     async fn follow(&self) {
         loop {
             let left = self.apply().until.map(|until| until.duration_since(self.clock.now()));
-            let wait = left.map(|left| Duration::try_from(left).unwrap_or_default().min(LOOK_AGAIN));
+            let wait = left.map(|left| Duration::try_from(left).unwrap_or_default().min(CLOCK_CHECK));
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}

@@ -1,7 +1,7 @@
-//! Which rate holds when: windows of the week over a base rate, and one exception over all of them.
+//! Which rate is in force when: windows of the week over a base rate, and one exception over all of them.
 //!
 //! **Invariant:** a window is a span of instants, made from wall-clock times in its own zone, so days on which clocks
-//! change are as long as they really are. It never asks the time: it is told.
+//! change are as long as they really are. It never asks for the time: it is given.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Span, Timestamp};
 
 use tailwater_domain::{Limit, Rate, limits};
 
-/// Days looked at from a moment on: a weekly window begins or ends within them.
+/// Days examined from a moment on: a weekly window begins or ends within them.
 const AHEAD: i32 = 8;
 
-/// Boundaries looked at before saying that the rate stays: three a day for a week.
+/// Boundaries examined before saying that the rate stays: three a day for a week.
 const BOUNDARIES: usize = 24;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    BOUNDARIES in "changes": "Changes of the calendar that are looked at" => "the rate counts as staying",
+    BOUNDARIES in "changes": "Changes of the calendar that are examined" => "the rate counts as staying",
 ];
 
 /// Days of the week.
@@ -179,7 +179,7 @@ impl Exception {
 /// Why a rate holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Because {
+pub enum RateReason {
     /// `bandwidth.rate`.
     Base,
     /// A window, counted from 0 in the order of the configuration.
@@ -190,11 +190,11 @@ pub enum Because {
 
 /// The rate that holds, and what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct InForce {
+pub struct RateInForce {
     /// The rate.
     pub rate: Rate,
     /// Why.
-    pub because: Because,
+    pub because: RateReason,
     /// When another rate begins to hold, if one does within a week.
     pub until: Option<Timestamp>,
     /// Which one that is.
@@ -219,7 +219,7 @@ impl Calendar {
         &self.windows
     }
 
-    fn rate_at(&self, now: Timestamp) -> (Rate, Because) {
+    fn rate_at(&self, now: Timestamp) -> (Rate, RateReason) {
         let active = |window: &Window| window.around(now).any(|(start, end)| start <= now && now < end);
         let most_specific = self
             .windows
@@ -228,16 +228,16 @@ impl Calendar {
             .filter(|(_, window)| active(window))
             .min_by_key(|(index, window)| (window.minutes(), usize::MAX - index));
         most_specific
-            .map_or((self.base, Because::Base), |(index, window)| (window.rate, Because::Window(index)))
+            .map_or((self.base, RateReason::Base), |(index, window)| (window.rate, RateReason::Window(index)))
     }
 
     /// What holds at a moment under an exception, if there is one.
-    pub fn at(&self, now: Timestamp, exception: Option<Exception>) -> InForce {
+    pub fn at(&self, now: Timestamp, exception: Option<Exception>) -> RateInForce {
         if let Some(exception) = exception.filter(|exception| exception.holds(now)) {
             let then = exception.until.map(|until| self.rate_at(until).0);
-            return InForce {
+            return RateInForce {
                 rate: exception.rate,
-                because: Because::Exception,
+                because: RateReason::Exception,
                 until: exception.until,
                 then,
             };
@@ -257,7 +257,7 @@ impl Calendar {
             .take(BOUNDARIES)
             .map(|boundary| (boundary, self.rate_at(boundary).0))
             .find(|(_, next)| *next != rate);
-        InForce { rate, because, until: change.map(|(at, _)| at), then: change.map(|(_, next)| next) }
+        RateInForce { rate, because, until: change.map(|(at, _)| at), then: change.map(|(_, next)| next) }
     }
 }
 
@@ -340,10 +340,10 @@ mod tests {
         let found = calendar.at(now, Some(exception));
         assert_eq!(
             (found.rate, found.because, found.until),
-            (Rate::Unlimited, Because::Exception, Some(until))
+            (Rate::Unlimited, RateReason::Exception, Some(until))
         );
         assert_eq!(found.then, Some("2 Mbit/s".parse().unwrap()));
-        assert_eq!(calendar.at(until, Some(exception)).because, Because::Window(0));
+        assert_eq!(calendar.at(until, Some(exception)).because, RateReason::Window(0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What a connection's socket and the exchange above it tell each other: what the exchange is for, what moved, and what is paid.
+//! What a connection's socket and the exchange above it share: what the exchange is for, its progress, and what is paid.
 //!
-//! **Invariant:** a deposit belongs to one exchange and ends with it. It never reads from a socket or asks the limiter for a turn.
+//! **Invariant:** a deposit belongs to one exchange and ends with it. It never reads from a socket or asks the limiter for a
+//! turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,13 +12,13 @@ use tokio::time::Instant;
 use crate::schedule::Deposit;
 use tailwater_domain::Purpose;
 
-/// What a connection's socket and the exchange above it tell each other. Shared by both.
+/// What a connection's socket and the exchange above it share.
 pub(super) struct Account {
     purpose: Mutex<Purpose>,
-    /// Counts whatever moves: bytes read, turns waited for. Timeouts compare it.
-    moves: AtomicU64,
+    /// Counts bytes read and turns waited for; timeouts compare it.
+    progress: AtomicU64,
     /// The socket waits for its turn on the link.
-    held_up: AtomicBool,
+    awaiting_turn: AtomicBool,
     /// Bytes read since the exchange began.
     read: AtomicU64,
     /// Bytes after which the answer ends, counted like `read`; `u64::MAX` while unknown.
@@ -36,8 +37,8 @@ impl Account {
     pub(super) fn new(purpose: Purpose) -> Self {
         Self {
             purpose: Mutex::new(purpose),
-            moves: AtomicU64::new(0),
-            held_up: AtomicBool::new(false),
+            progress: AtomicU64::new(0),
+            awaiting_turn: AtomicBool::new(false),
             read: AtomicU64::new(0),
             ends_at: AtomicU64::new(u64::MAX),
             deposit: Mutex::new(None),
@@ -56,7 +57,7 @@ impl Account {
         *self.deposit.lock().unwrap_or_else(PoisonError::into_inner) = Some(deposit);
     }
 
-    /// The head of the answer came; `whole` is its length and that of its body, where it says so.
+    /// The head of the answer arrived; `whole` is its length and that of its body, where it says so.
     pub(super) fn answered(&self, whole: Option<u64>) {
         let Some(whole) = whole else { return };
         self.ends_at.store(whole, Ordering::Relaxed);
@@ -73,14 +74,14 @@ impl Account {
 
     /// Something that changes with every byte read and every turn waited for; `None` while the socket waits
     /// for its turn, which is nobody's fault.
-    pub(super) fn moves(&self) -> Option<u64> {
-        (!self.held_up.load(Ordering::Relaxed)).then(|| self.moves.load(Ordering::Relaxed))
+    pub(super) fn progress(&self) -> Option<u64> {
+        (!self.awaiting_turn.load(Ordering::Relaxed)).then(|| self.progress.load(Ordering::Relaxed))
     }
 
-    /// Whether the socket waits for its turn; going on and stopping are moves.
+    /// Whether the socket waits for its turn; waiting and going on count as progress.
     pub(super) fn note_turn(&self, waits: bool) {
-        if self.held_up.swap(waits, Ordering::Relaxed) != waits {
-            self.moves.fetch_add(1, Ordering::Relaxed);
+        if self.awaiting_turn.swap(waits, Ordering::Relaxed) != waits {
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -121,16 +122,16 @@ impl Account {
 
     /// What is left of the deposit.
     pub(super) fn deposited(&self) -> u64 {
-        self.deposit.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Deposit::held)
+        self.deposit.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Deposit::balance)
     }
 
-    /// Draws up to `want` of the deposit where it is more than what can still come unpaid: `fills`, the most
+    /// Draws up to `want` of the deposit where it is more than what may still arrive without another grant: `fills`, the most
     /// that the receive buffer was seen to hold, or the rest of the answer.
     pub(super) fn draw(&self, want: u64, fills: u64) -> u64 {
         let left = self.ends_at.load(Ordering::Relaxed).saturating_sub(self.read.load(Ordering::Relaxed));
         match &*self.deposit.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(deposit) if deposit.held() >= left => deposit.draw(want),
-            Some(deposit) => deposit.draw(want.min(deposit.held().saturating_sub(fills))),
+            Some(deposit) if deposit.balance() >= left => deposit.draw(want),
+            Some(deposit) => deposit.draw(want.min(deposit.balance().saturating_sub(fills))),
             None => 0,
         }
     }
@@ -154,7 +155,7 @@ impl Account {
         }
         let left = ends_at.saturating_sub(self.read.load(Ordering::Relaxed));
         let deposit = self.deposit.lock().unwrap_or_else(PoisonError::into_inner);
-        deposit.as_ref().map_or(0, |deposit| left.saturating_sub(deposit.held()))
+        deposit.as_ref().map_or(0, |deposit| left.saturating_sub(deposit.balance()))
     }
 
     pub(super) fn put_back(&self, bytes: u64) {
@@ -165,6 +166,6 @@ impl Account {
 
     pub(super) fn count_read(&self, bytes: u64) {
         self.read.fetch_add(bytes, Ordering::Relaxed);
-        self.moves.fetch_add(1, Ordering::Relaxed);
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -15,15 +15,15 @@ use super::connect::Connection;
 use super::origin::Origin;
 use super::pool::Pool;
 use crate::LinkError;
-use crate::schedule::Place;
+use crate::schedule::ExchangeSlot;
 
-/// What an exchange holds while its answer is read.
+/// What an exchange owns while its answer is read.
 pub(super) struct Lease {
     pub(super) connection: Connection,
     pub(super) origin: Origin,
     pub(super) pool: Arc<Pool>,
-    /// The place among the open exchanges.
-    pub(super) place: Option<Place>,
+    /// Its exchange slot.
+    pub(super) slot: Option<ExchangeSlot>,
 }
 
 impl Lease {
@@ -31,18 +31,18 @@ impl Lease {
     fn finish(self) {
         self.connection.account.end();
         self.pool.put(&self.origin, self.connection);
-        drop(self.place);
+        drop(self.slot);
     }
 
-    /// The head was enough; the place goes to whoever follows it.
-    pub(super) fn abandon(mut self) -> Option<Place> {
-        let place = self.place.take();
-        self.break_off();
-        place
+    /// The head was enough; the slot is used for the redirect.
+    pub(super) fn abandon(mut self) -> Option<ExchangeSlot> {
+        let slot = self.slot.take();
+        self.abort();
+        slot
     }
 
     /// The answer is given up: what the upstream still sends must not cross the link.
-    pub(super) fn break_off(self) {
+    pub(super) fn abort(self) {
         self.connection.task.abort();
         self.connection.account.end();
     }
@@ -57,8 +57,8 @@ pub struct LinkBody {
     idle: Pin<Box<Sleep>>,
     /// A frame is waited for.
     waiting: bool,
-    /// What the socket had counted when the wait began.
-    moves: Option<u64>,
+    /// The progress at the socket when the wait began.
+    progress: Option<u64>,
 }
 
 impl LinkBody {
@@ -69,7 +69,7 @@ impl LinkBody {
             idle_limit,
             idle: Box::pin(tokio::time::sleep(idle_limit)),
             waiting: false,
-            moves: None,
+            progress: None,
         };
         if body.incoming.is_end_stream() {
             body.finish();
@@ -87,21 +87,21 @@ impl LinkBody {
         self.lease.as_ref().map(|lease| lease.origin.to_string()).unwrap_or_default()
     }
 
-    /// Ready when nothing moved at the socket for the idle limit; waiting for the limiter is no idleness.
+    /// Ready when the socket made no progress for the idle limit; waiting for the limiter is no idleness.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<LinkError> {
-        let moves = self.lease.as_ref().and_then(|lease| lease.connection.account.moves());
+        let progress = self.lease.as_ref().and_then(|lease| lease.connection.account.progress());
         if !self.waiting {
             self.waiting = true;
-            self.moves = moves;
+            self.progress = progress;
             self.idle.as_mut().reset(Instant::now() + self.idle_limit);
         }
         loop {
             ready!(self.idle.as_mut().poll(cx));
-            if moves.is_some() && self.moves == moves {
+            if progress.is_some() && self.progress == progress {
                 let (origin, limit) = (self.origin(), self.idle_limit);
                 return Poll::Ready(LinkError::Timeout { origin, stage: "more of its answer", limit });
             }
-            self.moves = moves;
+            self.progress = progress;
             self.idle.as_mut().reset(Instant::now() + self.idle_limit);
         }
     }
@@ -131,7 +131,7 @@ impl Body for LinkBody {
                 let origin = this.origin();
                 let is_spent = this.lease.as_ref().is_some_and(|lease| lease.connection.account.is_spent());
                 if let Some(lease) = this.lease.take() {
-                    lease.break_off();
+                    lease.abort();
                 }
                 let broken = LinkError::Broken { origin, source };
                 let error = if is_spent { LinkError::Spent { until: None } } else { broken };
@@ -144,7 +144,7 @@ impl Body for LinkBody {
             Poll::Pending => {
                 let error = ready!(this.poll_idle(cx));
                 if let Some(lease) = this.lease.take() {
-                    lease.break_off();
+                    lease.abort();
                 }
                 Poll::Ready(Some(Err(error)))
             }
@@ -163,7 +163,7 @@ impl Body for LinkBody {
 impl Drop for LinkBody {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.break_off();
+            lease.abort();
         }
     }
 }

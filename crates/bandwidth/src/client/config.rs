@@ -25,7 +25,7 @@ pub enum Counted {
     /// What TCP carries, each time that it comes.
     #[default]
     Payload,
-    /// The heads of IP and TCP as well.
+    /// The headers of IP and TCP as well.
     Packets,
 }
 

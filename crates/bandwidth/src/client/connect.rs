@@ -21,22 +21,22 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::account::Account;
+use super::arrival_monitor::ArrivalMonitor;
 use super::dial::Dial;
 use super::origin::Origin;
 use super::proxy::Proxy;
 use super::reachable::Reachable;
-use super::receive_window::Reach;
+use super::receive_window::ReceiveWindow;
 use super::resolver::Resolver;
 use super::socket::LinkSocket;
-use super::wire::Wire;
 use super::{receive_window, trust};
 use crate::LinkError;
-use crate::schedule::{Limiter, Meter, Places, Shape};
+use crate::schedule::{ExchangeSlots, Limiter, Meter, Shape};
 use tailwater_domain::{Limit, Purpose, limits};
 use tailwater_runtime::Tasks;
 
-/// Origins whose distance is remembered; far more than a site has upstreams and mirrors.
-const MAX_DISTANCES: usize = 64;
+/// Origins whose RTT is remembered; far more than a site has upstreams and mirrors.
+const MAX_ROUND_TRIPS: usize = 64;
 
 /// A connection, ready for a request.
 pub(crate) struct Connection {
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     pub(super) account: Arc<Account>,
     /// What its receive buffer was bounded to.
     pub(super) window: Option<u32>,
-    /// How long connecting took, names not looked up: about one round trip to the server, or to the proxy.
+    /// How long connecting took, without resolving names: about one RTT to the server, or to the proxy.
     pub(crate) took: Duration,
     /// Ends the task that drives it, and with it the socket.
     pub(crate) task: AbortHandle,
@@ -61,12 +61,12 @@ pub(super) struct Connector {
     pub(super) reachable: Reachable,
     /// What names stand for.
     pub(super) resolver: Resolver,
-    /// How long connecting to an origin took lately: about one round trip.
-    pub(super) distances: Mutex<HashMap<Origin, Duration>>,
-    /// Who shares the link.
-    pub(super) places: Places,
-    /// Looks at open connections.
-    pub(super) wire: Wire,
+    /// The RTT to an origin: how long connecting took lately.
+    pub(super) round_trips: Mutex<HashMap<Origin, Duration>>,
+    /// The exchanges that share the link.
+    pub(super) slots: ExchangeSlots,
+    /// Samples open connections.
+    pub(super) monitor: ArrivalMonitor,
     /// Which addresses answer.
     pub(super) dial: Dial,
 }
@@ -75,7 +75,7 @@ pub(super) struct Connector {
 const TLS_ANSWERS_IN: Duration = Duration::from_secs(2);
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MAX_DISTANCES in "servers": "Servers whose distance is remembered" => "it is measured again",
+    MAX_ROUND_TRIPS in "servers": "Servers whose round-trip time is remembered" => "it is measured again",
     TLS_ANSWERS_IN: "The time a port is asked whether it speaks TLS" => "it counts as not speaking it",
 ];
 
@@ -122,24 +122,24 @@ impl Connector {
         }
     }
 
-    /// How far an origin is; unknown ones are taken for near.
-    pub(super) fn distance(&self, origin: &Origin) -> Duration {
-        let distances = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
-        distances.get(origin).copied().unwrap_or_default()
+    /// The RTT to an origin; 0 while it is unknown.
+    pub(super) fn round_trip(&self, origin: &Origin) -> Duration {
+        let round_trips = self.round_trips.lock().unwrap_or_else(PoisonError::into_inner);
+        round_trips.get(origin).copied().unwrap_or_default()
     }
 
     /// What connections are made for now.
     pub(super) fn shape(&self) -> Shape {
-        self.limiter.shape().shared_by(self.places.transfers())
+        self.limiter.shape().shared_by(self.slots.transfers())
     }
 
     fn remember(&self, origin: &Origin, took: Duration) {
-        let mut distances = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
-        if distances.len() >= MAX_DISTANCES && !distances.contains_key(origin) {
-            distances.clear();
+        let mut round_trips = self.round_trips.lock().unwrap_or_else(PoisonError::into_inner);
+        if round_trips.len() >= MAX_ROUND_TRIPS && !round_trips.contains_key(origin) {
+            round_trips.clear();
         }
-        // the shortest counts, and slowly gives way: names take time to look up
-        let known = distances.entry(origin.clone()).or_insert(took);
+        // the minimum counts, and slowly rises: resolving names takes time
+        let known = round_trips.entry(origin.clone()).or_insert(took);
         *known = took.min(*known + *known / 8);
     }
 
@@ -151,8 +151,8 @@ impl Connector {
         proxy: Option<&Proxy>,
         purpose: Purpose,
     ) -> Result<Connection, LinkError> {
-        let distance = self.distance(origin);
-        let window = self.shape().window(distance);
+        let round_trip = self.round_trip(origin);
+        let window = self.shape().window(round_trip);
         let account = Arc::new(Account::new(purpose));
         let (host, port) = proxy.map_or((&origin.host, origin.port), |proxy| (&proxy.host, proxy.port));
         let addresses = if proxy.is_none() {
@@ -163,13 +163,19 @@ impl Connector {
             self.resolve(host, port).await?
         };
         let refuse = |source| LinkError::Connect { origin: origin.to_string(), source };
-        let bounds = window.map(|window| (window, distance));
+        let bounds = window.map(|window| (window, round_trip));
         let connected = self.dial.connect(addresses, |address| open(address, bounds)).await;
         let (tcp, took) = connected.map_err(refuse)?;
         self.remember(origin, took);
-        let reach = Reach::new(window, self.distance(origin), &self.limiter, &self.places);
-        let socket =
-            LinkSocket::new(tcp, &self.limiter, &self.meter, Arc::clone(&account), reach, &self.wire);
+        let receive_window = ReceiveWindow::new(window, self.round_trip(origin), &self.limiter, &self.slots);
+        let socket = LinkSocket::new(
+            tcp,
+            &self.limiter,
+            &self.meter,
+            Arc::clone(&account),
+            receive_window,
+            &self.monitor,
+        );
         let stream: Box<dyn Stream> = match (origin.https, proxy) {
             (false, _) => Box::new(socket),
             (true, None) => Box::new(self.secure(origin, socket).await?),
@@ -275,12 +281,12 @@ impl Connector {
 /// The receive buffer is bounded by [`receive_window`] before connecting.
 async fn open(address: SocketAddr, window: Option<(u32, Duration)>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some((window, distance)) = window {
-        socket.set_recv_buffer_size(receive_window::first_buffer(window, distance))?;
+    if let Some((window, round_trip)) = window {
+        socket.set_recv_buffer_size(receive_window::first_buffer(window, round_trip))?;
     }
     let stream = socket.connect(address).await?;
-    if let Some((window, distance)) = window {
-        receive_window::begin(&stream, window, distance)?;
+    if let Some((window, round_trip)) = window {
+        receive_window::clamp(&stream, window, round_trip)?;
     }
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -1,8 +1,8 @@
 //! Connecting to one of a name's addresses: some may swallow packets (IPv6 without a route, a dead half of a pair).
 //!
-//! As RFC 8305 has it: families alternate, each further address is tried 250 ms after the one before or when that failed, and
-//! the first that answers is taken. Which one that was, and which gave nothing, is remembered, so that only the first
-//! connection waits.
+//! Happy Eyeballs (RFC 8305): families alternate (section 4), each further address is tried 250 ms after the one before or
+//! when that failed, and the first that answers is taken. Which one that was, and which gave nothing, is remembered, so that
+//! only the first connection waits.
 //!
 //! **Invariant:** an address that gave nothing is tried last, never left out. It never keeps a connection that lost.
 
@@ -18,8 +18,9 @@ use std::time::Duration;
 use tailwater_domain::{Limit, limits};
 use tokio::time::Instant;
 
-/// Until the next address is tried beside those that have not answered ("Connection Attempt Delay").
-const NEXT: Duration = Duration::from_millis(250);
+/// Until the next address is tried beside those that have not answered: RFC 8305 section 5, "A recommended value for a default
+/// delay is 250 milliseconds".
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -74,8 +75,8 @@ impl Dial {
             } else if open_now.is_empty() {
                 return Err(last);
             }
-            let patience = if next.is_empty() { Duration::MAX } else { NEXT };
-            match tokio::time::timeout(patience, first(&mut open_now)).await {
+            let delay = if next.is_empty() { Duration::MAX } else { ATTEMPT_DELAY };
+            match tokio::time::timeout(delay, first(&mut open_now)).await {
                 Ok((address, start, Ok(opened))) => {
                     // those that began earlier had time enough
                     let silent = open_now.iter().filter(|(_, began, _)| *began < start);

@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use super::exempt::{Entry, Who};
+use super::no_proxy::{Entry, HostPattern};
 
 /// An entry that is no host, address or network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,9 @@ impl HostList {
             let read = Entry::parse(text).filter(|_| !text.starts_with('.')).ok_or_else(error)?;
             Ok(match read {
                 // a pattern without an asterisk is the name alone
-                Entry { who: Who::Domain(name), port } => Entry { who: Who::Pattern(name), port },
+                Entry { pattern: HostPattern::Domain(name), port } => {
+                    Entry { pattern: HostPattern::Pattern(name), port }
+                }
                 other => other,
             })
         };
@@ -46,20 +48,21 @@ impl HostList {
     pub fn names(&self, host: &str, port: u16) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-        self.at(port).any(|who| who.is(&host, address))
+        self.at(port).any(|pattern| pattern.is(&host, address))
     }
 
     /// Whether an address is listed at this port, whatever name led to it.
     pub fn has_address(&self, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
-        self.at(port).any(|who| matches!(who, Who::Network(network) if network.contains(&address)))
+        self.at(port)
+            .any(|pattern| matches!(pattern, HostPattern::Network(network) if network.contains(&address)))
     }
 
-    fn at(&self, port: u16) -> impl Iterator<Item = &Who> {
+    fn at(&self, port: u16) -> impl Iterator<Item = &HostPattern> {
         self.0
             .iter()
             .filter(move |entry| entry.port.is_none_or(|wanted| wanted == port))
-            .map(|entry| &entry.who)
+            .map(|entry| &entry.pattern)
     }
 }
 

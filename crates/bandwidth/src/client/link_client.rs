@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
+use super::arrival_monitor::ArrivalMonitor;
 use super::body::{Lease, LinkBody};
 use super::config::LinkConfig;
 use super::connect::{Connection, Connector};
@@ -23,16 +24,15 @@ use super::proxy::{Proxies, Proxy};
 use super::redirect::{keep_secrets, redirect};
 use super::resolver::Resolver;
 use super::tls;
-use super::wire::Wire;
 use crate::LinkError;
-use crate::schedule::{Desk, Limiter, Meter, Place, Places};
+use crate::schedule::{DepositQueue, ExchangeSlot, ExchangeSlots, Limiter, Meter};
 use tailwater_domain::{Class, Limit, Purpose, limits};
 use tailwater_runtime::{Clock, Tasks};
 
 /// Redirects followed for one GET.
 const MAX_REDIRECTS: usize = 3;
 
-/// What is paid in advance for an answer without a body, in bytes: few heads are longer.
+/// What is paid in advance for an answer without a body, in bytes: few response headers are longer.
 const MOST_HEAD: u32 = 1024;
 
 pub(super) const LIMITS: &[Limit] = limits![
@@ -43,13 +43,13 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// The client. Cheap to clone; clones share connections, limiter and meter.
 #[derive(Clone)]
-pub struct LinkClient(Arc<Inner>);
+pub struct LinkClient(Arc<SharedClient>);
 
-struct Inner {
+struct SharedClient {
     config: LinkConfig,
     connector: Connector,
     proxies: Proxies,
-    desk: Desk,
+    deposits: DepositQueue,
     pool: Arc<Pool>,
     clock: Clock,
     /// Where a payload was asked for last, and under which path.
@@ -88,18 +88,18 @@ impl LinkClient {
             limit: config.connect_timeout,
             reachable: config.reachable.clone(),
             resolver,
-            distances: Mutex::default(),
-            places: Places::default(),
+            round_trips: Mutex::default(),
+            slots: ExchangeSlots::default(),
             dial: Dial::default(),
-            wire: Wire::new(config.counted, limiter, meter, clock, tasks),
+            monitor: ArrivalMonitor::new(config.counted, limiter, meter, clock, tasks),
         };
         let proxies = Proxies::new(&config.proxy, |name| std::env::var(name).ok())?;
         let pool = Arc::new(Pool::new(clock, config.keep_alive, config.max_idle_per_origin));
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(SharedClient {
             config,
             connector,
             proxies,
-            desk: Desk::new(limiter),
+            deposits: DepositQueue::new(limiter),
             pool,
             clock: clock.clone(),
             last_source: Mutex::default(),
@@ -116,32 +116,32 @@ impl LinkClient {
         &self.0.connector.meter
     }
 
-    /// How many transfers may be open at once at the rate in force, over the way to the last source. More wait in [`LinkClient::place`] until
-    /// one ends, so nobody who holds an answer may wait for another request to be answered.
+    /// How many transfers may be open at once at the rate in force, over the path to the last source. More wait in
+    /// [`LinkClient::slot`] until one ends, so nobody who holds an answer may wait for another request to be answered.
     pub fn max_transfers(&self) -> usize {
-        self.limiter().shape().transfers_over(self.distance())
+        self.limiter().shape().transfers_over(self.round_trip())
     }
 
-    /// How far the last source is.
-    fn distance(&self) -> Duration {
+    /// The RTT to the last source.
+    fn round_trip(&self) -> Duration {
         let last = self.0.last_source.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|(origin, _)| self.0.connector.distance(origin)).unwrap_or_default()
+        last.as_ref().map(|(origin, _)| self.0.connector.round_trip(origin)).unwrap_or_default()
     }
 
-    /// Waits for a place among the open exchanges.
+    /// Waits for an exchange slot.
     ///
     /// # Errors
     /// [`LinkError::Stopping`] at shutdown.
-    pub async fn place(&self, purpose: impl Into<Purpose>) -> Result<Place, LinkError> {
+    pub async fn slot(&self, purpose: impl Into<Purpose>) -> Result<ExchangeSlot, LinkError> {
         let stopping = self.0.connector.tasks.stopping();
         tokio::select! {
             biased;
             () = stopping.cancelled() => Err(LinkError::Stopping),
-            place = self.0.connector.places.take(purpose.into(), self.max_transfers()) => place,
+            slot = self.0.connector.slots.take(purpose.into(), self.max_transfers()) => slot,
         }
     }
 
-    /// Waits for a place, sends a request to an absolute `http` or `https` address and waits for the head of the
+    /// Waits for a slot, sends a request to an absolute `http` or `https` address and waits for the head of the
     /// answer. GET and HEAD follow up to 3 redirects, never from https to http, and only to where
     /// [`LinkConfig::reachable`] lets them; nothing else follows any. Statuses are not errors.
     ///
@@ -153,17 +153,17 @@ impl LinkClient {
         purpose: impl Into<Purpose>,
     ) -> Result<Response<LinkBody>, LinkError> {
         let purpose = purpose.into();
-        let place = self.place(purpose).await?;
-        self.send_at(place, request, purpose).await
+        let slot = self.slot(purpose).await?;
+        self.send_in_slot(slot, request, purpose).await
     }
 
-    /// As [`LinkClient::send`], at a place that was taken before; it is held until the answer's end.
+    /// As [`LinkClient::send`], in a slot that was taken before; the answer occupies it until its end.
     ///
     /// # Errors
     /// As [`LinkClient::send`].
-    pub async fn send_at(
+    pub async fn send_in_slot(
         &self,
-        place: Place,
+        slot: ExchangeSlot,
         request: Request<Full<Bytes>>,
         purpose: Purpose,
     ) -> Result<Response<LinkBody>, LinkError> {
@@ -171,12 +171,12 @@ impl LinkClient {
         let (parts, body) = request.into_parts();
         let follows = parts.method == Method::GET || parts.method == Method::HEAD;
         let mut parts = parts;
-        let mut place = Some(place);
+        let mut slot = Some(slot);
         for _ in 0..=MAX_REDIRECTS {
             let origin = Origin::of(&parts.uri)?;
             let request = Request::from_parts(parts.clone(), body.clone());
             let exchanged = self.exchange(&origin, request, purpose).await;
-            // whatever it looked like from above, the budget was the reason
+            // whatever the error says, a spent budget is the reason
             let (response, connection) =
                 exchanged.or_else(|error| self.may_spend(purpose.class).and(Err(error)))?;
             let target = if follows { redirect(&parts.uri, &response)? } else { None };
@@ -187,7 +187,7 @@ impl LinkClient {
                     return Err(LinkError::RedirectHost { origin, target });
                 }
             }
-            let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), place: place.take() };
+            let lease = Lease { connection, origin, pool: Arc::clone(&self.0.pool), slot: slot.take() };
             let Some(target) = target else {
                 if purpose.file.is_some() {
                     self.note_source(&lease.origin, &parts.uri);
@@ -195,7 +195,7 @@ impl LinkClient {
                 let idle_limit = self.0.config.idle_timeout;
                 return Ok(response.map(|incoming| LinkBody::new(incoming, lease, idle_limit)));
             };
-            place = lease.abandon();
+            slot = lease.abandon();
             keep_secrets(&parts.uri, &target, &mut parts.headers);
             parts.uri = target;
             parts.headers.remove(HOST);
@@ -222,7 +222,7 @@ impl LinkClient {
         self.0.last_source.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A connection of its own, for probes. How long it took tells the way to the server, unless a proxy stands
+    /// A connection of its own, for probes. How long it took is the RTT to the server, unless a proxy stands
     /// between.
     pub(crate) async fn connect_apart(&self, origin: &Origin) -> Result<(Connection, bool), LinkError> {
         let proxy = self.0.proxies.of(origin);
@@ -261,8 +261,8 @@ impl LinkClient {
     ) -> Result<(Response<Incoming>, Connection), LinkError> {
         let proxy = self.0.proxies.of(origin);
         self.prepare(&mut request, origin, proxy)?;
-        let (shape, distance) = (self.0.connector.shape(), self.0.connector.distance(origin));
-        while let Some(mut connection) = self.0.pool.take(origin, |window| shape.suits(window, distance)) {
+        let (shape, round_trip) = (self.0.connector.shape(), self.0.connector.round_trip(origin));
+        while let Some(mut connection) = self.0.pool.take(origin, |window| shape.suits(window, round_trip)) {
             // a connection that the other end has closed says so here
             if connection.sender.ready().await.is_err() {
                 continue;
@@ -276,7 +276,7 @@ impl LinkClient {
                 }
                 Err(Failure { error, unsent: None }) => {
                     connection.task.abort();
-                    // the others are no younger: the server, or the way to it, may be another one by now
+                    // the others are no younger: the server, or the path to it, may be another one by now
                     self.0.pool.forget(origin);
                     return Err(error);
                 }
@@ -336,21 +336,21 @@ impl LinkClient {
     ) -> Result<Response<Incoming>, Failure> {
         let head_only = request.method() == Method::HEAD;
         let answer = if head_only { MOST_HEAD } else { u32::MAX };
-        let deposit = self.0.desk.pay(purpose, u64::from(connection.window.unwrap_or(0).min(answer)));
+        let deposit = self.0.deposits.pay(purpose, u64::from(connection.window.unwrap_or(0).min(answer)));
         connection.account.begin(purpose, deposit.await.map_err(|error| Failure { error, unsent: None })?);
         let answer = connection.sender.try_send_request(request);
         tokio::pin!(answer);
         let limit = match purpose.class {
             Class::Metadata => self.0.config.answer_timeout,
-            // a payload needs no thought
+            // a payload needs no computing
             _ => self.0.config.answer_timeout.min(self.0.config.idle_timeout),
         };
         let response = loop {
-            let before = connection.account.moves();
+            let before = connection.account.progress();
             tokio::select! {
                 answer = &mut answer => break answer,
                 () = self.0.clock.sleep(limit) => {
-                    if before.is_some() && connection.account.moves() == before {
+                    if before.is_some() && connection.account.progress() == before {
                         let error = LinkError::Timeout { origin: origin.to_string(), stage: "answer", limit };
                         return Err(Failure { error, unsent: None });
                     }

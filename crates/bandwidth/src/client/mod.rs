@@ -6,15 +6,16 @@
 
 mod account;
 mod address_kind;
+mod arrival_monitor;
 mod body;
 mod config;
 mod connect;
 mod dial;
-mod exempt;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod host_list;
 mod link_client;
+mod no_proxy;
 mod origin;
 mod pool;
 mod proxy;
@@ -26,7 +27,6 @@ mod socket;
 mod socket_options;
 mod tls;
 mod trust;
-mod wire;
 
 use tailwater_domain::{Limit, joined_limits};
 
@@ -43,9 +43,9 @@ pub use reachable::Reachable;
 pub(crate) const LIMITS: &[Limit] = joined_limits![
     connect::LIMITS,
     dial::LIMITS,
-    exempt::LIMITS,
+    no_proxy::LIMITS,
     link_client::LIMITS,
     pool::LIMITS,
     receive_window::LIMITS,
-    wire::LIMITS,
+    arrival_monitor::LIMITS,
 ];

@@ -1,13 +1,13 @@
 //! A server as scheme, host and port. Pure.
 //!
-//! **Invariant:** it is made of an address with a host and of scheme http or https alone, and never holds a path or a query, so that
-//! it may stand in logs and errors.
+//! **Invariant:** it is made of an address with a host and of scheme http or https alone, and never holds a path or a query,
+//! so that it may stand in logs and errors.
 
 use http::Uri;
 
 use crate::LinkError;
 
-/// Whom to talk to.
+/// A server: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     pub(crate) https: bool,
@@ -51,7 +51,7 @@ impl Origin {
         (self.https, self.port) == (other.https, other.port) && host(self) == host(other)
     }
 
-    /// What is said when the server speaks the other scheme at this port.
+    /// The error when the server speaks the other scheme at this port.
     pub(super) fn speaks_other_scheme(&self) -> LinkError {
         LinkError::OtherScheme { origin: self.to_string(), instead: self.other_scheme().to_string() }
     }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
 
 use super::config::ProxySetting;
-use super::exempt::Exempt;
+use super::no_proxy::NoProxy;
 use super::origin::Origin;
 use crate::LinkError;
 
@@ -23,7 +23,7 @@ pub(super) struct Proxy {
 pub(super) struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exempt: Exempt,
+    no_proxy: NoProxy,
     /// Loopback is never proxied: the environment is meant for what lies outside.
     from_environment: bool,
 }
@@ -106,7 +106,7 @@ impl Proxies {
                 Ok(Self {
                     http: proxy.clone(),
                     https: proxy,
-                    exempt: Exempt::default(),
+                    no_proxy: NoProxy::default(),
                     from_environment: false,
                 })
             }
@@ -125,7 +125,7 @@ impl Proxies {
                 Ok(Self {
                     http: named(http)?,
                     https: named(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-                    exempt: Exempt::parse(&set(&["no_proxy", "NO_PROXY"]).unwrap_or_default()),
+                    no_proxy: NoProxy::parse(&set(&["no_proxy", "NO_PROXY"]).unwrap_or_default()),
                     from_environment: true,
                 })
             }
@@ -141,7 +141,7 @@ impl Proxies {
         if self.from_environment && loopback {
             return None;
         }
-        (!self.exempt.holds(host, origin.port)).then_some(proxy)
+        (!self.no_proxy.matches(host, origin.port)).then_some(proxy)
     }
 }
 

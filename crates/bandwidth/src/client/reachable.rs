@@ -1,7 +1,7 @@
 //! Which servers may be reached: the configured ones wherever they are, others only on the public internet.
 //!
 //! Metadata names addresses and answers redirect to others, and neither is the administrator's word. So an address that nobody
-//! configured is looked at after its name was resolved, at each connection: names that change what they stand for, and every
+//! configured is checked after its name was resolved, at each connection: names that change what they stand for, and every
 //! way to write an address, end at the same numbers. Through a proxy this server resolves nothing: what is written as an
 //! address is judged like one, names that only a site's own resolver knows are refused, and other names are the proxy's to judge.
 //!

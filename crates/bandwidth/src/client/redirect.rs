@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
 use super::origin::Origin;
 use crate::LinkError;
 
-/// What lets us in at one server is no other's business.
+/// Removes what authenticates this server where a redirect leads to another server.
 pub(super) fn keep_secrets(from: &Uri, to: &Uri, headers: &mut HeaderMap) {
     let origin = |uri: &Uri| (uri.scheme().cloned(), uri.authority().cloned());
     if origin(from) != origin(to) {
@@ -47,7 +47,7 @@ pub(super) fn redirect<B>(from: &Uri, response: &Response<B>) -> Result<Option<U
     Ok(Some(target))
 }
 
-/// The address that `location` means when it is met at `base` (RFC 3986 5.2, without dot segments).
+/// The address that `location` means when it is met at `base` (RFC 3986 section 5.2.2, without removing dot segments).
 fn resolve(base: &Uri, location: &str) -> Option<Uri> {
     let location = location.split('#').next().unwrap_or_default();
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);

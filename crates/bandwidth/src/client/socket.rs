@@ -1,8 +1,8 @@
 //! A TCP connection that reads no faster than the link allows: the one place where bytes are taken from the
 //! limiter and counted.
 //!
-//! **Invariant:** it asks the limiter only when bytes are there to be read, or its window is too small for the way they
-//! come, and gives back what it did not use. It lies below TLS, so everything counts. It never looks at what it carries.
+//! **Invariant:** it asks the limiter only when bytes are there to be read, or its window is too small for the RTT of the
+//! path, and gives back what it did not use. It lies below TLS, so everything counts. It never inspects what it carries.
 
 use std::io;
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::account::Account;
-use super::receive_window::Reach;
+use super::arrival_monitor::{ArrivalMonitor, MonitorGuard};
+use super::receive_window::ReceiveWindow;
 use super::socket_options;
-use super::wire::{Watch, Wire};
 use crate::LinkError;
 use crate::schedule::{Lane, Limiter, Meter};
 use tailwater_domain::Purpose;
@@ -30,12 +30,12 @@ pub(super) struct LinkSocket {
     account: Arc<Account>,
     /// The most that the receive buffer held lately.
     fills: u64,
-    reach: Reach,
+    window: ReceiveWindow,
     /// Waits for a turn to open its window.
     growing: bool,
-    /// Bytes are there that may not be read yet, and the kernel was told to acknowledge what comes without that.
+    /// Bytes are there that may not be read yet, and the kernel was told to acknowledge what arrives meanwhile.
     unread: bool,
-    _watch: Option<Watch>,
+    _guard: Option<MonitorGuard>,
 }
 
 impl LinkSocket {
@@ -44,12 +44,12 @@ impl LinkSocket {
         limiter: &Limiter,
         meter: &Meter,
         account: Arc<Account>,
-        reach: Reach,
-        wire: &Wire,
+        window: ReceiveWindow,
+        monitor: &ArrivalMonitor,
     ) -> Self {
         let lane_purpose = account.purpose();
         let lane = limiter.lane(lane_purpose);
-        let watch = wire.open(&stream, &account, reach.round_trip());
+        let guard = monitor.open(&stream, &account, window.round_trip());
         Self {
             stream,
             lane,
@@ -57,16 +57,16 @@ impl LinkSocket {
             meter: meter.clone(),
             account,
             fills: 0,
-            reach,
+            window,
             growing: false,
             unread: false,
-            _watch: watch,
+            _guard: guard,
         }
     }
 
-    /// Looks how full the receive buffer is. Kernels open a window in steps, so that it is seldom as full as
+    /// Reads how full the receive buffer is. Kernels open a window in steps, so that it is seldom as full as
     /// it might be; a deposit for the rest would be missing on the link.
-    fn look(&mut self) {
+    fn measure_fill(&mut self) {
         let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
         // forgets slowly: a step of the window takes several reads
         self.fills = unread.max(self.fills - self.fills / 32);
@@ -80,37 +80,37 @@ impl LinkSocket {
         }
     }
 
-    /// Nothing is there to be read: where more could be on its way, pays for it in turn and opens the window.
+    /// Nothing is there to be read: where more could be in flight, pays for it in turn and opens the window.
     fn grow(&mut self, cx: &mut Context<'_>) {
-        if !self.reach.is_far() {
+        if !self.window.is_long() {
             return;
         }
         self.follow_purpose();
-        let mut lacks = self.reach.lacks(self.account.unpaid());
-        while lacks > 0 {
+        let mut room = self.window.room_to_grow(self.account.unpaid());
+        while room > 0 {
             self.growing = true;
-            let Poll::Ready(Ok(bytes)) = self.lane.poll_take(cx, lacks) else { return };
+            let Poll::Ready(Ok(bytes)) = self.lane.poll_take(cx, room) else { return };
             self.account.put_back(bytes);
-            self.reach.grow(&self.stream, bytes);
-            lacks = self.reach.lacks(self.account.unpaid());
+            self.window.grow(&self.stream, bytes);
+            room = self.window.room_to_grow(self.account.unpaid());
         }
-        self.reach.settle(&self.stream);
+        self.window.advertise_rest(&self.stream);
         self.stop_growing();
     }
 
-    /// Lets the kernel acknowledge what comes while nobody may read. Otherwise it waits for a reader, up to 40 ms, and the other
-    /// end takes its last segment for lost and sends it again.
+    /// Lets the kernel acknowledge what arrives while nobody may read. Otherwise it waits for a reader, up to 40 ms, and the
+    /// other end takes its last segment for lost and sends it again.
     fn acknowledge_unread(&mut self) {
         if !std::mem::replace(&mut self.unread, true) {
             // a kernel that does not know how acknowledges later
-            let _later = socket_options::wake_nobody(&self.stream, self.reach.buffer());
+            let _later = socket_options::suspend_wakeups(&self.stream, self.window.buffer());
         }
     }
 
     /// Any byte is to wake this task again.
     fn watch_again(&mut self) {
         if std::mem::take(&mut self.unread) {
-            let _always = socket_options::wake_at_once(&self.stream);
+            let _always = socket_options::resume_wakeups(&self.stream);
         }
     }
 
@@ -124,12 +124,12 @@ impl LinkSocket {
     fn poll_allowed(&mut self, cx: &mut Context<'_>, want: u64) -> Poll<Result<(u64, bool), LinkError>> {
         self.follow_purpose();
         if self.account.deposited() > 0 {
-            self.look();
+            self.measure_fill();
         }
-        if self.reach.grown().is_some() && self.account.unpaid() == 0 {
-            self.reach.close(&self.stream);
+        if self.window.grown().is_some() && self.account.unpaid() == 0 {
+            self.window.close(&self.stream);
         }
-        let drawn = self.account.draw(want, self.reach.grown().unwrap_or(self.fills));
+        let drawn = self.account.draw(want, self.window.grown().unwrap_or(self.fills));
         if drawn > 0 {
             self.stop_growing();
             return Poll::Ready(Ok((drawn, true)));
@@ -156,7 +156,7 @@ impl LinkSocket {
         match result {
             Ok(_) => {
                 self.account.count_read(read);
-                self.reach.came(read);
+                self.window.received(read);
                 self.lane.received(read);
                 self.meter.count_received(self.lane_purpose.class, read);
                 Ok(false)

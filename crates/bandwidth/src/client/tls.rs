@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::config::LinkConfig;
-use super::trust::Named;
+use super::trust::PinnedCertificates;
 use crate::LinkError;
 
 fn unusable(path: &Path, what: &'static str, error: PemError) -> LinkError {
@@ -62,9 +62,12 @@ pub(super) fn client_config(config: &LinkConfig) -> Result<Arc<ClientConfig>, Li
         .map_err(LinkError::TlsSetup)?;
     // a machine without any authority cannot trust anybody; that is told when it matters
     let builder = match WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build() {
-        Ok(authorities) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Named { authorities, certificates: named })),
+        Ok(authorities) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(PinnedCertificates {
+                authorities,
+                certificates: named,
+            }))
+        }
         Err(_no_authority) => builder.with_root_certificates(roots),
     };
     let mut tls = match &config.client_certificate {

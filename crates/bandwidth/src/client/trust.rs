@@ -19,12 +19,12 @@ use super::origin::Origin;
 
 /// Trusts what webpki trusts, and the certificates that are named.
 #[derive(Debug)]
-pub(super) struct Named {
+pub(super) struct PinnedCertificates {
     pub(super) authorities: Arc<WebPkiServerVerifier>,
     pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for PinnedCertificates {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

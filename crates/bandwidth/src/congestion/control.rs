@@ -1,8 +1,10 @@
-//! How much the classes that yield may take of the link, from the delay on it: LEDBAT's idea (RFC 6817, and RFC 9840
-//! for a receiver that limits itself), for a receiver that sets one rate for all of its connections. Pure.
+//! How much of the link the classes that yield may take, from the queueing delay on it: LEDBAT (RFC 6817; rLEDBAT of RFC 9840 is
+//! its form for a receiver), for a receiver that sets one rate for all of its connections. Pure.
 //!
-//! What arrives while a queue stands is what the link carries for us, so the rate steps back from that, in proportion
-//! to the queue; then the queue is gone, the shortest way is seen again, and the rate creeps up until the next queue.
+//! A rate takes the place of LEDBAT's congestion window. Above the target it decreases multiplicatively, from what arrives, in
+//! proportion to how far it is exceeded (see `step_back`); below it, it increases: exponentially until a queue was seen, as
+//! slow start does, then slowly, and faster the longer no queue appears (see `rise`). After a decrease the queue drains and
+//! the base RTT is seen again.
 //!
 //! **Invariant:** while more than [`TARGET`] queues, the rate only falls, down to [`LEAST`]; it never exceeds the
 //! calendar's. It never rises on what is not used.
@@ -13,12 +15,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::delay::Reading;
+use super::delay::DelayEstimate;
 
-/// The queue that is aimed at: well below what people notice in a call (and RFC 6817's 100 ms).
+/// The queueing delay that is aimed at: well below what people notice in a call. RFC 6817 section 2.5: "TARGET MUST be 100
+/// milliseconds or less".
 const TARGET: Duration = Duration::from_millis(12);
 
-/// Transfers do not die: 64 kbit/s, or a thirtieth of what the link carried lately.
+/// The least rate, so that transfers go on: 64 kbit/s, or a thirtieth of what the link carried lately.
 const LEAST: f64 = 8_192.0;
 const LEAST_SHARE: f64 = 0.03;
 
@@ -32,18 +35,18 @@ const MARGIN: f64 = 1.15;
 const START_MARGIN: f64 = 1.5;
 
 /// Growth a second, as an exponent, while no queue was seen yet: twice as much each second.
-const STARTING: f64 = 0.7;
+const SLOW_START: f64 = 0.7;
 
 /// The same after a queue, back to [`NEAR`] of what the link carried before.
 const RECOVERING: f64 = 0.8;
 const NEAR: f64 = 0.92;
 
 /// Growth a second near the link's rate, and when it begins to double each second because no queue comes.
-const CREEPING: f64 = 0.02;
-const PATIENCE: Duration = Duration::from_secs(4);
-const MOST_CREEPING: f64 = 0.8;
+const INCREASE: f64 = 0.02;
+const STABLE: Duration = Duration::from_secs(4);
+const MOST_INCREASE: f64 = 0.8;
 
-/// How long the link must be free before the rate rises again.
+/// How long there must be no queue before the rate rises again.
 const CALM: Duration = Duration::from_secs(1);
 
 /// The least and the most step back, and the part of a step for each target above the target.
@@ -64,12 +67,12 @@ const SPAN: Duration = Duration::from_secs(30);
 /// After so long without work the link may be another: half of what was known is begun with.
 const STALE: Duration = Duration::from_secs(30);
 
-// not a limit: TARGET, PATIENCE, MOST_CREEPING, CALM, MOST_STEP, AVERAGE, SPANS, SPAN, STALE: gains of a controller
+// not a limit: TARGET, STABLE, MOST_INCREASE, CALM, MOST_STEP, AVERAGE, SPANS, SPAN, STALE: gains of a controller
 
-/// Why the yielding classes are held to their rate.
+/// Why the yielding classes are throttled to their rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Pace {
+pub enum CapReason {
     /// Nothing that yields is fetched.
     Idle,
     /// Nothing was measured yet, or the upstream answers no probe.
@@ -86,34 +89,34 @@ pub enum Pace {
     Calendar,
 }
 
-/// What is seen in one look.
+/// What is seen in one observation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct Observation {
     pub(super) now: Instant,
     /// Bytes received in yielding classes since start.
     pub(super) yielding: u64,
     /// Bytes received since start.
     pub(super) total: u64,
-    /// Whether something that yields waits for its turn or place.
+    /// Whether something that yields waits for its turn or slot.
     pub(super) wanted: bool,
     /// The link's rate in bytes a second, if there is one.
     pub(super) limit: Option<u64>,
-    pub(super) delay: Option<Reading>,
+    pub(super) delay: Option<DelayEstimate>,
 }
 
 /// The state of the control.
 #[derive(Debug)]
 pub(super) struct Control {
     cap: f64,
-    pace: Pace,
+    reason: CapReason,
     /// A queue was seen: what the link carries is known.
     known: bool,
     last: Option<Instant>,
     stepped: Option<Instant>,
     /// Since when the link is free.
     calm: Option<Instant>,
-    /// Since when the rate creeps.
-    creeping: Option<Instant>,
+    /// Since when the rate increases slowly.
+    increasing: Option<Instant>,
     busy: Option<Instant>,
     arrivals: VecDeque<(Instant, u64, u64)>,
     /// The most that arrived in a second, by span.
@@ -124,20 +127,20 @@ impl Control {
     pub(super) fn new() -> Self {
         Self {
             cap: START,
-            pace: Pace::Idle,
+            reason: CapReason::Idle,
             known: false,
             last: None,
             stepped: None,
             calm: None,
-            creeping: None,
+            increasing: None,
             busy: None,
             arrivals: VecDeque::new(),
             most: VecDeque::new(),
         }
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        self.pace
+    pub(super) fn reason(&self) -> CapReason {
+        self.reason
     }
 
     /// Bytes a second that the yielding classes may take together.
@@ -157,27 +160,27 @@ impl Control {
         self.most.iter().map(|(_, most)| *most).fold(0.0, f64::max)
     }
 
-    /// Looks, and decides.
-    pub(super) fn look(&mut self, look: &Look) {
-        let since = self.last.replace(look.now).map_or(Duration::ZERO, |last| look.now - last);
-        let (arrives, all) = self.arrived(look);
+    /// Takes an observation, and decides.
+    pub(super) fn observe(&mut self, observation: &Observation) {
+        let since = self.last.replace(observation.now).map_or(Duration::ZERO, |last| observation.now - last);
+        let (arrives, all) = self.arrived(observation);
         if all > 0.0 {
-            self.remember(look.now, all);
+            self.remember(observation.now, all);
         }
-        self.pace = if look.wanted || arrives > 0.0 {
-            if self.busy.replace(look.now).is_some_and(|busy| look.now - busy > STALE) {
+        self.reason = if observation.wanted || arrives > 0.0 {
+            if self.busy.replace(observation.now).is_some_and(|busy| observation.now - busy > STALE) {
                 self.begin_again();
             }
-            self.decide(look, arrives, since.as_secs_f64().min(1.0))
+            self.decide(observation, arrives, since.as_secs_f64().min(1.0))
         } else {
-            (self.calm, self.creeping) = (None, None);
-            Pace::Idle
+            (self.calm, self.increasing) = (None, None);
+            CapReason::Idle
         };
         self.cap = self.cap.max(LEAST.max(LEAST_SHARE * self.most()));
-        if let Some(limit) = look.limit.map(as_rate).filter(|limit| self.cap >= *limit) {
+        if let Some(limit) = observation.limit.map(as_rate).filter(|limit| self.cap >= *limit) {
             self.cap = limit.max(1.0);
-            if matches!(self.pace, Pace::Rising | Pace::Starting | Pace::Steady) {
-                self.pace = Pace::Calendar;
+            if matches!(self.reason, CapReason::Rising | CapReason::Starting | CapReason::Steady) {
+                self.reason = CapReason::Calendar;
             }
         }
     }
@@ -186,48 +189,55 @@ impl Control {
         self.cap = self.cap.min(self.most() / 2.0).max(START);
     }
 
-    fn decide(&mut self, look: &Look, arrives: f64, since: f64) -> Pace {
-        let Some(delay) = look.delay else { return Pace::Blind };
+    fn decide(&mut self, observation: &Observation, arrives: f64, since: f64) -> CapReason {
+        let Some(delay) = observation.delay else { return CapReason::Blind };
         if delay.queue > TARGET {
-            (self.calm, self.creeping) = (None, None);
+            (self.calm, self.increasing) = (None, None);
             self.known = true;
-            self.step_back(look.now, delay, arrives);
-            return Pace::Yielding;
+            self.step_back(observation.now, delay, arrives);
+            return CapReason::Yielding;
         }
-        if delay.usual > TARGET / 2 {
-            self.creeping = None;
-            return Pace::Steady;
+        if delay.typical > TARGET / 2 {
+            self.increasing = None;
+            return CapReason::Steady;
         }
-        let calm = look.now - *self.calm.get_or_insert(look.now);
+        let calm = observation.now - *self.calm.get_or_insert(observation.now);
         // three of four: the last grant may be unused, and a request waits for its answer
         if arrives < self.cap * 0.75 {
-            return Pace::Steady;
+            return CapReason::Steady;
         }
-        self.rise(look.now, calm, since)
+        self.rise(observation.now, calm, since)
     }
 
-    fn rise(&mut self, now: Instant, calm: Duration, since: f64) -> Pace {
+    /// Until a queue was seen the rate grows exponentially, as the window does in slow start (RFC 5681 section 3.1: by what
+    /// was acknowledged, so twofold in a round trip); here by time, twofold in a second. After that it grows quickly up to
+    /// near what the link carried, then slowly, and faster the longer no queue appears.
+    fn rise(&mut self, now: Instant, calm: Duration, since: f64) -> CapReason {
         let goal = NEAR * self.most();
         if !self.known {
-            self.cap *= (STARTING * since).exp();
-            return Pace::Starting;
+            self.cap *= (SLOW_START * since).exp();
+            return CapReason::Starting;
         }
         if self.cap < goal {
-            self.creeping = None;
+            self.increasing = None;
             if calm < CALM {
-                return Pace::Steady;
+                return CapReason::Steady;
             }
             self.cap = (self.cap * (RECOVERING * since).exp()).min(goal);
-            return Pace::Rising;
+            return CapReason::Rising;
         }
-        let creeping = now - *self.creeping.get_or_insert(now);
-        let doublings = creeping.saturating_sub(PATIENCE).as_secs_f64();
-        self.cap *= 1.0 + (CREEPING * doublings.exp2()).min(MOST_CREEPING) * since;
-        Pace::Rising
+        let increasing = now - *self.increasing.get_or_insert(now);
+        let doublings = increasing.saturating_sub(STABLE).as_secs_f64();
+        self.cap *= 1.0 + (INCREASE * doublings.exp2()).min(MOST_INCREASE) * since;
+        CapReason::Rising
     }
 
     /// Steps back from what arrives, once for each time that a step needs to show.
-    fn step_back(&mut self, now: Instant, delay: Reading, arrives: f64) {
+    ///
+    /// RFC 6817 section 2.4.2: `off_target = (TARGET - queuing_delay) / TARGET` and `cwnd += GAIN * off_target *
+    /// bytes_newly_acked * MSS / cwnd`. `over` is `-off_target`, and [`STEP`] the gain of a decrease; section 2.5 allows a
+    /// higher gain for decreases than for increases.
+    fn step_back(&mut self, now: Instant, delay: DelayEstimate, arrives: f64) {
         let settle = SETTLE + delay.base * 2;
         if self.stepped.is_some_and(|stepped| now - stepped < settle) {
             return;
@@ -239,18 +249,18 @@ impl Control {
         self.cap = from * (1.0 - step);
     }
 
-    /// Bytes a second of late: of yielding classes, and of all.
-    fn arrived(&mut self, look: &Look) -> (f64, f64) {
-        self.arrivals.push_back((look.now, look.yielding, look.total));
-        while self.arrivals.get(1).is_some_and(|(at, ..)| look.now - *at >= AVERAGE) {
+    /// Bytes a second lately: of yielding classes, and of all.
+    fn arrived(&mut self, observation: &Observation) -> (f64, f64) {
+        self.arrivals.push_back((observation.now, observation.yielding, observation.total));
+        while self.arrivals.get(1).is_some_and(|(at, ..)| observation.now - *at >= AVERAGE) {
             self.arrivals.pop_front();
         }
         let Some((at, yielding, total)) = self.arrivals.front().copied() else { return (0.0, 0.0) };
-        let time = (look.now - at).as_secs_f64();
+        let time = (observation.now - at).as_secs_f64();
         if time <= 0.0 {
             return (0.0, 0.0);
         }
-        (as_rate(look.yielding - yielding) / time, as_rate(look.total - total) / time)
+        (as_rate(observation.yielding - yielding) / time, as_rate(observation.total - total) / time)
     }
 
     fn remember(&mut self, now: Instant, rate: f64) {

@@ -1,7 +1,7 @@
-//! The other legs: what this server sends to agents and downstream servers, in all, to one client and to one subnet.
+//! The egress limiter: what this server sends to agents and downstream servers, in all, to one client and to one subnet.
 //!
-//! **Invariant:** no leg carries more than its rate beyond 10 ms and one quantum, and clients that wait take turns, one
-//! quantum each, however many connections they have. Without any rate there is no leg and nothing to lock. It never
+//! **Invariant:** no lane carries more than its rate beyond 10 ms and one quantum, and clients that wait take turns, one
+//! quantum each, however many connections they have. Without any rate there is no lane and nothing to lock. It never
 //! limits what comes from upstream.
 
 use std::net::IpAddr;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::rates::LegRates;
-use super::scheduler::State;
+use super::rates::EgressRates;
+use super::scheduler::Scheduler;
 use tailwater_runtime::{Clock, Tasks};
 
 /// The shortest sleep of the dispatcher, as on the link.
-const SHORTEST_NAP: Duration = Duration::from_millis(2);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(2);
 
-/// What the legs do now.
+/// What egress does now.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct LegsStatus {
+pub struct EgressStatus {
     /// As configured.
     #[serde(flatten)]
-    pub rates: LegRates,
+    pub rates: EgressRates,
     /// Addresses that are connected.
     pub clients: usize,
     /// Of these, with something to send that waits for its turn.
@@ -33,28 +33,28 @@ pub struct LegsStatus {
     pub sent: u64,
 }
 
-/// The limiter of the other legs. Cheap to clone; clones share the rates.
+/// The limiter of what is sent. Cheap to clone; clones share the rates.
 #[derive(Clone)]
-pub struct Legs(Arc<Shared>);
+pub struct EgressLimiter(Arc<Shared>);
 
 struct Shared {
-    rates: LegRates,
-    state: Mutex<State>,
+    rates: EgressRates,
+    state: Mutex<Scheduler>,
     changed: Notify,
     clock: Clock,
 }
 
-impl Legs {
-    /// Legs with these rates; `None` when none of them limits anything. The dispatcher runs until shutdown, and what
-    /// is sent afterwards is not held up.
-    pub fn new(rates: LegRates, clock: &Clock, tasks: &Tasks) -> Option<Self> {
-        if rates == LegRates::default() {
+impl EgressLimiter {
+    /// A limiter with these rates; `None` when none of them limits anything. The dispatcher runs until shutdown, and what
+    /// is sent afterwards is not throttled.
+    pub fn new(rates: EgressRates, clock: &Clock, tasks: &Tasks) -> Option<Self> {
+        if rates == EgressRates::default() {
             return None;
         }
-        let (state, clock) = (Mutex::new(State::new(&rates)), clock.clone());
+        let (state, clock) = (Mutex::new(Scheduler::new(&rates)), clock.clone());
         let shared = Arc::new(Shared { rates, state, changed: Notify::new(), clock });
         let (worker, stopping) = (Arc::clone(&shared), tasks.stopping());
-        tasks.spawn("legs-dispatcher", async move {
+        tasks.spawn("egress-dispatcher", async move {
             tokio::select! {
                 () = dispatch(&worker) => {}
                 () = stopping.cancelled() => {}
@@ -65,23 +65,23 @@ impl Legs {
         Some(Self(shared))
     }
 
-    /// A connection from this address, until it is dropped.
-    pub fn leg(&self, address: IpAddr) -> Leg {
+    /// The lane of a connection from this address, until it is dropped.
+    pub fn lane(&self, address: IpAddr) -> EgressLane {
         let address = address.to_canonical();
         let id = self.0.state().open(address, &self.0.rates);
-        Leg { shared: Arc::clone(&self.0), id, credit: 0 }
+        EgressLane { shared: Arc::clone(&self.0), id, credit: 0 }
     }
 
-    /// What they do now.
-    pub fn status(&self) -> LegsStatus {
+    /// What it does now.
+    pub fn status(&self) -> EgressStatus {
         let state = self.0.state();
         let (clients, waiting) = state.clients();
-        LegsStatus { rates: self.0.rates, clients, waiting, sent: state.sent }
+        EgressStatus { rates: self.0.rates, clients, waiting, sent: state.sent }
     }
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Scheduler> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,7 +95,7 @@ async fn dispatch(shared: &Shared) {
             None => shared.changed.notified().await,
             Some(wait) => {
                 tokio::select! {
-                    () = shared.clock.sleep(wait.max(SHORTEST_NAP)) => {}
+                    () = shared.clock.sleep(wait.max(SHORTEST_SLEEP)) => {}
                     () = shared.changed.notified() => {}
                 }
             }
@@ -103,15 +103,15 @@ async fn dispatch(shared: &Shared) {
     }
 }
 
-/// One connection's share of its legs. Dropping it gives back what it did not use.
-pub struct Leg {
+/// One connection's share of egress. Dropping it gives back what it did not use.
+pub struct EgressLane {
     shared: Arc<Shared>,
     id: u64,
     credit: u64,
 }
 
-impl Leg {
-    /// Grants between 1 and `want` bytes when it is this connection's turn; [`Leg::sent`] tells what became of them.
+impl EgressLane {
+    /// Grants between 1 and `want` bytes when it is this connection's turn; [`EgressLane::sent`] tells what became of them.
     pub fn poll_take(&mut self, cx: &mut Context<'_>, want: usize) -> Poll<usize> {
         if self.credit == 0 {
             let mut state = self.shared.state();
@@ -140,7 +140,7 @@ impl Leg {
     }
 }
 
-impl Drop for Leg {
+impl Drop for EgressLane {
     fn drop(&mut self) {
         self.shared.state().shut(self.id, self.credit);
     }
@@ -153,31 +153,31 @@ mod tests {
     use super::*;
 
     struct Net {
-        legs: Legs,
+        egress: EgressLimiter,
         tasks: Tasks,
         sent: Vec<Arc<AtomicU64>>,
     }
 
-    fn rates(rate: &str, per_client: &str, per_subnet: &str) -> LegRates {
+    fn rates(rate: &str, per_client: &str, per_subnet: &str) -> EgressRates {
         let read = |text: &str| text.parse().unwrap();
-        LegRates { rate: read(rate), per_client: read(per_client), per_subnet: read(per_subnet) }
+        EgressRates { rate: read(rate), per_client: read(per_client), per_subnet: read(per_subnet) }
     }
 
     impl Net {
         /// Clients that always have something to send: their address and how many connections they have.
-        fn of(rates: LegRates, clients: &[(&str, usize)]) -> Self {
+        fn of(rates: EgressRates, clients: &[(&str, usize)]) -> Self {
             let (clock, tasks) = (Clock::system(), Tasks::new());
-            let legs = Legs::new(rates, &clock, &tasks).unwrap();
-            let mut net = Self { legs, tasks, sent: Vec::new() };
+            let egress = EgressLimiter::new(rates, &clock, &tasks).unwrap();
+            let mut net = Self { egress, tasks, sent: Vec::new() };
             for (address, connections) in clients {
                 let sent = Arc::new(AtomicU64::new(0));
                 for _ in 0..*connections {
-                    let (mut leg, sent) = (net.legs.leg(address.parse().unwrap()), Arc::clone(&sent));
+                    let (mut lane, sent) = (net.egress.lane(address.parse().unwrap()), Arc::clone(&sent));
                     let stopping = net.tasks.stopping();
                     net.tasks.spawn("client", async move {
                         while !stopping.is_cancelled() {
-                            let bytes = std::future::poll_fn(|cx| leg.poll_take(cx, 1 << 20)).await;
-                            leg.sent(bytes, false);
+                            let bytes = std::future::poll_fn(|cx| lane.poll_take(cx, 1 << 20)).await;
+                            lane.sent(bytes, false);
                             sent.fetch_add(bytes as u64, Ordering::Relaxed);
                             tokio::task::yield_now().await;
                         }
@@ -214,7 +214,7 @@ mod tests {
             &[("10.0.0.1", 1), ("10.0.0.2", 9), ("10.9.0.3", 2)],
         );
         near(&net.measure().await, &[10.0, 10.0, 10.0]);
-        assert_eq!((net.legs.status().clients, net.legs.status().waiting), (3, 3));
+        assert_eq!((net.egress.status().clients, net.egress.status().waiting), (3, 3));
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,18 +233,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_used_goes_to_others_and_a_stop_holds_nothing_up() {
         let net = Net::of(rates("8 Mbit/s", "unlimited", "unlimited"), &[("10.0.0.1", 1)]);
-        let mut quiet = net.legs.leg("fd00::1".parse().unwrap());
+        let mut quiet = net.egress.lane("fd00::1".parse().unwrap());
         for _ in 0..100 {
             let bytes = std::future::poll_fn(|cx| quiet.poll_take(cx, 10)).await;
             quiet.sent(bytes, true);
         }
         near(&net.measure().await, &[8.0]);
         drop(quiet);
-        assert_eq!(net.legs.status().clients, 1);
+        assert_eq!(net.egress.status().clients, 1);
         net.tasks.stopping().cancel();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let mut late = net.legs.leg("10.0.0.9".parse().unwrap());
+        let mut late = net.egress.lane("10.0.0.9".parse().unwrap());
         assert_eq!(std::future::poll_fn(|cx| late.poll_take(cx, 5_000_000)).await, 5_000_000);
-        assert!(Legs::new(LegRates::default(), &Clock::system(), &net.tasks).is_none());
+        assert!(EgressLimiter::new(EgressRates::default(), &Clock::system(), &net.tasks).is_none());
     }
 }

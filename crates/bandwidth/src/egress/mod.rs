@@ -6,5 +6,5 @@ mod limiter;
 mod rates;
 mod scheduler;
 
-pub use limiter::{Leg, Legs, LegsStatus};
-pub use rates::LegRates;
+pub use limiter::{EgressLane, EgressLimiter, EgressStatus};
+pub use rates::EgressRates;

@@ -14,7 +14,7 @@ const MOST_QUANTUM: u64 = 256 * 1024;
 
 /// Rates towards agents and downstream servers: `[bandwidth.downstream]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LegRates {
+pub struct EgressRates {
     /// To all of them together.
     pub rate: Rate,
     /// To one address.
@@ -23,13 +23,13 @@ pub struct LegRates {
     pub per_subnet: Rate,
 }
 
-impl Default for LegRates {
+impl Default for EgressRates {
     fn default() -> Self {
         Self { rate: Rate::Unlimited, per_client: Rate::Unlimited, per_subnet: Rate::Unlimited }
     }
 }
 
-impl LegRates {
+impl EgressRates {
     /// The smallest of the three decides how long a turn is.
     pub(super) fn quantum(&self) -> u64 {
         let turns = [self.rate, self.per_client, self.per_subnet].map(|rate| Shape::of(rate).quantum);

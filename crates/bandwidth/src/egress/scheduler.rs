@@ -1,7 +1,10 @@
-//! Whose turn it is on the other legs: a ring of clients, one quantum each, as far as three levels of rates allow.
+//! Whose turn it is to be sent to: round robin over clients, one quantum each, as far as three levels of rates allow.
 //!
-//! **Invariant:** a turn is paid for at all three levels or at none. A client whose own rate or subnet is used up rests
-//! without holding others up, and comes back in the order in which it went. It never sleeps; [`super::limiter`] drives it.
+//! Fair queueing as in RFC 970 ("Fairness in packet switching systems"): clients are served in turn, however many connections
+//! they have.
+//!
+//! **Invariant:** a turn is paid for at all three levels or at none. A client whose own rate or subnet is used up is throttled
+//! without delaying others, and comes back in the order in which it went. It never sleeps; [`super::limiter`] drives it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -11,25 +14,25 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rates::LegRates;
+use super::rates::EgressRates;
 use crate::schedule::Quota;
 use tailwater_domain::{Rate, Subnet};
 
 /// One rate that is spent by several.
-struct Level {
+struct RateLevel {
     quota: Option<Quota>,
     spare: u64,
     /// Until when it is used up: one time for all who ask, so that they go on in the order in which they came.
-    used_up: Option<Instant>,
+    throttled_until: Option<Instant>,
 }
 
 struct Client {
-    level: Level,
+    level: RateLevel,
     subnet: Subnet,
     /// Connections with something to send, in the order of their turns.
     waiting: VecDeque<u64>,
-    /// In the ring or resting.
-    placed: bool,
+    /// In the round robin or throttled.
+    listed: bool,
     connections: usize,
 }
 
@@ -40,48 +43,48 @@ struct Connection {
     waker: Option<Waker>,
 }
 
-pub(super) struct State {
+pub(super) struct Scheduler {
     quantum: u64,
-    total: Level,
-    subnets: HashMap<Subnet, (Level, usize)>,
+    total: RateLevel,
+    subnets: HashMap<Subnet, (RateLevel, usize)>,
     clients: HashMap<IpAddr, Client>,
     connections: HashMap<u64, Connection>,
     next_id: u64,
     /// Clients whose turn can come.
-    ring: VecDeque<IpAddr>,
+    queue: VecDeque<IpAddr>,
     /// Clients that used up their rate, or their subnet's, until when; the number keeps the order of those that may go
     /// on at once.
-    resting: BinaryHeap<Reverse<(Instant, u64, IpAddr)>>,
-    rests: u64,
+    throttled: BinaryHeap<Reverse<(Instant, u64, IpAddr)>>,
+    throttle_count: u64,
     pub(super) sent: u64,
     /// Nothing more is limited: the server is stopping.
     pub(super) closed: bool,
 }
 
-impl Level {
+impl RateLevel {
     fn new(rate: Rate, quantum: u64) -> Self {
         Self {
             quota: rate.bytes_per_second().map(|bytes| Quota::new(bytes, quantum)),
             spare: 0,
-            used_up: None,
+            throttled_until: None,
         }
     }
 
     /// Makes sure that `bytes` can be spent, or says when to ask again.
     fn prepare(&mut self, bytes: u64, now: Instant) -> Result<(), Instant> {
         let Some(quota) = self.quota.as_ref().filter(|_| self.spare < bytes) else { return Ok(()) };
-        if let Some(until) = self.used_up.filter(|until| *until > now) {
+        if let Some(until) = self.throttled_until.filter(|until| *until > now) {
             return Err(until);
         }
         match quota.take(bytes - self.spare) {
             Ok(taken) => {
                 self.spare += taken;
-                self.used_up = None;
+                self.throttled_until = None;
                 Ok(())
             }
             Err(wait) => {
                 let until = now + wait;
-                self.used_up = Some(until);
+                self.throttled_until = Some(until);
                 Err(until)
             }
         }
@@ -97,19 +100,19 @@ impl Level {
     }
 }
 
-impl State {
-    pub(super) fn new(rates: &LegRates) -> Self {
+impl Scheduler {
+    pub(super) fn new(rates: &EgressRates) -> Self {
         let quantum = rates.quantum();
         Self {
             quantum,
-            total: Level::new(rates.rate, quantum),
+            total: RateLevel::new(rates.rate, quantum),
             subnets: HashMap::new(),
             clients: HashMap::new(),
             connections: HashMap::new(),
             next_id: 0,
-            ring: VecDeque::new(),
-            resting: BinaryHeap::new(),
-            rests: 0,
+            queue: VecDeque::new(),
+            throttled: BinaryHeap::new(),
+            throttle_count: 0,
             sent: 0,
             closed: false,
         }
@@ -121,13 +124,13 @@ impl State {
         (self.clients.len(), waiting)
     }
 
-    pub(super) fn open(&mut self, address: IpAddr, rates: &LegRates) -> u64 {
+    pub(super) fn open(&mut self, address: IpAddr, rates: &EgressRates) -> u64 {
         self.next_id += 1;
         let (quantum, net) = (self.quantum, Subnet::of(address));
         let client = self.clients.entry(address).or_insert_with(|| {
-            let level = Level::new(rates.per_client, quantum);
-            self.subnets.entry(net).or_insert_with(|| (Level::new(rates.per_subnet, quantum), 0)).1 += 1;
-            Client { level, subnet: net, waiting: VecDeque::new(), placed: false, connections: 0 }
+            let level = RateLevel::new(rates.per_client, quantum);
+            self.subnets.entry(net).or_insert_with(|| (RateLevel::new(rates.per_subnet, quantum), 0)).1 += 1;
+            Client { level, subnet: net, waiting: VecDeque::new(), listed: false, connections: 0 }
         });
         client.connections += 1;
         let connection = Connection { client: address, granted: 0, queued: false, waker: None };
@@ -144,10 +147,10 @@ impl State {
         if client.connections == 0
             && let Some(client) = self.clients.remove(&connection.client)
         {
-            // who comes back would otherwise have its old place and a new one, and two turns for each of the others
-            if client.placed {
-                self.ring.retain(|other| *other != connection.client);
-                self.resting.retain(|Reverse((_, _, other))| *other != connection.client);
+            // who comes back would otherwise have its old position and a new one, and two turns for each of the others
+            if client.listed {
+                self.queue.retain(|other| *other != connection.client);
+                self.throttled.retain(|Reverse((_, _, other))| *other != connection.client);
             }
             if let Some((_, clients)) = self.subnets.get_mut(&client.subnet) {
                 *clients -= 1;
@@ -160,7 +163,7 @@ impl State {
 
     /// What was granted to the connection; otherwise it waits for its turn.
     pub(super) fn ask(&mut self, id: u64, waker: &Waker) -> Option<u64> {
-        let Self { connections, clients, ring, .. } = self;
+        let Self { connections, clients, queue, .. } = self;
         let connection = connections.get_mut(&id)?;
         if connection.granted > 0 {
             return Some(std::mem::take(&mut connection.granted));
@@ -173,9 +176,9 @@ impl State {
         {
             connection.queued = true;
             client.waiting.push_back(id);
-            if !client.placed {
-                client.placed = true;
-                ring.push_back(connection.client);
+            if !client.listed {
+                client.listed = true;
+                queue.push_back(connection.client);
             }
         }
         None
@@ -195,53 +198,53 @@ impl State {
 
     /// Gives turns as far as the rates allow; says after how long there is more to give, `None` when nobody waits.
     pub(super) fn serve(&mut self, now: Instant, wake: &mut Vec<Waker>) -> Option<Duration> {
-        while let Some(Reverse((at, _, _))) = self.resting.peek()
+        while let Some(Reverse((at, _, _))) = self.throttled.peek()
             && *at <= now
-            && let Some(Reverse((_, _, client))) = self.resting.pop()
+            && let Some(Reverse((_, _, client))) = self.throttled.pop()
         {
-            self.ring.push_back(client);
+            self.queue.push_back(client);
         }
         // once around: who was served must be able to ask again before somebody with many connections has a second turn
-        for _ in 0..self.ring.len() {
-            let Some(address) = self.ring.front().copied() else { break };
+        for _ in 0..self.queue.len() {
+            let Some(address) = self.queue.front().copied() else { break };
             match self.turn(address, now) {
-                Given::Turn(waker) => wake.extend(waker),
-                Given::Nobody => {}
-                Given::Rest(until) => {
-                    self.ring.pop_front();
-                    self.rests += 1;
-                    self.resting.push(Reverse((until, self.rests, address)));
+                TurnOutcome::Granted(waker) => wake.extend(waker),
+                TurnOutcome::NothingQueued => {}
+                TurnOutcome::Throttled(until) => {
+                    self.queue.pop_front();
+                    self.throttle_count += 1;
+                    self.throttled.push(Reverse((until, self.throttle_count, address)));
                 }
-                Given::Nothing(until) => return Some(until.saturating_duration_since(now)),
+                TurnOutcome::AllThrottled(until) => return Some(until.saturating_duration_since(now)),
             }
         }
-        if !self.ring.is_empty() {
+        if !self.queue.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.resting.peek().map(|Reverse((at, _, _))| at.saturating_duration_since(now))
+        self.throttled.peek().map(|Reverse((at, _, _))| at.saturating_duration_since(now))
     }
 
-    /// One turn of the client at the front of the ring.
-    fn turn(&mut self, address: IpAddr, now: Instant) -> Given {
-        let Self { quantum, total, subnets, clients, connections, ring, .. } = self;
+    /// One turn of the client at the front of the queue.
+    fn turn(&mut self, address: IpAddr, now: Instant) -> TurnOutcome {
+        let Self { quantum, total, subnets, clients, connections, queue, .. } = self;
         let Some(client) = clients.get_mut(&address) else {
-            ring.pop_front();
-            return Given::Nobody;
+            queue.pop_front();
+            return TurnOutcome::NothingQueued;
         };
         let Some(id) = client.waiting.front().copied() else {
-            client.placed = false;
-            ring.pop_front();
-            return Given::Nobody;
+            client.listed = false;
+            queue.pop_front();
+            return TurnOutcome::NothingQueued;
         };
         if let Err(until) = client.level.prepare(*quantum, now) {
-            return Given::Rest(until);
+            return TurnOutcome::Throttled(until);
         }
         let mut network = subnets.get_mut(&client.subnet).map(|(level, _)| level);
         if let Some(Err(until)) = network.as_mut().map(|level| level.prepare(*quantum, now)) {
-            return Given::Rest(until);
+            return TurnOutcome::Throttled(until);
         }
         if let Err(until) = total.prepare(*quantum, now) {
-            return Given::Nothing(until);
+            return TurnOutcome::AllThrottled(until);
         }
         total.spend(*quantum);
         client.level.spend(*quantum);
@@ -249,14 +252,14 @@ impl State {
             level.spend(*quantum);
         }
         client.waiting.pop_front();
-        ring.rotate_left(1);
+        queue.rotate_left(1);
         match connections.get_mut(&id) {
             Some(connection) => {
                 connection.queued = false;
                 connection.granted += *quantum;
-                Given::Turn(connection.waker.take())
+                TurnOutcome::Granted(connection.waker.take())
             }
-            None => Given::Nobody,
+            None => TurnOutcome::NothingQueued,
         }
     }
 
@@ -267,15 +270,15 @@ impl State {
 }
 
 /// What became of a client's turn.
-enum Given {
+enum TurnOutcome {
     /// A connection may send.
-    Turn(Option<Waker>),
+    Granted(Option<Waker>),
     /// It has nothing to send.
-    Nobody,
+    NothingQueued,
     /// Its own rate or its subnet's is used up until then.
-    Rest(Instant),
+    Throttled(Instant),
     /// The rate of all is used up until then.
-    Nothing(Instant),
+    AllThrottled(Instant),
 }
 
 #[cfg(test)]
@@ -284,11 +287,11 @@ mod tests {
 
     #[test]
     fn who_is_gone_leaves_nothing_behind() {
-        let mut state = State::new(&LegRates {
+        let mut state = Scheduler::new(&EgressRates {
             rate: Rate::BitsPerSecond(8_000.try_into().unwrap()),
-            ..LegRates::default()
+            ..EgressRates::default()
         });
-        let rates = LegRates::default();
+        let rates = EgressRates::default();
         let ids =
             ["10.0.0.1", "10.0.0.1", "10.0.0.2"].map(|client| state.open(client.parse().unwrap(), &rates));
         assert_eq!((state.clients().0, state.subnets.len()), (2, 1));
@@ -299,19 +302,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_back_has_one_place_again() {
+    async fn who_comes_back_is_queued_once() {
         let rate = || "8 kbit/s".parse().unwrap();
-        let rates = LegRates { rate: rate(), per_subnet: rate(), ..LegRates::default() };
-        let mut state = State::new(&rates);
+        let rates = EgressRates { rate: rate(), per_subnet: rate(), ..EgressRates::default() };
+        let mut state = Scheduler::new(&rates);
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         for _ in 0..10 {
             let id = state.open(address, &rates);
             assert!(state.ask(id, Waker::noop()).is_none());
             let mut wake = Vec::new();
             state.serve(Instant::now(), &mut wake);
-            assert_eq!(state.ring.len() + state.resting.len(), 1);
+            assert_eq!(state.queue.len() + state.throttled.len(), 1);
             state.shut(id, 0);
         }
-        assert!(state.ring.is_empty() && state.resting.is_empty());
+        assert!(state.queue.is_empty() && state.throttled.is_empty());
     }
 }

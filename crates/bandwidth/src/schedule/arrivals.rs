@@ -1,12 +1,11 @@
-//! How much arrived within the last second, what is still to come, and whether that is enough for a second. Pure; the time
-//! is given.
+//! How much arrived within the last second, what is in flight, and whether that is enough for a second. Pure; the time is given.
 //!
-//! What is paid in advance comes later than it was paid: several answers that begin at once, or a window that a kernel opens
-//! in one step, bring it together. Whatever is granted now comes a round trip later. So nothing is granted while what came
-//! within a second less that round trip, and what is paid and did not come yet, are more than a second's worth together.
-//! Seldom all of it comes within one round trip; by how much more is still right is learned from the seconds that pass.
+//! What is paid in advance arrives later: several answers that begin at once, or a window that a kernel opens in one step,
+//! arrive together. Whatever is granted now arrives one RTT later. So nothing is granted while what arrived within a second
+//! less that RTT, and what is paid and in flight, are more than a second's worth together. Seldom all of it arrives within one
+//! RTT; by how much more is still right is learned from the seconds that pass.
 //!
-//! **Invariant:** it holds back only while a second's worth is there or on its way. It never grants anything.
+//! **Invariant:** it throttles only while a second's worth has arrived or is in flight. It never grants anything.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,21 +16,21 @@ use tokio::time::Instant;
 /// The span that is kept to the rate.
 const SPAN: Duration = Duration::from_secs(1);
 
-/// The longest round trip that is believed in.
+/// The longest RTT that is counted with.
 const LONGEST: Duration = Duration::from_millis(700);
 
-/// Looks that are remembered: those of a span, when each of several clients looks 50 times a second.
-const MOST_LOOKS: usize = 256;
+/// Samples that are remembered: those of a span, when each of several clients is sampled 50 times a second.
+const MOST_SAMPLES: usize = 256;
 
 /// Until the next try.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// What of the rate may be there or on its way, and how far above it is learned that no second exceeds it.
+/// What of the rate may have arrived or be in flight: at least, and how far that is raised while no second exceeds the rate.
 const LEAST: f64 = 1.02;
 const MOST: f64 = 2.0;
 
 pub(super) const LIMITS: &[Limit] = limits![
-    MOST_LOOKS in "looks": "Looks at what arrived that are remembered" => "the oldest is forgotten",
+    MOST_SAMPLES in "samples": "Samples of what arrived that are remembered" => "the oldest is forgotten",
 ];
 
 // not a limit: SPAN, LONGEST, MOST: gains of a controller
@@ -42,44 +41,44 @@ const DOWN: f64 = 0.5;
 const TOO_LITTLE: f64 = 0.985;
 const TOO_MUCH: f64 = 1.005;
 
-/// What arrived of late, and what is to come.
+/// What arrived lately, and what is in flight.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    looks: VecDeque<(Instant, u64)>,
+    samples: VecDeque<(Instant, u64)>,
     /// Bytes of all of them.
     sum: u64,
-    /// Paid and not there at the last look, and what was granted since.
+    /// Paid and in flight at the last sample, and what was granted since.
     outstanding: u64,
     granted: u64,
     round_trip: Duration,
-    most: f64,
-    held: bool,
-    /// The first and the last look of those that follow each other.
+    factor: f64,
+    throttled: bool,
+    /// The first and the last sample of those that follow each other.
     since: Option<(Instant, Instant)>,
 }
 
-/// What a look at all connections of a client saw.
+/// A sample of all connections of a client.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Look {
-    /// Bytes that arrived since the look before.
+pub(crate) struct ArrivalSample {
+    /// Bytes that arrived since the sample before.
     pub(crate) arrived: u64,
     /// Bytes that are paid for and did not arrive, then and now.
     pub(crate) outstanding_before: u64,
     pub(crate) outstanding: u64,
-    /// The shortest way to one of them.
+    /// The shortest RTT of one of them.
     pub(crate) round_trip: Duration,
 }
 
 impl Default for Arrivals {
     fn default() -> Self {
         Self {
-            looks: VecDeque::new(),
+            samples: VecDeque::new(),
             sum: 0,
             outstanding: 0,
             granted: 0,
             round_trip: Duration::ZERO,
-            most: LEAST,
-            held: false,
+            factor: LEAST,
+            throttled: false,
             since: None,
         }
     }
@@ -91,18 +90,18 @@ fn real(bytes: u64) -> f64 {
 }
 
 impl Arrivals {
-    pub(super) fn note(&mut self, look: Look, bytes_per_second: u64, now: Instant) {
-        self.looks.push_back((now, look.arrived));
-        self.sum += look.arrived;
-        self.outstanding = (self.outstanding + look.outstanding).saturating_sub(look.outstanding_before);
+    pub(super) fn note(&mut self, sample: ArrivalSample, bytes_per_second: u64, now: Instant) {
+        self.samples.push_back((now, sample.arrived));
+        self.sum += sample.arrived;
+        self.outstanding = (self.outstanding + sample.outstanding).saturating_sub(sample.outstanding_before);
         self.granted = 0;
-        self.round_trip = look.round_trip.min(LONGEST);
+        self.round_trip = sample.round_trip.min(LONGEST);
         self.forget(now);
         self.learn(real(bytes_per_second), now);
     }
 
     fn learn(&mut self, rate: f64, now: Instant) {
-        let held = std::mem::take(&mut self.held);
+        let throttled = std::mem::take(&mut self.throttled);
         let Some((first, last)) = self.since.filter(|(_, last)| now - *last < SPAN) else {
             self.since = Some((now, now));
             return;
@@ -110,16 +109,18 @@ impl Arrivals {
         self.since = Some((first, now));
         let time = (now - last).as_secs_f64();
         if real(self.sum) > rate * TOO_MUCH {
-            self.most -= DOWN * time;
-        } else if held && now - first > SPAN && real(self.sum) < rate * TOO_LITTLE {
-            self.most += UP * time;
+            self.factor -= DOWN * time;
+        } else if throttled && now - first > SPAN && real(self.sum) < rate * TOO_LITTLE {
+            self.factor += UP * time;
         }
-        self.most = self.most.clamp(LEAST, MOST);
+        self.factor = self.factor.clamp(LEAST, MOST);
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.looks.front().is_some_and(|(at, _)| now - *at >= SPAN) || self.looks.len() > MOST_LOOKS {
-            self.sum -= self.looks.pop_front().map_or(0, |(_, bytes)| bytes);
+        while self.samples.front().is_some_and(|(at, _)| now - *at >= SPAN)
+            || self.samples.len() > MOST_SAMPLES
+        {
+            self.sum -= self.samples.pop_front().map_or(0, |(_, bytes)| bytes);
         }
     }
 
@@ -128,18 +129,18 @@ impl Arrivals {
         self.granted += bytes;
     }
 
-    /// Whether another grant of so many bytes would be too much at this rate; then after how long to ask again. Only what
-    /// is looked at holds back.
-    pub(super) fn enough(&mut self, bytes: u64, bytes_per_second: u64, now: Instant) -> Option<Duration> {
+    /// Whether another grant of so many bytes would be too much at this rate; then after how long to ask again. Nothing
+    /// is throttled before the first sample.
+    pub(super) fn must_wait(&mut self, bytes: u64, bytes_per_second: u64, now: Instant) -> Option<Duration> {
         self.forget(now);
-        self.looks.back()?;
+        self.samples.back()?;
         let span = SPAN.saturating_sub(self.round_trip);
         let recent: u64 =
-            self.looks.iter().rev().take_while(|(at, _)| now - *at < span).map(|(_, bytes)| bytes).sum();
+            self.samples.iter().rev().take_while(|(at, _)| now - *at < span).map(|(_, bytes)| bytes).sum();
         let expected = recent + self.outstanding + self.granted + bytes;
-        let enough = real(expected) > real(bytes_per_second) * self.most;
-        self.held |= enough;
-        enough.then_some(AGAIN)
+        let must_wait = real(expected) > real(bytes_per_second) * self.factor;
+        self.throttled |= must_wait;
+        must_wait.then_some(AGAIN)
     }
 }
 
@@ -147,29 +148,33 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    fn arrived(arrived: u64) -> Look {
-        Look { arrived, ..Look::default() }
+    fn arrived(arrived: u64) -> ArrivalSample {
+        ArrivalSample { arrived, ..ArrivalSample::default() }
     }
 
     #[test]
     fn what_came_and_what_is_to_come_is_a_seconds_worth_together() {
         let (mut arrivals, start) = (Arrivals::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(arrivals.enough(1_000_000, 100_000, at(0)), None, "nothing is known");
+        assert_eq!(arrivals.must_wait(1_000_000, 100_000, at(0)), None, "nothing is known");
         for n in 0..10 {
             arrivals.note(arrived(9_000), 100_000, at(n * 50));
         }
-        assert_eq!(arrivals.enough(10_000, 100_000, at(450)), None);
+        assert_eq!(arrivals.must_wait(10_000, 100_000, at(450)), None);
         arrivals.grant(10_000);
-        assert_eq!(arrivals.enough(10_000, 100_000, at(450)), Some(AGAIN), "what was granted is to come");
-        let look = Look { outstanding: 30_000, round_trip: Duration::from_millis(200), ..Look::default() };
-        arrivals.note(look, 100_000, at(500));
-        assert_eq!(arrivals.enough(1_000, 100_000, at(500)), Some(AGAIN), "so is what is on its way");
-        assert_eq!(arrivals.enough(1_000, 200_000, at(500)), None, "at twice the rate there is room");
+        assert_eq!(arrivals.must_wait(10_000, 100_000, at(450)), Some(AGAIN), "what was granted is to come");
+        let sample = ArrivalSample {
+            outstanding: 30_000,
+            round_trip: Duration::from_millis(200),
+            ..ArrivalSample::default()
+        };
+        arrivals.note(sample, 100_000, at(500));
+        assert_eq!(arrivals.must_wait(1_000, 100_000, at(500)), Some(AGAIN), "so is what is in flight");
+        assert_eq!(arrivals.must_wait(1_000, 200_000, at(500)), None, "at twice the rate there is room");
         // 30,000 to come, 72,000 and then 63,000 within the 800 ms before
-        assert_eq!(arrivals.enough(1_000, 100_000, at(849)), Some(AGAIN));
+        assert_eq!(arrivals.must_wait(1_000, 100_000, at(849)), Some(AGAIN));
         assert_eq!(
-            arrivals.enough(1_000, 100_000, at(900)),
+            arrivals.must_wait(1_000, 100_000, at(900)),
             None,
             "it comes 200 ms later, when others left the second"
         );
@@ -182,23 +187,23 @@ mod tests {
         let mut second = |arrivals: &mut Arrivals, bytes: u64| {
             for _ in 0..50 {
                 now += Duration::from_millis(20);
-                let look = Look {
+                let sample = ArrivalSample {
                     arrived: bytes,
                     outstanding_before: arrivals.outstanding,
                     outstanding: 60_000,
-                    ..Look::default()
+                    ..ArrivalSample::default()
                 };
-                arrivals.note(look, 100_000, now);
-                let _held = arrivals.enough(1, 100_000, now);
+                arrivals.note(sample, 100_000, now);
+                let _held = arrivals.must_wait(1, 100_000, now);
             }
         };
         for _ in 0..4 {
             second(&mut arrivals, 1_800);
         }
-        assert!(arrivals.most > 1.1, "90 % came while it held back: {}", arrivals.most);
+        assert!(arrivals.factor > 1.1, "90 % came while it throttled: {}", arrivals.factor);
         for _ in 0..2 {
             second(&mut arrivals, 2_100);
         }
-        assert!(arrivals.most <= LEAST, "105 % came: {}", arrivals.most);
+        assert!(arrivals.factor <= LEAST, "105 % came: {}", arrivals.factor);
     }
 }

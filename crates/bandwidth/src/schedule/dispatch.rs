@@ -1,9 +1,9 @@
 //! Whose turn it is on the link: the most urgent class that waits and may take turns, and within it round robin over
 //! requesters, their files and the lanes of each, each turn worth one quantum.
 //!
-//! **Invariant:** grants never exceed what the quota allowed plus what was given back; a class that waits behind
-//! another still gets a turn now and then (see [`super::priority`]), so that nothing of it times out. A class whose gate is shut is
-//! passed over, and holds up nobody. It never sleeps and never looks at a socket; [`super::limiter`] drives it.
+//! **Invariant:** grants never exceed what the quota allowed plus what was given back; a class that waits behind another still
+//! gets a turn now and then (see [`super::priority`]), so that nothing of it times out. A class whose gate is shut is passed
+//! over, and delays nobody. It never sleeps and never reads from a socket; [`super::limiter`] drives it.
 
 use std::collections::HashMap;
 use std::task::Waker;
@@ -11,25 +11,25 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::arrivals::{Arrivals, Look};
+use super::arrivals::{ArrivalSample, Arrivals};
 use super::cap::Cap;
 use super::priority::{Pick, Priority};
 use super::quota::Quota;
-use super::round_robin::{LaneId, Party, Rings};
+use super::round_robin::{LaneId, QueueKey, RoundRobin};
 use super::shape::Shape;
 use crate::budget::{Budget, Gate};
 use tailwater_domain::{Class, Purpose, Rate};
 
-/// Between two looks at a closed link; a new rate is told at once.
-const BARRED: Duration = Duration::from_hours(1);
+/// Between two checks of a closed link; a new rate wakes it at once.
+const CLOSED_RECHECK: Duration = Duration::from_hours(1);
 
-/// Between two looks at a budget that others hold; a booking or what they give back is told at once.
-const SHORT: Duration = Duration::from_millis(100);
+/// Between two checks of a budget whose rest others were granted; a booking or what they give back wakes it at once.
+const BUDGET_RECHECK: Duration = Duration::from_millis(100);
 
-/// One stream's place.
+/// One stream.
 struct LaneState {
     class: Class,
-    party: Party,
+    key: QueueKey,
     queued: bool,
     /// Granted and not yet fetched.
     granted: u64,
@@ -59,15 +59,15 @@ pub(super) struct Dispatch {
     lanes: HashMap<LaneId, LaneState>,
     next_id: LaneId,
     /// Lanes that wait, in the order of their turns, by class.
-    rings: [Rings; Class::ALL.len()],
-    /// What holds back the classes that yield to other traffic.
+    queues: [RoundRobin; Class::ALL.len()],
+    /// What throttles the classes that yield to other traffic.
     cap: Option<Cap>,
-    /// Bytes a second that connections are made for while classes are held back.
+    /// Bytes a second that connections are made for while classes are throttled.
     peak: Option<u64>,
     /// Which class goes next.
     priority: Priority,
     /// The rate is that of a closed link.
-    barred: bool,
+    is_closed_rate: bool,
     /// No more grants: the server is stopping.
     pub(super) closed: bool,
 }
@@ -84,11 +84,11 @@ impl Dispatch {
             arrivals: Arrivals::default(),
             lanes: HashMap::new(),
             next_id: 0,
-            rings: Default::default(),
+            queues: Default::default(),
             cap: None,
             peak: None,
             priority: Priority::default(),
-            barred: false,
+            is_closed_rate: false,
             closed: false,
         };
         dispatch.set_rate(rate);
@@ -96,11 +96,11 @@ impl Dispatch {
     }
 
     /// The next turn already follows the new rate; what was given back under the old one is forgotten. True when some
-    /// classes are held back even without a rate.
+    /// classes are throttled even without a rate.
     pub(super) fn set_rate(&mut self, rate: Rate) -> bool {
         self.rate = rate;
         self.reshape();
-        self.barred = rate == Rate::Closed;
+        self.is_closed_rate = rate == Rate::Closed;
         self.quota = rate.bytes_per_second().map(|bytes| Quota::new(bytes, self.shape.quantum));
         (self.spare, self.owed) = (0, 0);
         self.arrivals = Arrivals::default();
@@ -109,8 +109,8 @@ impl Dispatch {
 
     pub(super) fn open(&mut self, purpose: Purpose) -> LaneId {
         self.next_id += 1;
-        let party = (purpose.requester, purpose.file);
-        let state = LaneState { class: purpose.class, party, queued: false, granted: 0, waker: None };
+        let key = (purpose.requester, purpose.file);
+        let state = LaneState { class: purpose.class, key, queued: false, granted: 0, waker: None };
         self.lanes.insert(self.next_id, state);
         self.next_id
     }
@@ -118,11 +118,11 @@ impl Dispatch {
     pub(super) fn set_purpose(&mut self, lane: LaneId, purpose: Purpose) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         let now = (purpose.class, (purpose.requester, purpose.file));
-        let before = (state.class, state.party);
-        (state.class, state.party) = now;
+        let before = (state.class, state.key);
+        (state.class, state.key) = now;
         if state.queued && before != now {
-            self.rings[before.0.index()].remove(before.1, lane);
-            self.rings[now.0.index()].push(now.1, lane);
+            self.queues[before.0.index()].remove(before.1, lane);
+            self.queues[now.0.index()].push(now.1, lane);
         }
     }
 
@@ -130,7 +130,7 @@ impl Dispatch {
     pub(super) fn close(&mut self, lane: LaneId) {
         if let Some(state) = self.lanes.remove(&lane) {
             if state.queued {
-                self.rings[state.class.index()].remove(state.party, lane);
+                self.queues[state.class.index()].remove(state.key, lane);
             }
             self.give_back(state.class, state.granted);
         }
@@ -140,20 +140,20 @@ impl Dispatch {
     pub(super) fn withdraw(&mut self, lane: LaneId) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         if std::mem::take(&mut state.queued) {
-            self.rings[state.class.index()].remove(state.party, lane);
+            self.queues[state.class.index()].remove(state.key, lane);
         }
         let (class, unused) = (state.class, std::mem::take(&mut state.granted));
         self.give_back(class, unused);
     }
 
-    /// Holds classes back that yield to other traffic.
-    pub(super) fn hold_back(&mut self, cap: Cap, peak: u64) {
+    /// Throttles the classes that yield to other traffic.
+    pub(super) fn throttle(&mut self, cap: Cap, peak: u64) {
         self.cap = Some(cap);
         self.peak = Some(peak);
         self.reshape();
     }
 
-    /// Changes what yielding classes are held to.
+    /// Changes what yielding classes are throttled to.
     pub(super) fn change_cap(&mut self, bytes_per_second: u64, peak: u64) {
         if let Some(cap) = &mut self.cap {
             cap.set(bytes_per_second, Instant::now());
@@ -164,13 +164,13 @@ impl Dispatch {
 
     fn reshape(&mut self) {
         self.shape = match self.peak {
-            Some(peak) => Shape::polite(self.rate, peak),
+            Some(peak) => Shape::yielding(self.rate, peak),
             None => Shape::of(self.rate),
         };
     }
 
-    /// What was granted to the lane; otherwise puts it into the ring. Nobody is served outside the ring,
-    /// not even when it is empty: whoever asks fastest would get the most.
+    /// What was granted to the lane; otherwise it is queued. Nobody is served without queueing,
+    /// not even when nobody else waits: whoever asks fastest would get the most.
     pub(super) fn ask(&mut self, lane: LaneId, waker: &Waker) -> Option<u64> {
         let state = self.lanes.get_mut(&lane)?;
         if state.granted > 0 {
@@ -178,7 +178,7 @@ impl Dispatch {
         }
         if !state.queued {
             state.queued = true;
-            self.rings[state.class.index()].push(state.party, lane);
+            self.queues[state.class.index()].push(state.key, lane);
         }
         if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
             state.waker = Some(waker.clone());
@@ -192,15 +192,15 @@ impl Dispatch {
         let Some(state) = self.lanes.get_mut(&lane) else { return false };
         let refuses = state.granted == 0 && budget.gates()[state.class.index()] == Gate::Spent;
         if refuses && std::mem::take(&mut state.queued) {
-            self.rings[state.class.index()].remove(state.party, lane);
+            self.queues[state.class.index()].remove(state.key, lane);
         }
         refuses
     }
 
-    /// What a look at the connections saw.
-    pub(super) fn arrived(&mut self, look: Look) {
+    /// A sample of the connections.
+    pub(super) fn arrived(&mut self, sample: ArrivalSample) {
         if let Some(rate) = self.rate.bytes_per_second() {
-            self.arrivals.note(look, rate, Instant::now());
+            self.arrivals.note(sample, rate, Instant::now());
         }
     }
 
@@ -216,13 +216,13 @@ impl Dispatch {
         if let Some(budget) = &self.budget {
             budget.give_back(bytes);
         }
-        if let Some(cap) = self.cap.as_mut().filter(|cap| cap.holds(class)) {
+        if let Some(cap) = self.cap.as_mut().filter(|cap| cap.applies_to(class)) {
             cap.give_back(bytes);
         }
         self.spare = self.spare.saturating_add(bytes).min(self.shape.spare_limit);
     }
 
-    /// Serves the ring as far as the quota allows; wakes whom it served.
+    /// Serves the queues as far as the quota allows; wakes whom it served.
     pub(super) fn serve(&mut self, wake: &mut Vec<Waker>) -> Turn {
         loop {
             let gates = self.gates(wake);
@@ -231,16 +231,16 @@ impl Dispatch {
                 Ok(None) => return Turn::Idle,
                 Err(wait) => return Turn::After(wait),
             };
-            let Gate::Open(most) = gates[pick.class.index()] else { return Turn::After(SHORT) };
-            let quantum = self.portion(pick.class).min(most);
-            if let Err(wait) = self.afford(pick.class, quantum) {
+            let Gate::Open(most) = gates[pick.class.index()] else { return Turn::After(BUDGET_RECHECK) };
+            let quantum = self.turn_bytes(pick.class).min(most);
+            if let Err(wait) = self.pay(pick.class, quantum) {
                 return Turn::After(wait);
             }
             if let Some(budget) = &self.budget {
                 budget.take(quantum);
             }
             self.priority.count(pick);
-            let lane = self.rings[pick.class.index()].pop();
+            let lane = self.queues[pick.class.index()].pop();
             if let Some(lane) = lane
                 && let Some(state) = self.lanes.get_mut(&lane)
             {
@@ -255,11 +255,11 @@ impl Dispatch {
     fn gates(&mut self, wake: &mut Vec<Waker>) -> [Gate; Class::ALL.len()] {
         let Some(budget) = &self.budget else { return [Gate::Open(u64::MAX); Class::ALL.len()] };
         let gates = budget.gates();
-        if self.rings.iter().zip(&gates).any(|(ring, gate)| !ring.is_empty() && *gate == Gate::Wait) {
-            budget.awaited();
+        if self.queues.iter().zip(&gates).any(|(queue, gate)| !queue.is_empty() && *gate == Gate::Wait) {
+            budget.note_demand();
         }
-        for (ring, _) in self.rings.iter_mut().zip(&gates).filter(|(_, gate)| **gate == Gate::Spent) {
-            while let Some(lane) = ring.pop() {
+        for (queue, _) in self.queues.iter_mut().zip(&gates).filter(|(_, gate)| **gate == Gate::Spent) {
+            while let Some(lane) = queue.pop() {
                 let Some(state) = self.lanes.get_mut(&lane) else { continue };
                 state.queued = false;
                 wake.extend(state.waker.take());
@@ -286,19 +286,19 @@ impl Dispatch {
     /// Whether this lane is the only one of its class that waits: the dispatcher may be asleep, or sleep until another
     /// class may take turns.
     pub(super) fn leads(&self, lane: LaneId) -> bool {
-        self.lanes.get(&lane).is_some_and(|state| self.rings[state.class.index()].is_only(lane))
+        self.lanes.get(&lane).is_some_and(|state| self.queues[state.class.index()].is_only(lane))
     }
 
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.rings.iter().all(Rings::is_empty)
+        self.queues.iter().all(RoundRobin::is_empty)
     }
 
-    /// The class whose turn it is; `None` when nobody waits, and when to look again where all who wait are held back.
+    /// The class whose turn it is; `None` when nobody waits, and when to try again where all who wait are throttled.
     fn next(&mut self, gates: &[Gate; Class::ALL.len()]) -> Result<Option<Pick>, Duration> {
         let (mut ready, mut soonest) = ([false; Class::ALL.len()], None::<Duration>);
         for class in Class::ALL {
-            if self.rings[class.index()].is_empty() {
+            if self.queues[class.index()].is_empty() {
                 continue;
             }
             match self.gate(class, gates[class.index()]) {
@@ -312,42 +312,42 @@ impl Dispatch {
         }
     }
 
-    /// Whether a class may take turns at all now; otherwise when to look again.
+    /// Whether a class may take turns at all now; otherwise when to try again.
     fn gate(&mut self, class: Class, budget: Gate) -> Result<(), Duration> {
         if !matches!(budget, Gate::Open(_)) {
-            return Err(SHORT);
+            return Err(BUDGET_RECHECK);
         }
         match &mut self.cap {
-            Some(cap) if cap.holds(class) => cap.allows(cap.quantum(), Instant::now()),
+            Some(cap) if cap.applies_to(class) => cap.allows(cap.quantum(), Instant::now()),
             _ => Ok(()),
         }
     }
 
     /// One turn's worth. Without a limit any number does; a mebibyte keeps credits small when one comes, and 64 KiB
-    /// what a budget has granted and not seen yet.
-    fn portion(&self, class: Class) -> u64 {
-        let capped = self.cap.as_ref().filter(|cap| cap.holds(class)).map_or(u64::MAX, Cap::quantum);
+    /// what a budget has granted and is still in flight.
+    fn turn_bytes(&self, class: Class) -> u64 {
+        let capped = self.cap.as_ref().filter(|cap| cap.applies_to(class)).map_or(u64::MAX, Cap::quantum);
         self.shape.quantum.min(capped).min(if self.budget.is_some() { 1 << 16 } else { 1 << 20 })
     }
 
     /// Pays for `bytes` out of what is spare and what the quota allows.
-    fn afford(&mut self, class: Class, bytes: u64) -> Result<(), Duration> {
-        if self.barred {
-            return Err(BARRED);
+    fn pay(&mut self, class: Class, bytes: u64) -> Result<(), Duration> {
+        if self.is_closed_rate {
+            return Err(CLOSED_RECHECK);
         }
         if let Some(quota) = &self.quota {
             let rate = self.rate.bytes_per_second().unwrap_or(u64::MAX);
-            if let Some(wait) = self.arrivals.enough(bytes, rate, Instant::now()) {
+            if let Some(wait) = self.arrivals.must_wait(bytes, rate, Instant::now()) {
                 return Err(wait);
             }
-            // in portions, so that none is larger than what the quota saves up
+            // in portions, so that none is larger than the burst of the quota
             while self.owed > 0 {
-                let portion = self.owed.min(self.shape.quantum);
-                if self.spare < portion {
-                    self.spare += quota.take(portion - self.spare)?;
+                let part = self.owed.min(self.shape.quantum);
+                if self.spare < part {
+                    self.spare += quota.take(part - self.spare)?;
                 }
-                self.spare = self.spare.saturating_sub(portion);
-                self.owed -= portion;
+                self.spare = self.spare.saturating_sub(part);
+                self.owed -= part;
             }
             if self.spare < bytes {
                 self.spare += quota.take(bytes - self.spare)?;
@@ -355,7 +355,7 @@ impl Dispatch {
             self.spare = self.spare.saturating_sub(bytes);
             self.arrivals.grant(bytes);
         }
-        if let Some(cap) = self.cap.as_mut().filter(|cap| cap.holds(class)) {
+        if let Some(cap) = self.cap.as_mut().filter(|cap| cap.applies_to(class)) {
             cap.spend(bytes);
         }
         Ok(())

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::arrivals::Look;
+use super::arrivals::ArrivalSample;
 use super::cap::Cap;
 use super::dispatch::{Dispatch, Turn};
 use super::round_robin::LaneId;
@@ -32,7 +32,7 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// The shortest sleep of the dispatcher: shorter ones would only burn CPU, the quota's slack of 10 ms covers
 /// it.
-const SHORTEST_NAP: Duration = Duration::from_millis(2);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(2);
 
 /// The one limiter of a link. Cheap to clone; clones share the rate.
 #[derive(Clone)]
@@ -149,16 +149,16 @@ impl Limiter {
         Lane { shared: Arc::clone(&self.0), id, class: purpose.class, credit: 0, credit_at }
     }
 
-    /// Holds every class that is not exempt to a rate of its own below the link's, from the next turn on, whatever the
+    /// Throttles every class that is not exempt to a rate of its own below the link's, from the next turn on, whatever the
     /// link's rate is. `peak` is what connections are made for, both in bytes a second.
-    pub(crate) fn hold_back(&self, exempt: &[Class], bytes_per_second: u64, peak: u64) {
+    pub(crate) fn throttle(&self, exempt: &[Class], bytes_per_second: u64, peak: u64) {
         let cap = Cap::new(exempt, bytes_per_second, self.0.clock.instant());
-        self.0.dispatch().hold_back(cap, peak);
+        self.0.dispatch().throttle(cap, peak);
         self.0.limited.store(true, Ordering::Release);
         self.0.changed.notify_one();
     }
 
-    /// Changes what [`Limiter::hold_back`] set.
+    /// Changes what [`Limiter::throttle`] set.
     pub(crate) fn change_cap(&self, bytes_per_second: u64, peak: u64) {
         self.0.dispatch().change_cap(bytes_per_second, peak);
         self.0.changed.notify_one();
@@ -179,10 +179,10 @@ impl Limiter {
         self.0.budget.as_ref().map_or(shape, |budget| shape.with_budget(budget.left()))
     }
 
-    /// What a look at the connections of a client saw.
-    pub(crate) fn arrived(&self, look: Look) {
+    /// A sample of the connections of a client.
+    pub(crate) fn arrived(&self, sample: ArrivalSample) {
         if self.is_limited() {
-            self.0.dispatch().arrived(look);
+            self.0.dispatch().arrived(sample);
         }
     }
 
@@ -216,7 +216,7 @@ async fn dispatch(shared: &Shared) {
             Turn::Idle => shared.changed.notified().await,
             Turn::After(wait) => {
                 tokio::select! {
-                    () = shared.clock.sleep(wait.max(SHORTEST_NAP)) => {}
+                    () = shared.clock.sleep(wait.max(SHORTEST_SLEEP)) => {}
                     () = shared.changed.notified() => {}
                 }
             }
@@ -224,7 +224,7 @@ async fn dispatch(shared: &Shared) {
     }
 }
 
-/// One stream's way to the link. Dropping it gives back what it did not use.
+/// What one stream takes its turns by. Dropping it gives back what it did not use.
 pub struct Lane {
     shared: Arc<Shared>,
     id: LaneId,
@@ -262,10 +262,10 @@ impl Lane {
                 return Poll::Ready(Err(LinkError::Spent { until: None }));
             }
             let Some(granted) = dispatch.ask(self.id, cx.waker()) else {
-                // behind others there is nothing to tell: the dispatcher is at work
-                let tell = dispatch.leads(self.id);
+                // behind others nobody has to be woken: the dispatcher is at work
+                let wakes = dispatch.leads(self.id);
                 drop(dispatch);
-                if tell {
+                if wakes {
                     self.shared.changed.notify_one();
                 }
                 return Poll::Pending;
@@ -294,21 +294,21 @@ impl Lane {
         }
     }
 
-    /// Bytes that were granted, to this lane or in advance, came.
+    /// Bytes that were granted, to this lane or in advance, arrived.
     pub(crate) fn received(&self, bytes: u64) {
         if let Some(budget) = &self.shared.budget {
             budget.received(bytes);
         }
     }
 
-    /// Bytes came that nobody reads.
+    /// Bytes arrived that nobody reads.
     pub(crate) fn received_beside(&self, bytes: u64) {
         if let Some(budget) = &self.shared.budget {
             budget.received_beside(bytes);
         }
     }
 
-    /// Lets others have what this lane still holds: nothing is there to be read.
+    /// Lets others have what this lane was granted and has not used: nothing is there to be read.
     pub fn release(&mut self) {
         if self.credit > 0 {
             let bytes = std::mem::take(&mut self.credit);
@@ -316,7 +316,7 @@ impl Lane {
         }
     }
 
-    /// Leaves the line: nothing is wanted any more.
+    /// Leaves the queue: nothing is wanted any more.
     pub(crate) fn withdraw(&mut self) {
         self.shared.dispatch().withdraw(self.id);
         self.release();

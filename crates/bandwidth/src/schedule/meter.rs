@@ -34,7 +34,7 @@ struct Slot {
     bytes: AtomicU64,
 }
 
-/// One look at a [`Meter`].
+/// What a [`Meter`] says at one moment.
 #[derive(Debug, Clone, Serialize)]
 pub struct MeterReading {
     /// Bytes received since start, headers and TLS included.
@@ -68,7 +68,7 @@ impl Meter {
         &self.0.seconds[usize::try_from(second).unwrap_or(0) % SLOTS]
     }
 
-    /// Counts bytes that came.
+    /// Counts bytes that arrived.
     pub fn count_received(&self, class: Class, bytes: u64) {
         self.0.received[class.index()].fetch_add(bytes, Ordering::Relaxed);
         let now = self.second();
@@ -84,7 +84,7 @@ impl Meter {
         slot.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes that went.
+    /// Counts bytes that were sent.
     pub fn count_sent(&self, class: Class, bytes: u64) {
         self.0.sent[class.index()].fetch_add(bytes, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@
 //! `limiter` is the door; `dispatch` gives turns by class, `round_robin` within a class, `quota` and `cap` say how much there is,
 //! `shape` what a rate means for turns and windows, `deposit` takes payment in advance, `meter` counts.
 //!
-//! **Invariant:** what is granted never exceeds the rate, the budget and the cap together. It never looks at a socket.
+//! **Invariant:** what is granted never exceeds the rate, the budget and the cap together. It never samples at a socket.
 
 mod arrivals;
 mod cap;
@@ -18,16 +18,16 @@ mod quota;
 mod round_robin;
 mod shape;
 
-pub(crate) use arrivals::Look;
-pub(crate) use deposit::{Deposit, Desk};
+pub(crate) use arrivals::ArrivalSample;
+pub(crate) use deposit::{Deposit, DepositQueue};
 use tailwater_domain::{Limit, joined_limits};
 
-pub use exchange_slots::Place;
-pub(crate) use exchange_slots::Places;
+pub use exchange_slots::ExchangeSlot;
+pub(crate) use exchange_slots::ExchangeSlots;
 pub use limiter::{Lane, Limiter, LimiterStatus};
 pub use meter::{Meter, MeterReading};
 pub(crate) use quota::Quota;
-pub(crate) use shape::{FAR, Shape, can_scale};
+pub(crate) use shape::{LONG_RTT, Shape, can_scale};
 
 /// The limits of this subject.
 pub(crate) const LIMITS: &[Limit] =

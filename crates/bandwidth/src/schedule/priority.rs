@@ -15,7 +15,7 @@ const TURNS_FOR_OTHERS: u32 = 32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pick {
     pub(super) class: Class,
-    /// A more urgent one waits, and gives way this once.
+    /// A more urgent one waits, and is passed over this once.
     out_of_turn: bool,
     /// Less urgent ones wait.
     passes: bool,

@@ -1,4 +1,8 @@
-//! governor, and nothing else of it in the house: how many bytes the rate allows by now.
+//! How many bytes a rate allows by now: GCRA, by the crate governor, which nothing else here uses.
+//!
+//! GCRA (ITU-T I.371, ATM Forum TM 4.0 section 4.4.2), as virtual scheduling: a cell that arrives at `t` conforms when `t >=
+//! TAT - L`, TAT being its theoretical arrival time; then `TAT = max(t, TAT) + I`. Here a cell is [`CELL`] bytes, the
+//! increment I is a cell's time at the rate, and the limit L is [`BURST_TIME`] and one quantum.
 //!
 //! A quota starts empty, so that changing the rate never buys a burst. It is asked without waiting; who waits
 //! sleeps on tokio's time (governor's own waiting follows a timer that a paused test clock does not move).
@@ -17,23 +21,23 @@ use tokio::time::Instant;
 /// at 30 MB/s and no limit at 1 GB/s; at 1 KiB the error stays under 0.1 % up to 8 Gbit/s.
 pub(super) const CELL: u64 = 1024;
 
-/// The part of the rate that is kept back, in thousandths: the rate is a cap, and what arrives at the ends of
-/// any interval that somebody measures (a quantum, a segment, an acknowledgement on its way) stays under it.
-const KEPT_BACK: u128 = 5;
+/// The part of the rate that is left unused, in thousandths: the rate is a cap, and what arrives at the ends of any interval that
+/// somebody measures (a quantum, a segment, an acknowledgement in flight) stays under it.
+const HEADROOM: u128 = 5;
 
-/// The same in bytes a second, up to [`MOST_KEPT_BACK`] thousandths: the receive buffer of a connection, which may be full at
+/// The same in bytes a second, up to [`MOST_HEADROOM`] thousandths: the receive buffer of a connection, which may be full at
 /// one end of a second and empty at the other, is a larger part of a low rate.
-const KEPT_BACK_BYTES: u128 = 4 * 1024;
-const MOST_KEPT_BACK: u128 = 30;
+const HEADROOM_BYTES: u128 = 4 * 1024;
+const MOST_HEADROOM: u128 = 30;
 
 /// Slack beside a quantum, so that a timer that fires late loses nothing.
 const BURST_TIME: Duration = Duration::from_millis(10);
 
-/// tokio's steady time for governor.
+/// tokio's monotonic time for governor.
 #[derive(Debug, Clone)]
-struct Steady(Instant);
+struct MonotonicClock(Instant);
 
-impl GovernorClock for Steady {
+impl GovernorClock for MonotonicClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -43,8 +47,8 @@ impl GovernorClock for Steady {
 
 /// What a rate allows. Not fair by itself: only the dispatcher asks.
 pub(crate) struct Quota {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Steady, NoOpMiddleware<Nanos>>,
-    steady: Steady,
+    limiter: RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Nanos>>,
+    clock: MonotonicClock,
     burst: u32,
 }
 
@@ -52,8 +56,8 @@ impl Quota {
     /// For a rate of at least 1 byte a second, spent in portions of `quantum` bytes.
     pub(crate) fn new(bytes_per_second: u64, quantum: u64) -> Self {
         let rate = u128::from(bytes_per_second.max(1));
-        let kept_back = KEPT_BACK_BYTES.clamp(rate * KEPT_BACK / 1000, (rate * MOST_KEPT_BACK / 1000).max(1));
-        let rate = (rate - kept_back.min(rate - 1)).max(1);
+        let headroom = HEADROOM_BYTES.clamp(rate * HEADROOM / 1000, (rate * MOST_HEADROOM / 1000).max(1));
+        let rate = (rate - headroom.min(rate - 1)).max(1);
         let slack = rate * BURST_TIME.as_nanos() / 1_000_000_000;
         let burst =
             u32::try_from((slack + u128::from(quantum)).div_ceil(u128::from(CELL))).unwrap_or(u32::MAX);
@@ -64,11 +68,11 @@ impl Quota {
         let quota = governor::Quota::with_period(interval)
             .unwrap_or_else(|| governor::Quota::per_second(NonZeroU32::MAX))
             .allow_burst(burst);
-        let steady = Steady(Instant::now());
-        let limiter = RateLimiter::direct_with_clock(quota, steady.clone());
+        let clock = MonotonicClock(Instant::now());
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
         // starts empty; the answer is always yes, because nothing was taken before
         let _full = limiter.check_n(burst);
-        Self { limiter, steady, burst: burst.get() }
+        Self { limiter, clock, burst: burst.get() }
     }
 
     /// Takes what holds `bytes`, rounded up to cells and at most the burst, and says how many bytes that
@@ -78,7 +82,7 @@ impl Quota {
         let cells = NonZeroU32::new(cells).unwrap_or(NonZeroU32::MIN);
         match self.limiter.check_n(cells) {
             Ok(Ok(())) => Ok(u64::from(cells.get()) * CELL),
-            Ok(Err(later)) => Err(later.wait_time_from(self.steady.now())),
+            Ok(Err(later)) => Err(later.wait_time_from(self.clock.now())),
             // cannot be: cells never exceed the burst
             Err(_too_many) => Err(BURST_TIME),
         }

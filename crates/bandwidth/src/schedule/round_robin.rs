@@ -1,4 +1,8 @@
-//! Who of one class waits for a turn: requesters in a ring, in each its files in a ring, in each their lanes.
+//! Whose turn it is within a class: round robin over requesters, over the files of each, and over the lanes of each file.
+//!
+//! Fair queueing as in RFC 970 ("Fairness in packet switching systems"): one queue for each source, served in turn, so that
+//! nobody gains by sending more. All turns are one quantum, so no deficit has to be carried over as in deficit round robin
+//! (Shreedhar and Varghese 1995, section 3).
 //!
 //! **Invariant:** a turn moves everybody it is taken from to the back: the requester behind all other requesters, the
 //! file behind the requester's other files. So one who opens fifty requests has as many turns as one who opens one.
@@ -11,12 +15,12 @@ use tailwater_domain::{Requester, Sha1Digest};
 /// The name of a lane.
 pub(super) type LaneId = u64;
 
-/// Whose lane it is, and for which file.
-pub(super) type Party = (Requester, Option<Sha1Digest>);
+/// The queue of a lane: whose it is, and for which file.
+pub(super) type QueueKey = (Requester, Option<Sha1Digest>);
 
 /// The lanes of one class that wait.
 #[derive(Debug, Default)]
-pub(super) struct Rings {
+pub(super) struct RoundRobin {
     requesters: VecDeque<Requester>,
     waiting: HashMap<Requester, Files>,
 }
@@ -28,9 +32,9 @@ struct Files {
     lanes: HashMap<Option<Sha1Digest>, VecDeque<LaneId>>,
 }
 
-impl Rings {
+impl RoundRobin {
     /// Puts a lane behind its like.
-    pub(super) fn push(&mut self, (requester, file): Party, lane: LaneId) {
+    pub(super) fn push(&mut self, (requester, file): QueueKey, lane: LaneId) {
         let files = self.waiting.entry(requester).or_insert_with(|| {
             self.requesters.push_back(requester);
             Files::default()
@@ -63,7 +67,7 @@ impl Rings {
     }
 
     /// Takes out a lane wherever it waits.
-    pub(super) fn remove(&mut self, (requester, file): Party, lane: LaneId) {
+    pub(super) fn remove(&mut self, (requester, file): QueueKey, lane: LaneId) {
         let Some(files) = self.waiting.get_mut(&requester) else { return };
         let Some(lanes) = files.lanes.get_mut(&file) else { return };
         lanes.retain(|other| *other != lane);
@@ -103,28 +107,28 @@ mod tests {
 
     #[test]
     fn turns_go_round_requesters_then_files_then_lanes() {
-        let mut rings = Rings::default();
+        let mut queues = RoundRobin::default();
         for lane in 0..50 {
-            rings.push((agent(1), Some(file(1))), lane);
+            queues.push((agent(1), Some(file(1))), lane);
         }
-        rings.push((agent(1), Some(file(2))), 60);
-        rings.push((agent(2), Some(file(1))), 70);
-        rings.push((agent(3), Some(file(3))), 80);
-        rings.push((agent(3), Some(file(3))), 81);
-        let turns: Vec<_> = std::iter::from_fn(|| rings.pop()).take(8).collect();
+        queues.push((agent(1), Some(file(2))), 60);
+        queues.push((agent(2), Some(file(1))), 70);
+        queues.push((agent(3), Some(file(3))), 80);
+        queues.push((agent(3), Some(file(3))), 81);
+        let turns: Vec<_> = std::iter::from_fn(|| queues.pop()).take(8).collect();
         assert_eq!(turns, [0, 70, 80, 60, 81, 1, 2, 3]);
     }
 
     #[test]
     fn who_leaves_is_forgotten() {
-        let mut rings = Rings::default();
-        rings.push((agent(1), Some(file(1))), 1);
-        assert!(rings.is_only(1));
-        rings.push((agent(2), None), 2);
-        assert!(!rings.is_only(1));
-        rings.remove((agent(1), Some(file(1))), 1);
-        rings.remove((agent(1), Some(file(1))), 1);
-        assert_eq!((rings.pop(), rings.pop()), (Some(2), None));
-        assert!(rings.is_empty() && rings.waiting.is_empty());
+        let mut queues = RoundRobin::default();
+        queues.push((agent(1), Some(file(1))), 1);
+        assert!(queues.is_only(1));
+        queues.push((agent(2), None), 2);
+        assert!(!queues.is_only(1));
+        queues.remove((agent(1), Some(file(1))), 1);
+        queues.remove((agent(1), Some(file(1))), 1);
+        assert_eq!((queues.pop(), queues.pop()), (Some(2), None));
+        assert!(queues.is_empty() && queues.waiting.is_empty());
     }
 }

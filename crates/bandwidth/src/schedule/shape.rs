@@ -15,8 +15,8 @@ pub(crate) struct Shape {
     bytes_per_second: Option<u64>,
     /// No connection's receive buffer is larger; `None` leaves it to the rate.
     most_window: Option<u64>,
-    /// All receive buffers together are to hold what fills the link, and little more.
-    polite: bool,
+    /// All receive buffers together are to hold the bandwidth-delay product, and little more.
+    yielding: bool,
     /// How many exchanges share the link now.
     sharers: u32,
     /// How many transfers may be open at once.
@@ -38,7 +38,8 @@ const SLOW: u64 = 125_000;
 /// More than Linux grants by default (`net.core.rmem_max` of 208 KiB, doubled).
 const MOST_WINDOW: u64 = 416 * KIB;
 
-/// What a window can be that was small when its connection was made: it is told in 16 bits then.
+/// The largest window of a connection without window scaling: RFC 7323 section 1.1, "TCP header uses a 16-bit field to report the
+/// receive window size to the sender".
 const MOST_UNSCALED: u64 = 65_535;
 
 /// A budget of which less than this for each transfer is left has fewer of them: what is asked for should fit.
@@ -51,28 +52,28 @@ const LEAST_TRANSFERS: usize = 2;
 const MAX_TRANSFERS: usize = 32;
 
 /// Round trips that all receive buffers together hold while transfers yield to others.
-const FILLS: u128 = 2;
+const YIELDING_RTTS: u128 = 2;
 
-/// An upstream so far away that a few connections do not hold what is on the way.
-pub(crate) const FAR: Duration = Duration::from_millis(75);
+/// An RTT over which the windows of a few connections do not fill the link.
+pub(crate) const LONG_RTT: Duration = Duration::from_millis(75);
 
-/// What a connection to one that is far begins with, in milliseconds of the rate.
-const FAR_MILLIS: u128 = 20;
+/// What a connection over such an RTT begins with, in milliseconds of the rate.
+const FIRST_LONG_MILLIS: u128 = 20;
 
-/// So many times the transfers share a link at most because it is long.
+/// So many times the transfers share a link at most because its RTT is long.
 const MOST_FOLD: usize = 4;
 
-/// What all windows together hold beside what is on the way, in milliseconds of the rate. What is in them comes without being
+/// What all windows together hold beside what is in flight, in milliseconds of the rate. What is in them comes without being
 /// paid for again, so it is what a second may carry too much: under the 5 % that are allowed.
 const SPARE_MILLIS: u128 = 35;
 
-/// Tenths of a round trip that the windows of far upstreams may come to together, beside the spare: an exchange that begins
+/// Tenths of a round trip that the windows of long paths may come to together, beside the spare: an exchange that begins
 /// leaves its part to the others for a while. While transfers yield to others they come to no more.
-const ON_THE_WAY: u128 = 11;
-const POLITELY_ON_THE_WAY: u128 = 12;
+const IN_FLIGHT_TENTHS: u128 = 11;
+const YIELDING_IN_FLIGHT_TENTHS: u128 = 12;
 
 /// An exchange alone gets no larger part than one of so many, and is not counted further than this.
-const POLITE_SHARERS: u32 = 2;
+const YIELDING_SHARERS: u32 = 2;
 const LEAST_SHARERS: u32 = 4;
 const MOST_SHARERS: u32 = 32;
 
@@ -83,7 +84,7 @@ pub(super) const LIMITS: &[Limit] = limits![
     MOST_FOLD in "times": "How much more transfers share a long link" => "they wait",
 ];
 
-// not a limit: KIB, SLOW, FAR, MOST_UNSCALED: how windows are shared
+// not a limit: KIB, SLOW, LONG_RTT, MOST_UNSCALED: how windows are shared
 
 impl Shape {
     pub(crate) fn of(rate: Rate) -> Self {
@@ -92,7 +93,7 @@ impl Shape {
                 quantum: u64::MAX,
                 bytes_per_second: None,
                 most_window: None,
-                polite: false,
+                yielding: false,
                 sharers: 1,
                 transfers: MAX_TRANSFERS,
                 spare_limit: 0,
@@ -122,7 +123,7 @@ impl Shape {
             quantum: quantum / KIB * KIB,
             bytes_per_second: Some(bytes),
             most_window: None,
-            polite: false,
+            yielding: false,
             sharers: 1,
             transfers,
             spare_limit: (bytes / 100).max(quantum * 2),
@@ -148,10 +149,10 @@ impl Shape {
 
     /// While transfers yield to others: connections and their buffers for what the link was seen to carry. A buffer
     /// fills at once when an answer begins, and all of it queues; so each holds its part of what fills the link.
-    pub(super) fn polite(rate: Rate, peak: u64) -> Self {
+    pub(super) fn yielding(rate: Rate, peak: u64) -> Self {
         let bytes = rate.bytes_per_second().unwrap_or(u64::MAX).min(peak);
         let quantum = Self::of(rate).quantum;
-        Self { quantum, polite: true, ..Self::of_bytes(bytes) }
+        Self { quantum, yielding: true, ..Self::of_bytes(bytes) }
     }
 
     /// The same while so many exchanges are open, those that still connect included.
@@ -160,21 +161,23 @@ impl Shape {
         Self { sharers, ..self }
     }
 
-    /// What the receive buffer of a connection to an upstream at this distance is bounded to, and what a
-    /// request to it pays in advance; `None` leaves the kernel its own tuning.
+    /// What the receive buffer of a connection with this RTT is bounded to, and what a request on it pays in advance; `None`
+    /// leaves the kernel its own tuning.
     ///
-    /// One round trip of the whole rate fills the link by itself. All windows together hold little more, because what is in
-    /// them comes in one burst; each gets its part. Far ones begin with less, and what else they need to fill the link they
-    /// get as an answer goes on, see [`Shape::reach`].
+    /// What fills a link is its bandwidth-delay product: RFC 1323 section 1.1, it "measures the amount of data that would
+    /// "fill the pipe"; it is the buffer space required at sender and receiver to obtain maximum throughput". All windows
+    /// together hold little more, because what is in them arrives in one burst; each gets its part. Over a long RTT they begin
+    /// with less and grow as an answer goes on, see [`Shape::max_window`].
     pub(crate) fn window(&self, round_trip: Duration) -> Option<u32> {
-        let micros = if self.polite {
+        let micros = if self.yielding {
             // a kernel counts its own overhead against a buffer: about half of it holds data
-            let way = round_trip.as_micros() * FILLS / u128::from(self.sharers.max(POLITE_SHARERS));
-            way.clamp(8_000, 100_000)
+            let in_flight =
+                round_trip.as_micros() * YIELDING_RTTS / u128::from(self.sharers.max(YIELDING_SHARERS));
+            in_flight.clamp(8_000, 100_000)
         } else {
-            let way = round_trip.as_micros() + SPARE_MILLIS * 1000;
-            let part = way / u128::from(self.sharers.max(LEAST_SHARERS));
-            if round_trip >= FAR { part.min(FAR_MILLIS * 1000) } else { part }
+            let in_flight = round_trip.as_micros() + SPARE_MILLIS * 1000;
+            let part = in_flight / u128::from(self.sharers.max(LEAST_SHARERS));
+            if round_trip >= LONG_RTT { part.min(FIRST_LONG_MILLIS * 1000) } else { part }
         };
         let most = self.most_window.unwrap_or(MOST_WINDOW);
         let bytes = match self.bytes_per_second {
@@ -191,31 +194,34 @@ impl Shape {
         if slow { LEAST_SLOW_WINDOW } else { LEAST_WINDOW }
     }
 
-    /// How many transfers may be open at once over such a way. A kernel opens a window by half of it at a time: on a long
-    /// way many small ones make smaller bursts than a few large ones. No more than have room on the way with the least window.
+    /// How many transfers may be open at once with this RTT. A kernel opens a window by half of it at a time: over a long RTT
+    /// many small ones make smaller bursts than a few large ones. No more than have room in flight with the least window.
     pub(crate) fn transfers_over(&self, round_trip: Duration) -> usize {
-        let fold = usize::try_from(round_trip.as_millis() / FAR.as_millis()).unwrap_or(MOST_FOLD);
+        let fold = usize::try_from(round_trip.as_millis() / LONG_RTT.as_millis()).unwrap_or(MOST_FOLD);
         let many = (self.transfers * fold.clamp(1, MOST_FOLD)).min(self.transfers.max(MAX_TRANSFERS));
-        let (Some(rate), true) = (self.bytes_per_second, round_trip >= FAR) else { return many };
-        let way = u128::from(rate) * (round_trip.as_millis() * ON_THE_WAY / 10 + SPARE_MILLIS) / 1000;
-        many.min(usize::try_from(way / u128::from(self.least_window())).unwrap_or(many).max(LEAST_TRANSFERS))
+        let (Some(rate), true) = (self.bytes_per_second, round_trip >= LONG_RTT) else { return many };
+        let in_flight =
+            u128::from(rate) * (round_trip.as_millis() * IN_FLIGHT_TENTHS / 10 + SPARE_MILLIS) / 1000;
+        many.min(
+            usize::try_from(in_flight / u128::from(self.least_window())).unwrap_or(many).max(LEAST_TRANSFERS),
+        )
     }
 
-    /// What the window of an exchange may grow to while its upstream is too far for [`Shape::window`] to fill the link: its
-    /// part of what is on the way. 0 without a rate.
-    pub(crate) fn reach(&self, round_trip: Duration) -> u64 {
+    /// What the window of an exchange may grow to while the RTT is too long for [`Shape::window`] to fill the link: its part
+    /// of what is in flight. 0 without a rate.
+    pub(crate) fn max_window(&self, round_trip: Duration) -> u64 {
         let (Some(rate), Some(window)) = (self.bytes_per_second, self.window(round_trip)) else { return 0 };
-        if round_trip < FAR {
+        if round_trip < LONG_RTT {
             return 0;
         }
         let most = if can_scale(window) { MOST_WINDOW } else { MOST_UNSCALED };
-        let millis = if self.polite {
-            round_trip.as_millis() * POLITELY_ON_THE_WAY / 10
+        let millis = if self.yielding {
+            round_trip.as_millis() * YIELDING_IN_FLIGHT_TENTHS / 10
         } else {
-            round_trip.as_millis() * ON_THE_WAY / 10 + SPARE_MILLIS
+            round_trip.as_millis() * IN_FLIGHT_TENTHS / 10 + SPARE_MILLIS
         };
-        let way = u128::from(rate) * millis / 1000;
-        let part = u64::try_from(way / u128::from(self.sharers)).unwrap_or(u64::MAX);
+        let in_flight = u128::from(rate) * millis / 1000;
+        let part = u64::try_from(in_flight / u128::from(self.sharers)).unwrap_or(u64::MAX);
         part.min(most).min(self.most_window.unwrap_or(most))
     }
 
@@ -225,7 +231,7 @@ impl Shape {
             (None, None) => true,
             (Some(has), Some(wanted)) => {
                 // what was made while the link was not known yet would keep it from being filled
-                let more = if self.polite { has.saturating_add(has / 5) } else { has.saturating_mul(2) };
+                let more = if self.yielding { has.saturating_add(has / 5) } else { has.saturating_mul(2) };
                 has <= wanted.saturating_mul(2) && wanted <= more
             }
             _ => false,
@@ -266,7 +272,7 @@ mod tests {
 
     #[test]
     fn far_upstreams_fill_the_link_together() {
-        // what each of so many exchanges may have on its way, in KiB
+        // what each of so many exchanges may have in flight, in KiB
         let table = [
             ("2 Mbit/s", 600, 1, 63),
             ("2 Mbit/s", 600, 16, 10),
@@ -277,11 +283,15 @@ mod tests {
         ];
         for (rate, millis, exchanges, expected) in table {
             let shape = Shape::of(rate.parse().unwrap()).shared_by(exchanges);
-            assert_eq!(shape.reach(Duration::from_millis(millis)) / KIB, expected, "{rate}, {millis} ms");
+            assert_eq!(
+                shape.max_window(Duration::from_millis(millis)) / KIB,
+                expected,
+                "{rate}, {millis} ms"
+            );
         }
         let transfers = |millis| Shape::of_bytes(250_000).transfers_over(Duration::from_millis(millis));
         assert_eq!([0, 74, 150, 600].map(transfers), [4, 4, 6, 16]);
-        assert_eq!(Shape::of(Rate::Unlimited).reach(Duration::from_secs(1)), 0);
+        assert_eq!(Shape::of(Rate::Unlimited).max_window(Duration::from_secs(1)), 0);
     }
 
     #[test]
@@ -294,14 +304,14 @@ mod tests {
         assert!(!shape("100 Mbit/s").suits(window, near));
         assert!(!shape("unlimited").suits(window, near));
         assert!(!shape("8 Mbit/s").suits(None, near));
-        let (polite, far) = (|peak| Shape::polite(Rate::Unlimited, peak), Duration::from_millis(40));
-        let window = polite(1_000_000).window(far);
+        let (yielding, far) = (|peak| Shape::yielding(Rate::Unlimited, peak), Duration::from_millis(40));
+        let window = yielding(1_000_000).window(far);
         let all = |sharers: usize| {
-            let each = polite(2_000_000).shared_by(sharers).window(Duration::from_millis(100));
+            let each = yielding(2_000_000).shared_by(sharers).window(Duration::from_millis(100));
             u64::from(each.unwrap()) * sharers as u64
         };
         assert_eq!((all(2), all(4), all(8)), (400_000, 400_000, 400_000), "two round trips, shared");
-        assert!(polite(1_100_000).suits(window, far) && polite(600_000).suits(window, far));
-        assert!(!polite(1_300_000).suits(window, far));
+        assert!(yielding(1_100_000).suits(window, far) && yielding(600_000).suits(window, far));
+        assert!(!yielding(1_300_000).suits(window, far));
     }
 }

@@ -12,7 +12,8 @@ use super::services::{Result, Services, blocking};
 use super::shown;
 use tailwater_api as api;
 use tailwater_bandwidth::{
-    BudgetLine, BudgetPace, BudgetStatus, Exception, Forecast, Legs, Politeness, Standing, Window,
+    BudgetLine, BudgetPace, BudgetStatus, CongestionYield, EgressLimiter, Exception, Forecast, Standing,
+    Window,
 };
 use tailwater_catalog::to_json;
 use tailwater_domain::Rate;
@@ -25,7 +26,7 @@ pub(super) async fn show(services: Services, _: Call<api::ReadLink>) -> Result<a
     Ok(api::Link {
         reading: reading(&services),
         windows: services.timetable.windows().iter().map(window).collect(),
-        downstream: services.legs.as_ref().map(Legs::status).map(shown::client_rates),
+        downstream: services.egress.as_ref().map(EgressLimiter::status).map(shown::client_rates),
     })
 }
 
@@ -70,7 +71,7 @@ pub(super) fn reading(services: &Services) -> api::LinkReading {
         waiting: waiting.collect(),
         max_transfers: limiter.max_transfers,
         budget: budget.map(shown::budget),
-        adaptive: services.politeness.as_ref().map(Politeness::status).as_ref().map(shown::adaptive),
+        adaptive: services.congestion.as_ref().map(CongestionYield::status).as_ref().map(shown::adaptive),
     }
 }
 

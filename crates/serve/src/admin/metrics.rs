@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::error::ApiError;
 use super::services::{Result, Services};
-use tailwater_bandwidth::{Budget, BudgetLine, Legs, Politeness, Standing, Yielding};
+use tailwater_bandwidth::{Budget, BudgetLine, CongestionYield, EgressLimiter, Standing, YieldStatus};
 use tailwater_catalog::{IdentityKind, Lost};
 use tailwater_transfer::SourceState;
 use tailwater_upstream::Reason;
@@ -62,7 +62,7 @@ type Counts<L> = Family<L, Gauge<u64, AtomicU64>>;
 pub(super) async fn scrape(State(services): State<Services>) -> Result<Response> {
     let mut registry = Registry::with_prefix("tailwater");
     link(&services, &mut registry);
-    legs(&services, &mut registry);
+    egress(&services, &mut registry);
     budget(&services, &mut registry);
     ledger(&services, &mut registry);
     synchronisation(&services, &mut registry);
@@ -99,12 +99,12 @@ fn link(services: &Services, registry: &mut Registry) {
     // 0 stands for no limit: Prometheus has no better word
     let cap = services.limiter.rate().bytes_per_second().map_or(0, |bytes| bytes.saturating_mul(8));
     registry.register("link_rate_bits_per_second", "The cap in force; 0 is none", ConstGauge::new(cap));
-    if let Some(yielding) = services.politeness.as_ref().map(Politeness::status) {
-        politeness(&yielding, registry);
+    if let Some(yielding) = services.congestion.as_ref().map(CongestionYield::status) {
+        congestion(&yielding, registry);
     }
 }
 
-fn politeness(yielding: &Yielding, registry: &mut Registry) {
+fn congestion(yielding: &YieldStatus, registry: &mut Registry) {
     let cap = ConstGauge::new(yielding.cap_bits_per_second);
     registry.register("link_adaptive_bits_per_second", "What the classes that yield are held to", cap);
     let seconds = |millis: Option<f64>| ConstGauge::new(millis.unwrap_or(0.0) / 1000.0);
@@ -119,8 +119,8 @@ fn politeness(yielding: &Yielding, registry: &mut Registry) {
     registry.register("link_probes", "Probes of the delay, answered", ConstCounter::new(yielding.probes));
 }
 
-fn legs(services: &Services, registry: &mut Registry) {
-    let Some(status) = services.legs.as_ref().map(Legs::status) else { return };
+fn egress(services: &Services, registry: &mut Registry) {
+    let Some(status) = services.egress.as_ref().map(EgressLimiter::status) else { return };
     let sent = ConstCounter::new(status.sent);
     registry.register_with_unit(
         "downstream_sent",

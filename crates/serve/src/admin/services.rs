@@ -14,7 +14,7 @@ use super::error::{ApiError, causes};
 use super::shown;
 use super::token::WrongTokens;
 use tailwater_api::{self as api, Failure};
-use tailwater_bandwidth::{Legs, Limiter, Meter, Politeness, Timetable};
+use tailwater_bandwidth::{CongestionYield, EgressLimiter, Limiter, Meter, Timetable};
 use tailwater_catalog::{Catalog, CatalogError};
 use tailwater_content::{self as content, Store};
 use tailwater_domain::{FileDeclaration, UpdateId};
@@ -75,7 +75,7 @@ pub struct Parts {
     /// Which rate holds when.
     pub timetable: Timetable,
     /// What lets transfers yield to other traffic, where they do.
-    pub politeness: Option<Politeness>,
+    pub congestion: Option<CongestionYield>,
     /// The link's counts.
     pub meter: Meter,
     /// What the link carried and saved.
@@ -97,7 +97,7 @@ pub struct Parts {
     /// Connections of agents and downstream servers, once they are listened for.
     pub connections: std::sync::OnceLock<crate::Connections>,
     /// Rates towards agents and downstream servers, where there are any.
-    pub legs: Option<Legs>,
+    pub egress: Option<EgressLimiter>,
     /// Whether agents can be answered.
     pub ready: Arc<AtomicBool>,
     /// The last verification.

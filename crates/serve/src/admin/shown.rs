@@ -5,7 +5,7 @@
 
 use tailwater_api as api;
 use tailwater_bandwidth::{
-    self as bandwidth, Because, Forecast, Pace, Standing as BudgetStanding, WhenSpent,
+    self as bandwidth, CapReason, Forecast, RateReason, Standing as BudgetStanding, WhenSpent,
 };
 use tailwater_catalog::{self as catalog, Reason as Withholding};
 use tailwater_content as content;
@@ -68,7 +68,7 @@ variants! { state_filter: api::UpdateStateFilter => catalog::UpdateState {
 variants! { budget_standing: BudgetStanding => api::BudgetStanding { Open, Urgent, Spent } }
 variants! { when_spent: WhenSpent => api::WhenSpent { Closed, Urgent } }
 variants! { forecast: Forecast => api::BudgetForecast { Unknown, Lasts, Ends, ReserveOnly, Spent } }
-variants! { adaptive_reason: Pace => api::AdaptiveReason { Idle, Blind, Starting, Rising, Steady, Yielding, Calendar } }
+variants! { adaptive_reason: CapReason => api::AdaptiveReason { Idle, Blind, Starting, Rising, Steady, Yielding, Calendar } }
 
 pub(super) fn action(action: Action) -> api::Action {
     match action {
@@ -98,11 +98,11 @@ pub(super) fn category_kind(kind: CategoryKind) -> api::CategoryKind {
     }
 }
 
-pub(super) fn because(because: Because) -> api::RateReason {
+pub(super) fn because(because: RateReason) -> api::RateReason {
     match because {
-        Because::Base => api::RateReason::Base,
-        Because::Window(window) => api::RateReason::Window(window),
-        Because::Exception => api::RateReason::Exception,
+        RateReason::Base => api::RateReason::Base,
+        RateReason::Window(window) => api::RateReason::Window(window),
+        RateReason::Exception => api::RateReason::Exception,
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) fn code(result: i32) -> String {
     format!("0x{result:08X}")
 }
 
-pub(super) fn rate_in_force(one: &bandwidth::InForce) -> api::RateInForce {
+pub(super) fn rate_in_force(one: &bandwidth::RateInForce) -> api::RateInForce {
     fields!(one => api::RateInForce { rate, until, then; because: because(one.because) })
 }
 
@@ -127,13 +127,13 @@ pub(super) fn budget(one: bandwidth::BudgetStatus) -> api::Budget {
                                  standing: budget_standing(one.standing), when_spent: when_spent(one.when_spent) })
 }
 
-pub(super) fn adaptive(one: &bandwidth::Yielding) -> api::Adaptive {
+pub(super) fn adaptive(one: &bandwidth::YieldStatus) -> api::Adaptive {
     fields!(one => api::Adaptive { cap_bits_per_second, base_delay_ms, queue_ms, probes, failed_probes;
                                    exempt: one.exempt.iter().copied().map(class).collect(),
                                    because: adaptive_reason(one.because) })
 }
 
-pub(super) fn client_rates(one: bandwidth::LegsStatus) -> api::ClientRates {
+pub(super) fn client_rates(one: bandwidth::EgressStatus) -> api::ClientRates {
     let rates = one.rates;
     fields!(one => api::ClientRates { clients, waiting, sent; rate: rates.rate, per_client: rates.per_client,
                                       per_subnet: rates.per_subnet })

@@ -18,7 +18,7 @@ use super::connections::{ConnectionLimits, ConnectionSlot, Connections};
 use super::paced::Paced;
 use super::tls::acceptor;
 use crate::http::{Answer, Peer};
-use tailwater_bandwidth::Legs;
+use tailwater_bandwidth::EgressLimiter;
 use tailwater_domain::{Limit, limits};
 use tailwater_runtime::{Clock, Refused, Tasks};
 
@@ -50,7 +50,7 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
     config: ListenerConfig,
     address: SocketAddr,
-    legs: Option<Legs>,
+    egress: Option<EgressLimiter>,
     connections: Option<Connections>,
 }
 
@@ -67,7 +67,7 @@ impl Listener {
         };
         let socket = listen(config.address).map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        Ok(Self { socket, tls, config, address, legs: None, connections: None })
+        Ok(Self { socket, tls, config, address, egress: None, connections: None })
     }
 
     /// Where it listens, with the port that the system chose.
@@ -75,10 +75,10 @@ impl Listener {
         self.address
     }
 
-    /// The same, sending no faster than these legs allow.
+    /// The same, sending no faster than egress is limited to.
     #[must_use]
-    pub fn with_legs(mut self, legs: Option<Legs>) -> Self {
-        self.legs = legs;
+    pub fn with_egress(mut self, egress: Option<EgressLimiter>) -> Self {
+        self.egress = egress;
         self
     }
 
@@ -137,8 +137,8 @@ impl Listener {
                 clock: clock.clone(),
                 stopping: stopping.clone(),
             };
-            let leg = self.legs.as_ref().map(|legs| legs.leg(address.ip()));
-            let stream = Paced::new(stream, leg, clock.clone(), self.config.stalled_after);
+            let lane = self.egress.as_ref().map(|egress| egress.lane(address.ip()));
+            let stream = Paced::new(stream, lane, clock.clone(), self.config.stalled_after);
             let running = open.token();
             // two futures, so that a plain connection has no room for a handshake
             match self.tls.clone() {

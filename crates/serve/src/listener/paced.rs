@@ -1,7 +1,7 @@
-//! An accepted connection that sends no faster than its legs allow, and ends when its client stops reading.
+//! An accepted connection that sends no faster than its egress lane allows, and ends when its client stops reading.
 //!
 //! **Invariant:** it asks for a turn only when the socket takes bytes, so that a slow client holds nothing back from
-//! others. It lies below TLS. Without legs it is the socket itself. Only a full socket counts as a client that does not
+//! others. It lies below TLS. Without a lane it is the socket itself. Only a full socket counts as a client that does not
 //! read: what waits for the upstream, the disk or a limiter does not. It never holds up what it reads.
 
 use std::future::Future;
@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use tailwater_bandwidth::Leg;
+use tailwater_bandwidth::EgressLane;
 use tailwater_domain::{Limit, limits};
 use tailwater_runtime::Clock;
 
-/// Buffers sent at once while a leg limits.
+/// Buffers sent at once while a lane limits.
 const SLICES: usize = 16;
 
 /// How long a connection that is closed is read on, so that a client which is still sending what was refused gets to
@@ -42,10 +42,10 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A connection, its leg, and how long it may take no byte.
+/// A connection, its lane, and how long it may take no byte.
 pub(super) struct Paced {
     stream: TcpStream,
-    leg: Option<Leg>,
+    lane: Option<EgressLane>,
     stall: Stall,
     linger: Option<Linger>,
 }
@@ -103,9 +103,14 @@ impl Stall {
 
 impl Paced {
     /// A connection whose client may take no byte for `stalled_after` while there are some for it.
-    pub(super) fn new(stream: TcpStream, leg: Option<Leg>, clock: Clock, stalled_after: Duration) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        lane: Option<EgressLane>,
+        clock: Clock,
+        stalled_after: Duration,
+    ) -> Self {
         let stall = Stall { clock, after: stalled_after, since: None, timer: None };
-        Self { stream, leg, stall, linger: None }
+        Self { stream, lane, stall, linger: None }
     }
 
     /// Reads on for a while and forgets what it reads; ready when nothing more comes, or enough came.
@@ -134,10 +139,10 @@ impl Paced {
         }
     }
 
-    /// Writes as much of the buffers as the leg allows.
+    /// Writes as much of the buffers as the lane allows.
     fn poll_paced(
         stream: &TcpStream,
-        leg: &mut Leg,
+        lane: &mut EgressLane,
         stall: &mut Stall,
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
@@ -149,7 +154,7 @@ impl Paced {
         loop {
             let ready = stream.poll_write_ready(cx);
             ready!(stall.judge(ready, cx))?;
-            let mut left = ready!(leg.poll_take(cx, whole));
+            let mut left = ready!(lane.poll_take(cx, whole));
             let mut slices = [IoSlice::new(&[]); SLICES];
             for (slice, buffer) in slices.iter_mut().zip(buffers) {
                 let part = buffer.len().min(left);
@@ -158,7 +163,7 @@ impl Paced {
             }
             match stream.try_write_vectored(&slices[..buffers.len().min(SLICES)]) {
                 Ok(sent) => {
-                    leg.sent(sent, sent == whole);
+                    lane.sent(sent, sent == whole);
                     return Poll::Ready(Ok(sent));
                 }
                 // the grant is kept for when the client reads again
@@ -182,12 +187,12 @@ impl AsyncRead for Paced {
 impl AsyncWrite for Paced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        match &mut this.leg {
+        match &mut this.lane {
             None => {
                 let written = Pin::new(&mut this.stream).poll_write(cx, buf);
                 this.stall.judge(written, cx)
             }
-            Some(leg) => Self::poll_paced(&this.stream, leg, &mut this.stall, cx, &[IoSlice::new(buf)]),
+            Some(lane) => Self::poll_paced(&this.stream, lane, &mut this.stall, cx, &[IoSlice::new(buf)]),
         }
     }
 
@@ -197,12 +202,12 @@ impl AsyncWrite for Paced {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        match &mut this.leg {
+        match &mut this.lane {
             None => {
                 let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
                 this.stall.judge(written, cx)
             }
-            Some(leg) => Self::poll_paced(&this.stream, leg, &mut this.stall, cx, bufs),
+            Some(lane) => Self::poll_paced(&this.stream, lane, &mut this.stall, cx, bufs),
         }
     }
 

@@ -122,7 +122,7 @@ async fn a_clock_that_was_far_ahead_is_believed_a_day_later() {
     budget.received_beside(4 * MB);
     assert_eq!(budget.status().date.to_string(), "2027-11-22");
     let back = Clock::manual("2026-11-22T13:00:00Z".parse().unwrap());
-    let later = Budget(Arc::new(Inner { clock: back.clone(), ..Arc::into_inner(budget.0).unwrap() }));
+    let later = Budget(Arc::new(SharedBudget { clock: back.clone(), ..Arc::into_inner(budget.0).unwrap() }));
     assert_eq!(later.status().date.to_string(), "2027-11-22");
     tokio::time::advance(Duration::from_hours(24)).await;
     let status = later.status();
@@ -137,8 +137,8 @@ async fn after_a_pause_there_is_more_to_book() {
     assert_eq!(drain(&limiter, Class::Normal, MB).await, MB);
     for pause in 1..3 {
         // as if nothing had moved for long
-        let moved = budget.0.state().moves;
-        budget.0.state().last_move = (moved, Instant::now().checked_sub(SETTLE).unwrap());
+        let moved = budget.0.state().activity;
+        budget.0.state().last_activity = (moved, Instant::now().checked_sub(IDLE).unwrap());
         // the budget's own task may be writing an earlier booking still
         let exact = async {
             loop {
@@ -163,6 +163,6 @@ async fn what_is_granted_and_unused_comes_back() {
     let taken = lane.take(10_000).await.unwrap();
     lane.give_back(taken);
     drop(lane);
-    let held = budget.0.state().held;
-    assert_eq!((held, budget.status().daily.unwrap().spent), (0, 0));
+    let outstanding = budget.0.state().outstanding;
+    assert_eq!((outstanding, budget.status().daily.unwrap().spent), (0, 0));
 }

@@ -1,3 +1,7 @@
+//! Promises of what may be reached.
+
+mod tables;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +16,7 @@ use super::super::link_client::LinkClient;
 use super::super::resolver::{Resolver, Stub};
 use super::*;
 use crate::schedule::{Limiter, Meter};
+use tables::{HOSTS, NAMES};
 use tailwater_domain::{Class, Rate};
 use tailwater_runtime::{Clock, Tasks};
 
@@ -76,102 +81,6 @@ async fn get(client: &LinkClient, url: &str) -> Result<u16, LinkError> {
     let request = Request::get(url).body(Full::<Bytes>::default()).unwrap();
     client.send(request, Class::Interactive).await.map(|answer| answer.status().as_u16())
 }
-
-/// Names of the stub, and what they stand for.
-const NAMES: [(&str, &[&str]); 22] = [
-    ("here.example", &["127.0.0.1"]),
-    ("here6.example", &["::1"]),
-    ("any.example", &["0.0.0.0"]),
-    ("any6.example", &["::"]),
-    ("mapped.example", &["::ffff:127.0.0.1"]),
-    ("sixtofour.example", &["2002:7f00:1::1"]),
-    ("nat.example", &["64:ff9b::7f00:1"]),
-    ("natlocal.example", &["64:ff9b:1::7f00:1"]),
-    ("compatible.example", &["::127.0.0.1"]),
-    ("teredo.example", &["2001:0:53aa:64c:0:7efd:80ff:fffe"]),
-    ("isatap.example", &["2a00::5efe:7f00:1"]),
-    ("cloud.example", &["169.254.169.254"]),
-    ("cloud6.example", &["fd00:ec2::254"]),
-    ("mappedcloud.example", &["::ffff:169.254.169.254"]),
-    ("ten.example", &["10.1.2.3"]),
-    ("office.example", &["192.168.1.1"]),
-    ("carrier.example", &["100.64.0.1"]),
-    ("twelve.example", &["172.20.0.9"]),
-    ("unique.example", &["fd12:3456::1"]),
-    ("link.example", &["fe80::1"]),
-    ("several.example", &["10.0.0.1", "127.0.0.1", "::1", "169.254.169.254"]),
-    ("group.example", &["224.0.0.1", "ff02::1"]),
-];
-
-/// Hosts as they may stand in an address, beside the names above. Those in numbers are read by the system's own resolver.
-const HOSTS: [&str; 66] = [
-    "127.0.0.1",
-    "127.0.0.2",
-    "127.1",
-    "127.0.1",
-    "127.255.255.254",
-    "2130706433",
-    "017700000001",
-    "0x7f000001",
-    "0X7F000001",
-    "0x7f.1",
-    "0x7f.0.0.1",
-    "0177.0.0.1",
-    "0177.1",
-    "127.0x1",
-    "127.0.0.0x1",
-    "0177.0.0.01",
-    "0",
-    "0.0.0.0",
-    "0x0",
-    "00",
-    "0.1",
-    "localhost",
-    "LOCALHOST",
-    "[::1]",
-    "[0:0:0:0:0:0:0:1]",
-    "[::]",
-    "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]",
-    "[::FFFF:7F00:0001]",
-    "[0:0:0:0:0:ffff:127.0.0.1]",
-    "[::ffff:0:127.0.0.1]",
-    "[::127.0.0.1]",
-    "[64:ff9b::127.0.0.1]",
-    "[64:ff9b::7f00:1]",
-    "[64:ff9b:1::10.0.0.1]",
-    "[2002:7f00:1::]",
-    "[2002:a00:1::1]",
-    "[2002:c0a8:101::1]",
-    "[2002:a9fe:a9fe::1]",
-    "[2001:0:53aa:64c::1]",
-    "[2a00::5efe:10.0.0.1]",
-    "[2a00::200:5efe:127.0.0.1]",
-    "169.254.169.254",
-    "0xa9fea9fe",
-    "2852039166",
-    "0251.0376.0251.0376",
-    "169.254.43518",
-    "[::ffff:169.254.169.254]",
-    "[fd00:ec2::254]",
-    "168.63.129.16",
-    "100.100.100.200",
-    "10.0.0.1",
-    "10.1",
-    "012.0.0.1",
-    "0x0a000001",
-    "167772161",
-    "172.16.0.1",
-    "172.31.255.254",
-    "192.168.0.1",
-    "192.168.1",
-    "198.18.0.1",
-    "192.0.2.1",
-    "224.0.0.1",
-    "255.255.255.255",
-    "[fe80::1]",
-    "[ff02::1]",
-];
 
 #[tokio::test]
 async fn what_nobody_configured_is_reached_by_no_way_of_writing_it() {

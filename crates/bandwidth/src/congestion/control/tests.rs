@@ -46,20 +46,27 @@ impl World {
                 longest = longest.max(self.queue);
             }
             if self.steps.is_multiple_of(10) {
-                self.look();
+                self.observe();
             }
         }
         ((self.received - before) / (LINK * as_rate(seconds)), Duration::from_secs_f64(longest))
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "megabytes")]
-    fn look(&mut self) {
+    fn observe(&mut self) {
         let queue = self.delays.iter().rev().take(5).min().copied();
-        let reading = queue.map(|queue| Reading { base: Duration::from_millis(40), queue, usual: queue });
+        let reading =
+            queue.map(|queue| DelayEstimate { base: Duration::from_millis(40), queue, typical: queue });
         let (now, received) = (self.now, self.received as u64);
-        let look =
-            Look { now, yielding: received, total: received, wanted: true, limit: None, delay: reading };
-        self.control.look(&look);
+        let observation = Observation {
+            now,
+            yielding: received,
+            total: received,
+            wanted: true,
+            limit: None,
+            delay: reading,
+        };
+        self.control.observe(&observation);
     }
 }
 
@@ -90,8 +97,8 @@ fn a_small_queue_of_others_makes_it_yield_too() {
 fn it_never_exceeds_the_calendar_nor_rises_on_what_is_not_used_or_measured() {
     let start = Instant::now();
     let mut control = Control::new();
-    let free = Reading { base: Duration::ZERO, queue: Duration::ZERO, usual: Duration::ZERO };
-    let look = |seconds: u64, yielding, limit, delay| Look {
+    let free = DelayEstimate { base: Duration::ZERO, queue: Duration::ZERO, typical: Duration::ZERO };
+    let observation = |seconds: u64, yielding, limit, delay| Observation {
         now: start + Duration::from_secs(seconds),
         yielding,
         total: yielding,
@@ -99,13 +106,13 @@ fn it_never_exceeds_the_calendar_nor_rises_on_what_is_not_used_or_measured() {
         limit,
         delay,
     };
-    control.look(&look(0, 0, None, None));
-    control.look(&look(1, 200_000, None, None));
-    assert_eq!((control.cap(), control.pace()), (125_000, Pace::Blind));
-    control.look(&look(2, 210_000, None, Some(free)));
-    assert_eq!((control.cap(), control.pace()), (125_000, Pace::Steady));
-    control.look(&look(3, 400_000, Some(130_000), Some(free)));
-    assert_eq!((control.cap(), control.pace()), (130_000, Pace::Calendar));
-    control.look(&look(4, 500_000, Some(50_000), Some(free)));
+    control.observe(&observation(0, 0, None, None));
+    control.observe(&observation(1, 200_000, None, None));
+    assert_eq!((control.cap(), control.reason()), (125_000, CapReason::Blind));
+    control.observe(&observation(2, 210_000, None, Some(free)));
+    assert_eq!((control.cap(), control.reason()), (125_000, CapReason::Steady));
+    control.observe(&observation(3, 400_000, Some(130_000), Some(free)));
+    assert_eq!((control.cap(), control.reason()), (130_000, CapReason::Calendar));
+    control.observe(&observation(4, 500_000, Some(50_000), Some(free)));
     assert_eq!(control.cap(), 50_000);
 }

@@ -1,4 +1,4 @@
-//! Promises of the limiter: the rate, whose turn it is, and who is held back.
+//! Promises of the limiter: the rate, whose turn it is, and who is throttled.
 
 use std::sync::atomic::AtomicU64;
 
@@ -148,7 +148,7 @@ async fn requesters_are_equals_however_many_streams_they_open() {
 async fn what_yields_is_held_back_and_the_exempt_are_not() {
     for link in ["unlimited", "8 Mbit/s"] {
         let link = Link::with_streams(link, &[1 << 16; 4]);
-        link.limiter.hold_back(&[Class::Interactive], MBIT, 8 * MBIT);
+        link.limiter.throttle(&[Class::Interactive], MBIT, 8 * MBIT);
         tokio::time::sleep(Duration::from_millis(100)).await;
         let second = link.total_after(10).await;
         assert!((MBIT * 95 / 10..=MBIT * 105 / 10).contains(&second), "{second} of {}", 10 * MBIT);

@@ -1,7 +1,7 @@
-//! Lets what can wait yield to other traffic on the link: times small probes to the server that payloads come from,
-//! and holds the classes that yield to what the delay allows.
+//! Lets what can wait yield to other traffic on the link, as LEDBAT does: times small probes to the server that payloads come
+//! from, and throttles the classes that yield to what the queueing delay allows.
 //!
-//! **Invariant:** the cap only lowers what the calendar allows, and never holds a class that is exempt. Probes are on
+//! **Invariant:** the cap only lowers what the calendar allows, and never throttles a class that is exempt. Probes are on
 //! a connection of their own, are sent only while something that yields is fetched, and take under 1 % of the link.
 //! Nothing is remembered over a restart.
 
@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::control::{Control, Look, Pace};
-use super::delay::{Delays, Reading, Timed};
+use super::control::{CapReason, Control, Observation};
+use super::delay::{DelayEstimate, DelayEstimator, ProbeKind};
 use crate::client::{Connection, LinkClient, Origin};
 use tailwater_domain::{Class, Limit, limits};
 use tailwater_runtime::{Clock, Tasks};
@@ -38,24 +38,24 @@ pub(super) const LIMITS: &[Limit] = limits![
     PROBE_LIMIT: "The time for the answer to a probe" => "the probe is given up",
 ];
 
-/// Between two tries towards a server that answers no probe.
+/// Between two attempts towards a server that answers no probe.
 const PROBE_AGAIN: Duration = Duration::from_secs(2);
 
-/// The control, as it runs. Cheap to clone.
+/// The congestion control, as it runs. Cheap to clone.
 #[derive(Clone)]
-pub struct Politeness(Arc<Inner>);
+pub struct CongestionYield(Arc<SharedYield>);
 
-struct Inner {
+struct SharedYield {
     link: LinkClient,
     exempt: Vec<Class>,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<YieldState>,
 }
 
-struct State {
+struct YieldState {
     control: Control,
-    delays: Delays,
-    reading: Option<Reading>,
+    estimator: DelayEstimator,
+    reading: Option<DelayEstimate>,
     /// When the probe left that is waited for.
     open: Option<Instant>,
     probes: u64,
@@ -64,34 +64,40 @@ struct State {
 
 /// What was measured, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Yielding {
+pub struct YieldStatus {
     /// Classes that do not yield.
     pub exempt: Vec<Class>,
     /// Bits a second that the classes which yield may take together.
     pub cap_bits_per_second: u64,
     /// Why.
-    pub because: Pace,
-    /// The way to the server and back without a queue, in milliseconds; `None` when nothing was measured lately.
+    pub because: CapReason,
+    /// The base RTT, in milliseconds; `None` when nothing was measured lately.
     pub base_delay_ms: Option<f64>,
-    /// What queues on it now, in milliseconds.
+    /// The queueing delay now, in milliseconds.
     pub queue_ms: Option<f64>,
-    /// Probes answered, and probes not answered.
+    /// Probes answered.
     pub probes: u64,
     /// Probes that got no answer.
     pub failed_probes: u64,
 }
 
-impl Politeness {
-    /// Begins to hold back every class but these, until shutdown.
+impl CongestionYield {
+    /// Begins to throttle every class but these, until shutdown.
     pub fn start(exempt: Vec<Class>, link: &LinkClient, clock: &Clock, tasks: &Tasks) -> Self {
         let control = Control::new();
-        link.limiter().hold_back(&exempt, control.cap(), control.peak());
-        let state =
-            State { control, delays: Delays::default(), reading: None, open: None, probes: 0, failed: 0 };
+        link.limiter().throttle(&exempt, control.cap(), control.peak());
+        let state = YieldState {
+            control,
+            estimator: DelayEstimator::default(),
+            reading: None,
+            open: None,
+            probes: 0,
+            failed: 0,
+        };
         let (link, clock) = (link.clone(), clock.clone());
-        let inner = Arc::new(Inner { link, exempt, clock, state: Mutex::new(state) });
+        let inner = Arc::new(SharedYield { link, exempt, clock, state: Mutex::new(state) });
         let (control, stopping) = (Arc::clone(&inner), tasks.stopping());
-        tasks.spawn("link-politeness", async move {
+        tasks.spawn("congestion-yield", async move {
             tokio::select! {
                 () = control.follow() => {}
                 () = stopping.cancelled() => {}
@@ -108,15 +114,15 @@ impl Politeness {
     }
 
     /// What it does now.
-    pub fn status(&self) -> Yielding {
+    pub fn status(&self) -> YieldStatus {
         let state = self.0.state();
-        let millis = |pick: fn(&Reading) -> Duration| {
+        let millis = |pick: fn(&DelayEstimate) -> Duration| {
             state.reading.as_ref().map(|reading| (pick(reading).as_secs_f64() * 10_000.0).round() / 10.0)
         };
-        Yielding {
+        YieldStatus {
             exempt: self.0.exempt.clone(),
             cap_bits_per_second: state.control.cap().saturating_mul(8),
-            because: state.control.pace(),
+            because: state.control.reason(),
             base_delay_ms: millis(|reading| reading.base),
             queue_ms: millis(|reading| reading.queue),
             probes: state.probes,
@@ -128,34 +134,34 @@ impl Politeness {
 /// What a probe brought.
 #[derive(Clone, Copy)]
 enum Probed {
-    Took(Timed, Duration),
+    Took(ProbeKind, Duration),
     /// The server is there, but nothing was timed.
     Nothing,
     Lost,
 }
 
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedYield {
+    fn state(&self) -> MutexGuard<'_, YieldState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks and decides, for as long as it is polled.
+    /// Observes and decides, for as long as it is polled.
     async fn follow(&self) {
         loop {
-            let idle = self.decide() == Pace::Idle;
+            let idle = self.decide() == CapReason::Idle;
             self.clock.sleep(if idle { IDLE_TICK } else { TICK }).await;
         }
     }
 
-    fn decide(&self) -> Pace {
+    fn decide(&self) -> CapReason {
         let (limiter, meter) = (self.link.limiter(), self.link.meter());
         let yields = |class: &Class| !self.exempt.contains(class);
         let yielding = Class::ALL.iter().filter(|class| yields(class)).map(|class| meter.received_in(*class));
         let status = limiter.status();
         let now = self.clock.instant();
         let mut state = self.state();
-        state.reading = state.delays.read(now, state.open.map(|open| now - open));
-        let look = Look {
+        state.reading = state.estimator.read(now, state.open.map(|open| now - open));
+        let observation = Observation {
             now,
             yielding: yielding.sum(),
             total: meter.received(),
@@ -164,36 +170,36 @@ impl Inner {
             delay: state.reading,
         };
         let before = (state.control.cap(), state.control.peak());
-        state.control.look(&look);
+        state.control.observe(&observation);
         let after = (state.control.cap(), state.control.peak());
-        let pace = state.control.pace();
-        tracing::trace!(cap = after.0, peak = after.1, ?pace, ?look, "looked at the link");
+        let reason = state.control.reason();
+        tracing::trace!(cap = after.0, peak = after.1, ?reason, ?observation, "observed the link");
         if before != after {
             limiter.change_cap(after.0, after.1);
         }
-        pace
+        reason
     }
 
-    /// Times the way to the server that payloads come from, while something that yields is fetched.
+    /// Times the path to the server that payloads come from, while something that yields is fetched.
     async fn probe(&self) {
-        let mut line: Option<(Origin, Connection)> = None;
+        let mut probe: Option<(Origin, Connection)> = None;
         loop {
             let source = self.link.last_source();
             let (idle, interval) = {
                 let state = self.state();
-                (state.control.pace() == Pace::Idle, interval(state.control.peak()))
+                (state.control.reason() == CapReason::Idle, interval(state.control.peak()))
             };
             let Some((origin, path)) = source.filter(|_| !idle) else {
                 self.clock.sleep(PROBE).await;
                 continue;
             };
-            line = line.filter(|(other, connection)| *other == origin && !connection.sender.is_closed());
+            probe = probe.filter(|(other, connection)| *other == origin && !connection.sender.is_closed());
             let began = self.clock.instant();
             self.state().open = Some(began);
-            let measured = tokio::time::timeout(PROBE_LIMIT, self.measure(&origin, &path, &mut line)).await;
+            let measured = tokio::time::timeout(PROBE_LIMIT, self.measure(&origin, &path, &mut probe)).await;
             let pause = self.note(&origin, measured.unwrap_or(Probed::Lost), interval);
             if pause == PROBE_AGAIN
-                && let Some((_, connection)) = line.take()
+                && let Some((_, connection)) = probe.take()
             {
                 connection.task.abort();
             }
@@ -211,8 +217,8 @@ impl Inner {
             return PROBE_AGAIN;
         }
         state.probes += 1;
-        if let Probed::Took(timed, took) = probed {
-            state.delays.note(origin, timed, took, now);
+        if let Probed::Took(kind, took) = probed {
+            state.estimator.note(origin, kind, took, now);
         }
         interval
     }
@@ -222,21 +228,21 @@ impl Inner {
         &self,
         origin: &Origin,
         path: &http::uri::PathAndQuery,
-        line: &mut Option<(Origin, Connection)>,
+        probe: &mut Option<(Origin, Connection)>,
     ) -> Probed {
-        if let Some((_, connection)) = line {
+        if let Some((_, connection)) = probe {
             let took = self.link.time_answer(origin, path, connection).await;
             if took.is_err() || connection.sender.is_closed() {
                 connection.task.abort();
-                *line = None;
+                *probe = None;
             }
             // a server that closes after each answer, or answers none like this, is timed by connecting
-            return took.ok().flatten().map_or(Probed::Nothing, |took| Probed::Took(Timed::Answer, took));
+            return took.ok().flatten().map_or(Probed::Nothing, |took| Probed::Took(ProbeKind::Answer, took));
         }
         let Ok((connection, direct)) = self.link.connect_apart(origin).await else { return Probed::Lost };
         let took = connection.took;
-        *line = Some((origin.clone(), connection));
-        if direct { Probed::Took(Timed::Connection, took) } else { Probed::Nothing }
+        *probe = Some((origin.clone(), connection));
+        if direct { Probed::Took(ProbeKind::Connection, took) } else { Probed::Nothing }
     }
 }
 

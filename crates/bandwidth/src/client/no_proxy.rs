@@ -1,4 +1,4 @@
-//! Who needs no proxy: `NO_PROXY`, as curl and the other programs of a site read it. Pure.
+//! Which hosts need no proxy: `NO_PROXY`, as curl and the other programs of a site read it. Pure.
 //!
 //! An entry is a name (and what lies below it), `.name`, `*.name` (only what lies below it), another pattern with `*`, an
 //! address, a network (`10.0.0.0/8`, `fd00::/8`), each with `:port` where it is meant for one port only, or `*` for
@@ -20,18 +20,18 @@ pub(super) const LIMITS: &[Limit] = limits![
 
 /// All entries.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Exempt(Vec<Entry>);
+pub(super) struct NoProxy(Vec<Entry>);
 
 /// A host or several, at one port or at all.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) who: Who,
+    pub(super) pattern: HostPattern,
     pub(super) port: Option<u16>,
 }
 
-/// Whom an entry names.
+/// The hosts that an entry names.
 #[derive(Debug, Clone)]
-pub(super) enum Who {
+pub(super) enum HostPattern {
     Network(IpNet),
     /// The name and what lies below it.
     Domain(String),
@@ -39,19 +39,19 @@ pub(super) enum Who {
     Pattern(String),
 }
 
-impl Exempt {
+impl NoProxy {
     pub(super) fn parse(list: &str) -> Self {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
         Self(entries.take(MOST).filter_map(|text| Entry::parse(text).or_else(|| misread(text))).collect())
     }
 
     /// Whether this host, without brackets, needs no proxy at this port.
-    pub(super) fn holds(&self, host: &str, port: u16) -> bool {
+    pub(super) fn matches(&self, host: &str, port: u16) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         self.0
             .iter()
-            .any(|entry| entry.port.is_none_or(|wanted| wanted == port) && entry.who.is(&host, address))
+            .any(|entry| entry.port.is_none_or(|wanted| wanted == port) && entry.pattern.is(&host, address))
     }
 }
 
@@ -59,15 +59,15 @@ impl Entry {
     /// `None` when it is not understood.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim_end_matches('.').to_ascii_lowercase();
-        if let Some(who) = Who::address(&text) {
-            return Some(Self { who, port: None });
+        if let Some(pattern) = HostPattern::address(&text) {
+            return Some(Self { pattern, port: None });
         }
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) => (name, Some(port.parse().ok()?)),
             None => (text.as_str(), None),
         };
-        let who = Who::address(name).or_else(|| Who::name(name))?;
-        Some(Self { who, port })
+        let pattern = HostPattern::address(name).or_else(|| HostPattern::name(name))?;
+        Some(Self { pattern, port })
     }
 }
 
@@ -77,7 +77,7 @@ fn misread(entry: &str) -> Option<Entry> {
     None
 }
 
-impl Who {
+impl HostPattern {
     fn address(text: &str) -> Option<Self> {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         let network = bare.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
@@ -194,7 +194,7 @@ mod tests {
             ("x.example:99999", "x.example", 80, false),
         ];
         for (list, host, port, expected) in table {
-            assert_eq!(Exempt::parse(list).holds(host, port), expected, "{list:?}: {host} {port}");
+            assert_eq!(NoProxy::parse(list).matches(host, port), expected, "{list:?}: {host} {port}");
         }
     }
 }
