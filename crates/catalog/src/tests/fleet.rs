@@ -327,3 +327,41 @@ fn servers_that_came_back_never_go_because_of_newcomers() {
     assert_eq!(catalog.servers().len(), 20);
     assert!((1..=5).all(|number| catalog.server(&ServerId(Uuid::from_u128(number))).is_some()));
 }
+
+/// The pages of a list of fifty thousand have every computer once. What a page takes is printed (`--nocapture`).
+#[test]
+fn the_pages_of_a_large_fleet_have_every_computer_once() {
+    const ALL: usize = 50_000;
+    const ROWS: usize = 1_000;
+    let house = House::new();
+    let catalog = house.open();
+    scans(&catalog, &at(1), "pc-00000");
+    let one = catalog.computer(&id("pc-00000")).unwrap();
+    let ops: Vec<_> = (0..ALL)
+        .map(|number| {
+            let name = format!("pc-{number:05}");
+            let computer = Computer {
+                id: id(&name),
+                dns_name: format!("{name}.example"),
+                scanned: true,
+                ..(*one).clone()
+            };
+            (key::computer(&computer.id), Some(computer.record().unwrap()))
+        })
+        .collect();
+    catalog.0.storage.kv().apply_all(&ops).unwrap();
+    drop(catalog);
+    let catalog = house.open();
+    let (began, mut seen) = (std::time::Instant::now(), std::collections::BTreeSet::new());
+    for offset in (0..ALL).step_by(ROWS) {
+        let page =
+            catalog.computers(&ComputerQuery { offset, limit: ROWS, ..ComputerQuery::default() }).unwrap();
+        assert_eq!((page.total, page.rows.len()), (ALL, ROWS));
+        seen.extend(page.rows.into_iter().map(|row| row.computer.id));
+    }
+    println!(
+        "a page of {ROWS} of {ALL} computers: {:?}",
+        began.elapsed() / u32::try_from(ALL / ROWS).unwrap()
+    );
+    assert_eq!(seen.len(), ALL);
+}
