@@ -143,7 +143,11 @@ fn part(kind: PartKind, spool: Spool) -> Result<NewPart, String> {
     Ok(NewPart { kind, len, text: Box::new(text) })
 }
 
-fn revision(cut: Cut, urls: &HashMap<Sha1Digest, &server_sync::FileUrl>) -> Result<NewRevision, String> {
+/// A document that was cut, to be stored.
+pub(super) fn revision(
+    cut: Cut,
+    urls: &HashMap<Sha1Digest, &server_sync::FileUrl>,
+) -> Result<NewRevision, String> {
     let mut parts = vec![
         part(PartKind::Document, cut.document)?,
         part(PartKind::Core, cut.core)?,

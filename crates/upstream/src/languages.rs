@@ -60,7 +60,8 @@ fn assumed(state: &SyncState) -> Vec<String> {
     if tags.is_empty() { vec![ALL.to_owned()] } else { tags }
 }
 
-fn some(tags: &[String]) -> Option<&[String]> {
+/// As a choice of languages; none for all.
+pub(super) fn some(tags: &[String]) -> Option<&[String]> {
     (!tags.iter().any(|tag| tag == ALL)).then_some(tags)
 }
 

@@ -24,6 +24,7 @@ mod keys;
 mod languages;
 mod mark;
 mod names;
+mod older;
 mod peer;
 mod reason;
 mod recovery;

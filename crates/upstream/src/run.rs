@@ -1,7 +1,7 @@
 //! What one synchronisation works with and finds out: the only place where that changes.
 //!
-//! Its steps lie in files of their own (`sync`, `deployments`, `languages`, `keys`, `related`, `recovery`, `peer`); they
-//! read through the accessors below and change what was found through the methods that say what happened.
+//! Its steps lie in files of their own (`sync`, `deployments`, `languages`, `older`, `keys`, `related`, `recovery`,
+//! `peer`); they read through the accessors below and change what was found through the methods that say what happened.
 //!
 //! **Invariant:** what was found belongs to this synchronisation alone until its activation; what it began with never
 //! changes. It never asks the upstream.

@@ -13,7 +13,7 @@ use super::mark::Mark;
 use super::report::{Missing, Outcome, SyncReport};
 use super::select::Selection;
 use tailwater_catalog::{Catalog, CatalogError, to_json};
-use tailwater_domain::{Limit, UpdateId, UpdateIdentity, limits};
+use tailwater_domain::{Limit, RevisionId, UpdateId, UpdateIdentity, limits};
 use tailwater_wire::server_sync::{ConfigData, Language};
 
 /// The setting that holds the state.
@@ -68,6 +68,9 @@ pub(super) struct SyncState {
     /// Revisions that the upstream did not hand out anew for these languages.
     #[serde(default)]
     refused_languages: Option<(Option<Vec<String>>, Vec<UpdateIdentity>)>,
+    /// Up to this number what was stored before it was noted was looked at for encrypted payloads; see `older`.
+    #[serde(default)]
+    looked_at: u32,
     /// Prerequisites that the upstream does not have at all.
     absent_prerequisites: Vec<UpdateId>,
     /// When that was looked up, in seconds since 1970.
@@ -186,6 +189,16 @@ impl SyncState {
     /// Keeps them.
     pub(super) fn keep_refused_languages(&mut self, kept: Option<Vec<String>>, refused: Vec<UpdateIdentity>) {
         self.refused_languages = (!refused.is_empty()).then_some((kept, refused));
+    }
+
+    /// Up to which number older revisions were looked at for encrypted payloads.
+    pub(super) fn looked_at(&self) -> RevisionId {
+        RevisionId(self.looked_at)
+    }
+
+    /// They were looked at up to here.
+    pub(super) fn has_looked_at(&mut self, last: RevisionId) {
+        self.looked_at = last.0;
     }
 
     /// When prerequisites that the upstream does not have were last looked up, in seconds since 1970.

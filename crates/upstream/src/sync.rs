@@ -47,7 +47,10 @@ impl Run {
                 failed => failed,
             };
             match done {
-                Ok(()) => return self.fetch_keys().await,
+                Ok(()) => {
+                    self.look_for_encrypted().await?;
+                    return self.fetch_keys().await;
+                }
                 Err(SessionError::ServerChanged) => {
                     tracing::warn!("the upstream has another identity than before; reading its lists again");
                     self.state_mut().forget_anchors();

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 
 use super::staging::Staging;
-use crate::snapshot::world::flag;
+use crate::snapshot::world::{UNSAID, flag};
 use crate::values::payload_key::Secured;
-use tailwater_domain::{Sha1Digest, UpdateIdentity};
+use tailwater_domain::{RevisionId, Sha1Digest, UpdateIdentity};
 
 /// A revision with keys to be asked for, and its payloads that they are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,23 @@ pub struct WantedKeys {
 }
 
 impl Staging {
+    /// The active revisions with payloads that were stored before it was noted which of these are encrypted, by number, those
+    /// above `after`. What its publisher withdrew needs no key.
+    pub fn unsaid_encryption(&self, after: RevisionId) -> Vec<RevisionId> {
+        let snapshot = self.0.current().snapshot();
+        let world = snapshot.world();
+        let numbered = (0..).zip(&world.revs).skip((after.0 as usize).saturating_add(1));
+        let unsaid = numbered.filter(|(id, rev)| {
+            rev.has(flag::PRESENT)
+                && !rev.has(flag::EXPIRED)
+                && rev.kept == UNSAID
+                && rev.file_count > 0
+                && !world.secured.contains_key(id)
+                && !self.is_staged(&world.identity(rev))
+        });
+        unsaid.map(|(id, _)| RevisionId(id)).collect()
+    }
+
     /// The revisions, active or staged, whose keys are missing. What its publisher withdrew needs none.
     pub fn wanted_keys(&self) -> Vec<WantedKeys> {
         let snapshot = self.0.current().snapshot();

@@ -1,14 +1,18 @@
 //! Promises about sizes: what does not fit a record is refused by itself, and what is stored is there after the store
 //! was opened again, whatever lay beside it.
 
-use crate::storage::manifest::{BLOCK_BYTES, Block, MAX_MANIFEST, Manifest, StoredKind, encode_block};
+use crate::storage::manifest::{
+    BLOCK_BYTES, Block, CutFacts, MAX_MANIFEST, Manifest, StoredKind, encode_block,
+};
 use crate::storage::record;
 use crate::storage::record::key;
 use crate::storage::segment::frame::{HEADER, Kind, MAX_RAW};
 use crate::tests::names::*;
 use crate::tests::{House, facts, fill, revision, update};
 use crate::*;
-use tailwater_domain::{Counted, DriverFacts, Encryption, MAX_LANGUAGE_NAME, PrerequisiteClause, UpdateType};
+use tailwater_domain::{
+    Counted, DriverFacts, Encryption, MAX_LANGUAGE_NAME, PrerequisiteClause, PublicationState, UpdateType,
+};
 
 /// Numbers that look like chance and are the same each time.
 struct Chance(u64);
@@ -192,7 +196,6 @@ fn an_update_with_the_most_of_everything_is_stored() {
 /// Writes a block as early versions did: without a look at its lengths.
 fn write_as_before(catalog: &Catalog, block: &Block, compressed: bool) {
     let raw = encode_block(block).unwrap();
-    assert!(raw.len() > MAX_RAW, "{}", raw.len());
     let payload = if compressed { zstd::bulk::compress(&raw, 3).unwrap() } else { raw.clone() };
     let mut bytes = vec![0; 4];
     bytes.extend_from_slice(&payload.len().to_le_bytes()[..3]);
@@ -227,6 +230,7 @@ fn blocks_that_early_versions_wrote_too_large_are_read() {
                 Manifest { id: number, ..Manifest::of(&facts, 5) }
             })
             .collect();
+        assert!(encode_block(&block).unwrap().len() > MAX_RAW);
         write_as_before(&catalog, &block, compressed);
         fill(&catalog, vec![facts(50, 1, UpdateType::Software)]);
         drop(catalog);
@@ -264,4 +268,47 @@ fn what_cannot_be_encoded_changes_nothing() {
     assert_eq!(catalog.json::<u8>("rate").unwrap(), Some(7));
     assert!(catalog.find_group("Desk").is_some());
     assert_eq!(catalog.kept("small").unwrap(), None);
+}
+
+#[test]
+fn of_what_was_stored_before_encryption_was_noted_that_with_payloads_is_to_be_looked_at() {
+    let file = |number: u8| FileDeclaration {
+        sha1: Sha1Digest([number; 20]),
+        sha256: None,
+        size: 1,
+        name: "a.wim".to_owned(),
+        patching: None,
+    };
+    let with = |number: u8| {
+        let mut one = facts(number.into(), 1, UpdateType::Software);
+        one.files.push(file(number));
+        one
+    };
+    let mut expired = with(4);
+    expired.publication_state = PublicationState::Expired;
+    let bare = facts(5, 1, UpdateType::Software);
+    let house = House::new();
+    let catalog = house.open();
+    fill(&catalog, vec![with(1)]);
+    let before = |(number, facts): (u32, Facts)| {
+        let cut = (number == 6).then(CutFacts::default);
+        Manifest { id: number, cut, ..Manifest::of(&facts, 5) }
+    };
+    let older = [(2, with(2)), (3, with(3)), (4, expired), (5, bare), (6, with(6))];
+    write_as_before(&catalog, &older.map(before).into(), true);
+    fill(&catalog, vec![with(7)]);
+    drop(catalog);
+    let catalog = house.open();
+    let staging = catalog.staging().unwrap();
+    let unsaid = |after| staging.unsaid_encryption(RevisionId(after));
+    assert_eq!(unsaid(0), [RevisionId(2), RevisionId(3)]);
+    assert_eq!(unsaid(2), [RevisionId(3)], "what was looked at is not looked at again");
+    assert!(unsaid(3).is_empty() && unsaid(u32::MAX).is_empty());
+    // stored again it is said
+    let mut again = revision(with(2));
+    again.facts.encryption = Encryption::Files(vec![file(2).sha1]);
+    staging.store_each(vec![again], true).unwrap();
+    assert_eq!(unsaid(0), [RevisionId(3)], "staged");
+    staging.activate(Activation::default()).unwrap();
+    assert_eq!(unsaid(0), [RevisionId(3)], "active");
 }
