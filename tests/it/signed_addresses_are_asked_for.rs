@@ -37,6 +37,9 @@ async fn a_payload_that_only_a_token_leads_to_can_be_fetched_after_a_restart_too
     let before = asked();
     assert_eq!(urls(&replica).await, [signed(1)], "what the synchronisation told is used");
     assert_eq!(asked(), before, "and not asked for again");
+    let origin = async |replica: &Replica| replica.upstream.origin(&file).await;
+    assert_eq!(origin(&replica).await, Some(signed(1)), "agents that fetch it themselves are sent there");
+    assert_eq!(asked(), before, "and it is not asked for while it is good");
     let known = replica.catalog.file(&file.sha1).unwrap().unwrap();
     assert_eq!((known.mu_url, known.uss_url), (None, None), "nothing of it is written down");
     // it expired: another one is asked for
@@ -49,6 +52,10 @@ async fn a_payload_that_only_a_token_leads_to_can_be_fetched_after_a_restart_too
     let before = asked();
     assert_eq!(urls(&replica).await, [signed(2)], "after a restart it is asked for before anything is tried");
     assert_eq!((urls(&replica).await, asked()), (vec![signed(2)], before + 1), "once");
+    replica.close().await;
+
+    let replica = Replica::open(dir.path(), &office.url, |_| {});
+    assert_eq!(origin(&replica).await, Some(signed(2)), "agents are sent to what is told after a restart");
     replica.close().await;
     office.close().await;
 }

@@ -12,7 +12,9 @@ use tailwater_needs as needs;
 use tailwater_serve::client::Callers;
 use tailwater_serve::downstream::{Gate, WantedFiles};
 use tailwater_serve::files::{Asked, KnownFiles};
-use tailwater_transfer::{self as transfer, ByteOutcome, Demand, Source, Sources, SourcesFuture};
+use tailwater_transfer::{
+    self as transfer, ByteOutcome, Demand, OriginFuture, Source, Sources, SourcesFuture,
+};
 use tailwater_upstream::{Address, Upstream};
 
 /// The catalog's side of a miss.
@@ -81,6 +83,10 @@ impl Sources for FromUpstream {
 
     fn renewed<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
         Box::pin(async move { self.0.renewed_sources(file).await.into_iter().map(source).collect() })
+    }
+
+    fn origin<'a>(&'a self, file: &'a FileDeclaration) -> OriginFuture<'a> {
+        Box::pin(self.0.origin(file))
     }
 }
 

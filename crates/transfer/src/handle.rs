@@ -166,7 +166,7 @@ impl Handle {
             return Err(TransferError::Stopped { sha1 });
         }
         if !here && demand.reader && shared.config.policy == Policy::None {
-            let url = shared.sources.sources(declaration).await.into_iter().next().map(|source| source.url);
+            let url = shared.sources.origin(declaration).await;
             return Err(TransferError::Elsewhere { sha1, url });
         }
         if let (false, Some(until)) = (here, shared.link.limiter().spent_until(demand.class)) {

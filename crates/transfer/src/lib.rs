@@ -137,6 +137,8 @@ pub struct Source {
 
 /// A boxed future, for the one seam that is a trait object.
 pub type SourcesFuture<'a> = Pin<Box<dyn Future<Output = Vec<Source>> + Send + 'a>>;
+/// The same with one address, or none.
+pub type OriginFuture<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
 
 /// A file to hold ahead of demand.
 #[derive(Debug, Clone)]
@@ -167,6 +169,15 @@ pub trait Sources: Send + Sync + 'static {
     /// Asks for the addresses anew, because none of those known leads to the file any more: they may have expired.
     fn renewed<'a>(&'a self, file: &'a FileDeclaration) -> SourcesFuture<'a> {
         self.sources(file)
+    }
+
+    /// Where clients get the file themselves; none when that is not known now. Never an address that needs a header, which
+    /// clients do not have.
+    fn origin<'a>(&'a self, file: &'a FileDeclaration) -> OriginFuture<'a> {
+        Box::pin(async move {
+            let open = |source: &Source| source.headers.is_empty();
+            self.sources(file).await.into_iter().find(open).map(|source| source.url)
+        })
     }
 }
 

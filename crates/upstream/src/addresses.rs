@@ -25,6 +25,8 @@ const MOST_QUESTIONS: usize = 10_000;
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// The longest such pause.
 const LONGEST: Duration = Duration::from_hours(1);
+/// An address with a token is taken to be good for this long; Microsoft's are for some hours.
+const GOOD: Duration = Duration::from_hours(1);
 /// Questions at once.
 const AT_ONCE: usize = 2;
 /// Payloads whose last question for an address is remembered; with more, the memory begins anew.
@@ -35,6 +37,7 @@ const REMEMBERED_BYTES: u64 = 8 << 20;
 pub(super) const LIMITS: &[Limit] = limits![
     MOST_QUESTIONS in "payloads": "Payloads whose last question is remembered" => "the memory begins anew",
     LONGEST: "The pause between two questions for a payload's new address" => "it grows no further",
+    GOOD: "How long an address with a token is told without asking anew" => "the upstream is asked where the payload is",
     AT_ONCE in "questions": "Questions for new addresses at once" => "they wait",
     MOST_REMEMBERED in "payloads": "Payloads whose last question for a new address is remembered" => "the memory begins anew",
     REMEMBERED_BYTES in "bytes": "New addresses of payloads that are remembered" => "the upstream is asked again",
@@ -117,7 +120,8 @@ pub struct Address {
 
 /// What the upstream said last.
 pub(super) struct Renewals {
-    fresh: ByteCache<Sha1Digest, FileUrl>,
+    /// With when it was told.
+    fresh: ByteCache<Sha1Digest, (FileUrl, Timestamp)>,
     /// When a payload was asked about last, and how often in vain.
     asked: HashMap<Sha1Digest, (Timestamp, u32)>,
     turns: Arc<Semaphore>,
@@ -125,8 +129,8 @@ pub(super) struct Renewals {
 
 impl Default for Renewals {
     fn default() -> Self {
-        let bytes = |_: &Sha1Digest, url: &FileUrl| {
-            size_of::<FileUrl>() + url.mu_url.heap_bytes() + url.uss_url.heap_bytes()
+        let bytes = |_: &Sha1Digest, (url, _): &(FileUrl, Timestamp)| {
+            size_of::<(FileUrl, Timestamp)>() + url.mu_url.heap_bytes() + url.uss_url.heap_bytes()
         };
         Self {
             fresh: ByteCache::new(REMEMBERED_BYTES, MOST_REMEMBERED, bytes),
@@ -157,13 +161,13 @@ impl Renewals {
     }
 
     /// Remembers addresses for the life of the process.
-    pub(super) fn learn(&mut self, urls: Vec<FileUrl>) {
+    pub(super) fn learn(&mut self, urls: Vec<FileUrl>, now: Timestamp) {
         for url in urls {
-            let news = self.fresh.get(&url.sha1).as_ref() != Some(&url);
+            let news = self.fresh.get(&url.sha1).is_none_or(|(known, _)| known != url);
             if let Some((_, in_vain)) = self.asked.get_mut(&url.sha1).filter(|_| news) {
                 *in_vain = 0;
             }
-            self.fresh.insert(url.sha1, url);
+            self.fresh.insert(url.sha1, (url, now));
         }
     }
 
@@ -174,7 +178,15 @@ impl Renewals {
 
     /// What the upstream told anew of a payload.
     pub(super) fn of(&self, sha1: &Sha1Digest) -> Option<FileUrl> {
-        self.fresh.get(sha1)
+        self.fresh.get(sha1).map(|(url, _)| url)
+    }
+
+    /// Whether the address at Microsoft that was told carries a token that may have ended.
+    pub(super) fn may_have_ended(&self, sha1: &Sha1Digest, now: Timestamp) -> bool {
+        self.fresh.get(sha1).is_some_and(|(url, told)| {
+            let has_token = url.mu_url.as_ref().is_some_and(|url| url.contains('?'));
+            has_token && !is_recent(told, SignedDuration::try_from(GOOD).unwrap_or_default(), now)
+        })
     }
 }
 
@@ -219,12 +231,18 @@ mod tests {
             assert_eq!(renewals.may_ask(digest(byte), at(second)), asks, "{byte} at {second}");
         }
         let url = |text: &str| FileUrl { sha1: digest(1), mu_url: Some(text.to_owned()), uss_url: None };
-        renewals.learn(vec![url("http://a/x?old")]);
+        renewals.learn(vec![url("http://a/x?old")], at(90));
         assert!(renewals.may_ask(digest(1), at(90)), "what was told is news");
-        renewals.learn(vec![url("http://a/x?old")]);
+        renewals.learn(vec![url("http://a/x?old")], at(106));
         assert!(!renewals.may_ask(digest(1), at(106)), "what was told is known");
-        renewals.learn(vec![url("http://a/x?new")]);
+        renewals.learn(vec![url("http://a/x?new")], at(106));
         assert_eq!(renewals.of(&digest(1)).unwrap().mu_url.as_deref(), Some("http://a/x?new"));
+        for (second, ended) in [(106, false), (106 + 3_599, false), (106 + 3_600, true), (105, true)] {
+            assert_eq!(renewals.may_have_ended(&digest(1), at(second)), ended, "told at 106, at {second}");
+        }
+        renewals.learn(vec![url("http://a/x")], at(106));
+        assert!(!renewals.may_have_ended(&digest(1), at(1_000_000)), "there is no token");
+        assert!(!renewals.may_have_ended(&digest(9), at(106)), "none was told");
     }
 
     #[test]
@@ -235,10 +253,10 @@ mod tests {
             sha1[..2].copy_from_slice(&number.to_be_bytes());
             FileUrl { sha1: Sha1Digest(sha1), mu_url: Some("x".repeat(length)), uss_url: None }
         };
-        renewals.learn((0..2_000).map(|number| url(number, 200)).collect());
+        renewals.learn((0..2_000).map(|number| url(number, 200)).collect(), Timestamp::UNIX_EPOCH);
         assert!((0..2_000).all(|number| renewals.of(&url(number, 0).sha1).is_some()));
         for number in 2_000..2_100 {
-            renewals.learn(vec![url(number, 1 << 20)]);
+            renewals.learn(vec![url(number, 1 << 20)], Timestamp::UNIX_EPOCH);
             assert!(renewals.fresh.weight() <= REMEMBERED_BYTES, "{}", renewals.fresh.weight());
         }
     }

@@ -263,7 +263,7 @@ impl Fetcher {
         for revision in &mut revisions {
             revision.facts.kept.clone_from(&self.kept);
         }
-        lock(&self.context.renewals).learn(signed);
+        lock(&self.context.renewals).learn(signed, self.context.clock.now());
         let absent: Vec<UpdateIdentity> = asked
             .iter()
             .filter(|identity| !revisions.iter().any(|revision| revision.facts.identity == **identity))

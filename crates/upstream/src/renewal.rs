@@ -63,7 +63,7 @@ impl Upstream {
             |answer| read_update_data(answer, |mut document| io::copy(&mut document, &mut io::sink())),
         );
         let answer = answer.await.map_err(SessionError::into_sync_error)?;
-        self.0.addresses.renewals().learn(answer.file_urls);
+        self.0.addresses.renewals().learn(answer.file_urls, self.0.clock.now());
         self.ask_for_files(&[sha1]).await
     }
 }

@@ -95,6 +95,24 @@ impl Upstream {
         self.known_sources(file).await
     }
 
+    /// Where clients get a payload themselves that this server does not fetch: at Microsoft's address as it was told, token
+    /// included, and where none is known, at an address of the upstream. The upstream is asked first when no address at
+    /// Microsoft is known, or when that may have ended.
+    pub async fn origin(&self, file: &FileDeclaration) -> Option<String> {
+        let (sha1, now) = (file.sha1, self.0.clock.now());
+        let has_ended = self.0.addresses.renewals().may_have_ended(&sha1, now);
+        if has_ended || self.addresses_of(sha1).await.0.is_none() {
+            self.ask_anew(sha1).await;
+        }
+        if let (Some(url), _) = self.addresses_of(sha1).await
+            && is_web(&url)
+        {
+            return Some(url);
+        }
+        let known = self.known_sources(file).await;
+        known.into_iter().find(|address| address.headers.is_empty()).map(|address| address.url)
+    }
+
     /// `MUUrl` and `UssUrl` of a payload: as stored, and before that what was told since.
     async fn addresses_of(&self, sha1: Sha1Digest) -> (Option<String>, Option<String>) {
         let catalog = self.0.catalog.clone();

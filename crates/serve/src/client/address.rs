@@ -33,7 +33,7 @@ impl Address {
         }
     }
 
-    /// Where an agent gets a payload.
+    /// Where an agent gets a payload, or is sent on to where it is.
     pub(super) fn of_file(&self, file: &FileDeclaration, urls: &[FileUrl]) -> String {
         if self.locations == Locations::Origin {
             let origin = urls.iter().find(|url| url.sha1 == file.sha1).and_then(|url| url.mu_url.as_ref());
@@ -50,6 +50,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use tailwater_domain::Sha1Digest;
 
     fn address(public_url: Option<&str>, host: Option<&str>, tls: bool) -> Address {
         let mut request = Request::builder();
@@ -79,6 +80,39 @@ mod tests {
         for (public_url, host, tls, base, name) in table {
             let address = address(public_url, host, tls);
             assert_eq!((address.base.as_str(), address.host()), (base, name), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_told_where_a_payload_comes_from_where_that_lasts() {
+        let file = FileDeclaration {
+            sha1: Sha1Digest([7; 20]),
+            sha256: None,
+            size: 1,
+            name: "x.cab".to_owned(),
+            patching: None,
+        };
+        let told = |byte, mu_url: Option<&str>| FileUrl {
+            sha1: Sha1Digest([byte; 20]),
+            mu_url: mu_url.map(str::to_owned),
+            uss_url: Some("/Content/x".to_owned()),
+        };
+        let theirs = "http://download.example/d/x.cab";
+        let here = format!("http://updates:8530{}", file.content_path());
+        let table = [
+            (Locations::Here, told(7, Some(theirs)), &*here),
+            (Locations::Origin, told(7, Some(theirs)), theirs),
+            // a token is not stored: this server sends on
+            (Locations::Origin, told(7, None), &here),
+            (Locations::Origin, told(8, Some(theirs)), &here),
+        ];
+        for (locations, known, expected) in table {
+            let address = Address { locations, ..address(None, Some("updates:8530"), false) };
+            assert_eq!(
+                address.of_file(&file, std::slice::from_ref(&known)),
+                expected,
+                "{locations:?} {known:?}"
+            );
         }
     }
 }

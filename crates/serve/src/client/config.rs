@@ -26,7 +26,8 @@ pub enum Locations {
     /// From this server, which fetches what it does not hold.
     #[default]
     Here,
-    /// From where the upstream says they come from (`fetch = "none"`); from here where it does not say.
+    /// From where the upstream says they come from (`fetch = "none"`). From here where no such address is stored: one with a
+    /// token ends before an agent uses it, so that agents are sent on by this server when they ask for the payload.
     Origin,
 }
 

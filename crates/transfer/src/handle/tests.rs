@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::*;
-use crate::SourcesFuture;
+use crate::{Source, SourcesFuture};
 use tailwater_bandwidth::{Limiter, LinkConfig, Meter};
 use tailwater_content::{self as content, PIECE};
 use tailwater_domain::{ByteCount, Rate};
@@ -70,4 +70,39 @@ async fn who_reads_what_is_held_waits_for_no_lock_that_writers_take() {
     assert!(matches!(read, Some(Ok(end)) if end == PIECE + STRIDE), "a range that is held: {read:?}");
     drop((registry, state));
     assert!(tasks.shut_down(Duration::from_secs(5)).await);
+}
+
+/// Two addresses, the first of which needs a header.
+struct Standing;
+
+impl Sources for Standing {
+    fn sources<'a>(&'a self, _file: &'a FileDeclaration) -> SourcesFuture<'a> {
+        let address = |url: &str| Source::from(url.to_owned());
+        let mut first = address("http://near.example/x.cab");
+        first.headers.insert("tailwater-cookie", http::HeaderValue::from_static("secret"));
+        Box::pin(async move { vec![first, address("http://far.example/x.cab")] })
+    }
+}
+
+#[tokio::test]
+async fn clients_are_sent_to_no_address_that_needs_a_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let config = content::Config { dir: dir.path().to_owned(), max_size: None, min_free: ByteCount(0) };
+    let store = Store::open(config, clock.clone()).unwrap();
+    let limiter = Limiter::new(Rate::Unlimited, &clock, &tasks);
+    let link = LinkClient::new(LinkConfig::default(), &limiter, &Meter::new(&clock), &clock, &tasks).unwrap();
+    let (sha1, name) = (Sha1Digest([7; 20]), "x.cab".to_owned());
+    let declaration = FileDeclaration { sha1, sha256: None, size: PIECE, name, patching: None };
+    for (sources, expected) in [
+        (Arc::new(Standing) as Arc<dyn Sources>, Some("http://far.example/x.cab")),
+        (Arc::new(Nowhere), None),
+    ] {
+        let config = Config { policy: Policy::None, ..Config::default() };
+        let handle = Handle::new(config, store.clone(), link.clone(), sources, clock.clone(), tasks.clone());
+        let range = ByteRange::new(0, PIECE).unwrap();
+        let refused = handle.want(&declaration, range, Class::Interactive, Requester::Own).await.err();
+        let Some(TransferError::Elsewhere { url, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(url.as_deref(), expected);
+    }
 }
