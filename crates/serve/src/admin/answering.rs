@@ -119,7 +119,7 @@ impl Answering {
             // each kind stands in line by itself, so that one look at the status does not wait for all lists
             Kind::Short | Kind::List => {
                 let asker = Asker { key: u128::from(kind == Kind::List), ..Asker::at(to) };
-                Some(self.making.take(asker).await.map_err(|_: NoTurn| ApiError::Busy)?)
+                Some(self.making.take(asker).await.map_err(|_no_turn: NoTurn| ApiError::Busy)?)
             }
             Kind::LongChange | Kind::Change => None,
         };
@@ -192,7 +192,7 @@ mod tests {
         let text = refused.into_body().collect().await.unwrap().to_bytes();
         assert!(String::from_utf8_lossy(&text).contains("Server busy; retry later."));
         let held = answering.memory.used();
-        assert!(held >= 24 << 20 && held <= MAX_ANSWER_BYTES, "{held}");
+        assert!((24 << 20..=MAX_ANSWER_BYTES).contains(&held), "{held}");
         // nothing was made for who is refused
         let asked = AtomicUsize::new(0);
         let count = async {
